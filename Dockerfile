@@ -1,0 +1,29 @@
+# The server needs nothing but Python and ffmpeg. Works with a read-only root, no capabilities and any --user,
+# given a writable /tmp: docker run --read-only --tmpfs /tmp --cap-drop ALL -v "$PWD/music.mp3:/music.mp3:ro" ...
+ARG PYTHON_VERSION=3.9
+FROM python:${PYTHON_VERSION}-slim
+
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ffmpeg \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 5060 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin moh
+
+WORKDIR /app
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --root-user-action=ignore -r requirements.txt
+
+COPY moh/ moh/
+COPY tools/setup.sh tools/
+COPY sip_server.py start.sh test_sip_client.py test_udp.py ./
+# Readable for any user, however strict the checkout was; and compiled, as the image's user can't keep what it compiles.
+RUN chmod -R a+rX . \
+    && python3 sip_server.py --help >/dev/null \
+    && python3 test_udp.py --help >/dev/null
+
+USER 5060:5060
+ENV MOH_CACHE=/tmp/moh \
+    PYTHONUNBUFFERED=1
+EXPOSE 5060/udp 10000-10100/udp
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["sh", "-c", "exec python3 test_udp.py \"${MOH_BIND:-127.0.0.1}:${MOH_SIP_PORT:-5060}\""]
+ENTRYPOINT ["./start.sh"]

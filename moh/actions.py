@@ -1,0 +1,93 @@
+"""What the core may ask of the shell, and the few nouns both need. Frozen, so that an action can be kept and compared.
+
+The one law here: an action says *what*, never *how*; the core does not know which engine plays or which socket sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Union
+
+from .codecs import Codec
+
+
+class Address(NamedTuple):
+    """A host, as a literal IP address, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The way a message came: from whom, and to which of our own addresses. What goes back takes it the other way.
+
+    An answer has to leave from the address that the request was sent to (RFC 3581 §4); on a host with several
+    addresses only the message itself tells which that was.
+    """
+
+    remote: Address
+    local: Address
+    transport: str = "UDP"
+
+
+@dataclass(frozen=True)
+class Send:
+    """Put ``data`` on the wire once, towards ``to``, from the side of ``flow`` that is ours."""
+
+    data: bytes
+    to: Address
+    flow: Flow
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one caller's music goes, and in which shape.
+
+    ``remote`` takes the RTP and ``remote_rtcp`` the RTCP; ``local`` is the address and the port that both the answer
+    names and the RTP leaves from. ``payload_type`` is the offer's number for ``codec``, 0 to 127; ``ptime`` is the
+    length of a packet in milliseconds.
+    """
+
+    remote: Address
+    remote_rtcp: Address
+    local: Address
+    codec: Codec
+    payload_type: int
+    ptime: int
+
+
+@dataclass(frozen=True)
+class StartStream:
+    """Play to ``target`` for ``call``, from ``position`` seconds into the endless tune.
+
+    A call that plays already is moved: its former stream ends first. ``serial`` counts the starts of a call; the shell
+    reports the end of the last of them, and of that alone, to ``UserAgent.stream_gone``.
+    """
+
+    call: str
+    serial: int
+    target: Target
+    position: float
+
+
+@dataclass(frozen=True)
+class StopStream:
+    """Stop playing for ``call``. The shell tells when its port is free again: ``UserAgent.stream_gone``."""
+
+    call: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line for the log. ``level`` is a number of :mod:`logging`; ``about`` is a short name of the call, or empty."""
+
+    level: int
+    about: str
+    text: str
+
+
+Action = Union[Send, StartStream, StopStream, Note]

@@ -1,0 +1,70 @@
+"""What kind of address a literal is. Names are nobody's business here: only literal IP addresses have a kind."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from typing import Optional, Union
+
+IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local
+        "fc00::/7",  # unique local, RFC 4193
+        "::1/128",
+        "fe80::/10",
+    )
+)
+"""Where a stranger on the internet cannot be. Not ``is_private`` of :mod:`ipaddress`: that counts much more."""
+
+
+@lru_cache(maxsize=4096)
+def literal(host: str) -> Optional[IPAddress]:
+    """The address that ``host`` spells, with or without the brackets of IPv6; ``None`` for a name or nonsense.
+
+    An IPv4 address written as IPv6 (``::ffff:192.0.2.1``) is the IPv4 address.
+    """
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+@lru_cache(maxsize=4096)
+def is_private(host: str) -> bool:
+    """Whether ``host`` is the literal of a private, loopback or link-local address."""
+    address = literal(host)
+    return address is not None and any(address in network for network in PRIVATE)
+
+
+@lru_cache(maxsize=4096)
+def is_unicast(host: str) -> bool:
+    """Whether packets to ``host`` reach one host: a literal that is not unspecified, multicast or broadcast."""
+    address = literal(host)
+    if address is None or address.is_unspecified or address.is_multicast:
+        return False
+    # 0.0.0.0/8 is "this network", 240.0.0.0/4 reserved and the broadcast address: nobody lives there
+    return not (isinstance(address, ipaddress.IPv4Address) and (address.is_reserved or address.packed[0] == 0))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is the literal of a loopback address."""
+    address = literal(host)
+    return address is not None and address.is_loopback
+
+
+def is_unspecified(host: str) -> bool:
+    """Whether ``host`` is ``0.0.0.0`` or ``::``, the "hold" of RFC 2543."""
+    address = literal(host)
+    return address is not None and address.is_unspecified

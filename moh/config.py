@@ -1,0 +1,96 @@
+"""The settings: one frozen dataclass, read from the environment once, at the start.
+
+Each field carries the name of its variable and its help, so that ``--help`` and the README cannot drift from it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .addresses import is_unicast, is_unspecified, literal
+from .errors import SettingsError
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def _setting(env: str, default: str, read: Callable[[str], Any], help_text: str) -> Any:
+    return field(default_factory=lambda: read(default), metadata={
+        "env": env, "default": default, "read": read, "help": help_text})  # fmt: skip
+
+
+def _bind_address(text: str) -> str:
+    address = literal(text)
+    if address is None or not (is_unicast(text) or is_unspecified(text)):
+        raise ValueError("an IP address of this machine, or 0.0.0.0 for all of them")
+    return str(address)
+
+
+def _advertised_address(text: str) -> str:
+    if not text:
+        return ""
+    if not is_unicast(text):
+        raise ValueError("the IP address by which the phones reach this server, or nothing")
+    return str(literal(text))
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
+        raise ValueError("a whole number from 1 to 65535")
+    return int(text)
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    try:
+        pair = (_port(first.strip()), _port(last.strip()))
+    except ValueError:
+        pair = (0, 0)
+    if not dash or pair[0] < 1024 or pair[1] <= pair[0] + pair[0] % 2:
+        raise ValueError("'<first>-<last>' with ports from 1024 to 65535 and an even port with its odd partner in it")
+    return pair
+
+
+def _level(text: str) -> int:
+    if text.lower() not in LEVELS:
+        raise ValueError(f"one of {', '.join(LEVELS)}")
+    return LEVELS[text.lower()]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the owner may choose. A value that cannot be right raises ``SettingsError`` with one line for him."""
+
+    bind: str = _setting("MOH_BIND", "0.0.0.0", _bind_address, "address to listen on; 0.0.0.0 is every one")
+    sip_port: int = _setting("MOH_SIP_PORT", "5060", _port, "UDP port for SIP")
+    rtp_ports: tuple[int, int] = _setting(
+        "MOH_RTP_PORTS", "10000-10100", _port_range, "UDP ports that music leaves from, two for each call"
+    )
+    advertised_address: str = _setting(
+        "MOH_ADVERTISED_ADDRESS", "", _advertised_address, "IP address that phones are told; empty: as they dialled"
+    )
+    music: str = _setting(
+        "MOH_MUSIC", "", str, "file to play; empty: /music.mp3, else ./music.mp3, else the built-in piece"
+    )
+    cache: str = _setting("MOH_CACHE", "", str, "folder for the converted music; empty: ~/.cache/moh")
+    log: int = _setting("MOH_LOG", "info", _level, "how much to tell: debug (each SIP message), info, warning, error")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read all settings; a variable that is missing or empty means the default."""
+        values = {}
+        for setting in fields(cls):
+            env = setting.metadata["env"]
+            text = environment.get(env, "").strip() or setting.metadata["default"]
+            try:
+                values[setting.name] = setting.metadata["read"](text)
+            except ValueError as error:
+                raise SettingsError(f"{env} is {text!r}; expected {error}") from None
+        return cls(**values)
+
+    @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """Name, default and help of each setting, in order."""
+        return [(s.metadata["env"], s.metadata["default"], s.metadata["help"]) for s in fields(cls)]

@@ -1,0 +1,97 @@
+"""One caller's dialog (RFC 3261 §12): who the two ends are, what was asked last, how a request of ours finds back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from .actions import Address, Flow, Send
+from .addresses import is_private, literal
+from .errors import Refusal
+from .headers import NameAddr, Uri
+from .message import Request
+from .reply import SIP_PORT, write_request
+
+DialogId = tuple[str, str, str]
+"""Call-ID, our tag, the other side's tag (§12); its tag is empty where it is as old as RFC 2543."""
+
+
+def dialog_id(request: Request) -> DialogId:
+    """The dialog that a request of the other side claims to be in."""
+    return (request.call_id, request.to.tag, request.from_.tag)
+
+
+class Dialog:
+    """The dialog that our 2xx to ``request`` makes; we are the UAS in it (§12.1.1).
+
+    ``contact`` is our own Contact URI, ``local_tag`` our tag. Raises ``Refusal`` 400 for a Contact or a Record-Route
+    that cannot be read.
+    """
+
+    def __init__(self, request: Request, flow: Flow, local_tag: str, contact: str) -> None:
+        self.id: DialogId = (request.call_id, local_tag, request.from_.tag)
+        self.contact = contact
+        self.flow = flow
+        self.remote_cseq = request.cseq.number
+        self.route_set = request.listed("record-route")
+        for route in self.route_set:
+            Uri.parse(NameAddr.parse(route).uri)
+        self._local = request.to.text if request.to.tag else f"{request.to.text};tag={local_tag}"
+        self._remote = request.from_.text
+        self._remote_target = request.from_.uri  # what RFC 2543 phones without a Contact leave us
+        self._local_cseq = 0
+        self.refresh_target(request)
+
+    def refresh_target(self, request: Request) -> None:
+        """Take the Contact of an INVITE or UPDATE as the place for our next request (§12.2.2)."""
+        contact = request.contact()
+        if contact is not None:
+            Uri.parse(contact.uri)
+            self._remote_target = contact.uri
+
+    def in_order(self, request: Request) -> None:
+        """Count the request; raises ``Refusal`` 500 where it is older than one already seen (§12.2.2)."""
+        if request.cseq.number < self.remote_cseq:
+            raise Refusal(500, f"CSeq is {request.cseq.number}; expected more than {self.remote_cseq}")
+        self.remote_cseq = request.cseq.number
+
+    def request(self, method: str, branch: str, headers: Sequence[tuple[str, str]] = ()) -> Send:
+        """Write the next request of ours and say where it goes (§12.2.1.1)."""
+        self._local_cseq += 1
+        uri, routes = self._remote_target, list(self.route_set)
+        next_hop = NameAddr.parse(routes[0]).uri if routes else uri
+        if routes and "lr" not in Uri.parse(next_hop).params:
+            # a strict router of RFC 2543 wants itself in the Request-URI and the target at the end
+            uri, routes = next_hop, [*routes[1:], f"<{self._remote_target}>"]
+        via = f"SIP/2.0/{self.flow.transport} {_own_host_port(self.contact)};branch={branch};rport"
+        fields = [
+            ("Via", via),
+            *(("Route", route) for route in routes),
+            ("Max-Forwards", "70"),
+            ("From", self._local),
+            ("To", self._remote),
+            ("Call-ID", self.id[0]),
+            ("CSeq", f"{self._local_cseq} {method}"),
+            ("Contact", f"<{self.contact}>"),
+            *headers,
+        ]
+        return Send(write_request(method, uri, fields), self._address(next_hop), self.flow)
+
+    def _address(self, uri: str) -> Address:
+        """Where a request to ``uri`` is sent: to its literal address; else back the way the caller's INVITE came.
+
+        Also back that way where the caller sits behind a NAT: its Contact is private, it called from a public address.
+        """
+        try:
+            parsed: Optional[Uri] = Uri.parse(uri)
+        except Refusal:
+            parsed = None
+        if parsed is None or literal(parsed.host) is None:
+            return self.flow.remote
+        if is_private(parsed.host) and not is_private(self.flow.remote.host):
+            return self.flow.remote
+        return Address(str(literal(parsed.host)), parsed.port or SIP_PORT)
+
+
+def _own_host_port(contact: str) -> str:
+    return contact.partition(":")[2].rpartition("@")[2].partition(";")[0]

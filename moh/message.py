@@ -1,0 +1,246 @@
+"""Octets to SIP messages (RFC 3261 §7, §18.3; RFC 4475); the way back is in ``reply``.
+
+Reading is tolerant and bounded. What cannot be trusted but can be answered is a ``Request`` with a ``fault``; what
+cannot even be answered is ``None``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Optional, Union
+
+from .errors import Refusal
+from .headers import CSeq, NameAddr, Uri, Via, is_token, split
+
+MAX_DATAGRAM = 65535
+"""Longest message read, in octets."""
+MAX_HEADERS = 256
+"""Most header lines in a message."""
+MAX_VIAS = 70
+"""Most Via values: as many hops as the usual Max-Forwards allows."""
+
+COMPACT = {
+    "a": "accept-contact",
+    "b": "referred-by",
+    "c": "content-type",
+    "d": "request-disposition",
+    "e": "content-encoding",
+    "f": "from",
+    "i": "call-id",
+    "j": "reject-contact",
+    "k": "supported",
+    "l": "content-length",
+    "m": "contact",
+    "n": "identity-info",
+    "o": "event",
+    "r": "refer-to",
+    "s": "subject",
+    "t": "to",
+    "u": "allow-events",
+    "v": "via",
+    "x": "session-expires",
+    "y": "identity",
+}
+"""The short names of header fields (RFC 3261 §7.3.3 and the registry since)."""
+
+SINGLE = ("call-id", "cseq", "from", "to", "max-forwards")
+"""Header fields that a message holds once at the most (RFC 4475 §3.3.8)."""
+
+Headers = list[tuple[str, str]]
+NOBODY = NameAddr("", "", MappingProxyType({}))
+NO_CSEQ = CSeq(0, "")
+
+
+@dataclass
+class Message:
+    """What requests and responses share: header fields with long lower-case names, in order, and a body."""
+
+    headers: Headers
+    body: bytes
+
+    def first(self, name: str) -> Optional[str]:
+        """The value of the first header field called ``name`` (long, lower case); ``None`` where there is none."""
+        for header, value in self.headers:
+            if header == name:
+                return value
+        return None
+
+    def all(self, name: str) -> list[str]:
+        """The values of all header fields called ``name``, one for each line."""
+        return [value for header, value in self.headers if header == name]
+
+    def listed(self, name: str) -> list[str]:
+        """The values of a list header (Via, Route, Supported …), one for each member, empty members left out."""
+        return [item for value in self.all(name) for item in split(value, ",") if item]
+
+    def option_tags(self, name: str) -> set[str]:
+        """The members of Require, Supported or Allow-like lists as a set, as they are written."""
+        return set(self.listed(name))
+
+
+@dataclass
+class Request(Message):
+    """A request as it came. ``fault`` tells why it must be refused; a request with one holds only what could be read.
+
+    ``via`` is the top one. ``from_``, ``to`` and ``cseq`` have been read as well, unless ``fault`` is about them.
+    """
+
+    method: str
+    uri: str
+    via: Via
+    from_: NameAddr = NOBODY
+    to: NameAddr = NOBODY
+    cseq: CSeq = NO_CSEQ
+    call_id: str = ""
+    fault: Optional[Refusal] = None
+
+    def contact(self) -> Optional[NameAddr]:
+        """The first Contact, where the sender wants its next requests; ``None`` where there is none."""
+        listed = self.listed("contact")
+        return NameAddr.parse(listed[0]) if listed and listed[0] != "*" else None
+
+
+@dataclass
+class Response(Message):
+    """A response to a request of ours."""
+
+    status: int
+    reason: str
+    via: Via
+    cseq: CSeq
+
+
+def parse(data: bytes) -> Union[Request, Response, None]:
+    """Read one message; octets behind the body are ignored.
+
+    ``None`` is for what nobody can answer: keep-alives, noise, requests without a Via, malformed responses.
+    """
+    head, body = _cut(data)
+    lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
+    while lines and not lines[0]:  # empty lines before the start line are to be ignored (§7.5)
+        lines.pop(0)
+    if not lines:
+        return None
+    try:
+        headers, fault = _read_headers(lines[1:])
+        via = _top_via(headers)
+    except Refusal:
+        return None
+    if lines[0][:4].upper() == "SIP/":
+        return _read_response(lines[0], headers, body, via, fault)
+    request = Request(headers, body, "", "", via, fault=fault)
+    try:
+        _read_request(request, lines[0])
+    except Refusal as refusal:
+        request.fault = refusal
+    return request
+
+
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    """Cut a datagram at the empty line, whatever its line ends; without one all of it is head."""
+    data = data[:MAX_DATAGRAM].lstrip(b"\r\n\0")
+    ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n", b"\n\r\n") if (at := data.find(mark)) >= 0]
+    if not ends:
+        return data.rstrip(b"\r\n"), b""
+    at, length = min(ends)
+    return data[:at], data[at + length :]
+
+
+def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:
+    """Unfold and name the header lines; the first fault does not keep the rest from being read."""
+    headers: Headers = []
+    fault = None
+    for line in lines:
+        if line[:1] in (" ", "\t"):
+            if headers:
+                name, value = headers[-1]
+                headers[-1] = (name, f"{value} {line.strip()}".strip())
+            continue
+        name, colon, value = line.partition(":")
+        name = name.rstrip().lower()
+        if not colon or not is_token(name):
+            fault = fault or Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'")
+        elif len(headers) >= MAX_HEADERS:
+            fault = fault or Refusal(513, f"More than {MAX_HEADERS} header lines")
+            break
+        else:
+            headers.append((COMPACT.get(name, name), value.strip()))
+    return headers, fault
+
+
+def _top_via(headers: Headers) -> Via:
+    for name, value in headers:
+        if name == "via":
+            for item in split(value, ","):
+                if item:
+                    return Via.parse(item)
+    raise Refusal(400, "No Via")
+
+
+def _read_response(line: str, headers: Headers, body: bytes, via: Via, fault: Optional[Refusal]) -> Optional[Response]:
+    version, _, rest = line.partition(" ")
+    status, _, reason = rest.partition(" ")
+    if fault or version.upper() != "SIP/2.0" or not (len(status) == 3 and status.isascii() and status.isdigit()):
+        return None
+    message = Response(headers, body, int(status), reason, via, NO_CSEQ)
+    try:
+        message.cseq = CSeq.parse(message.first("cseq") or "")
+    except Refusal:
+        return None
+    return message if 100 <= message.status <= 699 else None
+
+
+def _read_request(request: Request, line: str) -> None:
+    """Fill in the request from its start line and header fields; raises the first fault found, the version's first."""
+    parts = line.split(" ")
+    request.method = parts[0] if is_token(parts[0]) else ""
+    version = parts[-1].upper()
+    if len(parts) == 3 and version.startswith("SIP/") and version != "SIP/2.0":
+        raise Refusal(505, f"Version is {parts[2][:20]!r}; expected 'SIP/2.0'")
+    _read_identity(request)
+    if request.fault:
+        raise request.fault
+    if len(parts) != 3 or version != "SIP/2.0" or not request.method:
+        raise Refusal(400, f"Request line is {line[:60]!r}; expected 'METHOD uri SIP/2.0'")
+    if request.cseq.method != request.method:
+        raise Refusal(400, f"CSeq is for {request.cseq.method[:20]!r}; expected {request.method[:20]!r}")
+    request.uri = parts[1]
+    Uri.parse(request.uri)
+    _check_vias(request)
+    request.body = _measured_body(request)
+
+
+def _read_identity(request: Request) -> None:
+    """Read what an answer repeats and a dialog is known by: From, To, Call-ID, CSeq."""
+    for name in SINGLE:
+        values = request.all(name)
+        if len(values) > 1:
+            raise Refusal(400, f"Two header fields {name!r}; expected one")
+        if not values and name != "max-forwards":  # a phone of RFC 2543 sends none (RFC 4475 §3.4.1)
+            raise Refusal(400, f"No header field {name!r}")
+    request.call_id = request.first("call-id") or ""
+    request.from_ = NameAddr.parse(request.first("from") or "")
+    request.to = NameAddr.parse(request.first("to") or "")
+    request.cseq = CSeq.parse(request.first("cseq") or "")
+
+
+def _check_vias(request: Request) -> None:
+    vias = [item for value in request.all("via") for item in split(value, ",")]
+    if len(vias) > MAX_VIAS:
+        raise Refusal(400, f"{len(vias)} Via values; expected at most {MAX_VIAS}")
+    if any(not piece for item in vias for piece in split(item, ";")):
+        raise Refusal(400, f"Via holds an empty value or parameter: {vias[0][:60]!r}")
+
+
+def _measured_body(request: Request) -> bytes:
+    """The body as long as Content-Length says (§18.3); all that is left of the datagram where it says nothing."""
+    lengths = set(request.all("content-length"))
+    if not lengths:
+        return request.body
+    text = lengths.pop()
+    if lengths or not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Refusal(400, f"Content-Length is {text[:20]!r}; expected one number of octets")
+    if int(text) > len(request.body):
+        raise Refusal(400, f"Content-Length is {text}, but only {len(request.body)} octets came")
+    return request.body[: int(text)]

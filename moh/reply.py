@@ -1,0 +1,113 @@
+"""SIP messages to octets: answers to what came, and requests of our own (RFC 3261 §8.2.6, §18.2; RFC 3581).
+
+An answer repeats Via, From, To, Call-ID and CSeq as they were read, so that no re-printing can spoil them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .actions import Address, Flow
+from .addresses import is_private, is_unicast
+from .headers import Via, read_params, split
+from .message import Request
+
+SIP_PORT = 5060
+
+REASONS = {
+    100: "Trying",
+    180: "Ringing",
+    200: "OK",
+    400: "Bad Request",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme",
+    420: "Bad Extension",
+    422: "Session Interval Too Small",
+    481: "Call/Transaction Does Not Exist",
+    482: "Loop Detected",
+    487: "Request Terminated",
+    488: "Not Acceptable Here",
+    489: "Bad Event",
+    491: "Request Pending",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+    505: "Version Not Supported",
+    513: "Message Too Large",
+}
+
+
+def answered_via(via: Via, source: Address) -> str:
+    """The top Via as the answer repeats it: ``received`` and ``rport`` filled in where they are due.
+
+    ``received`` where the packet did not come from the host that the sender wrote (RFC 3261 §18.2.1), and always with
+    ``rport`` (RFC 3581 §4). What the sender itself put into them does not count.
+    """
+    wants_rport = "rport" in via.params
+    if not wants_rport and via.host == source.host:
+        return via.text
+    head, *params = split(via.text, ";")
+    kept = [piece for piece in params if not read_params([piece]).keys() & {"received", "rport"}]
+    if wants_rport:
+        kept.append(f"rport={source.port}")
+    return ";".join([head, *kept, f"received={source.host}"])
+
+
+def answer_address(via: Via, source: Address) -> Address:
+    """Where the answer to a UDP request goes (RFC 3261 §18.2.2, RFC 3581 §4).
+
+    ``maddr`` is followed only to a private address: an open server would otherwise answer to any stranger that
+    somebody names.
+    """
+    if "rport" in via.params:
+        return source
+    maddr = via.params.get("maddr", "")
+    host = maddr if is_unicast(maddr) and is_private(maddr) else source.host
+    return Address(host, via.port or SIP_PORT)
+
+
+def write_response(
+    request: Request,
+    flow: Flow,
+    status: int,
+    to_tag: str,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    reason: str = "",
+) -> bytes:
+    """Write the answer to ``request`` (§8.2.6): its Vias in order, From, To with ``to_tag``, Call-ID, CSeq as they are.
+
+    ``headers`` are added behind; a body needs its Content-Type among them.
+    """
+    lines = [f"SIP/2.0 {status} {reason or REASONS.get(status, 'Error')}"]
+    top = True
+    for name, value in request.headers:
+        if name != "via":
+            continue
+        if top:
+            # only the first of the values that may share the line is changed
+            rest = split(value, ",")[1:] if "," in value else []
+            value = ", ".join([answered_via(request.via, flow.remote), *rest])
+            top = False
+        lines.append(f"Via: {value}")
+    for name, title in (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq")):
+        text = request.first(name)
+        if text is not None:
+            if name == "to" and to_tag and not request.to.tag:
+                text = f"{text};tag={to_tag}"
+            lines.append(f"{title}: {text}")
+    if status == 100 and (timestamp := request.first("timestamp")):
+        lines.append(f"Timestamp: {timestamp}")
+    return _finish(lines, headers, body)
+
+
+def write_request(method: str, uri: str, headers: Iterable[tuple[str, str]], body: bytes = b"") -> bytes:
+    """Write a request of our own; the caller gives all header fields but Content-Length."""
+    return _finish([f"{method} {uri} SIP/2.0"], headers, body)
+
+
+def _finish(lines: list[str], headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+    lines.extend(f"{name}: {value}" for name, value in headers)
+    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body

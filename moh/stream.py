@@ -1,0 +1,283 @@
+"""The music on the wire: one ffmpeg for each call, started, moved, ended and reaped by one thread.
+
+That thread alone starts processes and lives as long as the server: a child asks the kernel to be killed when the
+*thread* that made it ends (PR_SET_PDEATHSIG), so no ffmpeg outlives the server, however it dies. Nothing here knows
+of SIP. The law kept here: each call that was started is reported gone exactly once, for its latest start, when no
+process of it is left; till then its port counts as taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import selectors
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+import ffmpeg
+
+from .actions import StartStream, StopStream, Target
+from .addresses import is_loopback
+
+GRACE = 0.15
+"""Seconds from asking an ffmpeg to end until it is killed: silence within 200 ms of a BYE is promised."""
+DSCP_EF = 46
+"""Expedited forwarding, as phones mark their own voice."""
+RTP_HEADER = 12
+
+log = logging.getLogger("moh")
+
+
+class Ended(NamedTuple):
+    """The stream that a ``StartStream`` with this ``serial`` began is no more."""
+
+    call: str
+    serial: int
+    why: str
+
+
+def ffmpeg_command(music: Path, seconds: float, target: Target, position: float, bind: bool) -> list[str]:
+    """The command that plays ``music``, ``seconds`` long, to ``target`` from ``position`` on, for ever; no effects.
+
+    ``bind``: let RTP leave from the target's local address, where it is one of this machine's.
+
+    One packet leaves each ``ptime`` because ``asetnsamples`` cuts the sound to packets and ``arealtime`` paces those;
+    ``-re`` would pace what the file is read in, and send bursts. Input seeking does not go with ``-stream_loop``, so
+    the way to ``position`` is decoded and thrown away (milliseconds of work, since it is PCM).
+    """
+    codec, ptime = target.codec, target.ptime
+    samples = codec.sample_rate * ptime // 1000
+    filters = []
+    if skip := int(position % seconds * codec.sample_rate):
+        filters += [f"atrim=start_sample={skip}", "asetpts=PTS-STARTPTS"]
+    filters += [f"asetnsamples=n={samples}:p=0", "arealtime"]
+    options: dict[str, object] = {
+        "localrtpport": target.local.port,
+        "localrtcpport": target.local.port + 1,
+        "rtcpport": target.remote_rtcp.port,
+        "pkt_size": RTP_HEADER + codec.octets_per_ms * ptime,
+        "dscp": DSCP_EF,
+    }
+    if bind:
+        options["localaddr"] = target.local.host
+    url = f"rtp://{target.remote}?" + "&".join(f"{name}={value}" for name, value in options.items())
+    output = {
+        "filter:a": ",".join(filters),
+        "c:a": codec.encoder,
+        "threads": 1,
+        "payload_type": target.payload_type,
+        "cname": f"moh@{target.local.host}",
+        "rtpflags": "send_bye",
+        "f": "rtp",
+    }
+    played = ffmpeg.input(str(music), stream_loop=-1, threads=1).output(url, **output)
+    command: list[str] = played.global_args(
+        "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"
+    ).compile()
+    return command
+
+
+def leash() -> list[str]:
+    """The words in front of a command that let it die with the thread that starts it; none where there are none."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+def is_ours(host: str) -> bool:
+    """Whether packets can leave from ``host``, that is whether it is an address of this machine."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+            return True
+    except OSError:
+        return False
+
+
+@dataclass
+class Player:
+    """One ffmpeg and what is planned for its call."""
+
+    call: str
+    serial: int
+    process: subprocess.Popen[bytes]
+    said: bytes = b""
+    """The end of what it wrote to its standard error."""
+    kill_at: Optional[float] = None
+    """When it is killed, once it was asked to end."""
+    silent: bool = False
+    """Its standard error is closed: it is ending."""
+    following: Optional[StartStream] = field(default=None)
+    """What to start on the same port when it is gone."""
+
+
+class Streams:
+    """All ffmpegs. ``order`` only leaves a word for the thread and never waits; ``ended`` tells what is over."""
+
+    def __init__(self, music: Path, seconds: float) -> None:
+        self._music = music
+        self._seconds = seconds
+        self._leash = leash()
+        if not self._leash:
+            log.warning("setpriv is missing (util-linux has it): after a kill -9 of this server its ffmpegs play on")
+        self._orders: queue.SimpleQueue[Union[StartStream, StopStream, None]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._players: dict[str, Player] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+        self._thread.start()
+
+    # -- for the shell, from any thread ----------------------------------------------------------------------------
+
+    def order(self, action: Union[StartStream, StopStream]) -> None:
+        """Do as the core says, soon: orders are carried out in the order given."""
+        self._orders.put(action)
+        self._wake()
+
+    def ended(self) -> list[Ended]:
+        """The streams that are over since the last time this was asked."""
+        over = []
+        while True:
+            try:
+                over.append(self._ended.get_nowait())
+            except queue.Empty:
+                return over
+
+    def close(self) -> None:
+        """End all ffmpegs and wait until they are gone: a few milliseconds, ``GRACE`` at the most each, all at once."""
+        self._orders.put(None)
+        self._wake()
+        self._thread.join()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b".")
+        except BlockingIOError:
+            pass  # the pipe is full of wake-up calls already
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not (self._closing and not self._players):
+            for key, _ in self._selector.select(self._patience()):
+                if key.data is None:
+                    self._read_orders()
+                else:
+                    self._listen(key.data)
+            self._reap(time.monotonic())
+
+    def _patience(self) -> Optional[float]:
+        """How long nothing needs to be looked at; ``None``: until something happens."""
+        if any(player.silent for player in self._players.values()):
+            return 0.005  # it closed its standard error and will be gone in a moment
+        deadlines = [player.kill_at for player in self._players.values() if player.kill_at is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) + 0.001 if deadlines else None
+
+    def _read_orders(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                order = self._orders.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._carry_out(order)
+            except Exception as error:  # whatever it is, the thread has to go on: all calls hang on it
+                log.exception("an order to the streams failed: %r", order)
+                if isinstance(order, StartStream):
+                    self._ended.put(Ended(order.call, order.serial, f"could not be started: {error!r}"))
+
+    def _carry_out(self, order: Union[StartStream, StopStream, None]) -> None:
+        if order is None:
+            self._closing = True
+            for player in self._players.values():
+                player.following = None
+                self._ask_to_end(player)
+        elif isinstance(order, StopStream):
+            if (stopped := self._players.get(order.call)) is not None:
+                stopped.following = None
+                self._ask_to_end(stopped)
+        elif (former := self._players.get(order.call)) is not None:
+            # both need the same port, so the new one has to wait until the former is gone
+            former.following = order
+            former.serial = order.serial
+            self._ask_to_end(former)
+        else:
+            self._spawn(order)
+
+    def _spawn(self, order: StartStream) -> None:
+        if self._closing:
+            self._ended.put(Ended(order.call, order.serial, "the server stops"))
+            return
+        local, remote = order.target.local.host, order.target.remote.host
+        bind = is_ours(local) and (is_loopback(remote) or not is_loopback(local))
+        command = self._leash + ffmpeg_command(self._music, self._seconds, order.target, order.position, bind)
+        log.debug("[%s] = %s", order.call, " ".join(command))
+        try:
+            # a session of its own, so that Ctrl-C in a terminal reaches the server only and callers get their BYE
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
+            return
+        player = Player(order.call, order.serial, process)
+        self._players[order.call] = player
+        assert process.stderr is not None
+        os.set_blocking(process.stderr.fileno(), False)
+        self._selector.register(process.stderr, selectors.EVENT_READ, player)
+
+    def _ask_to_end(self, player: Player) -> None:
+        if player.kill_at is None:
+            player.process.terminate()
+            player.kill_at = time.monotonic() + GRACE
+
+    def _listen(self, player: Player) -> None:
+        """Take in what an ffmpeg says, lest it stalls on a full pipe; the last words may explain its end."""
+        assert player.process.stderr is not None
+        try:
+            said = os.read(player.process.stderr.fileno(), 65536)
+        except BlockingIOError:
+            return
+        if said:
+            player.said = (player.said + said)[-1000:]
+        else:
+            self._selector.unregister(player.process.stderr)
+            player.silent = True
+            if player.kill_at is None:
+                player.kill_at = time.monotonic() + 1.0  # nothing ever seen does so, but the port must come back
+
+    def _reap(self, now: float) -> None:
+        for player in [p for p in self._players.values() if p.silent or p.kill_at is not None]:
+            if player.process.poll() is not None:
+                self._bury(player)
+            elif player.kill_at is not None and now >= player.kill_at:
+                player.process.kill()
+
+    def _bury(self, player: Player) -> None:
+        assert player.process.stderr is not None
+        if not player.silent:
+            self._selector.unregister(player.process.stderr)
+        player.process.stderr.close()
+        del self._players[player.call]
+        if player.following is not None:
+            self._spawn(player.following)
+            return
+        last_words = player.said.decode("utf-8", "replace").strip().splitlines()
+        why = f"ffmpeg ended with status {player.process.returncode}"
+        self._ended.put(Ended(player.call, player.serial, f"{why}: {last_words[-1]!r}" if last_words else why))

@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""The music-on-hold server: socket, threads, lock and clock round the core in ``moh``.
+
+One thread reads datagrams (``socketserver``), a few workers parse them, and under one lock the core decides what to do
+and this shell does it: send, start music, stop music. Nothing under the lock waits. Everything that follows from time
+comes through ``service_actions``, which the reading loop calls at least every ``POLL`` seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import queue
+import secrets
+import signal
+import socket
+import socketserver
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from moh import __version__
+from moh.actions import Action, Address, Flow, Note, Send
+from moh.addresses import is_unspecified
+from moh.config import Settings
+from moh.errors import SettingsError
+from moh.identity import Identity
+from moh.message import MAX_DATAGRAM, parse
+from moh.music import Music, prepare
+from moh.ports import Ports
+from moh.stream import Streams
+from moh.user_agent import UserAgent
+
+POLL = 0.05
+"""Longest time in seconds until the loop looks at the clock; a tenth of SIP's shortest timer."""
+WORKERS = 8
+QUEUE = 128
+"""Datagrams that may wait for one worker; what comes on top is dropped and counted, as a network would."""
+FAREWELL = 2.0
+"""Seconds at the end for the BYEs to be answered; Docker gives ten in all."""
+IP_PKTINFO = 8  # Linux' number; the socket module has it from 3.14 on
+PKTINFO = struct.Struct("=I4s4s")
+CLIENT = tuple[str, int]
+
+log = logging.getLogger("moh")
+
+
+class SipServer(socketserver.UDPServer):
+    """Threaded SIP over UDP: a bounded number of workers, each with a queue of its own.
+
+    A source always meets the same worker, so its datagrams are handled in the order they came, and whoever floods the
+    server fills one queue and not all.
+    """
+
+    max_packet_size = MAX_DATAGRAM
+
+    def __init__(self, settings: Settings, music: Music) -> None:
+        super().__init__((settings.bind, settings.sip_port), DatagramHandler)
+        self.agent = UserAgent(
+            Identity(
+                new_token=lambda: secrets.token_hex(8),
+                local_address=local_address_towards,
+                advertised=settings.advertised_address,
+                secret=secrets.token_bytes(16),
+            ),
+            Ports(*settings.rtp_ports),
+        )
+        self.streams = Streams(music.path, music.seconds)
+        self.lock = threading.Lock()
+        self.dropped = 0
+        self._dropped_told = (0, 0.0)
+        self._stop_at = 0.0
+        self._stopping = False
+        self._queues: list[queue.Queue[Any]] = [queue.Queue(QUEUE) for _ in range(WORKERS)]
+        self._workers = [
+            threading.Thread(target=self._work, args=(waiting,), name=f"worker-{n}", daemon=True)
+            for n, waiting in enumerate(self._queues)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    # -- reading: the loop's thread --------------------------------------------------------------------------------
+
+    def server_bind(self) -> None:
+        """Bind, and ask the kernel to tell for each datagram which of our addresses it was sent to."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        if sys.platform == "linux":
+            self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        self.socket.setblocking(False)  # a full send buffer loses a datagram rather than holding up everybody
+        super().server_bind()
+
+    def get_request(self) -> tuple[Any, CLIENT]:
+        """One datagram and the address of ours that it came to."""
+        data, ancillary, _, client = self.socket.recvmsg(MAX_DATAGRAM, 256)
+        local = self.server_address[0]
+        for level, kind, value in ancillary:
+            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+                _, routed, _ = PKTINFO.unpack(value[: PKTINFO.size])
+                local = socket.inet_ntoa(routed)
+        return (data, str(local)), client
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Hand the datagram to the worker of this source, or drop it where that one has too much to do."""
+        try:
+            self._queues[hash(client_address) % WORKERS].put_nowait((request, client_address))
+        except queue.Full:
+            self.dropped += 1
+
+    def service_actions(self) -> None:
+        """Whatever time or a finished stream brings; also called after each datagram, so it is short."""
+        now = time.monotonic()
+        due = self.agent.next_due
+        if due is not None and due <= now:
+            self.drive(self.agent.tick)
+        for over in self.streams.ended():
+            self.drive(self.agent.stream_gone, over.call, over.serial, over.why)
+        self._tell_dropped(now)
+        if self._stop_at and not self._stopping and (self.agent.idle or now >= self._stop_at):
+            self._stopping = True
+            # called in this thread, shutdown() would wait for itself
+            threading.Thread(target=self.shutdown, name="shutdown").start()
+
+    def _tell_dropped(self, now: float) -> None:
+        told, when = self._dropped_told
+        if self.dropped > told and now - when >= 10:
+            log.warning("dropped %d datagrams: more came than %d workers can take", self.dropped - told, WORKERS)
+            self._dropped_told = (self.dropped, now)
+
+    # -- deciding: the workers -------------------------------------------------------------------------------------
+
+    def _work(self, waiting: queue.Queue[Any]) -> None:
+        while (job := waiting.get()) is not None:
+            try:
+                self.finish_request(*job)
+            except Exception:
+                self.handle_error(*job)
+
+    def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:
+        """Let the core take one step and do what it asks; in one piece, so that a stop cannot overtake its start."""
+        with self.lock:
+            for action in step(*args, now=time.monotonic()):
+                self.perform(action)
+
+    def perform(self, action: Action) -> None:
+        """Do one thing that the core asked for."""
+        if isinstance(action, Send):
+            self._send(action)
+        elif isinstance(action, Note):
+            log.log(action.level, "%s%s", f"[{action.about[:8]}] " if action.about else "", action.text)
+        else:
+            self.streams.order(action)
+
+    def _send(self, send: Send) -> None:
+        log.debug("> to %s%s", send.to, Shown(send.data))
+        ancillary = []
+        if sys.platform == "linux" and not is_unspecified(send.flow.local.host):
+            packed = PKTINFO.pack(0, socket.inet_aton(send.flow.local.host), bytes(4))
+            ancillary.append((socket.IPPROTO_IP, IP_PKTINFO, packed))
+        try:
+            self.socket.sendmsg([send.data], ancillary, 0, send.to)
+        except OSError as error:
+            # lost like any datagram; what matters is sent again by its timer
+            log.info("could not send to %s: %s", send.to, error.strerror)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A fault of ours: tell it in the log, with the datagram, and go on."""
+        log.exception("a datagram from %s made the server stumble: %r", client_address, request[0][:2000])
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Say BYE to every caller and end the loop when they have answered, after ``FAREWELL`` at the latest."""
+        if not self._stop_at:
+            self._stop_at = time.monotonic() + FAREWELL
+            self.drive(self.agent.close)
+
+    def server_close(self) -> None:
+        """End the workers and all music, then close the socket."""
+        for waiting in self._queues:
+            try:
+                waiting.put(None, timeout=1)
+            except queue.Full:
+                pass
+        self.streams.close()
+        super().server_close()
+
+
+class DatagramHandler(socketserver.BaseRequestHandler):
+    """What a worker does with one datagram: parse it without the lock, let the core decide under it."""
+
+    server: SipServer
+
+    def handle(self) -> None:
+        """Read the message and hand it to the core."""
+        data, local = self.request
+        flow = Flow(Address(*self.client_address[:2]), Address(local, self.server.server_address[1]))
+        log.debug("< from %s%s", flow.remote, Shown(data))
+        message = parse(data)
+        if message is None:
+            return
+        try:
+            self.server.drive(self.server.agent.receive, message, flow)
+        except Exception:
+            with self.server.lock:
+                for action in self.server.agent.refuse(message, flow, 500, "The server stumbled over this request"):
+                    self.server.perform(action)
+            raise
+
+
+class Shown:
+    """A SIP message for the log, a line for each of its own; whatever could fool a terminal is escaped."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __str__(self) -> str:
+        lines = self._data.decode("utf-8", "backslashreplace").rstrip("\r\n").replace("\r\n", "\n").split("\n")
+        return "".join("\n    " + (line if line.isprintable() else repr(line)) for line in lines)
+
+
+def local_address_towards(host: str) -> str:
+    """The address of ours that a packet to ``host`` would leave from; empty where there is no way. Sends nothing."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
+
+
+def ready_line(settings: Settings, music: Music) -> str:
+    """What the owner types into the phone, as far as it can be known from here."""
+    host = settings.advertised_address or settings.bind
+    if is_unspecified(host):
+        # the address on the way to everybody else: 192.0.2.1 is nobody's (RFC 5737), and nothing is sent
+        host = local_address_towards("192.0.2.1") or "127.0.0.1"
+    first, last = settings.rtp_ports
+    return f"ready: sip:123@{Address(host, settings.sip_port)}, music {music.describe()}, RTP ports {first}-{last}"
+
+
+def read_arguments() -> None:
+    """There is only ``--help``: every setting is in the environment, where a container has it."""
+    rows = [f"  {env:<24}{text} [{default or 'empty'}]" for env, default, text in Settings.table()]
+    argparse.ArgumentParser(
+        prog="sip_server.py",
+        description="Plays music to whoever calls: the server behind the Music On Hold URI of a SIP phone.",
+        epilog="settings, from the environment, with their defaults:\n" + "\n".join(rows),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT. Exit status 0 after an orderly end, 1 with one line where it cannot start."""
+    read_arguments()
+    try:
+        settings = Settings.from_environment(os.environ)
+        logging.basicConfig(stream=sys.stdout, level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
+        music = prepare(settings)
+        server = SipServer(settings, music)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"MOH_BIND {settings.bind}, MOH_SIP_PORT {settings.sip_port}"
+        why = f"{error.strerror}; expected an address of this machine and a port that is free"
+        print(f"Cannot listen on {where}: {why}", file=sys.stderr)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.stop, name="stop").start())
+    log.info("moh %s %s", __version__, ready_line(settings, music))
+    with server:
+        server.serve_forever(poll_interval=POLL)
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

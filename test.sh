@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Sets up what is missing, then checks style, types and behaviour: ./test.sh [pytest's arguments]
+# PYTHON=python3.13 chooses another Python.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+. tools/setup.sh
+
+wanted=(sip-tester=sipp shellcheck=shellcheck)
+if ((EUID != 0)); then
+    have sipp || say "Without SIPp (package sip-tester) the tests that need it are skipped."
+    have shellcheck || say "Without shellcheck the shell scripts are not checked."
+    wanted=()
+fi
+set_up ffmpeg=ffmpeg ffmpeg=ffprobe "${wanted[@]}" requirements.txt requirements-dev.txt
+bin=$(dirname "$python")
+
+failed=()
+check() { # COMMAND...
+    say "== ${1##*/} ${*:2}"
+    "$@" || failed+=("${1##*/} ${2:-}")
+}
+
+say "Python $version, $(ffmpeg -version | cut -d' ' -f1-3 | head -n1)"
+check "$bin/ruff" check .
+check "$bin/ruff" format --check .
+check "$bin/mypy"
+! have shellcheck || check shellcheck start.sh test.sh tools/setup.sh .ci/run
+check "$bin/hadolint" --ignore DL3008 Dockerfile
+! docker compose version &>/dev/null || check docker compose config --quiet
+check "$bin/pytest" "$@"
+
+if ((${#failed[@]})); then
+    printf 'Failed: %s\n' "${failed[@]}"
+    exit 1
+fi

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Does the server answer? Sends SIP OPTIONS over UDP and judges the reply (RFC 3261 section 11).
+
+    python test_udp.py [HOST[:PORT]]        default 127.0.0.1:5060; an IPv6 host as [::1]:5060
+
+Prints one line and exits 0 (answered 200, and the reply is well formed), 1 (anything else) or 2 (bad usage),
+so it also serves as a container's health check. OPTIONS is answered as a call would be, and starts none.
+
+It needs the standard library only and none of the server's own code: it runs wherever it is copied to, and
+reads SIP independently. pytest collects `test_options_is_answered` and fills in `server`, a (host, port).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+T1 = 0.5  # seconds until the first repetition; each gap is twice the last (Timer E, RFC 3261 17.1.2.2)
+PATIENCE = 2.0  # seconds until we give up; a server that is well answers within milliseconds
+COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "l": "content-length"}  # RFC 3261 7.3.3
+
+
+class Server(NamedTuple):
+    """Where to ask."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """The parts of our OPTIONS that its reply has to echo (RFC 3261 section 8.2.6.2)."""
+
+    branch: str
+    from_tag: str
+    call_id: str
+    cseq: str
+
+    @classmethod
+    def new(cls) -> Question:
+        """Fresh random identifiers; `z9hG4bK` is the magic cookie of RFC 3261 section 8.1.1.7."""
+        cseq = f"{secrets.randbelow(9000) + 1} OPTIONS"
+        return cls("z9hG4bK" + secrets.token_hex(8), secrets.token_hex(4), secrets.token_hex(12), cseq)
+
+    def to_bytes(self, server: Server, local: Server) -> bytes:
+        """The request; `rport` asks for the reply to come back to the port we send from (RFC 3581)."""
+        lines = [
+            f"OPTIONS sip:123@{server} SIP/2.0",
+            f"Via: SIP/2.0/UDP {local};branch={self.branch};rport",
+            "Max-Forwards: 70",
+            f"From: <sip:check@{local}>;tag={self.from_tag}",
+            f"To: <sip:123@{server}>",
+            f"Call-ID: {self.call_id}",
+            f"CSeq: {self.cseq}",
+            f"Contact: <sip:check@{local}>",
+            "Accept: application/sdp",
+            "User-Agent: test_udp",
+            "Content-Length: 0",
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the final status, the header fields by long lower-case name, and how long it took."""
+
+    status: int
+    reason: str
+    fields: dict[str, str]
+    milliseconds: float
+
+    @classmethod
+    def parse(cls, data: bytes, milliseconds: float) -> Reply | None:
+        """The SIP response in a datagram, or None when it holds none. Of several fields the first is kept."""
+        head = re.split(r"\r?\n\r?\n", data.decode("utf-8", "replace"), maxsplit=1)[0]
+        first, *lines = re.sub(r"\r?\n[ \t]+", " ", head).splitlines() or [""]
+        if not (start := re.fullmatch(r"SIP/2\.0 +(\d{3}) ?(.*)", first, re.IGNORECASE)):
+            return None
+        fields: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            name = name.strip().lower()
+            fields.setdefault(COMPACT.get(name, name), value.strip())
+        return cls(int(start[1]), start[2].strip(), fields, milliseconds)
+
+
+class NoReply(Exception):
+    """Nothing usable came back; the text says what to look at."""
+
+
+def ask(server: Server) -> tuple[Question, Reply]:
+    """Send OPTIONS, repeat it, and return it with its final reply; NoReply after PATIENCE seconds."""
+    question = Question.new()
+    started = time.monotonic()
+    refused = ""
+    with open_socket(server) as sock:
+        request = question.to_bytes(server, Server(*sock.getsockname()[:2]))
+        gap, send_at, end = T1, started, started + PATIENCE
+        while (now := time.monotonic()) < end:
+            try:
+                if now >= send_at:
+                    send_at, gap = now + gap, 2 * gap
+                    sock.send(request)
+                sock.settimeout(max(0.001, min(send_at, end) - time.monotonic()))
+                reply = Reply.parse(sock.recv(65535), (time.monotonic() - started) * 1000)
+            except socket.timeout:  # in Python 3.9 not yet the same as TimeoutError
+                continue
+            except ConnectionRefusedError:
+                # ICMP says that the port is closed. Keep asking: the server may be about to start.
+                refused = f"nothing listens on UDP port {server.port} there: is the server started?"
+                time.sleep(0.05)
+                continue
+            except OSError as error:
+                raise NoReply(f"cannot send to {server}: {error.strerror or error}") from None
+            if reply and reply.status >= 200:  # 1xx only says that the answer is on its way
+                return question, reply
+    advice = refused or (
+        "is it running, is this the right address, does a firewall drop it, and is the port published as UDP "
+        f"(docker: -p {server.port}:{server.port}/udp)?"
+    )
+    raise NoReply(f"{server} did not answer OPTIONS within {PATIENCE:g} s: {advice}")
+
+
+def open_socket(server: Server) -> socket.socket:
+    """A UDP socket that talks to the server only; being connected, it also hears of a closed port."""
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise NoReply(f"no address found for {server.host!r}: {error.strerror}") from None
+    # "localhost" may be both, and the server IPv4 only.
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.connect(address)
+    except OSError as error:
+        sock.close()
+        raise NoReply(f"no route to {server}: {error.strerror}") from None
+    return sock
+
+
+def fault(question: Question, reply: Reply) -> str:
+    """What is wrong with the reply, in one sentence with advice; empty when all is well."""
+    status = f"{reply.status} {reply.reason}".strip()
+    again = f", it asks to try again in {wait} s" if (wait := reply.fields.get("retry-after")) else ""
+    if reply.status == 503:
+        return f"answered {status}: it is up, but not ready, full or stopping{again}; its log says which"
+    if reply.status in (486, 600):
+        return f"answered {status}: it is up, but takes no more calls now{again}"
+    if reply.status != 200:
+        return f"answered {status} instead of 200: its log says why; is this the music server?"
+    via, to = reply.fields.get("via", ""), reply.fields.get("to", "")
+    if parameter(via, "branch") != question.branch:
+        return f"sent Via {via!r} without our branch {question.branch}: phones would ignore it (8.2.6.2)"
+    if not parameter(via, "rport"):
+        return f"sent Via {via!r} without a value for rport: no answer through a router (RFC 3581 section 4)"
+    if parameter(reply.fields.get("from", ""), "tag") != question.from_tag:
+        return f"sent From {reply.fields.get('from')!r} without our tag {question.from_tag} (8.2.6.2)"
+    if reply.fields.get("call-id") != question.call_id:
+        return f"sent Call-ID {reply.fields.get('call-id')!r} instead of {question.call_id!r} (8.2.6.2)"
+    if reply.fields.get("cseq", "").split() != question.cseq.split():
+        return f"sent CSeq {reply.fields.get('cseq')!r} instead of {question.cseq!r} (8.2.6.2)"
+    if not parameter(to, "tag"):
+        return f"sent To {to!r} without a tag, which each final reply needs (RFC 3261 section 8.2.6.2)"
+    allow = reply.fields.get("allow", "")
+    if missing := {"INVITE", "ACK", "BYE"} - set(re.split(r"[\s,]+", allow)):
+        return f"sent Allow {allow!r}; a music server takes {', '.join(sorted(missing))} as well (11.2)"
+    return ""
+
+
+def parameter(value: str, name: str) -> str:
+    """The parameter `;name=…` of a header value's first element; empty when absent or without a value."""
+    # Quoted names and URIs go first: they may hold `;` and `,` of their own.
+    value = re.sub(r'"(?:\\.|[^"\\])*"|<[^>]*>', "", value).split(",")[0]
+    found = re.search(rf";\s*{name}\s*=\s*([^\s;]+)", value, re.IGNORECASE)
+    return found[1] if found else ""
+
+
+def test_options_is_answered(server: tuple[str, int]) -> None:
+    """A live server answers OPTIONS with 200 within two seconds, in a form that a phone accepts."""
+    question, reply = ask(Server(*server[:2]))
+    wrong = fault(question, reply)
+    assert not wrong, f"{server[0]}:{server[1]} {wrong}"
+
+
+def host_and_port(text: str) -> Server:
+    """HOST, HOST:PORT, [IPv6] or [IPv6]:PORT; the port is 5060 unless given."""
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.%\w]+)\](?::(\d{1,5}))?|([^\s:\[\]@/]+)(?::(\d{1,5}))?", text)
+    port = int((found[2] or found[4] or "5060") if found else 0)
+    if not found or not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected HOST, HOST:PORT or [IPv6]:PORT")
+    return Server(found[1] or found[3], port)
+
+
+def main() -> int:
+    """Ask once for people and health checks; the exit status of the module's docstring."""
+    parser = argparse.ArgumentParser(description="Does the SIP server answer? Exit status: 0 yes, 1 no.")
+    where = "address of the server (default 127.0.0.1:5060)"
+    parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
+    server: Server = parser.parse_args().server or Server("127.0.0.1", 5060)
+    try:
+        question, reply = ask(server)
+    except NoReply as error:
+        print(f"FAIL {error}")
+        return 1
+    if wrong := fault(question, reply):
+        print(f"FAIL {server} {wrong}")
+        return 1
+    print(f"ok   {server} answered OPTIONS with 200 in {reply.milliseconds:.1f} ms")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

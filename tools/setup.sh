@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# What start.sh and test.sh share: sets up what is missing, and is quick and silent when nothing is.
+# They source it from the project's folder. PYTHON chooses another interpreter, which gets a .venv-X.Y of its own.
+
+python=${PYTHON:-python3}
+version= # of $python, once require_python has asked for it
+venv=.venv
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null; }
+quietly() { # COMMAND...: show what it prints only if it fails
+    local output
+    output=$("$@" </dev/null 2>&1) || fail "$output"$'\n'"Failed: $*"
+}
+
+install_packages() { # NAME...: system packages that are missing
+    have apt-get || fail "Missing: $*. Please install what your system calls them."
+    ((EUID == 0)) || fail "Missing: $*. Please run: sudo apt-get install -y $*"
+    say "Installing $* ..."
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+    "${apt[@]}" update </dev/null &>/dev/null || true # an old list may do; if not, the next line tells
+    quietly "${apt[@]}" install -y --no-install-recommends "$@"
+}
+
+read_version() { version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); }
+
+venv_package() { # the package without which Debian's and Ubuntu's Pythons make no virtual environment
+    case $(basename "$python") in
+        python3.*) echo "$(basename "$python")-venv" ;;
+        *) echo python3-venv ;;
+    esac
+}
+
+in_venv() { # FILE...: has the virtual environment what these list, for this very Python?
+    local file
+    [[ -x $venv/bin/python ]] || return 1
+    for file in "$@"; do
+        [[ -f $venv/$file && $(<"$venv/$file") == "# $version"$'\n'"$(<"$file")" ]] || return 1
+    done
+}
+
+in_python() { # FILE: has the interpreter itself what it lists (as in the container)?
+    "$python" - "$1" 2>/dev/null <<'PYTHON'
+import re, sys
+from importlib.metadata import version
+for line in open(sys.argv[1]):
+    name = re.match(r"[\w.-]*", line).group()
+    name and version(name)
+PYTHON
+}
+
+# Leaves in $python the interpreter to go on with, one that has the packages which FILEs list.
+# NAME=COMMAND: a system package to install where the command is missing.
+set_up() { # [NAME=COMMAND ...] [FILE ...]
+    local argument package files=() missing=() make_venv=
+    for argument in "$@"; do
+        case $argument in
+            *=*)
+                package=${argument%%=*}
+                have "${argument#*=}" || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
+                ;;
+            *) files+=("$argument") ;;
+        esac
+    done
+
+    if read_version; then
+        [[ $version =~ ^3\.(9|[1-9][0-9])$ ]] || fail "Python 3.9 or newer is needed; $python is $version."
+        [[ -z ${PYTHON:-} ]] || venv=.venv-$version
+        if ! in_venv "${files[@]}" && ! { ((${#files[@]} == 1)) && in_python "${files[0]}"; }; then
+            make_venv=1
+            "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$(venv_package)")
+        fi
+    elif [[ -n ${PYTHON:-} ]]; then
+        fail "PYTHON=$PYTHON does not run."
+    else
+        make_venv=1
+        missing+=(python3 python3-venv)
+    fi
+    ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
+    [[ -n $version ]] || read_version || fail "$python does not run."
+
+    [[ -z $make_venv ]] || fill_venv "${files[@]}"
+    if in_venv "${files[@]}"; then python=$PWD/$venv/bin/python; fi
+}
+
+fill_venv() { # FILE...
+    local file
+    say "Installing Python packages into $venv ..."
+    if [[ $("$venv/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) != "$version" ]]; then
+        quietly "$python" -m venv --clear "$venv"
+    fi
+    for file in "$@"; do
+        quietly "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$file"
+        printf '# %s\n%s\n' "$version" "$(<"$file")" >"$venv/$file" # so that the next start knows
+    done
+}
