@@ -1,0 +1,962 @@
+#!/usr/bin/env python3
+"""Calls the music-on-hold server as a phone does, listens, hangs up, and says what it heard.
+
+    python test_sip_client.py [HOST[:PORT]]       default 127.0.0.1:5060; an IPv6 host as [::1]:5060
+    python test_sip_client.py --save heard.wav 192.0.2.2
+
+OPTIONS, INVITE (repeated by Timer A), ACK, music over RTP, BYE, then silence (RFC 3261, 3264, 3550, 3551).
+Exit status: 0 the music is well, 1 something is not, 2 bad usage.
+
+It needs the standard library only and none of the server's own code: a second, independent reader of SIP
+checks the first. It is longer than 300 lines because it is a whole phone (SIP, SDP, RTP, RTCP, G.711) in the
+one file that gets copied to the phones' network. From top to bottom: messages, sound, the call, the
+judgement, the report.
+
+pytest collects `test_a_caller_hears_music_until_bye` and fills in `server`, a (host, port). There the spacing
+of the packets is not judged (`judge_pace`): a shared machine may be late without any fault of the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ipaddress
+import math
+import re
+import secrets
+import select
+import signal
+import socket
+import struct
+import sys
+import textwrap
+import time
+import wave
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+T1, T2 = 0.5, 4.0  # seconds: first gap between repetitions, longest of a non-INVITE (RFC 3261 table 4)
+PATIENCE = 2.0  # seconds that OPTIONS may take
+ANSWER_WITHIN = 8.0  # seconds from INVITE to any response
+RING_WITHIN = 20.0  # seconds from INVITE to the final response when it rings; then CANCEL
+MUSIC_WITHIN = 5.0  # seconds from the answer to the first packet
+QUIET = 1.0  # seconds of silence to hear after BYE
+GRACE = 0.2  # seconds after the reply to BYE in which a packet may still be on its way
+PACKET_TIME = 0.02  # seconds of sound a packet (the ptime that we offer)
+SAMPLES = OCTETS = 160  # of one packet; G.722 too: its RTP clock runs at 8 kHz (RFC 3551 section 4.5.2)
+CODECS = {"PCMU": 0, "PCMA": 8, "G722": 9}  # payload types (RFC 3551 table 4), in the order of our offer
+TELEPHONE_EVENT = 101
+COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "c": "content-type"}
+COMPACT["l"] = "content-length"  # RFC 3261 section 7.3.3
+SILENCE_DBFS = -60.0  # decibels below full scale; speech and music on a telephone lie around -20
+# Linux stamps each arrival in the kernel, by its wall clock. Not all Pythons have a name for the option.
+STAMP = getattr(socket, "SO_TIMESTAMPNS", 35) if sys.platform == "linux" else None
+
+
+class Unreachable(Exception):
+    """The server cannot even be asked; the text says why."""
+
+
+class Address(NamedTuple):
+    """A host and a port, printed as SIP and people write it."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+def bracketed(host: str) -> str:
+    """An IPv6 address in square brackets, anything else as it is."""
+    return f"[{host}]" if ":" in host else host
+
+
+# ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Message:
+    """A SIP message as it arrived (RFC 3261 section 7); header names are long and lower case."""
+
+    first: str
+    headers: list[tuple[str, str]]
+    body: str
+    when: float  # monotonic seconds
+
+    @classmethod
+    def parse(cls, data: bytes, when: float) -> Message | None:
+        """The message in a datagram, or None when it holds none."""
+        head, body, *_ = [*re.split(rb"\r?\n\r?\n", data, maxsplit=1), b""]
+        text = re.sub(r"\r?\n[ \t]+", " ", head.decode("utf-8", "replace"))  # a folded line goes on (7.3.1)
+        first, *lines = re.split(r"\r?\n", text)
+        if "SIP/2.0" not in first.upper():
+            return None
+        split = [line.partition(":") for line in lines]
+        names = [(name.strip().lower(), value.strip()) for name, _, value in split]
+        headers = [(COMPACT.get(name, name), value) for name, value in names]
+        length = int(next((v for n, v in headers if n == "content-length" and v.isdecimal()), len(body)))
+        if length > len(body):  # cut off on the way (section 18.3)
+            return None
+        return cls(first, headers, body[:length].decode("utf-8", "replace"), when)
+
+    @property
+    def status(self) -> int:
+        """The code of a response; 0 for a request."""
+        found = re.match(r"SIP/2\.0 +(\d{3})", self.first, re.IGNORECASE)
+        return int(found[1]) if found else 0
+
+    @property
+    def reason(self) -> str:
+        """Status and reason phrase, such as `486 Busy Here`."""
+        return self.first.partition(" ")[2].strip()
+
+    @property
+    def method(self) -> str:
+        """What is asked, or what a response answers."""
+        return self.header("cseq").rpartition(" ")[2] if self.status else self.first.split(" ")[0]
+
+    def header(self, name: str) -> str:
+        """The first field of that name; empty when there is none."""
+        return next(iter(self.all(name)), "")
+
+    def all(self, name: str) -> list[str]:
+        """Every field of that name, in order."""
+        return [value for key, value in self.headers if key == name]
+
+
+def parameter(value: str, name: str) -> str:
+    """The parameter `;name=...` of a header value's first element; empty when absent."""
+    # Quoted names and URIs go first: they may hold `;` and `,` of their own.
+    value = re.sub(r'"(?:\\.|[^"\\])*"|<[^>]*>', "", value).split(",")[0]
+    found = re.search(rf";\s*{name}\s*=\s*([^\s;]+)", value, re.IGNORECASE)
+    return found[1] if found else ""
+
+
+def uri_of(value: str) -> str:
+    """The URI of a Contact, Route or Record-Route value, without display name and header parameters."""
+    found = re.search(r"<\s*([^>\s]+)\s*>", value) or re.match(r"\s*([^\s;,]+)", value)
+    return found[1] if found else ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server's SDP promises (RFC 3264 section 6.1)."""
+
+    source: Address
+    formats: dict[int, str]  # payload type -> codec, without telephone-event
+    direction: str
+
+    @classmethod
+    def parse(cls, sdp: str) -> Answer | None:
+        """The first audio stream of an SDP body; None when there is none that can be read."""
+        session, *media = re.split(r"^m=", sdp.replace("\r", ""), flags=re.MULTILINE)
+        audio = next((part for part in media if part.startswith("audio ")), "")
+        line = re.match(r"audio (\d+)(?:/\d+)? \S+((?: \d+)+)", audio)
+        both = f"{audio}\n{session}"  # what the stream says comes before what the session says
+        host = re.search(r"^c=IN IP[46] ([^\s/]+)", both, re.MULTILINE)
+        if not line or not host:
+            return None
+        names = {number: codec for codec, number in CODECS.items()}
+        rtpmaps = re.findall(r"^a=rtpmap:(\d+) ([^/\s]+)", audio, re.MULTILINE)
+        names.update((int(number), name.upper()) for number, name in rtpmaps)
+        formats = {int(n): names.get(int(n), "unknown") for n in line[2].split()}
+        direction = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)\b", both, re.MULTILINE)
+        return cls(
+            Address(host[1], int(line[1])),
+            {number: name for number, name in formats.items() if name != "TELEPHONE-EVENT"},
+            direction[1] if direction else "sendrecv",
+        )
+
+
+# ── sound ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Packet(NamedTuple):
+    """One RTP packet (RFC 3550 section 5.1)."""
+
+    when: float  # monotonic seconds
+    source: Address
+    payload_type: int
+    sequence: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+
+    @classmethod
+    def parse(cls, data: bytes, source: Address, when: float) -> Packet | None:
+        """The packet in a datagram, or None when it holds none."""
+        if len(data) < 12 or data[0] >> 6 != 2:
+            return None
+        _, marker_and_type, sequence, timestamp, ssrc = struct.unpack("!BBHII", data[:12])
+        start, end = 12 + 4 * (data[0] & 15), len(data)
+        if data[0] & 0x10:  # header extension
+            start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
+        if data[0] & 0x20:  # padding; its last octet counts it
+            end -= data[-1]
+        return cls(when, source, marker_and_type & 127, sequence, timestamp, ssrc, data[start:end])
+
+
+@dataclass
+class Reports:
+    """What was heard on the RTCP port (RFC 3550 section 6)."""
+
+    count: int = 0  # sender reports
+    cname: str = ""
+    goodbye: bool = False
+
+    def read(self, data: bytes) -> None:
+        """Take in one compound packet."""
+        while len(data) >= 8 and data[0] >> 6 == 2:
+            size = 4 + 4 * int.from_bytes(data[2:4], "big")
+            self.count += data[1] == 200
+            self.goodbye |= data[1] == 203
+            if data[1] == 202 and data[8:9] == b"\x01":  # SDES; CNAME is the first item of a chunk as a rule
+                self.cname = data[10 : 10 + data[9]].decode("utf-8", "replace")
+            data = data[size:]
+
+
+def mulaw(octet: int) -> int:
+    """One mu-law octet as a 16 bit sample (ITU-T G.711)."""
+    octet = ~octet & 0xFF
+    size = ((((octet & 15) << 3) + 132) << (octet >> 4 & 7)) - 132
+    return -size if octet & 0x80 else size
+
+
+def alaw(octet: int) -> int:
+    """One A-law octet as a 16 bit sample (ITU-T G.711)."""
+    octet ^= 0x55
+    segment, size = octet >> 4 & 7, ((octet & 15) << 4) + 8
+    if segment:
+        size = (size + 256) << (segment - 1)
+    return size if octet & 0x80 else -size
+
+
+DECODE = {"PCMU": [mulaw(octet) for octet in range(256)], "PCMA": [alaw(octet) for octet in range(256)]}
+
+
+def loudness(samples: Sequence[int]) -> float:
+    """RMS level in dBFS, where a full-scale square wave is 0; minus infinity for digital silence."""
+    power = sum(sample * sample for sample in samples) / max(1, len(samples))
+    return 10 * math.log10(power / 32768**2) if power else -math.inf
+
+
+def save_wav(path: str, packets: Sequence[Packet], codec: str, seconds: float) -> None:
+    """Write what was heard, 8 kHz 16 bit mono, placed by timestamp: what was lost is a gap to hear."""
+    sound = [0] * int(8000 * (seconds + 1))
+    for packet in packets:
+        at = (packet.timestamp - packets[0].timestamp) % 2**32
+        if at + len(packet.payload) <= len(sound):  # else a wild timestamp, which the judgement reports
+            sound[at : at + len(packet.payload)] = [DECODE[codec][octet] for octet in packet.payload]
+    while sound and not sound[-1]:
+        sound.pop()
+    with wave.open(path, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(8000)
+        out.writeframes(struct.pack(f"<{len(sound)}h", *sound))
+
+
+# ── the call ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def resolve(host: str, port: int, family: int = 0) -> tuple[socket.AddressFamily, Address]:
+    """The address of a host; IPv4 first, since "localhost" may be both and the server IPv4 only."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise Unreachable(f"no address found for {host!r}: {error.strerror}") from None
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    return found[0][0], Address(str(found[0][4][0]), int(found[0][4][1]))
+
+
+def local_address(family: int, towards: Address) -> str:
+    """This machine's own address on the route to another; a connected UDP socket knows it without sending."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(towards)
+        except OSError as error:
+            raise Unreachable(f"no route to {towards}: {error.strerror}") from None
+        return str(probe.getsockname()[0])
+
+
+def lan_address(family: int) -> str:
+    """This machine's address on its network; empty when it has none. 192.0.2.1 stands for "anywhere"."""
+    try:
+        found = local_address(family, Address("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
+    except Unreachable:
+        return ""
+    return "" if is_loopback(found) else found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address means "this very machine"."""
+    return host.startswith("127.") or host == "::1"
+
+
+def is_refused(family: int, server: Address) -> bool:
+    """Whether ICMP says that the port is closed; an empty line says nothing in SIP (RFC 5626 3.5.1)."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(0.3)
+        try:
+            probe.connect(server)
+            probe.send(b"\r\n\r\n")
+            probe.recv(1)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
+    return False
+
+
+@dataclass
+class Call:
+    """A phone that makes one call: dial, hear, hang up. What happened stays readable afterwards.
+
+    Times are monotonic seconds. Everything that arrives is taken in by `listen`, whatever else is going on.
+    """
+
+    server: Address
+    media: str = ""  # where to send the music; empty: our address on the route to the server
+    codecs: Sequence[str] = tuple(CODECS)
+    options: Message | None = None  # final reply to OPTIONS
+    final: Message | None = None  # final reply to INVITE
+    answer: Answer | None = None
+    bye: Message | None = None  # final reply to our BYE
+    server_bye: Message | None = None  # BYE from the server
+    packets: list[Packet] = field(default_factory=list)
+    reports: Reports = field(default_factory=Reports)
+    seconds: float = 0.0  # how long to hear
+    grace: float = GRACE
+    acked: float = 0.0  # when the first ACK left
+    repeats: int = 0  # final replies to INVITE that came again
+    strays: int = 0  # datagrams that could not be used
+    translated: bool = False  # a second try, for a server in a container: its packets come from another host
+    trouble: str = ""  # why a request could not be sent
+    took: dict[str, float] = field(default_factory=dict)  # method -> seconds to its final reply
+
+    def __enter__(self) -> Call:
+        self.family, self.peer = resolve(*self.server)
+        self.local = local_address(self.family, self.peer)
+        self.media = self.media or self.local
+        self.media_family = socket.AF_INET6 if ":" in self.media else socket.AF_INET
+        self.sip = open_port(self.family)
+        self.rtp, self.rtcp = open_pair(self.media_family)
+        self.contact = Address(self.local, self.sip.getsockname()[1])
+        self.listens_at = Address(self.media, self.rtp.getsockname()[1])
+        self.uri, self.from_tag = f"sip:123@{self.server}", str(secrets.randbelow(2**31))
+        self.call_id, self.cseq = secrets.token_hex(12), 100 + secrets.randbelow(1000)
+        self.replies: dict[str, list[Message]] = {}  # by the branch of the request
+        self.ack: tuple[bytes, Address] | None = None
+        self.invite_branch = ""
+        self.over = False  # whether we have hung up
+        self.clocks_apart = time.monotonic() - time.time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Also on Ctrl-C: whoever called hangs up, or the music plays on for nobody."""
+        try:
+            self.hang_up()
+        finally:
+            for sock in (self.sip, self.rtp, self.rtcp):
+                sock.close()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a dialog that nobody has ended."""
+        return bool(self.final and self.final.status < 300 and not self.bye and not self.server_bye)
+
+    @property
+    def ended(self) -> float:
+        """When the call was over: BYE was answered."""
+        last = self.bye or self.server_bye
+        return last.when if last else math.inf
+
+    @property
+    def heard(self) -> list[Packet]:
+        """The packets of the seconds that were asked for, counted from the first one."""
+        return [p for p in self.packets if p.when < min(self.packets[0].when + self.seconds, self.ended)]
+
+    # what a caller does
+
+    def ask_options(self) -> None:
+        """OPTIONS outside of any dialog (section 11)."""
+        self.options = self.ask("OPTIONS", self.uri, self.peer, PATIENCE)
+
+    def dial(self) -> None:
+        """INVITE with our offer; `take_reply` sends the ACK as soon as the final reply is there."""
+        self.ask("INVITE", self.uri, self.peer, ANSWER_WITHIN, self.offer())
+
+    def hear(self, seconds: float, patience: float) -> None:
+        """Listen for so many seconds from the first packet on; give up after `patience` without any."""
+        self.seconds = seconds
+        self.listen(time.monotonic() + patience, lambda: bool(self.packets or self.server_bye))
+        if self.packets:
+            self.listen(self.packets[0].when + seconds, lambda: bool(self.server_bye))
+
+    def hang_up(self) -> None:
+        """End whatever there is: BYE a call, CANCEL one that rings (RFC 3261 sections 15.1.1 and 9.1)."""
+        if self.over:
+            return
+        self.over = True
+        if self.invite_branch and not self.final:
+            self.listen(time.monotonic() + T1, lambda: bool(self.final))  # it may cross with us
+            if not self.final and self.replies[self.invite_branch]:
+                self.ask("CANCEL", self.uri, self.peer, PATIENCE)
+                self.listen(time.monotonic() + T1, lambda: bool(self.final))
+        if self.is_up and self.final:
+            uri, to = self.remote_target(self.final)
+            self.bye = self.ask("BYE", uri, to, 2 * PATIENCE)
+            if not self.bye and to != self.peer:  # an unreachable Contact must not leave the music running
+                self.ask("BYE", uri, self.peer, PATIENCE)
+
+    # SIP
+
+    def offer(self) -> str:
+        """Our SDP: a held phone that only listens, as Grandstream's write it (RFC 7088 section 2.1)."""
+        version = "IP6" if self.media_family == socket.AF_INET6 else "IP4"
+        numbers = [CODECS[codec] for codec in self.codecs]
+        lines = [
+            "v=0",
+            f"o=201 8000 8000 IN {version} {self.media}",
+            "s=SIP Call",
+            f"c=IN {version} {self.media}",
+            "t=0 0",
+            f"m=audio {self.listens_at.port} RTP/AVP {' '.join(map(str, numbers))} {TELEPHONE_EVENT}",
+            "a=recvonly",
+            *(f"a=rtpmap:{CODECS[codec]} {codec}/8000" for codec in self.codecs),
+            "a=ptime:20",
+            f"a=rtpmap:{TELEPHONE_EVENT} telephone-event/8000",
+            f"a=fmtp:{TELEPHONE_EVENT} 0-15",
+        ]
+        return "\r\n".join(lines) + "\r\n"
+
+    def request(self, method: str, uri: str, branch: str, body: str = "") -> bytes:
+        """A request as bytes; once there is a dialog, with its To tag and route set (section 12.2.1.1)."""
+        of_invite = method in ("ACK", "CANCEL")  # they carry the CSeq number of the INVITE
+        to = f"<{self.uri}>"
+        routes: list[str] = []
+        if self.final and method != "CANCEL":
+            to = self.final.header("to") or to
+            if self.final.status < 300:
+                routes = route_set(self.final)
+        if not of_invite:
+            self.cseq += 1
+        lines = [
+            f"{method} {uri} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self.contact};branch={branch};rport",
+            *(f"Route: {route}" for route in routes),
+            "Max-Forwards: 70",
+            f'From: "Check" <sip:201@{bracketed(self.local)}>;tag={self.from_tag}',
+            f"To: {to}",
+            f"Call-ID: {self.call_id}{'-ping' if method == 'OPTIONS' else ''}",  # not part of the call
+            f"CSeq: {self.cseq} {method}",
+            f"Contact: <sip:201@{self.contact}>",
+            "User-Agent: test_sip_client",
+            "Allow: INVITE, ACK, OPTIONS, CANCEL, BYE",
+            "Supported: replaces, path",
+            "Accept: application/sdp",
+            *(["Content-Type: application/sdp"] if body else []),
+            f"Content-Length: {len(body.encode())}",
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+    def ask(self, method: str, uri: str, to: Address, patience: float, body: str = "") -> Message | None:
+        """A client transaction (section 17.1): send, repeat, return the final reply or None."""
+        branch = "z9hG4bK" + secrets.token_hex(8)
+        if method == "CANCEL":
+            branch = self.invite_branch  # that is how it finds its INVITE (section 9.1)
+        elif method == "INVITE":
+            self.invite_branch = branch
+        data = self.request(method, uri, branch, body)
+        replies = self.replies.setdefault(branch, [])
+
+        def final() -> Message | None:
+            return next((r for r in replies if r.status >= 200 and r.method == method), None)
+
+        started = send_at = time.monotonic()
+        gap = T1
+        while not final():
+            now = time.monotonic()
+            rings = method == "INVITE" and bool(replies)  # Timer A stops (section 17.1.1.2)
+            end = started + (RING_WITHIN if rings else patience)
+            if now >= end:
+                return None
+            if now >= send_at and not rings:
+                self.send(data, to)
+                send_at = now + gap
+                gap = 2 * gap if method == "INVITE" else min(2 * gap, T2)  # Timer A, Timer E
+            self.listen(end if rings else min(send_at, end), lambda: bool(final()))
+        reply = final()
+        self.took[method] = max(0.0, reply.when - started) if reply else patience
+        return reply
+
+    def remote_target(self, reply: Message) -> tuple[str, Address]:
+        """The URI of the Contact, and where to send requests to it: the first Route comes before it."""
+        uri = uri_of(reply.header("contact")) or self.uri
+        next_hop = next((uri_of(route) for route in route_set(reply)), uri)
+        hop = re.match(r"sips?:(?:[^@]*@)?(\[[^\]]+\]|[^:;?\]]+)(?::(\d+))?", next_hop)
+        try:
+            return uri, resolve(hop[1], int(hop[2] or 5060), self.family)[1] if hop else self.peer
+        except Unreachable:
+            return uri, self.peer
+
+    def take_sip(self, data: bytes, source: Address, when: float) -> None:
+        """A datagram on the SIP port: a reply to us, or a request of the server."""
+        message = Message.parse(data, when)
+        if message is None:
+            self.strays += bool(data.strip(b"\r\n\0"))  # else a keep-alive
+        elif message.status:
+            self.take_reply(message)
+        elif message.method != "ACK":
+            known = message.header("call-id") == self.call_id and self.final is not None
+            verdict = {"BYE": "200 OK", "OPTIONS": "200 OK"}.get(message.method, "403 Forbidden")
+            if message.method == "BYE" and known:
+                self.server_bye = self.server_bye or message
+            lines = [f"SIP/2.0 {verdict if known else '481 Call/Transaction Does Not Exist'}"]
+            names = ("via", "from", "to", "call-id", "cseq")
+            lines += [f"{name.title()}: {value}" for name, value in message.headers if name in names]
+            self.send(("\r\n".join(lines) + "\r\nContent-Length: 0\r\n\r\n").encode(), source)
+
+    def take_reply(self, message: Message) -> None:
+        """A response belongs to the request whose branch it echoes (section 17.1.3)."""
+        branch = parameter(message.header("via"), "branch")
+        if branch not in self.replies:
+            self.strays += 1
+            return
+        self.replies[branch].append(message)
+        if message.method != "INVITE" or message.status < 200:
+            return
+        # Each final reply to INVITE is acknowledged, and again each time it comes again (13.2.2.4, 17.1.1.2).
+        if self.ack is None:
+            self.final, self.acked = message, time.monotonic()
+            if message.status < 300:
+                self.answer = Answer.parse(message.body)
+                uri, to = self.remote_target(message)
+                self.ack = self.request("ACK", uri, "z9hG4bK" + secrets.token_hex(8)), to
+            else:
+                self.ack = self.request("ACK", self.uri, branch), self.peer
+        else:
+            self.repeats += 1
+        self.send(*self.ack)
+
+    # the wire
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Put a message on the wire once. It may get lost there anyway, so an error only is remembered."""
+        try:
+            self.sip.sendto(data, to)
+        except OSError as error:
+            self.trouble = f"cannot send to {to}: {error.strerror}"
+
+    def listen(self, until: float, enough: Callable[[], bool] = lambda: False) -> None:
+        """Take in all that arrives, until a time or until `enough` says so."""
+        while not enough() and (left := until - time.monotonic()) > 0:
+            for sock in select.select([self.sip, self.rtp, self.rtcp], [], [], left)[0]:
+                try:
+                    data, source, when = self.receive(sock)
+                except OSError:  # an ICMP error of what we sent earlier
+                    continue
+                if sock is self.sip:
+                    self.take_sip(data, source, when)
+                elif sock is self.rtcp:
+                    self.reports.read(data)
+                elif packet := Packet.parse(data, source, when):
+                    self.packets.append(packet)
+
+    def receive(self, sock: socket.socket) -> tuple[bytes, Address, float]:
+        """A datagram, who sent it, and when it arrived: by the kernel's stamp, or else by our own clock."""
+        if STAMP is None:
+            data, source = sock.recvfrom(65535)
+            return data, Address(*source[:2]), time.monotonic()
+        data, extra, _, source = sock.recvmsg(65535, 64)
+        now = when = time.monotonic()
+        for _, kind, stamp in extra:
+            if kind == STAMP and len(stamp) == struct.calcsize("@ll"):
+                seconds, nanoseconds = struct.unpack("@ll", stamp)
+                when = seconds + nanoseconds / 1e9 + self.clocks_apart
+        # Out of reach of sense when somebody has set the wall clock meanwhile.
+        return data, Address(*source[:2]), when if now - 5 < when <= now + 0.01 else now
+
+
+def route_set(reply: Message) -> list[str]:
+    """The proxies that asked to stay in the path, nearest first (section 12.1.2)."""
+    return re.findall(r"[^,\s]*<[^>]*>[^,]*", ",".join(reply.all("record-route")))[::-1]
+
+
+def open_port(family: int, port: int = 0) -> socket.socket:
+    """A UDP socket on every address of this machine, with arrival stamps where there are any."""
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.bind(("", port))
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    if STAMP is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, STAMP, 1)
+    return sock
+
+
+def open_pair(family: int) -> tuple[socket.socket, socket.socket]:
+    """An even port for RTP and the odd one above it for RTCP (RFC 3550 section 11)."""
+    for _ in range(100):
+        rtp = open_port(family)
+        port = rtp.getsockname()[1]
+        if port % 2 == 0:
+            with contextlib.suppress(OSError):
+                return rtp, open_port(family, port + 1)
+        rtp.close()
+    raise Unreachable("no pair of free UDP ports on this machine")
+
+
+def make_call(
+    server: Address,
+    media: str = "",
+    codecs: Sequence[str] = tuple(CODECS),
+    seconds: float = 5.0,
+    patience: float = MUSIC_WITHIN,
+    grace: float = GRACE,
+) -> Call:
+    """One whole call, from OPTIONS to the silence after BYE.
+
+    A server in a container cannot send to 127.0.0.1, which there is the container itself. So when nothing is
+    heard on loopback, the call is made once more with this machine's network address in the offer.
+    """
+    with Call(server, media, codecs, grace=grace) as call:
+        call.ask_options()
+        if call.options:
+            call.dial()
+        if call.answer:
+            call.hear(seconds, patience)
+            call.hang_up()
+            if call.packets:
+                call.listen(time.monotonic() + grace + QUIET)
+        silent = call.answer and not call.packets and not call.server_bye
+        other = "" if media or not silent or not is_loopback(call.media) else lan_address(call.family)
+    if not other:
+        return call
+    print(f"info  nothing heard at {call.media}; a server in a container cannot send there: now at {other}")
+    call = make_call(server, other, codecs, seconds, MUSIC_WITHIN, grace)
+    call.translated = True
+    return call
+
+
+# ── the judgement ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    name: str
+    ok: bool | None  # None: for information only
+    text: str
+    advice: str = ""  # what to do next when it is not ok
+
+    def __str__(self) -> str:
+        mark = {True: "ok", False: "FAIL", None: "info"}[self.ok]
+        start, indent = f"{mark:4}  {self.name:9} ", " " * 16
+        lines = textwrap.wrap(self.text, 110, initial_indent=start, subsequent_indent=indent)
+        if self.ok is False:
+            lines += textwrap.wrap(self.advice, 110, initial_indent=indent, subsequent_indent=indent)
+        return "\n".join(lines)
+
+
+REFUSED = {
+    401: "it asks for a password, and a phone has none for its music: switch that off for this address",
+    403: "is this machine's address allowed to call? The server's settings and its log say who is",
+    404: "it does not know sip:123; is this the music server?",
+    488: "it plays none of the codecs that were offered: call without --codec, and see its log",
+    503: "it is up, but full, not ready or stopping: its log says which; try again in a moment",
+}
+REFUSED |= {407: REFUSED[401], 415: REFUSED[488], 606: REFUSED[488], 486: REFUSED[503], 600: REFUSED[503]}
+SEE_LOG = "the server's log says why"
+
+
+def judge_signalling(call: Call) -> list[Finding]:
+    """OPTIONS and INVITE."""
+    final = call.final
+    if not call.options:
+        return [Finding("OPTIONS", False, f"no answer from {call.server} in {PATIENCE:g} s", no_answer(call))]
+    status, text = call.options.status, f"{call.options.reason} in {1000 * call.took['OPTIONS']:.1f} ms"
+    found = [Finding("OPTIONS", status == 200, text, REFUSED.get(status, SEE_LOG))]
+    cancelled = "CANCEL" in call.took
+    if not final or cancelled:
+        text = f"rang {RING_WITHIN:g} s, then cancelled" if cancelled else f"no answer in {ANSWER_WITHIN:g} s"
+        advice = "OPTIONS was answered, so the way is open: the server's log says what became of the INVITE"
+        return [*found, Finding("INVITE", False, text, advice)]
+    if final.status >= 300:
+        text = final.reason
+        text += "".join(f"; Warning: {warning}" for warning in final.all("warning"))
+        text += "".join(f"; Retry-After: {wait}" for wait in final.all("retry-after"))
+        return [*found, Finding("INVITE", False, text, REFUSED.get(final.status, SEE_LOG))]
+    text = f"{final.reason} in {1000 * call.took['INVITE']:.1f} ms"
+    if call.answer:
+        text += f": {'/'.join(call.answer.formats.values())} from {call.answer.source}"
+    advice = fault_of_answer(call, final)
+    return [*found, Finding("INVITE", not advice, text, advice)]
+
+
+def no_answer(call: Call) -> str:
+    """What to look at when nothing comes back at all."""
+    port = call.server.port
+    if is_refused(call.family, call.peer):
+        return f"nothing listens on UDP port {port} there: start the server, or give its port"
+    if call.strays:
+        return "something came back, but no reply to us (another Via branch): is this a SIP server?"
+    return (
+        f"is the server running, is the address right, does a firewall drop UDP port {port}, "
+        f"is the port published as UDP (docker: -p {port}:{port}/udp)? {call.trouble}"
+    )
+
+
+def fault_of_answer(call: Call, final: Message) -> str:
+    """What is wrong with a 2xx to our INVITE; empty when nothing is."""
+    contact = uri_of(final.header("contact"))
+    if not parameter(final.header("to"), "tag"):
+        return "its To has no tag: no phone can hang up such a call (RFC 3261 section 12.1.1)"
+    if not contact:
+        return "it has no Contact, so nobody knows where ACK and BYE go (RFC 3261 section 12.1.1)"
+    if not call.answer or not final.header("content-type").lower().startswith("application/sdp"):
+        return f"it holds no SDP answer with an audio stream (RFC 3261 section 13.3.1.4): {final.body!r}"
+    port, direction = call.answer.source.port, call.answer.direction
+    if not port or direction != "sendonly":
+        return f"our a=recvonly needs a=sendonly and a port (RFC 3264 section 6.1), not a={direction}, {port}"
+    if call.repeats > 2:
+        return (
+            f"it came {call.repeats} times more though we sent ACK to {contact} each time: can that be "
+            f"reached from here? If not, set the server's MOH_ADVERTISED_ADDRESS. {call.trouble}"
+        )
+    return ""
+
+
+def judge_media(call: Call) -> list[Finding]:
+    """What was heard, without its timing: source, form, continuity, loudness."""
+    answer, heard = call.answer, call.heard
+    if not answer:
+        return []
+    if not heard:
+        advice = (
+            f"it should come by UDP from {answer.source} to {call.listens_at}. Does a firewall between, or "
+            f"on this machine, drop it? Can the server reach {call.media} (if not: --media ADDRESS)? In a "
+            "container: use host networking, or publish MOH_RTP_PORTS as UDP and set MOH_ADVERTISED_ADDRESS. "
+            "The server's log names where it sends."
+        )
+        return [Finding("music", False, "the call was answered, but no packet came", advice)]
+    delay = 1000 * (heard[0].when - call.acked)
+    found = [Finding("music", True, f"first packet {delay:.0f} ms after the ACK, at {call.listens_at}")]
+
+    sources = sorted({packet.source for packet in heard})
+    fits = sources == [answer.source]
+    text = ", ".join(map(str, sources)) + (", as answered" if fits else f", but {answer.source} was answered")
+    if call.translated:  # this machine sees the container's own address, others see that of its host
+        fits = {source.port for source in sources} == {answer.source.port}
+    advice = (
+        "phones that filter by source stay silent (RFC 7088 section 2.1): use host networking, or set "
+        "MOH_ADVERTISED_ADDRESS and publish MOH_RTP_PORTS under the same numbers"
+    )
+    found.append(Finding("source", fits, text, advice))
+
+    types, sizes = {packet.payload_type for packet in heard}, {len(packet.payload) for packet in heard}
+    ssrcs = {packet.ssrc for packet in heard}
+    codec = answer.formats.get(heard[0].payload_type, "")
+    text = f"payload type {listed(types)} ({codec or 'not in the answer'}), {listed(sizes)} octets each, "
+    fits = len(types) == len(ssrcs) == 1 and sizes == {OCTETS} and bool(codec)
+    advice = (
+        f"expected payload type {listed(set(answer.formats))}, {OCTETS} octets (20 ms) and one SSRC: "
+        "see the sender's packet size, and whether two streams arrive here"
+    )
+    found.append(Finding("form", fits, f"{text}{len(ssrcs)} SSRC", advice))
+    found.append(judge_continuity(heard))
+    found.append(judge_loudness(codec, b"".join(packet.payload for packet in heard)))
+    reports = call.reports
+    text = f"{reports.count} sender reports, CNAME {reports.cname or 'not given'}, "
+    text += "BYE at the end" if reports.goodbye else "no BYE at the end"
+    return [*found, Finding("RTCP", None, text if reports.count else "none heard")]
+
+
+def judge_continuity(heard: Sequence[Packet]) -> Finding:
+    """Sequence numbers go up by 1 and timestamps by 160; both wrap around (RFC 3550 section 5.1)."""
+    highest = heard[0].sequence
+    stamps: dict[int, int] = {}  # sequence number, unwrapped -> timestamp
+    late = double = 0
+    for packet in heard:
+        number = highest + (packet.sequence - highest + 2**15) % 2**16 - 2**15
+        double += number in stamps
+        late += number < highest and number not in stamps
+        stamps.setdefault(number, packet.timestamp)
+        highest = max(highest, number)
+    lost = max(stamps) - min(stamps) + 1 - len(stamps)
+    order = sorted(stamps)
+    steps = [((stamps[b] - stamps[a]) % 2**32, SAMPLES * (b - a)) for a, b in zip(order, order[1:])]
+    odd = [step for step, due in steps if step != due]
+    text = f"{len(heard)}; {lost} lost, {double} doubled, {late} out of order; timestamps +{SAMPLES} each"
+    if odd:
+        text += f" but {len(odd)}: +{listed(set(odd))}"
+        advice = "phones play such steps as clicks or gaps: does the log tell of a stream that started again?"
+    else:
+        advice = "the network drops or doubles packets, or two streams arrive: try again next to the server"
+    return Finding("packets", not odd and 100 * (lost + double + late) <= len(heard), text, advice)
+
+
+def judge_loudness(codec: str, octets: bytes) -> Finding:
+    """Whether it is music and not silence; what we cannot decode should at least vary."""
+    if codec not in DECODE:
+        kinds = len(set(octets))
+        advice = "the same octet for ever: is the music silent?"
+        return Finding("loudness", kinds > 1, f"not decoded; {kinds} different octets", advice)
+    level = loudness([DECODE[codec][octet] for octet in octets])
+    text = f"{level:.0f} dBFS" if level > -math.inf else "digital silence"
+    return Finding("loudness", level > SILENCE_DBFS, text, "is the music file silent, or its beginning?")
+
+
+def judge_pace(call: Call) -> list[Finding]:
+    """Spacing and jitter. For people: on a busy machine this can fail without any fault of the server."""
+    heard = call.heard
+    if len(heard) < 10:
+        return []
+    gaps = [1000 * (b.when - a.when) for a, b in zip(heard, heard[1:])]
+    jitter = 0.0  # RFC 3550 section 6.4.1, in ms
+    for a, b, gap in zip(heard, heard[1:], gaps):
+        sent = ((b.timestamp - a.timestamp + 2**31) % 2**32 - 2**31) / 8  # samples to ms
+        jitter += (abs(gap - sent) - jitter) / 16
+    bursts = sum(gap < 5 for gap in gaps) / len(gaps)
+    lasted = min(call.seconds, call.ended - heard[0].when)
+    due = round(lasted / PACKET_TIME)
+    gaps.sort()
+    median, p99 = gaps[len(gaps) // 2], gaps[int(0.99 * (len(gaps) - 1))]
+    text = (
+        f"{len(heard)} of {due} packets due in {lasted:.1f} s; spacing p50 {median:.1f}, p99 {p99:.1f}, "
+        f"max {gaps[-1]:.1f} ms; jitter {jitter:.2f} ms"
+    )
+    advice = (
+        f"one is due each 20 ms; {bursts:.0%} came within 5 ms of another. Is the server's machine busy, or "
+        "this one, or the wireless network? If none is, the server sends in bursts, which phones play badly"
+    )
+    even = 15 <= median <= 25 and bursts <= 0.05
+    if even:
+        advice = "the count is wrong: did the network lose packets, or the music stop, or play twice?"
+    return [Finding("pace", even and 0.9 <= len(heard) / max(1, due) <= 1.1, text, advice)]
+
+
+def judge_ending(call: Call) -> list[Finding]:
+    """BYE, and silence after it."""
+    if not call.final or call.final.status >= 300:
+        return []
+    if call.server_bye:
+        why = call.server_bye.header("reason") or "no Reason given"
+        text = f"the server hung up after {call.server_bye.when - call.acked:.1f} s: {why}"
+        found = [Finding("BYE", False, text, "its log says why: did the music stop, or does a limit apply?")]
+    elif call.bye and call.bye.status == 200:
+        found = [Finding("BYE", True, f"{call.bye.reason} in {1000 * call.took['BYE']:.1f} ms")]
+    else:
+        text = call.bye.reason if call.bye else f"no answer in {2 * PATIENCE:g} s"
+        advice = (
+            f"BYE went to the Contact, {uri_of(call.final.header('contact'))}: can it be reached from here? "
+            f"If not, set the server's MOH_ADVERTISED_ADDRESS. {call.trouble}"
+        )
+        return [Finding("BYE", False, text, advice)]
+    if not call.packets:
+        return found
+    tail = [packet.when - call.ended for packet in call.packets if packet.when > call.ended]
+    text = f"last packet {1000 * tail[-1]:.0f} ms after the BYE" if tail else "no packet after the BYE"
+    if tail and tail[-1] > call.grace:
+        advice = "a stream still runs: see the log, restart the server"
+        return [*found, Finding("silence", False, f"{text}, {len(tail)} in all", advice)]
+    return [*found, Finding("silence", True, f"{text}; listened for {QUIET:g} s")]
+
+
+def listed(numbers: set[int]) -> str:
+    """A few numbers in words; of many only the ends."""
+    few = sorted(numbers)
+    return " or ".join(map(str, few)) if len(few) <= 3 else f"{few[0]} to {few[-1]}"
+
+
+def test_a_caller_hears_music_until_bye(server: tuple[str, int]) -> None:
+    """Answer, source, form, continuity and loudness of the music, and silence after BYE; no timing."""
+    call = make_call(Address(*server[:2]), seconds=2.0, grace=1.0)
+    for finding in [*judge_signalling(call), *judge_media(call), *judge_ending(call)]:
+        assert finding.ok is not False, f"{finding.name}: {finding.text}. What to do: {finding.advice}"
+    assert len(call.heard) >= 10, f"only {len(call.heard)} packets in 2 s: does the music stop again?"
+
+
+# ── the report ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def host_and_port(text: str) -> Address:
+    """HOST, HOST:PORT, [IPv6] or [IPv6]:PORT; the port is 5060 unless given."""
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.%\w]+)\](?::(\d{1,5}))?|([^\s:\[\]@/]+)(?::(\d{1,5}))?", text)
+    port = int((found[2] or found[4] or "5060") if found else 0)
+    if not found or not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected HOST, HOST:PORT or [IPv6]:PORT")
+    return Address(found[1] or found[3], port)
+
+
+def duration(text: str) -> float:
+    """Seconds to listen, from 1 to 3600."""
+    if not re.fullmatch(r"\d+(\.\d*)?", text) or not 1 <= float(text) <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of seconds from 1 to 3600")
+    return float(text)
+
+
+def verdict(call: Call, findings: Sequence[Finding]) -> str:
+    """The last line: the whole in one sentence."""
+    failed = [finding.name for finding in findings if finding.ok is False]
+    if not call.packets:
+        return f"no music: {failed[0] if failed else 'call'} failed"
+    heard = call.heard
+    if failed:
+        return f"{len(heard)} packets of music heard, but not all is well: {', '.join(failed)} failed"
+    spacing = 1000 * (heard[-1].when - heard[0].when) / max(1, len(heard) - 1)
+    level = next(f.text for f in findings if f.name == "loudness")
+    return f"music is playing: {len(heard)} packets in {call.seconds:.1f} s, {spacing:.1f} ms apart, {level}"
+
+
+def main() -> int:
+    """Make one call for people and scripts; the exit status is that of the module's docstring."""
+    parser = argparse.ArgumentParser(description="Call the music-on-hold server and judge what is heard.")
+    where = "address of the server (default 127.0.0.1:5060)"
+    parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
+    parser.add_argument("--seconds", type=duration, default=5.0, help="how long to listen (default 5)")
+    parser.add_argument("--codec", choices=list(CODECS), help="offer this codec alone (default: all of them)")
+    where = "listen at this address instead of the one on the route to HOST"
+    parser.add_argument("--media", metavar="ADDRESS", type=ipaddress.ip_address, help=where)
+    parser.add_argument("--save", metavar="FILE.wav", help="write what was heard, 8 kHz 16 bit mono")
+    options = parser.parse_args()
+    if options.save and options.codec == "G722":
+        parser.error("--save can write PCMU and PCMA, not G722")
+    server: Address = options.server or Address("127.0.0.1", 5060)
+    # Ended by a script, we still hang up, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    codecs = [options.codec] if options.codec else list(CODECS)
+    print(f"calling sip:123@{server}, to listen for {options.seconds:g} s", flush=True)
+    # On loopback the first packet is there at once, or else goes astray in a container.
+    media = str(options.media or "")
+    try:
+        loopback = is_loopback(resolve(*server)[1].host) and not media
+        call = make_call(server, media, codecs, options.seconds, 1.5 if loopback else MUSIC_WITHIN)
+    except Unreachable as error:
+        print(f"FAIL  {error}")
+        return 1
+    except KeyboardInterrupt:
+        print("stopped, and hung up")
+        return 1
+    findings = [*judge_signalling(call), *judge_media(call), *judge_pace(call), *judge_ending(call)]
+    if options.save and call.heard and call.answer:
+        codec = call.answer.formats.get(call.heard[0].payload_type, "")
+        try:
+            if codec not in DECODE:
+                raise OSError(0, f"no decoder for {codec or 'this payload type'}")
+            save_wav(options.save, call.heard, codec, options.seconds)
+            findings.append(Finding("saved", True, options.save))
+        except OSError as error:
+            findings.append(Finding("saved", False, f"{options.save}: {error.strerror}", "give another file"))
+    print(*findings, sep="\n")
+    print(verdict(call, findings))
+    return int(any(finding.ok is False for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
