@@ -87,15 +87,15 @@ class Call:
         """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200 at once.
 
         ``session`` is the offer and ``choice`` what we choose of it; without them the 200 carries our own. ``headers``
-        are the agent's for a 2xx, Contact first. Raises ``Refusal`` and leaves all as it was where this is no time for
-        an offer.
+        are the agent's for an answer that makes a dialog. Raises ``Refusal`` and leaves all as it was where this is no
+        time for an offer.
         """
         self._check_no_offer_is_open(request)
         self.dialog.in_order(request)
         self.dialog.refresh_target(request)
         actions: list[Action] = []
         if ringing:
-            actions += transaction.respond(180, write_response(request, flow, 180, self.id, headers[:1]), now)
+            actions += transaction.respond(180, write_response(request, flow, 180, self.id, headers), now)
         body = self._describe(session, choice)
         headers = [*headers, ("Content-Type", "application/sdp")]
         actions += transaction.respond(200, write_response(request, flow, 200, self.id, headers, body), now)

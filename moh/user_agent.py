@@ -142,6 +142,7 @@ class UserAgent:
         headers = [
             # nobody listens to what the caller sends: RFC 3840 §10.6, RFC 4235 §5.2, as RFC 7088 shows it
             ("Contact", f'<{call.dialog.contact}>;automata;+sip.rendering="no"'),
+            *(("Record-Route", route) for route in request.all("record-route")),
             ALLOW,
             SUPPORTED,
         ]

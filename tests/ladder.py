@@ -47,7 +47,7 @@ def make_agent(ports: tuple[int, int] = (10000, 10100), advertised: str = "") ->
 
 
 def request(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> Request:
-    """A request of the phone. Keyword arguments replace whole header lines by name: ``via=``, ``cseq=``, ``call_id=``."""
+    """A request of the phone. Keyword arguments replace whole header lines by name: ``via=``, ``cseq=`` …"""
     lines = {
         "via": f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{method.lower()}1;rport",
         "from_": 'From: "Front desk" <sip:201@pbx.lan>;tag=1550288317',
@@ -60,7 +60,9 @@ def request(method: str, *extra: str, body: str = "", to_tag: str = "", **change
     uri = changed.pop("uri", "sip:123@192.168.1.100:5060")
     lines.update(changed)
     octets = body.replace("\n", "\r\n").encode()
-    kind = [] if not body or any(line.startswith("Content-Type") for line in extra) else ["Content-Type: application/sdp"]
+    kind = (
+        [] if not body or any(line.startswith("Content-Type") for line in extra) else ["Content-Type: application/sdp"]
+    )
     head = [f"{method} {uri} SIP/2.0", *filter(None, lines.values()), *extra, *kind, f"Content-Length: {len(octets)}"]
     message = parse("\r\n".join([*head, "", ""]).encode() + octets)
     assert isinstance(message, Request)

@@ -1,0 +1,154 @@
+"""What happens within one call: hold, resume, move, offers of ours (RFC 3264 §8, RFC 7088 §2.4 to §2.10)."""
+
+from __future__ import annotations
+
+import pytest
+
+from moh.actions import Address, StartStream, StopStream
+from moh.message import Request
+from tests.ladder import FLOW, OFFER, ack, answered, invite, make_agent, methods, music, notes, response, statuses, tag
+
+
+def reinvite(to_tag: str, number: int, body: str = OFFER) -> Request:
+    return invite(
+        body=body,
+        to_tag=to_tag,
+        via=f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKre{number};rport",
+        cseq=f"CSeq: {number} INVITE",
+    )
+
+
+def direction(body: bytes) -> str:
+    return next(line[2:] for line in body.decode().split("\r\n") if line[2:] in ("sendonly", "inactive", "recvonly"))
+
+
+@pytest.mark.parametrize(
+    ("offered", "answer", "plays"),
+    [
+        ("a=recvonly", "sendonly", True),
+        ("a=sendrecv", "sendonly", True),
+        ("a=active", "sendonly", True),
+        ("a=sendonly", "inactive", False),
+        ("a=inactive", "inactive", False),
+    ],
+)
+def test_the_direction_follows_the_table(offered: str, answer: str, plays: bool) -> None:
+    actions = make_agent().receive(invite(body=OFFER.replace("a=recvonly", offered)), FLOW, now=0.0)
+    assert direction(response(actions).body) == answer
+    assert bool(music(actions)) == plays
+
+
+def test_the_unspecified_address_is_hold() -> None:
+    actions = make_agent().receive(invite(body=OFFER.replace("192.168.1.77", "0.0.0.0")), FLOW, now=0.0)
+    assert statuses(actions) == [180, 200]
+    assert music(actions) == []
+
+
+def test_hold_stops_the_music_and_resume_goes_on_where_it_was() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    actions = agent.receive(reinvite(call, 131, OFFER.replace("recvonly", "inactive")), FLOW, now=10.0)
+    assert statuses(actions) == [200], "no 180 within a dialog"
+    assert music(actions) == [StopStream(call)]
+    agent.receive(ack(call, cseq="CSeq: 131 ACK"), FLOW, now=10.1)
+    agent.stream_gone(call, 1, "ended", now=10.1)
+    (start,) = music(agent.receive(reinvite(call, 132), FLOW, now=30.0))
+    assert isinstance(start, StartStream)
+    assert (start.position, start.serial, start.target.local.port) == (10.0, 2, 10000)
+
+
+def test_a_new_address_moves_the_music_without_a_restart_of_the_tune() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    actions = agent.receive(reinvite(call, 131, OFFER.replace("192.168.1.77", "192.168.1.78")), FLOW, now=7.0)
+    (start,) = music(actions)
+    assert isinstance(start, StartStream)
+    assert (start.target.remote, start.position) == (Address("192.168.1.78", 17422), 7.0)
+
+
+def test_a_repeated_offer_changes_nothing_not_even_the_version() -> None:
+    agent = make_agent()
+    first = response(agent.receive(invite(), FLOW, now=0.0))
+    agent.receive(ack(tag(first)), FLOW, now=0.1)
+    actions = agent.receive(reinvite(tag(first), 131), FLOW, now=5.0)
+    assert music(actions) == []
+    assert response(actions).body == first.body
+
+
+def test_a_changed_answer_counts_its_version_up() -> None:
+    agent = make_agent()
+    first = response(agent.receive(invite(), FLOW, now=0.0))
+    agent.receive(ack(tag(first)), FLOW, now=0.1)
+    second = response(agent.receive(reinvite(tag(first), 131, OFFER.replace("ptime:20", "ptime:30")), FLOW, now=5.0))
+    before, after = (message.body.decode().split("\r\n")[1].split() for message in (first, second))
+    assert after[1] == before[1]
+    assert int(after[2]) == int(before[2]) + 1
+
+
+def test_a_refused_offer_leaves_the_old_stream_alone() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    actions = agent.receive(reinvite(call, 131, OFFER.replace("RTP/AVP 0 8 101", "RTP/AVP 18")), FLOW, now=5.0)
+    assert statuses(actions) == [488]
+    assert music(actions) == []
+    assert agent.calls == 1
+
+
+def test_an_older_reinvite_is_500() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    assert statuses(agent.receive(reinvite(call, 129), FLOW, now=5.0)) == [500]
+
+
+def test_a_reinvite_proves_that_the_200_arrived() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(), FLOW, now=0.0)))
+    agent.receive(reinvite(call, 131), FLOW, now=0.2)
+    agent.receive(ack(call, cseq="CSeq: 131 ACK"), FLOW, now=0.3)
+    assert agent.tick(now=33.0) == []
+
+
+# -- INVITE without an offer -----------------------------------------------------------------------------------------
+
+
+def test_without_an_offer_the_200_makes_one_and_the_ack_says_where_the_music_goes() -> None:
+    agent = make_agent()
+    actions = agent.receive(invite(body=""), FLOW, now=0.0)
+    assert statuses(actions) == [180, 200] and music(actions) == []
+    offer = response(actions)
+    assert offer.first("content-type") == "application/sdp"
+    assert direction(offer.body) == "sendonly"
+    assert b"m=audio 10000 RTP/AVP 0" in offer.body
+    (start,) = music(agent.receive(ack(tag(offer), body=OFFER), FLOW, now=0.3))
+    assert isinstance(start, StartStream)
+    assert start.target.remote == Address("192.168.1.77", 17422)
+
+
+def test_an_ack_without_the_answer_ends_the_call() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    actions = agent.receive(ack(call), FLOW, now=0.3)
+    assert methods(actions) == ["BYE"]
+    assert "no answer to our offer" in notes(actions)[0]
+
+
+@pytest.mark.parametrize("answer", [OFFER.replace("RTP/AVP 0 8 101", "RTP/AVP 18"), "nonsense\n"])
+def test_an_ack_with_an_answer_that_fits_nothing_ends_the_call(answer: str) -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    assert methods(agent.receive(ack(call, body=answer), FLOW, now=0.3)) == ["BYE"]
+
+
+def test_while_our_offer_is_open_another_invite_is_491() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    assert statuses(agent.receive(reinvite(call, 131), FLOW, now=0.2)) == [491]
+    assert music(agent.receive(ack(call, body=OFFER), FLOW, now=0.3)) != []
+
+
+def test_a_late_duplicate_of_an_ack_is_ignored() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    agent.receive(ack(call, body=OFFER), FLOW, now=0.3)
+    moved = OFFER.replace("192.168.1.77", "192.168.1.99")
+    assert agent.receive(ack(call, body=moved), FLOW, now=0.4) == []
