@@ -59,7 +59,12 @@ class SipServer(socketserver.UDPServer):
     max_packet_size = MAX_DATAGRAM
 
     def __init__(self, settings: Settings, music: Music) -> None:
-        super().__init__((settings.bind, settings.sip_port), DatagramHandler)
+        super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
+        try:
+            self.server_bind()  # before there is any thread to end
+        except OSError:
+            self.socket.close()
+            raise
         self.agent = UserAgent(
             Identity(
                 new_token=lambda: secrets.token_hex(8),
@@ -113,16 +118,23 @@ class SipServer(socketserver.UDPServer):
     def service_actions(self) -> None:
         """Whatever time or a finished stream brings; also called after each datagram, so it is short."""
         now = time.monotonic()
-        due = self.agent.next_due
+        with self.lock:  # to look is to tidy up: the schedule drops what is out of date
+            due = self.agent.next_due
         if due is not None and due <= now:
-            self.drive(self.agent.tick)
+            self._advance(self.agent.tick)
         for over in self.streams.ended():
-            self.drive(self.agent.stream_gone, over.call, over.serial, over.why)
+            self._advance(self.agent.stream_gone, over.call, over.serial, over.why)
         self._tell_dropped(now)
         if self._stop_at and not self._stopping and (self.agent.idle or now >= self._stop_at):
             self._stopping = True
             # called in this thread, shutdown() would wait for itself
             threading.Thread(target=self.shutdown, name="shutdown").start()
+
+    def _advance(self, step: Callable[..., list[Action]], *args: Any) -> None:
+        try:
+            self.drive(step, *args)
+        except Exception:  # a fault of ours with one call; the loop has to go on for all the others
+            log.exception("the server stumbled over %s%r", step.__name__, args)
 
     def _tell_dropped(self, now: float) -> None:
         told, when = self._dropped_told
@@ -175,8 +187,8 @@ class SipServer(socketserver.UDPServer):
     def stop(self) -> None:
         """Say BYE to every caller and end the loop when they have answered, after ``FAREWELL`` at the latest."""
         if not self._stop_at:
-            self._stop_at = time.monotonic() + FAREWELL
             self.drive(self.agent.close)
+            self._stop_at = time.monotonic() + FAREWELL  # from now on the loop ends as soon as nobody is left
 
     def server_close(self) -> None:
         """End the workers and all music, then close the socket."""
@@ -185,6 +197,8 @@ class SipServer(socketserver.UDPServer):
                 waiting.put(None, timeout=1)
             except queue.Full:
                 pass
+        for worker in self._workers:
+            worker.join(timeout=1)  # one that still writes to the log when the interpreter ends would abort it
         self.streams.close()
         super().server_close()
 
@@ -256,6 +270,9 @@ def read_arguments() -> None:
 def main() -> int:
     """Run until SIGTERM or SIGINT. Exit status 0 after an orderly end, 1 with one line where it cannot start."""
     read_arguments()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # while the music is converted: ends that ffmpeg and takes its unfinished file away
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         settings = Settings.from_environment(os.environ)
         logging.basicConfig(stream=sys.stdout, level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")

@@ -87,7 +87,15 @@ def ffmpeg_command(music: Path, seconds: float, target: Target, position: float,
 def leash() -> list[str]:
     """The words in front of a command that let it die with the thread that starts it; none where there are none."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    if not setpriv:
+        return []
+    words = [setpriv, "--pdeathsig", "KILL", "--"]
+    try:
+        # BusyBox has a setpriv that does not know the option
+        works = subprocess.run([*words, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
+    except OSError:
+        return []
+    return words if works.returncode == 0 else []
 
 
 def is_ours(host: str) -> bool:
@@ -125,14 +133,14 @@ class Streams:
         self._seconds = seconds
         self._leash = leash()
         if not self._leash:
-            log.warning("setpriv is missing (util-linux has it): after a kill -9 of this server its ffmpegs play on")
+            log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
         self._orders: queue.SimpleQueue[Union[StartStream, StopStream, None]] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._players: dict[str, Player] = {}
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
@@ -159,12 +167,15 @@ class Streams:
         self._orders.put(None)
         self._wake()
         self._thread.join()
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
 
     def _wake(self) -> None:
         try:
-            os.write(self._wake_write, b".")
-        except BlockingIOError:
-            pass  # the pipe is full of wake-up calls already
+            self._wake_write.send(b".")
+        except OSError:
+            pass  # full of wake-up calls already, or closed
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -186,7 +197,7 @@ class Streams:
 
     def _read_orders(self) -> None:
         try:
-            os.read(self._wake_read, 4096)
+            self._wake_read.recv(4096)
         except BlockingIOError:
             pass
         while True:
@@ -194,12 +205,15 @@ class Streams:
                 order = self._orders.get_nowait()
             except queue.Empty:
                 return
-            try:
-                self._carry_out(order)
-            except Exception as error:  # whatever it is, the thread has to go on: all calls hang on it
-                log.exception("an order to the streams failed: %r", order)
-                if isinstance(order, StartStream):
-                    self._ended.put(Ended(order.call, order.serial, f"could not be started: {error!r}"))
+            self._try(order)
+
+    def _try(self, order: Union[StartStream, StopStream, None]) -> None:
+        try:
+            self._carry_out(order)
+        except Exception as error:  # whatever it is, the thread has to go on: all calls hang on it
+            log.exception("an order to the streams failed: %r", order)
+            if isinstance(order, StartStream):
+                self._ended.put(Ended(order.call, order.serial, f"could not be started: {error!r}"))
 
     def _carry_out(self, order: Union[StartStream, StopStream, None]) -> None:
         if order is None:
@@ -276,7 +290,7 @@ class Streams:
         player.process.stderr.close()
         del self._players[player.call]
         if player.following is not None:
-            self._spawn(player.following)
+            self._try(player.following)
             return
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()
         why = f"ffmpeg ended with status {player.process.returncode}"

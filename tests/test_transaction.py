@@ -34,7 +34,7 @@ def test_the_ack_to_a_refusal_ends_the_resending_and_timer_i_the_transaction() -
     transaction = opened()
     transaction.respond(488, b"488", now=0.0)
     transaction.acknowledged(now=0.7)
-    assert transaction.state is State.CONFIRMED
+    assert transaction.state.value == "confirmed"
     assert transaction.repeated() == []
     assert transaction.next_due == 0.7 + T4
     assert times_of_sending(transaction, 100.0) == []

@@ -323,8 +323,7 @@ def test_nothing_is_left_when_all_is_over() -> None:
         agent.stream_gone(to_tag, 1, "ended", now=number)
     agent.tick(now=300.0)
     assert agent.idle and agent.next_due is None
-    kept = [agent._transactions, agent._merged, agent._dialogs, agent._calls, agent._byes]
-    assert [len(table) for table in kept] == [0, 0, 0, 0, 0]
+    assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._byes)
     assert agent._ports.taken == 0
 
 
