@@ -1,0 +1,54 @@
+"""What pytest fills in for ``server``: a server of our own, or the live one that MOH_SERVER=host:port names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.running import Address, Running
+
+StartServer = Callable[..., Running]
+
+
+@pytest.fixture(scope="session")
+def music_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the converted music of all servers, so that it is converted once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory, music_cache: Path) -> Iterator[Running]:
+    """A server of our own that many tests call; they leave no call behind. Ends by SIGTERM, as it should."""
+    with Running(tmp_path_factory.mktemp("server"), music_cache) as running:
+        yield running.ready()
+        ffmpegs = running.ffmpegs
+        running.terminate()
+        assert running.exit_status() == 0, running.log
+        assert not ffmpegs, f"a call was left behind:\n{running.log}"
+        assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Address:
+    """Where the server to be checked listens, as (host, port)."""
+    live = os.environ.get("MOH_SERVER")
+    if live:
+        host, _, port = live.rpartition(":")
+        return host.strip("[]"), int(port)
+    own: Running = request.getfixturevalue("own_server")
+    return own.address
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, music_cache: Path) -> Iterator[StartServer]:
+    """Starts servers with settings of the test's own; what is left of them at its end is killed."""
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> Running:
+            return stack.enter_context(Running(tmp_path, music_cache, **settings))
+
+        yield start

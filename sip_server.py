@@ -9,6 +9,7 @@ comes through ``service_actions``, which the reading loop calls at least every `
 from __future__ import annotations
 
 import argparse
+import base64
 import logging
 import os
 import queue
@@ -16,24 +17,39 @@ import secrets
 import signal
 import socket
 import socketserver
-import struct
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 from moh import __version__
-from moh.actions import Action, Address, Flow, Note, Send
+from moh.actions import Action, Address, Flow, Note, Resolve, Send
 from moh.addresses import is_unspecified
+from moh.codecs import CODECS
+from moh.command import encoders
 from moh.config import Settings
 from moh.errors import SettingsError
 from moh.identity import Identity
 from moh.message import MAX_DATAGRAM, parse
 from moh.music import Music, prepare
+from moh.network import (
+    ask_for_local_address,
+    destination,
+    family_of,
+    in_a_bridge,
+    leaving_from,
+    local_address,
+    local_address_towards,
+    plain,
+)
 from moh.ports import Ports
+from moh.resolver import Resolver
+from moh.shown import Shown
 from moh.stream import Streams
-from moh.user_agent import UserAgent
+from moh.tcp import TcpServer
+from moh.user_agent import Limits, UserAgent
 
 POLL = 0.05
 """Longest time in seconds until the loop looks at the clock; a tenth of SIP's shortest timer."""
@@ -42,8 +58,6 @@ QUEUE = 128
 """Datagrams that may wait for one worker; what comes on top is dropped and counted, as a network would."""
 FAREWELL = 2.0
 """Seconds at the end for the BYEs to be answered; Docker gives ten in all."""
-IP_PKTINFO = 8  # Linux' number; the socket module has it from 3.14 on
-PKTINFO = struct.Struct("=I4s4s")
 CLIENT = tuple[str, int]
 
 log = logging.getLogger("moh")
@@ -59,22 +73,32 @@ class SipServer(socketserver.UDPServer):
     max_packet_size = MAX_DATAGRAM
 
     def __init__(self, settings: Settings, music: Music) -> None:
+        available = encoders()
+        codecs = tuple(codec for codec in CODECS if codec.encoder in available)
+        if not codecs:
+            raise SettingsError("ffmpeg does not run, or encodes nothing that a phone hears; expected it on the PATH")
+        self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
+        self.tcp: list[TcpServer] = []
         try:
             self.server_bind()  # before there is any thread to end
-        except OSError:
-            self.socket.close()
+            self._listen_on_tcp(settings)
+        except BaseException:
+            self._close_sockets()
             raise
         self.agent = UserAgent(
             Identity(
                 new_token=lambda: secrets.token_hex(8),
                 local_address=local_address_towards,
+                new_key=lambda: base64.b64encode(secrets.token_bytes(30)).decode(),
                 advertised=settings.advertised_address,
                 secret=secrets.token_bytes(16),
             ),
             Ports(*settings.rtp_ports),
+            Limits(codecs, settings.max_call),
         )
-        self.streams = Streams(music.path, music.seconds)
+        self.streams = Streams(music.paths, music.seconds)
+        self.resolver = Resolver()
         self.lock = threading.Lock()
         self.dropped = 0
         self._dropped_told = (0, 0.0)
@@ -93,20 +117,14 @@ class SipServer(socketserver.UDPServer):
     def server_bind(self) -> None:
         """Bind, and ask the kernel to tell for each datagram which of our addresses it was sent to."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
-        if sys.platform == "linux":
-            self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        ask_for_local_address(self.socket)
         self.socket.setblocking(False)  # a full send buffer loses a datagram rather than holding up everybody
         super().server_bind()
 
     def get_request(self) -> tuple[Any, CLIENT]:
         """One datagram and the address of ours that it came to."""
         data, ancillary, _, client = self.socket.recvmsg(MAX_DATAGRAM, 256)
-        local = self.server_address[0]
-        for level, kind, value in ancillary:
-            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-                _, routed, _ = PKTINFO.unpack(value[: PKTINFO.size])
-                local = socket.inet_ntoa(routed)
-        return (data, str(local)), client
+        return (data, local_address(ancillary, str(self.server_address[0]))), client
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Hand the datagram to the worker of this source, or drop it where that one has too much to do."""
@@ -124,6 +142,8 @@ class SipServer(socketserver.UDPServer):
             self._advance(self.agent.tick)
         for over in self.streams.ended():
             self._advance(self.agent.stream_gone, over.call, over.serial, over.why)
+        for name, address in self.resolver.answers():
+            self._advance(self.agent.resolved, name, address)
         self._tell_dropped(now)
         if self._stop_at and not self._stopping and (self.agent.idle or now >= self._stop_at):
             self._stopping = True
@@ -157,23 +177,40 @@ class SipServer(socketserver.UDPServer):
             for action in step(*args, now=time.monotonic()):
                 self.perform(action)
 
+    def take(self, data: bytes, flow: Flow) -> None:
+        """One message that came by ``flow``, in whatever thread: parse it without the lock, decide under it."""
+        log.debug("< from %s by %s%s", flow.remote, flow.transport, Shown(data))
+        message = parse(data)
+        if message is None:
+            return
+        try:
+            self.drive(self.agent.receive, message, flow)
+        except Exception:
+            log.exception("a message from %s made the server stumble: %r", flow.remote, data[:2000])
+            self.drive(self.agent.refuse, message, flow, 500, "The server stumbled over this request")
+
     def perform(self, action: Action) -> None:
         """Do one thing that the core asked for."""
         if isinstance(action, Send):
             self._send(action)
         elif isinstance(action, Note):
             log.log(action.level, "%s%s", f"[{action.about[:8]}] " if action.about else "", action.text)
+        elif isinstance(action, Resolve):
+            self.resolver.ask(action.name)
         else:
             self.streams.order(action)
 
     def _send(self, send: Send) -> None:
-        log.debug("> to %s%s", send.to, Shown(send.data))
-        ancillary = []
-        if sys.platform == "linux" and not is_unspecified(send.flow.local.host):
-            packed = PKTINFO.pack(0, socket.inet_aton(send.flow.local.host), bytes(4))
-            ancillary.append((socket.IPPROTO_IP, IP_PKTINFO, packed))
+        log.debug("> to %s by %s%s", send.to, send.flow.transport, Shown(send.data))
+        if send.flow.reliable:
+            for server in self.tcp:
+                if server.transport == send.flow.transport:
+                    server.send(send)
+            return
+        family = self.address_family
+        ancillary = leaving_from(send.flow.local.host, family)
         try:
-            self.socket.sendmsg([send.data], ancillary, 0, send.to)
+            self.socket.sendmsg([send.data], ancillary, 0, destination(send.to, family))
         except OSError as error:
             # lost like any datagram; what matters is sent again by its timer
             log.info("could not send to %s: %s", send.to, error.strerror)
@@ -182,13 +219,41 @@ class SipServer(socketserver.UDPServer):
         """A fault of ours: tell it in the log, with the datagram, and go on."""
         log.exception("a datagram from %s made the server stumble: %r", client_address, request[0][:2000])
 
+    # -- TCP and TLS -----------------------------------------------------------------------------------------------
+
+    def _listen_on_tcp(self, settings: Settings) -> None:
+        """Open the other doors of RFC 3261 §18: TCP always, TLS where there is a certificate."""
+        self.tcp.append(TcpServer(Address(settings.bind, settings.sip_port), self.take, self._in_use))
+        if context := tls_context(settings):
+            self.tcp.append(TcpServer(Address(settings.bind, settings.tls_port), self.take, self._in_use, context))
+
+    def _in_use(self, flow: Flow) -> bool:
+        with self.lock:
+            return self.agent.uses(flow)
+
+    def serve_forever(self, poll_interval: float = POLL) -> None:
+        """Serve by UDP in this thread, by TCP and TLS in one more each."""
+        for server in self.tcp:
+            threading.Thread(target=server.serve_forever, name=server.transport, daemon=True).start()
+        super().serve_forever(poll_interval)
+        for server in self.tcp:
+            server.shutdown()
+            server.close_connections()
+
+    def _close_sockets(self) -> None:
+        for server in self.tcp:
+            server.server_close()
+        self.socket.close()
+
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """Say BYE to every caller and end the loop when they have answered, after ``FAREWELL`` at the latest."""
         if not self._stop_at:
-            self.drive(self.agent.close)
-            self._stop_at = time.monotonic() + FAREWELL  # from now on the loop ends as soon as nobody is left
+            try:
+                self.drive(self.agent.close)
+            finally:
+                self._stop_at = time.monotonic() + FAREWELL  # from now on the loop ends as soon as nobody is left
 
     def server_close(self) -> None:
         """End the workers and all music, then close the socket."""
@@ -200,7 +265,7 @@ class SipServer(socketserver.UDPServer):
         for worker in self._workers:
             worker.join(timeout=1)  # one that still writes to the log when the interpreter ends would abort it
         self.streams.close()
-        super().server_close()
+        self._close_sockets()
 
 
 class DatagramHandler(socketserver.BaseRequestHandler):
@@ -211,39 +276,22 @@ class DatagramHandler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         """Read the message and hand it to the core."""
         data, local = self.request
-        flow = Flow(Address(*self.client_address[:2]), Address(local, self.server.server_address[1]))
-        log.debug("< from %s%s", flow.remote, Shown(data))
-        message = parse(data)
-        if message is None:
-            return
-        try:
-            self.server.drive(self.server.agent.receive, message, flow)
-        except Exception:
-            with self.server.lock:
-                for action in self.server.agent.refuse(message, flow, 500, "The server stumbled over this request"):
-                    self.server.perform(action)
-            raise
+        remote = Address(plain(self.client_address[0]), self.client_address[1])
+        self.server.take(data, Flow(remote, Address(local, self.server.server_address[1])))
 
 
-class Shown:
-    """A SIP message for the log, a line for each of its own; whatever could fool a terminal is escaped."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __str__(self) -> str:
-        lines = self._data.decode("utf-8", "backslashreplace").rstrip("\r\n").replace("\r\n", "\n").split("\n")
-        return "".join("\n    " + (line if line.isprintable() else repr(line)) for line in lines)
-
-
-def local_address_towards(host: str) -> str:
-    """The address of ours that a packet to ``host`` would leave from; empty where there is no way. Sends nothing."""
+def tls_context(settings: Settings) -> Optional[ssl.SSLContext]:
+    """What a server needs for TLS; ``None`` without a certificate. Raises ``SettingsError`` for one that is none."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))
-            return str(probe.getsockname()[0])
-    except OSError:
-        return ""
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except (OSError, ssl.SSLError) as error:
+        files = f"MOH_TLS_CERT is {settings.tls_cert!r}, MOH_TLS_KEY is {settings.tls_key!r}"
+        raise SettingsError(f"{files}: {error.strerror or error}; expected PEM files that belong together") from None
+    return context
 
 
 def ready_line(settings: Settings, music: Music) -> str:
@@ -252,6 +300,8 @@ def ready_line(settings: Settings, music: Music) -> str:
     if is_unspecified(host):
         # the address on the way to everybody else: 192.0.2.1 is nobody's (RFC 5737), and nothing is sent
         host = local_address_towards("192.0.2.1") or "127.0.0.1"
+        if in_a_bridge(host):
+            host = "ADDRESS-OF-THIS-MACHINE"
     first, last = settings.rtp_ports
     return f"ready: sip:123@{Address(host, settings.sip_port)}, music {music.describe()}, RTP ports {first}-{last}"
 
@@ -282,7 +332,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        where = f"MOH_BIND {settings.bind}, MOH_SIP_PORT {settings.sip_port}"
+        where = f"MOH_BIND {settings.bind}, MOH_SIP_PORT {settings.sip_port}, UDP and TCP"
         why = f"{error.strerror}; expected an address of this machine and a port that is free"
         print(f"Cannot listen on {where}: {why}", file=sys.stderr)
         return 1

@@ -751,8 +751,10 @@ def judge_media(call: Call) -> list[Finding]:
     sources = sorted({packet.source for packet in heard})
     fits = sources == [answer.source]
     text = ", ".join(map(str, sources)) + (", as answered" if fits else f", but {answer.source} was answered")
-    if call.translated:  # this machine sees the container's own address, others see that of its host
+    if not fits and (call.translated or call.peer.host == call.listens_at.host):
+        # Docker's bridge shows a container's own address to the machine it runs on, that machine's to all others
         fits = {source.port for source in sources} == {answer.source.port}
+        text += " (the container's own address, which only this machine sees)" if fits else ""
     advice = (
         "phones that filter by source stay silent (RFC 7088 section 2.1): use host networking, or set "
         "MOH_ADVERTISED_ADDRESS and publish MOH_RTP_PORTS under the same numbers"

@@ -2,12 +2,13 @@
 
 The package is built in floors, and imports point down only (``tests/test_floors.py`` keeps this law):
 
-- floor 0, words: ``errors``, ``actions``, ``timers``, ``addresses``, ``codecs``
-- floor 1, octets to meaning and back: ``headers``, ``message``, ``reply``, ``sdp``, ``ports``
-- floor 2, one exchange: ``screening``, ``identity``, ``transaction``
-- floor 3, one caller: ``dialog``, ``call``
+- floor 0, words: ``errors``, ``timers``, ``addresses``, ``codecs``, ``actions``
+- floor 1, octets to meaning and back: ``headers``, ``sdp``, ``message``, ``answer``, ``reply``, ``framing``
+- floor 2, one exchange: ``screening``, ``identity``, ``transaction``, ``session_timer``, ``ports``
+- floor 3, one caller: ``media``, ``dialog``, ``call``
 - floor 4, everybody: ``user_agent``
-- beside the floors, for the shell only: ``config``, ``music``, ``stream``
+- beside the floors, for the shell only: ``config``, ``shown``; ``command``, ``music``, ``stream`` drive ffmpeg;
+  ``network``, ``resolver``, ``connection``, ``tcp`` drive sockets
 
 Floors 0 to 4 are the core: a message and a clock go in, a list of actions comes out. The core opens no socket,
 sleeps never, starts no process and never reads the time; ``sip_server.py`` owns socket, threads, lock and clock.

@@ -5,7 +5,7 @@ The one law here: an action says *what*, never *how*; the core does not know whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Union
 
 from .codecs import Codec
@@ -32,6 +32,13 @@ class Flow:
     remote: Address
     local: Address
     transport: str = "UDP"
+    connection: int = 0
+    """The shell's number of the TCP or TLS connection; 0 for UDP."""
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport itself repeats what is lost (RFC 3261 §17)."""
+        return self.transport != "UDP"
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,9 @@ class Target:
     codec: Codec
     payload_type: int
     ptime: int
+    srtp_suite: str = ""
+    srtp_key: str = field(default="", repr=False)
+    """What we encrypt with, in base64; both are empty for plain RTP."""
 
 
 @dataclass(frozen=True)
@@ -90,4 +100,11 @@ class Note:
     text: str
 
 
-Action = Union[Send, StartStream, StopStream, Note]
+@dataclass(frozen=True)
+class Resolve:
+    """Find the address of a host name without keeping anybody waiting, and tell ``UserAgent.resolved``."""
+
+    name: str
+
+
+Action = Union[Send, StartStream, StopStream, Resolve, Note]

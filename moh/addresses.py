@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
 from typing import Optional, Union
 
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -24,12 +23,14 @@ PRIVATE = tuple(
 """Where a stranger on the internet cannot be. Not ``is_private`` of :mod:`ipaddress`: that counts much more."""
 
 
-@lru_cache(maxsize=4096)
 def literal(host: str) -> Optional[IPAddress]:
     """The address that ``host`` spells, with or without the brackets of IPv6; ``None`` for a name or nonsense.
 
-    An IPv4 address written as IPv6 (``::ffff:192.0.2.1``) is the IPv4 address.
+    An IPv4 address written as IPv6 (``::ffff:192.0.2.1``) is the IPv4 address. One with a zone (``fe80::1%eth0``) is
+    none: SIP and SDP have no zones, and ``ipaddress`` takes any text behind the ``%``.
     """
+    if "%" in host:
+        return None
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     try:
@@ -41,14 +42,12 @@ def literal(host: str) -> Optional[IPAddress]:
     return address
 
 
-@lru_cache(maxsize=4096)
 def is_private(host: str) -> bool:
     """Whether ``host`` is the literal of a private, loopback or link-local address."""
     address = literal(host)
     return address is not None and any(address in network for network in PRIVATE)
 
 
-@lru_cache(maxsize=4096)
 def is_unicast(host: str) -> bool:
     """Whether packets to ``host`` reach one host: a literal that is not unspecified, multicast or broadcast."""
     address = literal(host)
@@ -68,3 +67,8 @@ def is_unspecified(host: str) -> bool:
     """Whether ``host`` is ``0.0.0.0`` or ``::``, the "hold" of RFC 2543."""
     address = literal(host)
     return address is not None and address.is_unspecified
+
+
+def same_family(one: str, other: str) -> bool:
+    """Whether two literals, without brackets, are both IPv4 or both IPv6."""
+    return (":" in one) == (":" in other)

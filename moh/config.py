@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Optional
 
 from .addresses import is_unicast, is_unspecified, literal
 from .errors import SettingsError
 
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -53,6 +54,13 @@ def _port_range(text: str) -> tuple[int, int]:
     return pair
 
 
+def _duration(text: str) -> Optional[float]:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    if not (number.isascii() and number.isdigit() and len(number) < 8):
+        raise ValueError("a length of time as 90s, 30m or 4h, or 0 for no limit")
+    return int(number) * UNITS[unit] or None
+
+
 def _level(text: str) -> int:
     if text.lower() not in LEVELS:
         raise ValueError(f"one of {', '.join(LEVELS)}")
@@ -64,7 +72,7 @@ class Settings:
     """What the owner may choose. A value that cannot be right raises ``SettingsError`` with one line for him."""
 
     bind: str = _setting("MOH_BIND", "0.0.0.0", _bind_address, "address to listen on; 0.0.0.0 is every one")
-    sip_port: int = _setting("MOH_SIP_PORT", "5060", _port, "UDP port for SIP")
+    sip_port: int = _setting("MOH_SIP_PORT", "5060", _port, "port for SIP, UDP and TCP")
     rtp_ports: tuple[int, int] = _setting(
         "MOH_RTP_PORTS", "10000-10100", _port_range, "UDP ports that music leaves from, two for each call"
     )
@@ -75,6 +83,12 @@ class Settings:
         "MOH_MUSIC", "", str, "file to play; empty: /music.mp3, else ./music.mp3, else the built-in piece"
     )
     cache: str = _setting("MOH_CACHE", "", str, "folder for the converted music; empty: ~/.cache/moh")
+    max_call: Optional[float] = _setting(
+        "MOH_MAX_CALL", "4h", _duration, "longest call, as 90s, 30m or 4h; 0 is for ever"
+    )
+    tls_cert: str = _setting("MOH_TLS_CERT", "", str, "certificate chain (PEM) for SIP over TLS; empty: no TLS")
+    tls_key: str = _setting("MOH_TLS_KEY", "", str, "its private key (PEM); empty: it is in the same file")
+    tls_port: int = _setting("MOH_TLS_PORT", "5061", _port, "TCP port for SIP over TLS")
     log: int = _setting("MOH_LOG", "info", _level, "how much to tell: debug (each SIP message), info, warning, error")
 
     @classmethod
@@ -88,7 +102,11 @@ class Settings:
                 values[setting.name] = setting.metadata["read"](text)
             except ValueError as error:
                 raise SettingsError(f"{env} is {text!r}; expected {error}") from None
-        return cls(**values)
+        settings = cls(**values)
+        first, last = settings.rtp_ports
+        if first <= settings.sip_port <= last:
+            raise SettingsError(f"MOH_SIP_PORT is '{settings.sip_port}'; expected none of MOH_RTP_PORTS {first}-{last}")
+        return settings
 
     @classmethod
     def table(cls) -> list[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from .actions import Address, Flow, Send
-from .addresses import is_private, literal
+from .addresses import is_private, literal, same_family
 from .errors import Refusal
 from .headers import NameAddr, Uri
 from .message import Request
@@ -24,14 +24,16 @@ def dialog_id(request: Request) -> DialogId:
 class Dialog:
     """The dialog that our 2xx to ``request`` makes; we are the UAS in it (§12.1.1).
 
-    ``contact`` is our own Contact URI, ``local_tag`` our tag. Raises ``Refusal`` 400 for a Contact or a Record-Route
-    that cannot be read.
+    ``own`` is the address by which the other side reaches us, ``local_tag`` our tag. Raises ``Refusal`` 400 for a
+    Contact or a Record-Route that cannot be read.
     """
 
-    def __init__(self, request: Request, flow: Flow, local_tag: str, contact: str) -> None:
+    def __init__(self, request: Request, flow: Flow, local_tag: str, own: Address) -> None:
         self.id: DialogId = (request.call_id, local_tag, request.from_.tag)
-        self.contact = contact
+        self._own = own
         self.flow = flow
+        self.allowed = request.option_tags("allow")
+        """The methods that the other side takes, as far as it has said."""
         self.remote_cseq = request.cseq.number
         self.route_set = request.listed("record-route")
         for route in self.route_set:
@@ -40,7 +42,16 @@ class Dialog:
         self._remote = request.from_.text
         self._remote_target = request.from_.uri  # what RFC 2543 phones without a Contact leave us
         self._local_cseq = 0
+        self._secure = request.uri[:5].lower() == "sips:"
         self.refresh_target(request)
+
+    @property
+    def contact(self) -> str:
+        """Our own Contact URI (§8.1.1.8): by the same transport, and sips where the other side asked for sips."""
+        if self._secure:
+            return f"sips:moh@{self._own}"
+        transport = f";transport={self.flow.transport.lower()}" if self.flow.reliable else ""
+        return f"sip:moh@{self._own}{transport}"
 
     def refresh_target(self, request: Request) -> None:
         """Take the Contact of an INVITE or UPDATE as the place for our next request (§12.2.2)."""
@@ -63,7 +74,7 @@ class Dialog:
         if routes and "lr" not in Uri.parse(next_hop).params:
             # a strict router of RFC 2543 wants itself in the Request-URI and the target at the end
             uri, routes = next_hop, [*routes[1:], f"<{self._remote_target}>"]
-        via = f"SIP/2.0/{self.flow.transport} {_own_host_port(self.contact)};branch={branch};rport"
+        via = f"SIP/2.0/{self.flow.transport} {self._own};branch={branch};rport"
         fields = [
             ("Via", via),
             *(("Route", route) for route in routes),
@@ -86,12 +97,10 @@ class Dialog:
             parsed: Optional[Uri] = Uri.parse(uri)
         except Refusal:
             parsed = None
-        if parsed is None or literal(parsed.host) is None:
+        if parsed is None or (address := literal(parsed.host)) is None:
+            return self.flow.remote
+        if not same_family(str(address), self.flow.remote.host):  # its INVITE did not come by that family
             return self.flow.remote
         if is_private(parsed.host) and not is_private(self.flow.remote.host):
             return self.flow.remote
-        return Address(str(literal(parsed.host)), parsed.port or SIP_PORT)
-
-
-def _own_host_port(contact: str) -> str:
-    return contact.partition(":")[2].rpartition("@")[2].partition(";")[0]
+        return Address(str(address), parsed.port or SIP_PORT)

@@ -14,6 +14,7 @@ from .addresses import literal
 from .errors import Refusal
 
 TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
+NOT_IN_URI = frozenset(' <>"\x7f').union(map(chr, range(32)))
 HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 
 
@@ -105,7 +106,7 @@ class Uri:
     def parse(cls, text: str) -> Uri:
         """Read a URI; other schemes than sip and sips are kept unread, for the caller to refuse with 416."""
         scheme, colon, rest = text.partition(":")
-        if not colon or not is_token(scheme) or any(char in text for char in ' <>"\t'):
+        if not colon or not is_token(scheme) or not NOT_IN_URI.isdisjoint(text):
             raise Refusal(400, f"URI is {text[:60]!r}; expected 'sip:user@host'")
         scheme = scheme.lower()
         if scheme not in ("sip", "sips"):
@@ -137,7 +138,7 @@ class NameAddr:
         if not opened:
             uri = behind_name
         uri = uri.strip()
-        if ":" not in uri:
+        if ":" not in uri or not NOT_IN_URI.isdisjoint(uri):
             raise Refusal(400, f"Address is {text[:60]!r}; it holds no URI")
         return cls(text, uri, read_params(params))
 
@@ -173,6 +174,8 @@ class Via:
         if len(protocol) != 3 or protocol[0].upper() != "SIP":
             raise Refusal(400, f"Via is {text[:60]!r}; expected 'SIP/2.0/UDP host:port;branch=...'")
         transport, _, sent_by = protocol[2].replace("\t", " ").partition(" ")
+        if not is_token(transport):
+            raise Refusal(400, f"Via is {text[:60]!r}; expected a transport such as UDP")
         host, port = read_host_port(sent_by)
         return cls(text, transport.upper(), host, port, read_params(params))
 

@@ -10,42 +10,62 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .actions import Address, Flow
-from .addresses import is_loopback, is_unicast, literal
+from .addresses import is_loopback, is_unicast, is_unspecified, literal, same_family
+from .errors import Refusal
 from .headers import Uri
 from .message import Request
-from .reply import SIP_PORT
+from .reply import SIP_PORT, SIPS_PORT
 
 
 @dataclass
 class Identity:
     """What the core is told of the machine it runs on.
 
-    ``new_token`` makes a new unguessable token of at least 12 hexadecimal digits. ``local_address`` tells from which of
+    ``new_token`` makes a new unguessable token of 16 hexadecimal digits, ``new_key`` a new key and salt for SRTP, 30
+    octets in base64. ``local_address`` tells from which of
     our addresses a packet to a given host would leave, empty where there is no way. ``advertised`` is the owner's word
     on the address in Contact and SDP, empty without one. ``secret`` keys the tags of what is answered and forgotten.
     """
 
     new_token: Callable[[], str]
     local_address: Callable[[str], str]
+    new_key: Callable[[], str]
     advertised: str = ""
     secret: bytes = field(default=b"", repr=False)
 
-    def own_address(self, request: Request, flow: Flow, media_host: str) -> Address:
-        """The address and SIP port by which this caller reaches us, and by which the media to ``media_host`` leaves.
+    def own_address(self, request: Request, flow: Flow) -> Address:
+        """The address and SIP port by which this caller reaches us.
 
-        What the caller dialled, if that is a literal address; else the address that the request came to. One that
-        only this machine can reach is of no use for media to another.
+        The owner's word; else what the caller dialled, if that is a literal address of the family it came by; else the
+        address that the request came to.
         """
         dialled = Uri.parse(request.uri)
         address = literal(dialled.host)
         host, port = flow.local
-        if address is not None and is_unicast(dialled.host):
-            host, port = str(address), dialled.port or SIP_PORT
-        if self.advertised:
-            return Address(self.advertised, port)
-        if is_loopback(host) and is_loopback(flow.local.host) and not is_loopback(media_host):
-            host = self.local_address(media_host) or host
+        if address is not None and is_unicast(dialled.host) and same_family(str(address), host):
+            host, port = str(address), dialled.port or (SIPS_PORT if flow.transport == "TLS" else SIP_PORT)
+        if self.advertised and same_family(self.advertised, flow.local.host):
+            host = self.advertised
         return Address(host, port)
+
+    def media_host(self, own: str, flow: Flow, remote: str) -> str:
+        """The address of ours that media to ``remote`` leaves from, for a caller who reaches us by ``own``.
+
+        The same one, unless that cannot be: it is of the other family, or only this machine can reach it. Raises
+        ``Refusal`` 488 where no address of ours leads there.
+        """
+        if is_unspecified(remote):
+            return own
+        if not same_family(own, remote):
+            if self.advertised and same_family(self.advertised, remote):
+                return self.advertised
+            if not (host := self.local_address(remote)):
+                why = f"no way from here to {remote}; expected an address of the family that the call came by"
+                raise Refusal(488, why, ("Warning", f'301 moh "{why}"'))
+            return host
+        if is_loopback(own) and is_loopback(flow.local.host) and not is_loopback(remote):
+            return self.local_address(remote) or own
+        return own
 
     def stateless_tag(self, request: Request) -> str:
         """A To tag that is the same for the same request, and that nobody else can make (RFC 3261 §8.2.7, §19.3)."""

@@ -16,7 +16,7 @@ from .headers import CSeq, NameAddr, Uri, Via, is_token, split
 MAX_DATAGRAM = 65535
 """Longest message read, in octets."""
 MAX_HEADERS = 256
-"""Most header lines in a message."""
+"""Most header lines in a message, folded ones counted each."""
 MAX_VIAS = 70
 """Most Via values: as many hops as the usual Max-Forwards allows."""
 
@@ -117,7 +117,8 @@ def parse(data: bytes) -> Union[Request, Response, None]:
     ``None`` is for what nobody can answer: keep-alives, noise, requests without a Via, malformed responses.
     """
     head, body = _cut(data)
-    lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
+    # a CR that ends no line is nothing but a trick: echoed, others might take it for a line end
+    lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", " ").split("\n")
     while lines and not lines[0]:  # empty lines before the start line are to be ignored (§7.5)
         lines.pop(0)
     if not lines:
@@ -151,7 +152,10 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:
     """Unfold and name the header lines; the first fault does not keep the rest from being read."""
     headers: Headers = []
     fault = None
-    for line in lines:
+    for count, line in enumerate(lines):
+        if count >= MAX_HEADERS:
+            fault = fault or Refusal(513, f"More than {MAX_HEADERS} header lines")
+            break
         if line[:1] in (" ", "\t"):
             if headers:
                 name, value = headers[-1]
@@ -161,9 +165,6 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:
         name = name.rstrip().lower()
         if not colon or not is_token(name):
             fault = fault or Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'")
-        elif len(headers) >= MAX_HEADERS:
-            fault = fault or Refusal(513, f"More than {MAX_HEADERS} header lines")
-            break
         else:
             headers.append((COMPACT.get(name, name), value.strip()))
     return headers, fault
@@ -172,9 +173,7 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:
 def _top_via(headers: Headers) -> Via:
     for name, value in headers:
         if name == "via":
-            for item in split(value, ","):
-                if item:
-                    return Via.parse(item)
+            return Via.parse(split(value, ",")[0])
     raise Refusal(400, "No Via")
 
 
@@ -193,6 +192,7 @@ def _read_response(line: str, headers: Headers, body: bytes, via: Via, fault: Op
 
 def _read_request(request: Request, line: str) -> None:
     """Fill in the request from its start line and header fields; raises the first fault found, the version's first."""
+    request.to = _readable_to(request)
     parts = line.split(" ")
     request.method = parts[0] if is_token(parts[0]) else ""
     version = parts[-1].upper()
@@ -211,13 +211,21 @@ def _read_request(request: Request, line: str) -> None:
     request.body = _measured_body(request)
 
 
+def _readable_to(request: Request) -> NameAddr:
+    """To before all that may be refused: every answer adds a tag to it where it has none (§8.2.6.2)."""
+    try:
+        return NameAddr.parse(request.first("to") or "")
+    except Refusal:
+        return NOBODY
+
+
 def _read_identity(request: Request) -> None:
     """Read what an answer repeats and a dialog is known by: From, To, Call-ID, CSeq."""
     for name in SINGLE:
         values = request.all(name)
         if len(values) > 1:
             raise Refusal(400, f"Two header fields {name!r}; expected one")
-        if not values and name != "max-forwards":  # a phone of RFC 2543 sends none (RFC 4475 §3.4.1)
+        if not any(values) and name != "max-forwards":  # a phone of RFC 2543 sends none (RFC 4475 §3.4.1)
             raise Refusal(400, f"No header field {name!r}")
     request.call_id = request.first("call-id") or ""
     request.from_ = NameAddr.parse(request.first("from") or "")
@@ -235,12 +243,12 @@ def _check_vias(request: Request) -> None:
 
 def _measured_body(request: Request) -> bytes:
     """The body as long as Content-Length says (§18.3); all that is left of the datagram where it says nothing."""
-    lengths = set(request.all("content-length"))
+    lengths = request.all("content-length")
     if not lengths:
         return request.body
-    text = lengths.pop()
-    if lengths or not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Refusal(400, f"Content-Length is {text[:20]!r}; expected one number of octets")
+    text = lengths[0]
+    if len(set(lengths)) > 1 or not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Refusal(400, f"Content-Length is {', '.join(lengths)[:20]!r}; expected one number of octets")
     if int(text) > len(request.body):
         raise Refusal(400, f"Content-Length is {text}, but only {len(request.body)} octets came")
     return request.body[: int(text)]

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .actions import Address, Flow
-from .addresses import is_private, is_unicast
+from .addresses import is_private, is_unicast, same_family
 from .headers import Via, read_params, split
 from .message import Request
 
 SIP_PORT = 5060
+SIPS_PORT = 5061
 
 REASONS = {
     100: "Trying",
@@ -63,7 +64,7 @@ def answer_address(via: Via, source: Address) -> Address:
     if "rport" in via.params:
         return source
     maddr = via.params.get("maddr", "")
-    host = maddr if is_unicast(maddr) and is_private(maddr) else source.host
+    host = maddr if is_unicast(maddr) and is_private(maddr) and same_family(maddr, source.host) else source.host
     return Address(host, via.port or SIP_PORT)
 
 

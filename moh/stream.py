@@ -12,25 +12,22 @@ import logging
 import os
 import queue
 import selectors
-import shutil
 import socket
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-import ffmpeg
-
-from .actions import StartStream, StopStream, Target
-from .addresses import is_loopback
+from .actions import StartStream, StopStream
+from .addresses import is_loopback, same_family
+from .command import ffmpeg_command, leash
+from .network import is_ours
 
 GRACE = 0.15
 """Seconds from asking an ffmpeg to end until it is killed: silence within 200 ms of a BYE is promised."""
-DSCP_EF = 46
-"""Expedited forwarding, as phones mark their own voice."""
-RTP_HEADER = 12
 
 log = logging.getLogger("moh")
 
@@ -41,71 +38,6 @@ class Ended(NamedTuple):
     call: str
     serial: int
     why: str
-
-
-def ffmpeg_command(music: Path, seconds: float, target: Target, position: float, bind: bool) -> list[str]:
-    """The command that plays ``music``, ``seconds`` long, to ``target`` from ``position`` on, for ever; no effects.
-
-    ``bind``: let RTP leave from the target's local address, where it is one of this machine's.
-
-    One packet leaves each ``ptime`` because ``asetnsamples`` cuts the sound to packets and ``arealtime`` paces those;
-    ``-re`` would pace what the file is read in, and send bursts. Input seeking does not go with ``-stream_loop``, so
-    the way to ``position`` is decoded and thrown away (milliseconds of work, since it is PCM).
-    """
-    codec, ptime = target.codec, target.ptime
-    samples = codec.sample_rate * ptime // 1000
-    filters = []
-    if skip := int(position % seconds * codec.sample_rate):
-        filters += [f"atrim=start_sample={skip}", "asetpts=PTS-STARTPTS"]
-    filters += [f"asetnsamples=n={samples}:p=0", "arealtime"]
-    options: dict[str, object] = {
-        "localrtpport": target.local.port,
-        "localrtcpport": target.local.port + 1,
-        "rtcpport": target.remote_rtcp.port,
-        "pkt_size": RTP_HEADER + codec.octets_per_ms * ptime,
-        "dscp": DSCP_EF,
-    }
-    if bind:
-        options["localaddr"] = target.local.host
-    url = f"rtp://{target.remote}?" + "&".join(f"{name}={value}" for name, value in options.items())
-    output = {
-        "filter:a": ",".join(filters),
-        "c:a": codec.encoder,
-        "threads": 1,
-        "payload_type": target.payload_type,
-        "cname": f"moh@{target.local.host}",
-        "rtpflags": "send_bye",
-        "f": "rtp",
-    }
-    played = ffmpeg.input(str(music), stream_loop=-1, threads=1).output(url, **output)
-    command: list[str] = played.global_args(
-        "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"
-    ).compile()
-    return command
-
-
-def leash() -> list[str]:
-    """The words in front of a command that let it die with the thread that starts it; none where there are none."""
-    setpriv = shutil.which("setpriv")
-    if not setpriv:
-        return []
-    words = [setpriv, "--pdeathsig", "KILL", "--"]
-    try:
-        # BusyBox has a setpriv that does not know the option
-        works = subprocess.run([*words, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
-    except OSError:
-        return []
-    return words if works.returncode == 0 else []
-
-
-def is_ours(host: str) -> bool:
-    """Whether packets can leave from ``host``, that is whether it is an address of this machine."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((host, 0))
-            return True
-    except OSError:
-        return False
 
 
 @dataclass
@@ -128,7 +60,8 @@ class Player:
 class Streams:
     """All ffmpegs. ``order`` only leaves a word for the thread and never waits; ``ended`` tells what is over."""
 
-    def __init__(self, music: Path, seconds: float) -> None:
+    def __init__(self, music: Mapping[int, Path], seconds: float) -> None:
+        """``music`` is a file for each sample rate that a codec wants, each of them ``seconds`` long."""
         self._music = music
         self._seconds = seconds
         self._leash = leash()
@@ -238,9 +171,14 @@ class Streams:
             self._ended.put(Ended(order.call, order.serial, "the server stops"))
             return
         local, remote = order.target.local.host, order.target.remote.host
-        bind = is_ours(local) and (is_loopback(remote) or not is_loopback(local))
-        command = self._leash + ffmpeg_command(self._music, self._seconds, order.target, order.position, bind)
-        log.debug("[%s] = %s", order.call, " ".join(command))
+        # a caller reached by the other kind of IP, or beyond this machine, gets nothing from such an address
+        reaches = same_family(local, remote) and (is_loopback(remote) or not is_loopback(local))
+        bind = reaches and is_ours(local)
+        music = self._music[order.target.codec.sample_rate]
+        command = self._leash + ffmpeg_command(music, self._seconds, order.target, order.position, bind)
+        log.debug(
+            "[%s] = %s", order.call, " ".join(word if word != order.target.srtp_key else "KEY" for word in command)
+        )
         try:
             # a session of its own, so that Ctrl-C in a terminal reaches the server only and callers get their BYE
             process = subprocess.Popen(
@@ -294,4 +232,6 @@ class Streams:
             return
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()
         why = f"ffmpeg ended with status {player.process.returncode}"
-        self._ended.put(Ended(player.call, player.serial, f"{why}: {last_words[-1]!r}" if last_words else why))
+        if last_words:
+            why += f": {last_words[0][:200]!r}"  # the cause comes first, what failed because of it follows
+        self._ended.put(Ended(player.call, player.serial, why))

@@ -61,7 +61,7 @@ def transaction_key(request: Request, method: str = "") -> Key:
 
 
 class ServerTransaction:
-    """A request that we answer, kept as long as it may be repeated."""
+    """A request that we answer, kept as long as it may be repeated: over TCP and TLS nothing is (§17.2.1, §17.2.2)."""
 
     def __init__(self, key: Key, method: str, to_tag: str, flow: Flow, answer_to: Address) -> None:
         self.key = key
@@ -80,15 +80,16 @@ class ServerTransaction:
         """Send an answer and remember it for the repeats."""
         self._last = Send(data, self._answer_to, self._flow)
         if not self.invite:
-            self._enter("final", now + TRANSACTION_LIFE)
+            self._enter("final", now if self._flow.reliable else now + TRANSACTION_LIFE)
         elif status < 200:
             self._enter("INVITE 1xx", None)
         elif status < 300:
             self._enter("INVITE 2xx", now + TRANSACTION_LIFE)
         else:
             self._enter("INVITE 3xx-6xx", now + TRANSACTION_LIFE)
-            self._resend = retransmit_times(now)
-            self._next_resend = next(self._resend)
+            if not self._flow.reliable:
+                self._resend = retransmit_times(now)
+                self._next_resend = next(self._resend)
         return [self._last]
 
     def repeated(self) -> list[Action]:
@@ -100,7 +101,7 @@ class ServerTransaction:
     def acknowledged(self, now: float) -> None:
         """The ACK to a refused INVITE came: stop resending, absorb further ACKs for T4."""
         if self.state is State.COMPLETED and self.invite:
-            self._enter("ACK", now + T4)
+            self._enter("ACK", now if self._flow.reliable else now + T4)
             self._next_resend = None
 
     @property
@@ -129,15 +130,15 @@ class ServerTransaction:
 class ClientTransaction:
     """A request of our own that is not INVITE (§17.1.2): resent until its final answer, 64*T1 at the longest."""
 
-    def __init__(self, branch: str, send: Send, now: float) -> None:
+    def __init__(self, branch: str, send: Send, now: float, reliable: bool = False) -> None:
         self.branch = branch
         self.done = False
         self.status = 0
         """The final status; 408 when none came (§8.1.3.1)."""
         self._send = send
-        self._resend = retransmit_times(now)
-        self._next_resend = next(self._resend)
         self._gives_up = now + TRANSACTION_LIFE
+        self._resend = iter(()) if reliable else retransmit_times(now)
+        self._next_resend = next(self._resend, self._gives_up)
 
     def start(self) -> list[Action]:
         """Send for the first time."""

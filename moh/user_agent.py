@@ -1,55 +1,84 @@
 """The answering side of SIP for music on hold (RFC 3261 §8.2): who is calling, what to reply, when to give up.
 
-The only tables are here: transactions by key, calls by dialog. Six doors lead in (``receive``, ``tick``,
-``stream_gone``, ``refuse``, ``close`` and the counters); each that acts gives back a list of actions, in the order
-in which they have to be done. The laws kept here: a request that is refused changes nothing; a repeated request gets
-its answer again and does nothing twice; a port is given back when its call is finished, and then only.
+The only tables are here: transactions by key, calls by dialog, requests that wait for a host name's address. Each door
+that acts gives back a list of actions, in the order in which they have to be done. The laws kept here: a request that
+is refused changes nothing; a repeated request gets its answer again and does nothing twice; a port is given back when
+its call is finished, and then only. More than 300 lines, because the tables belong together.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Optional, Union
 
-from .actions import Action, Address, Flow, Note, Send
-from .call import Call, read_offer
+from .actions import Action, Address, Flow, Note, Resolve, Send
+from .answer import NO_NAMES, Choice, choose
+from .call import BRANCH, Call
+from .codecs import CODECS, Codec
 from .dialog import Dialog, DialogId, dialog_id
 from .errors import Refusal
 from .identity import Identity
+from .media import Media, Origin
 from .message import Request, Response
 from .ports import Ports
-from .reply import answer_address, write_response
+from .reply import SIP_PORT, SIPS_PORT, answer_address, write_response
 from .screening import ACCEPT, ALLOW, SUPPORTED, reliable, screen
-from .sdp import Choice
+from .sdp import Session, parse_sdp
 from .timers import Schedule
 from .transaction import Key, ServerTransaction, State, transaction_key
 
 RETRY_AFTER = 5
 """Seconds after which a caller that we have no port for may try again."""
+NAME_PATIENCE = 4.0
+"""Seconds that the address of a host name in c= may take; the phone hears 100 meanwhile."""
+
+Offer = tuple[Optional[Session], Optional[Choice]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the agent may use: the codecs that ffmpeg can make, and the longest call in seconds, ``None`` for ever."""
+
+    codecs: tuple[Codec, ...] = CODECS
+    longest_call: Optional[float] = None
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A request whose c= holds a host name, until its address is known or taking too long."""
+
+    request: Request
+    flow: Flow
+    key: Key
+    name: str
+    next_due: float
 
 
 class UserAgent:
     """Everybody who calls, and nothing of how they are reached."""
 
-    def __init__(self, identity: Identity, ports: Ports) -> None:
+    def __init__(self, identity: Identity, ports: Ports, limits: Limits) -> None:
         self._identity = identity
         self._ports = ports
+        self._limits = limits
         self._transactions: dict[Key, ServerTransaction] = {}
         self._merged: dict[Key, Key] = {}
         self._dialogs: dict[DialogId, Call] = {}
         self._calls: dict[str, Call] = {}
-        self._byes: dict[str, Call] = {}
+        self._waiting: dict[Key, Waiting] = {}
         self._closing = False
-        self._schedule: Schedule[Union[ServerTransaction, Call]] = Schedule()
+        self._schedule: Schedule[Union[ServerTransaction, Call, Waiting]] = Schedule()
 
     # -- the doors -------------------------------------------------------------------------------------------------
 
     def receive(self, message: Union[Request, Response], flow: Flow, now: float) -> list[Action]:
         """Take in one message that came by ``flow``."""
         if isinstance(message, Response):
-            return self._response(message)
+            return self._response(message, now)
         if message.method == "ACK":
-            return self._ack(message, now)
+            return self._ack(message, flow, now)
         if message.fault is not None:
             return self._refuse_statelessly(message, flow, message.fault)
         key = transaction_key(message)
@@ -60,18 +89,30 @@ class UserAgent:
         except Refusal as refusal:
             return self._refuse(message, flow, key, refusal, now)
 
-    def refuse(self, message: Union[Request, Response], flow: Flow, status: int, why: str) -> list[Action]:
+    def refuse(self, message: Union[Request, Response], flow: Flow, status: int, why: str, now: float) -> list[Action]:
         """Answer without looking: for the shell, when a request made it stumble."""
         if isinstance(message, Response) or message.method == "ACK":
             return []
+        if (begun := self._transactions.get(transaction_key(message))) and begun.state is State.PROCEEDING:
+            del self._transactions[begun.key]
         return self._refuse_statelessly(message, flow, Refusal(status, why))
 
     def tick(self, now: float) -> list[Action]:
         """Do whatever has fallen due."""
         actions: list[Action] = []
         for owner in self._schedule.due(now):
-            actions += owner.tick(now)
-            self._settle(owner)
+            if isinstance(owner, Waiting):
+                actions += self._go_on(owner, {owner.name: ""}, now)
+            else:
+                actions += owner.tick(now)
+                self._settle(owner)
+        return actions
+
+    def resolved(self, name: str, address: str, now: float) -> list[Action]:
+        """The address of a host name that ``Resolve`` asked for; empty where it has none."""
+        actions: list[Action] = []
+        for waiting in [waiting for waiting in self._waiting.values() if waiting.name == name]:
+            actions += self._go_on(waiting, {name: address}, now)
         return actions
 
     def stream_gone(self, call_id: str, serial: int, why: str, now: float) -> list[Action]:
@@ -107,74 +148,127 @@ class UserAgent:
         """Whether no call, no BYE of ours and no stream is left."""
         return not self._calls
 
+    def uses(self, flow: Flow) -> bool:
+        """Whether a call goes by this connection, so that it must not be closed for silence."""
+        return any(call.dialog.flow == flow for call in self._calls.values())
+
     # -- one request -----------------------------------------------------------------------------------------------
 
     def _request(self, request: Request, flow: Flow, key: Key, now: float) -> list[Action]:
         """The checks of §8.2 in their order, then the method's own work."""
+        screen(request, secure=flow.transport == "TLS")
         if request.method == "CANCEL":
             return self._cancel(request, flow, key, now)
-        screen(request)
-        merge_key = (request.call_id, request.from_.tag, str(request.cseq.number), request.method)
-        if not request.to.tag and merge_key in self._merged:
+        if not request.to.tag and _merge_key(request) in self._merged:
             raise Refusal(482, "This request has come by another way already")
-        call = self._dialogs.get(dialog_id(request)) if request.to.tag else None
-        if request.to.tag and (call is None or (call.ended and call.bye is None)):
-            raise Refusal(481, "No call with these tags and this Call-ID")
+        call = self._called(request)
         if request.method == "OPTIONS":
             self._check_room(call)
             headers = [ALLOW, ACCEPT, SUPPORTED, ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
             tag = self._identity.stateless_tag(request)
             return [Send(write_response(request, flow, 200, tag, headers), self._answer_to(request, flow), flow)]
-        if request.method == "BYE":
-            return self._bye(request, flow, key, call, now)
-        return self._invite(request, flow, key, merge_key, call, now)
-
-    def _invite(
-        self, request: Request, flow: Flow, key: Key, merge_key: Key, call: Optional[Call], now: float
-    ) -> list[Action]:
-        new = call is None
-        session, choice = read_offer(request)
+        if request.method == "INVITE":
+            return self._negotiate(request, flow, key, NO_NAMES, now)
         if call is None:
-            call = self._new_call(request, flow, choice, now)
-        elif call.ended:
-            raise Refusal(481, "This call is being ended")
+            raise Refusal(481, f"{request.method} without a To tag; expected one that names a call")
+        if request.method == "UPDATE":
+            return self._negotiate(request, flow, key, NO_NAMES, now)
+        call.dialog.in_order(request)
         transaction = self._open(request, flow, key, call.id)
-        headers = [
-            # nobody listens to what the caller sends: RFC 3840 §10.6, RFC 4235 §5.2, as RFC 7088 shows it
-            ("Contact", f'<{call.dialog.contact}>;automata;+sip.rendering="no"'),
-            *(("Record-Route", route) for route in request.all("record-route")),
-            ALLOW,
-            SUPPORTED,
-        ]
-        ringing = new and not reliable(request)
-        try:
-            actions = call.invited(request, flow, transaction, session, choice, headers, ringing, now)
-        except Refusal:
-            del self._transactions[key]
-            if new:
-                self._forget(call)
-            raise
-        if new:
-            self._merged[merge_key] = key
-            transaction.merge_key = merge_key
-            self._dialogs[call.dialog.id] = call
-            who = request.from_.text[:80]
-            actions.append(Note(logging.INFO, call.id, f"answered {who!r} at {flow.remote}: {call.summary()}"))
-        else:
-            actions.append(Note(logging.INFO, call.id, f"changed: {call.summary()}"))
-        self._settle(call)
+        actions = transaction.respond(200, write_response(request, flow, 200, call.id), now)
+        if request.method == "BYE":
+            actions += self._bye(request, call, now)
         self._settle(transaction)
         return actions
 
-    def _new_call(self, request: Request, flow: Flow, choice: Optional[Choice], now: float) -> Call:
+    def _called(self, request: Request) -> Optional[Call]:
+        """The call that a request is for; ``None`` outside of any. Raises ``Refusal`` 481 if it is none of ours."""
+        if not request.to.tag:
+            return None
+        call = self._dialogs.get(dialog_id(request))
+        if call is None or (call.ended and not (call.leaving and request.method == "BYE")):
+            raise Refusal(481, "No call with these tags and this Call-ID")
+        return call
+
+    def _negotiate(self, request: Request, flow: Flow, key: Key, names: Mapping[str, str], now: float) -> list[Action]:
+        """Answer an INVITE or UPDATE, at once or when the host name in its offer has an address."""
+        call = self._called(request)
+        if call is not None and any(other.request.to.tag == call.id for other in self._waiting.values()):
+            raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
+        session, choice = self._read_offer(request, names, again=call is not None)
+        if choice is not None and choice.name:
+            return self._wait(choice.name, request, flow, key, now)
+        if request.method == "UPDATE":
+            assert call is not None, "an UPDATE outside of a call has been refused"
+            return self._update(request, flow, key, call, (session, choice), now)
+        return self._invite(request, flow, key, call, (session, choice), now)
+
+    def _read_offer(self, request: Request, names: Mapping[str, str], again: bool) -> Offer:
+        """The offer or answer in a request and what we choose of it; twice ``None`` where it has no body."""
+        if not request.body.strip():
+            return None, None
+        session = parse_sdp(request.body)
+        return session, choose(session, self._limits.codecs, names, again)
+
+    def _invite(
+        self, request: Request, flow: Flow, key: Key, known: Optional[Call], offer: Offer, now: float
+    ) -> list[Action]:
+        call = known or self._new_call(request, flow, now)
+        transaction = self._open(request, flow, key, call.id)
+        headers = self._dialog_headers(request, call)
+        ringing = known is None and not reliable(request)
+        try:
+            actions = call.invited(request, flow, transaction, *offer, headers, ringing, now)
+        except Exception:  # nothing has been sent or started yet
+            if known is None:
+                self._forget(call)
+            raise
+        if known is None:
+            transaction.merge_key = _merge_key(request)
+            self._merged[transaction.merge_key] = key
+            self._dialogs[call.dialog.id] = call
+            told = f"answered {request.from_.text[:80]!r} at {flow.remote}"
+        else:
+            told = "changed"
+        self._settle(call)
+        self._settle(transaction)
+        return [*actions, Note(logging.INFO, call.id, f"{told}: {call.media.summary()}")]
+
+    def _update(self, request: Request, flow: Flow, key: Key, call: Call, offer: Offer, now: float) -> list[Action]:
+        transaction = self._open(request, flow, key, call.id)
+        actions = call.updated(request, flow, transaction, *offer, self._dialog_headers(request, call), now)
+        self._settle(call)
+        self._settle(transaction)
+        if offer[0] is not None:
+            actions.append(Note(logging.INFO, call.id, f"changed: {call.media.summary()}"))
+        return actions
+
+    def _dialog_headers(self, request: Request, call: Call) -> list[tuple[str, str]]:
+        """What a 2xx to INVITE or UPDATE carries, and a 180 as well (§12.1.1, §13.3.1.4)."""
+        return [
+            # nobody listens to what the caller sends: RFC 3840 §10.6, RFC 4235 §5.2, as RFC 7088 shows it
+            ("Contact", f'<{call.dialog.contact}>;automata;+sip.rendering="no"'),
+            *(("Record-Route", route) for route in request.all("record-route") if request.method == "INVITE"),
+            ALLOW,
+            SUPPORTED,
+        ]
+
+    def _new_call(self, request: Request, flow: Flow, now: float) -> Call:
         """Take a port and make a call of it; all that may be refused is looked at before."""
-        own = self._identity.own_address(request, flow, choice.remote.host if choice else flow.remote.host)
-        dialog = Dialog(request, flow, self._identity.new_token(), f"sip:moh@{own}")
+        own = self._identity.own_address(request, flow)
+        dialog = Dialog(request, flow, self._identity.new_token(), own)
         self._check_room(None)
         port = self._ports.take()
         assert port is not None, "there was room a line ago"
-        session_id = int(self._identity.new_token()[:12], 16)
-        call = Call(dialog, Address(own.host, port), session_id, self._identity.new_token, now)
+        origin = Origin(
+            port,
+            session_id=int(self._identity.new_token()[:12], 16),
+            srtp_key=self._identity.new_key(),
+            codecs=self._limits.codecs,
+            local_host=lambda remote: self._identity.media_host(own.host, flow, remote),
+        )
+        media = Media(dialog.id[1], origin)
+        call = Call(dialog, media, self._limits.longest_call, self._identity.new_token, now)
         self._calls[call.id] = call
         return call
 
@@ -185,30 +279,33 @@ class UserAgent:
         if call is None and not self._ports.free:
             raise Refusal(503, "All RTP ports are taken", ("Retry-After", str(RETRY_AFTER)))
 
-    def _bye(self, request: Request, flow: Flow, key: Key, call: Optional[Call], now: float) -> list[Action]:
-        if call is None:
-            raise Refusal(481, "BYE without a To tag; expected one that names a call")
-        call.dialog.in_order(request)
-        transaction = self._open(request, flow, key, call.id)
-        actions = transaction.respond(200, write_response(request, flow, 200, call.id), now)
-        if not call.ended:
-            reason = request.first("reason")
-            actions += call.hung_up(f" ({reason[:80]!r})" if reason else "", now)
+    def _bye(self, request: Request, call: Call, now: float) -> list[Action]:
+        """End the call, and what it still waits for with 487 (§15.1.2)."""
+        reason = request.first("reason")
+        actions = call.hung_up(f" ({reason[:80]!r})" if reason else "", now)
+        for waiting in [waiting for waiting in self._waiting.values() if waiting.request.to.tag == call.id]:
+            self._stop_waiting(waiting)
+            if waiting.request.method != "ACK":
+                over = Refusal(487, "The call has been ended")
+                actions += self._refuse(waiting.request, waiting.flow, waiting.key, over, now)
         self._settle(call)
-        self._settle(transaction)
         return actions
 
     def _cancel(self, request: Request, flow: Flow, key: Key, now: float) -> list[Action]:
-        """Every INVITE has its final answer at once, so a CANCEL finds it too late and changes nothing (§9.2)."""
+        """An INVITE that waits for a name is ended with 487; any other has its final answer already (§9.2)."""
         cancelled = self._transactions.get(transaction_key(request, "INVITE"))
         if cancelled is None:
             raise Refusal(481, "No INVITE of this branch to cancel")
         transaction = self._open(request, flow, key, cancelled.to_tag)
         actions = transaction.respond(200, write_response(request, flow, 200, cancelled.to_tag), now)
+        if (waiting := self._waiting.get(cancelled.key)) is not None:
+            self._stop_waiting(waiting)
+            over = Refusal(487, "Cancelled by the caller")
+            actions += self._refuse(waiting.request, waiting.flow, waiting.key, over, now)
         self._settle(transaction)
         return actions
 
-    def _ack(self, request: Request, now: float) -> list[Action]:
+    def _ack(self, request: Request, flow: Flow, now: float) -> list[Action]:
         """An ACK is never answered: it belongs to a refused INVITE, to a call, or to nobody."""
         if request.fault is not None:
             return []
@@ -220,23 +317,78 @@ class UserAgent:
         call = self._dialogs.get(dialog_id(request))
         if call is None:
             return []
-        actions = call.acknowledged(request, now)
+        answer_due = call.answer_due
+        actions: list[Action] = []
+        if call.acknowledged(request):
+            actions = self._take_answer(request, flow, call, NO_NAMES, now) if answer_due else call.agreed(None, now)
         self._settle(call)
         return actions
 
-    def _response(self, response: Response) -> list[Action]:
-        """Only our BYE has answers to come; strays are dropped (§18.1.2)."""
-        call = self._byes.get(response.via.params.get("branch", ""))
-        if call is not None and response.cseq.method == "BYE":
-            call.bye_answered(response)
+    def _take_answer(
+        self, request: Request, flow: Flow, call: Call, names: Mapping[str, str], now: float
+    ) -> list[Action]:
+        """The answer to our offer, in the ACK: without one that fits there is no session, so BYE (§13.2.2.4)."""
+        try:
+            screen(request, secure=flow.transport == "TLS")
+            session, choice = self._read_offer(request, names, again=False)
+        except Refusal as refusal:
+            return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", now)
+        if session is None or choice is None:
+            return call.hang_up("the ACK brought no answer to our offer", now)
+        if choice.name:
+            return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), now)
+        actions = call.agreed(choice, now)
+        return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
+
+    def _response(self, response: Response, now: float) -> list[Action]:
+        """Answers come to our BYE and UPDATE only; strays are dropped (§18.1.2)."""
+        branch = response.via.params.get("branch", "")
+        call = self._calls.get(branch[len(BRANCH) : len(BRANCH) + 16]) if branch.startswith(BRANCH) else None
+        if call is None:
+            return []
+        actions = call.answered(response, now)
+        self._settle(call)
+        return actions
+
+    # -- waiting for a name ----------------------------------------------------------------------------------------
+
+    def _wait(self, name: str, request: Request, flow: Flow, key: Key, now: float) -> list[Action]:
+        """Keep a request until the name in it has an address; an INVITE hears 100 (§17.2.1)."""
+        actions: list[Action] = []
+        if request.method != "ACK":
+            transaction = self._open(request, flow, key, self._identity.stateless_tag(request))
+            if request.method == "INVITE":
+                actions += transaction.respond(100, write_response(request, flow, 100, ""), now)
+        waiting = Waiting(request, flow, key, name, now + NAME_PATIENCE)
+        self._waiting[key] = waiting
+        self._schedule.set(waiting, waiting.next_due)
+        return [*actions, Resolve(name)]
+
+    def _stop_waiting(self, waiting: Waiting) -> None:
+        self._waiting.pop(waiting.key, None)
+        self._schedule.set(waiting, None)
+
+    def _go_on(self, waiting: Waiting, names: Mapping[str, str], now: float) -> list[Action]:
+        """The name is known, or will not be: go on where the request was kept."""
+        self._stop_waiting(waiting)
+        request, flow, key = waiting.request, waiting.flow, waiting.key
+        if request.method == "ACK":
+            call = self._dialogs.get(dialog_id(request))
+            if call is None or call.ended:
+                return []
+            actions = self._take_answer(request, flow, call, names, now)
             self._settle(call)
-        return []
+            return actions
+        try:
+            return self._negotiate(request, flow, key, names, now)
+        except Refusal as refusal:
+            return self._refuse(request, flow, key, refusal, now)
 
     # -- answers and tables ----------------------------------------------------------------------------------------
 
     def _refuse(self, request: Request, flow: Flow, key: Key, refusal: Refusal, now: float) -> list[Action]:
         """Answer with the refusal's status: an INVITE's by a transaction that resends it, others' at once."""
-        if request.method != "INVITE":
+        if request.method != "INVITE" and key not in self._transactions:
             return self._refuse_statelessly(request, flow, refusal)
         tag = self._identity.stateless_tag(request)
         transaction = self._open(request, flow, key, tag)
@@ -252,34 +404,42 @@ class UserAgent:
         return [Send(data, self._answer_to(request, flow), flow), _refusal_note(request, flow, refusal)]
 
     def _answer_to(self, request: Request, flow: Flow) -> Address:
+        """Where an answer goes; by TCP that counts only once the connection is gone (§18.2.2)."""
+        if flow.reliable:
+            return Address(flow.remote.host, request.via.port or (SIPS_PORT if flow.transport == "TLS" else SIP_PORT))
         return answer_address(request.via, flow.remote)
 
     def _open(self, request: Request, flow: Flow, key: Key, to_tag: str) -> ServerTransaction:
-        transaction = ServerTransaction(key, request.method, to_tag, flow, self._answer_to(request, flow))
-        self._transactions[key] = transaction
+        """The transaction of ``request``: the one that it has already, or a new one."""
+        transaction = self._transactions.get(key)
+        if transaction is None:
+            transaction = ServerTransaction(key, request.method, to_tag, flow, self._answer_to(request, flow))
+            self._transactions[key] = transaction
+        transaction.to_tag = to_tag
         return transaction
 
     def _settle(self, owner: Union[ServerTransaction, Call]) -> None:
         """After anything happened to ``owner``: plan its next waking, and forget it where it is done."""
         self._schedule.set(owner, owner.next_due)
-        if isinstance(owner, ServerTransaction):
-            if owner.state is State.GONE:
-                self._transactions.pop(owner.key, None)
-                if owner.merge_key is not None:
-                    self._merged.pop(owner.merge_key, None)
-        elif owner.finished:
-            self._forget(owner)
-        elif owner.bye is not None:
-            self._byes[owner.bye.branch] = owner
+        if isinstance(owner, Call):
+            if owner.finished:
+                self._forget(owner)
+        elif owner.state is State.GONE:
+            self._transactions.pop(owner.key, None)
+            if owner.merge_key is not None:
+                self._merged.pop(owner.merge_key, None)
 
     def _forget(self, call: Call) -> None:
         """Take a finished call out of every table and give its port back."""
         self._schedule.set(call, None)
         self._dialogs.pop(call.dialog.id, None)
-        if call.bye is not None:
-            self._byes.pop(call.bye.branch, None)
         if self._calls.pop(call.id, None) is not None:
-            self._ports.give_back(call.local.port)
+            self._ports.give_back(call.media.origin.port)
+
+
+def _merge_key(request: Request) -> Key:
+    """What two copies of one request have in common when they came by different ways (§8.2.2.2)."""
+    return (request.call_id, request.from_.tag, str(request.cseq.number), request.method)
 
 
 def _refusal_note(request: Request, flow: Flow, refusal: Refusal) -> Note:

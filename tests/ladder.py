@@ -6,13 +6,13 @@ No socket: what a phone says is octets for ``parse``, what it hears are the ``Se
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Union
+from typing import Optional, Union
 
 from moh.actions import Action, Address, Flow, Note, Send, StartStream, StopStream
 from moh.identity import Identity
 from moh.message import Request, Response, parse
 from moh.ports import Ports
-from moh.user_agent import UserAgent
+from moh.user_agent import Limits, UserAgent
 
 PHONE = Address("192.168.1.50", 5062)
 HELD = "192.168.1.77"
@@ -34,16 +34,19 @@ a=rtpmap:101 telephone-event/8000
 """
 
 
-def make_agent(ports: tuple[int, int] = (10000, 10100), advertised: str = "") -> UserAgent:
+def make_agent(
+    ports: tuple[int, int] = (10000, 10100), advertised: str = "", longest_call: Optional[float] = None
+) -> UserAgent:
     """An agent whose tokens count up: token000000000001, and so on."""
     issued = iter(range(1, 1_000_000))
     identity = Identity(
         new_token=lambda: f"{next(issued):016x}",
-        local_address=lambda host: SERVER.host,
+        local_address=lambda host: SERVER.host if ":" not in host else "2001:db8::100",
+        new_key=lambda: "K" * 40,
         advertised=advertised,
         secret=b"secret",
     )
-    return UserAgent(identity, Ports(*ports))
+    return UserAgent(identity, Ports(*ports), Limits(longest_call=longest_call))
 
 
 def request(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> Request:

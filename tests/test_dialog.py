@@ -12,7 +12,7 @@ from tests.ladder import FLOW, PHONE, PUBLIC_FLOW, SERVER, bye, invite
 
 
 def made_by(request: Request, flow: Flow = FLOW) -> Dialog:
-    return Dialog(request, flow, "ours", "sip:moh@192.168.1.100:5060")
+    return Dialog(request, flow, "ours", SERVER)
 
 
 def read(send: Send) -> Request:
@@ -103,7 +103,7 @@ def test_what_no_request_could_follow_is_refused(line: str) -> None:
 
 def test_ipv6_keeps_its_brackets_on_the_wire_and_loses_them_in_the_address() -> None:
     flow = Flow(Address("2001:db8::9", 5060), SERVER)
-    dialog = Dialog(invite(contact="Contact: <sip:201@[2001:db8::5]:5066>"), flow, "ours", "sip:moh@[2001:db8::1]:5060")
+    dialog = Dialog(invite(contact="Contact: <sip:201@[2001:db8::5]:5066>"), flow, "ours", Address("2001:db8::1", 5060))
     sent = dialog.request("BYE", "z9hG4bKb")
     assert sent.to == Address("2001:db8::5", 5066)
     assert read(sent).via.text.startswith("SIP/2.0/UDP [2001:db8::1]:5060;")

@@ -144,7 +144,7 @@ def test_options_is_answered_and_forgotten() -> None:
     actions = agent.receive(request("OPTIONS"), FLOW, now=0.0)
     answer = response(actions)
     assert answer.status == 200
-    assert answer.first("allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS"
+    assert answer.first("allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO"
     assert answer.first("accept") == "application/sdp"
     assert tag(answer)
     assert agent.next_due is None
@@ -323,7 +323,7 @@ def test_nothing_is_left_when_all_is_over() -> None:
         agent.stream_gone(to_tag, 1, "ended", now=number)
     agent.tick(now=300.0)
     assert agent.idle and agent.next_due is None
-    assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._byes)
+    assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._waiting)
     assert agent._ports.taken == 0
 
 

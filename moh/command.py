@@ -1,0 +1,96 @@
+"""The ffmpeg commands that play, and what is asked of the ffmpeg at hand."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import ffmpeg
+
+from .actions import Target
+
+DSCP_EF = 46
+"""Expedited forwarding, as phones mark their own voice."""
+RTP_HEADER = 12
+SRTP_ROOM = 14
+"""Octets that ffmpeg keeps free in each packet for what SRTP adds; without them it would cut the sound in two."""
+SRTP_ROOM = 14
+"""Octets of a packet that ffmpeg keeps for the authentication of SRTP."""
+MAX_PACKET = 1400
+"""Octets of the longest packet of a codec whose packets vary."""
+
+
+def ffmpeg_command(music: Path, seconds: float, target: Target, position: float, bind: bool) -> list[str]:
+    """The command that plays ``music``, ``seconds`` long, to ``target`` from ``position`` on, for ever; no effects.
+
+    ``bind``: let RTP leave from the target's local address, where it is one of this machine's.
+
+    One packet leaves each ``ptime`` because ``asetnsamples`` cuts the sound to packets and ``arealtime`` paces those;
+    ``-re`` would pace what the file is read in, and send bursts. Input seeking does not go with ``-stream_loop``, so
+    the way to ``position`` is decoded and thrown away (milliseconds of work, since it is PCM).
+    """
+    codec, ptime = target.codec, target.ptime
+    samples = codec.sample_rate * ptime // 1000
+    filters = []
+    if skip := round(position % seconds * codec.sample_rate):
+        filters += [f"atrim=start_sample={skip}", "asetpts=PTS-STARTPTS"]
+    filters += [f"asetnsamples=n={samples}:p=0", "arealtime"]
+    packet = RTP_HEADER + codec.octets_per_ms * ptime if codec.octets_per_ms else MAX_PACKET
+    options: dict[str, object] = {
+        "localrtpport": target.local.port,
+        "localrtcpport": target.local.port + 1,
+        "rtcpport": target.remote_rtcp.port,
+        "pkt_size": packet + SRTP_ROOM if target.srtp_suite else packet,
+        "dscp": DSCP_EF,
+    }
+    if bind:
+        options["localaddr"] = target.local.host
+    url = f"{'srtp' if target.srtp_suite else 'rtp'}://{target.remote}?" + "&".join(
+        f"{name}={value}" for name, value in options.items()
+    )
+    output = {
+        "filter:a": ",".join(filters),
+        "c:a": codec.encoder,
+        "threads": 1,
+        "payload_type": target.payload_type,
+        "cname": f"moh@{target.local.host}",
+        "rtpflags": "send_bye",
+        "f": "rtp",
+        **dict(codec.options),
+    }
+    if codec.ptimes:
+        output["frame_duration"] = ptime
+    else:
+        output["frame_size"] = samples  # G.722's encoder would cut the sound anew, to 20 ms
+    if target.srtp_suite:
+        output.update(srtp_out_suite=target.srtp_suite, srtp_out_params=target.srtp_key)
+    played = ffmpeg.input(str(music), stream_loop=-1, threads=1).output(url, **output)
+    command: list[str] = played.global_args(
+        "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"
+    ).compile()
+    return command
+
+
+def encoders() -> set[str]:
+    """The names of the encoders that the ffmpeg at hand has; none where it does not run."""
+    try:
+        listed = subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True)
+    except OSError:
+        return set()
+    rows = (line.split() for line in listed.stdout.decode("utf-8", "replace").splitlines())
+    return {row[1] for row in rows if len(row) > 1}
+
+
+def leash() -> list[str]:
+    """The words in front of a command that let it die with the thread that starts it; none where there are none."""
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        return []
+    words = [setpriv, "--pdeathsig", "KILL", "--"]
+    try:
+        # BusyBox has a setpriv that does not know the option
+        works = subprocess.run([*words, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
+    except OSError:
+        return []
+    return words if works.returncode == 0 else []

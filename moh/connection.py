@@ -1,0 +1,204 @@
+"""One TCP or TLS connection: messages in, answers out, keep-alives answered (RFC 3261 §18.3, RFC 5626 §4.4.1).
+
+The laws kept here: only its own thread touches a connection (TLS allows nothing else); whoever wants to send leaves
+his octets in its outbox and never waits; who is silent, slow or reads nothing is cut off.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import socketserver
+import ssl
+import threading
+import time
+from typing import Optional, Protocol, Union
+
+from .actions import Address, Flow
+from .framing import PING, PONG, Framer
+from .network import plain
+
+MAX_OUTBOX = 1 << 18
+"""Octets that may wait for a reader who does not read."""
+PATIENCE = 10.0
+"""Seconds for the handshake, for the first message, and for the rest of one that has begun."""
+IDLE = 600.0
+"""Seconds of silence after which a connection that no call uses is closed."""
+
+log = logging.getLogger("moh")
+
+
+class Host(Protocol):
+    """What a connection needs of the server that took it."""
+
+    transport: str
+    tls: Optional[ssl.SSLContext]
+
+    def take(self, data: bytes, flow: Flow) -> None:
+        """Handle one message."""
+
+    def in_use(self, flow: Flow) -> bool:
+        """Whether a call goes by this connection."""
+
+    def opened(self, connection: Connection) -> int:
+        """Give it a number."""
+
+    def closed(self, number: int) -> None:
+        """Forget it."""
+
+
+class Connection(socketserver.BaseRequestHandler):
+    """One connection, in its own thread."""
+
+    server: Host  # type: ignore[assignment]  # what a Connection needs of the server that made it
+
+    def setup(self) -> None:
+        """Get ready to be written to by others."""
+        self._outbox = bytearray()
+        self._lock = threading.Lock()
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._ending = False
+        if isinstance(self.request, tuple):
+            self.request, first = self.request
+            self._outbox += first
+            self._dialled = True
+        else:
+            self._dialled = False
+
+    def finish(self) -> None:
+        """Give the wake-up pair back."""
+        with self._lock:
+            self._ending = True
+            self._woken.close()
+            self._waker.close()
+
+    # -- for other threads -----------------------------------------------------------------------------------------
+
+    def post(self, data: bytes) -> None:
+        """Have ``data`` sent soon. A reader who lets too much pile up loses his connection."""
+        with self._lock:
+            if self._ending:
+                return
+            self._outbox += data
+            if len(self._outbox) > MAX_OUTBOX:
+                self._ending = True
+            self._wake()
+
+    def end(self) -> None:
+        """Close when what waits has been sent."""
+        with self._lock:
+            if not self._ending:
+                self._ending = True
+                self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._waker.send(b".")
+        except OSError:
+            pass  # woken often enough already
+
+    # -- its own thread --------------------------------------------------------------------------------------------
+
+    def handle(self) -> None:
+        """Read messages and write answers until one side has had enough."""
+        try:
+            sock = self._secured(self.request)
+        except (OSError, ssl.SSLError) as error:
+            log.debug("no TLS with %s: %s", self.client_address, error)
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        number = self.server.opened(self)
+        remote = Address(plain(self.client_address[0]), self.client_address[1])
+        local = sock.getsockname()
+        flow = Flow(remote, Address(plain(local[0]), local[1]), self.server.transport, number)
+        try:
+            self._converse(sock, flow)
+        except OSError as error:
+            log.debug("connection of %s ended: %s", flow.remote, error)
+        finally:
+            self.server.closed(number)
+            if sock is not self.request:
+                sock.close()
+
+    def _secured(self, sock: socket.socket) -> Union[socket.socket, ssl.SSLSocket]:
+        sock.settimeout(PATIENCE)
+        if self.server.tls is None:
+            return sock
+        if self._dialled:
+            # the phone's certificate is checked by nobody, as with every call that comes in
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context.wrap_socket(sock)
+        return self.server.tls.wrap_socket(sock, server_side=True)
+
+    def _converse(self, sock: Union[socket.socket, ssl.SSLSocket], flow: Flow) -> None:
+        framer = Framer()
+        poll = select.poll()  # unlike select() it takes descriptors above 1023
+        poll.register(self._woken, select.POLLIN)
+        now = time.monotonic()
+        patience = now + PATIENCE
+        while True:
+            with self._lock:
+                if self._ending and not self._outbox:
+                    return
+                poll.register(sock, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+            events = dict(poll.poll(1000 * max(0.0, patience - now) + 1))
+            now = time.monotonic()
+            happened = events.get(sock.fileno(), 0)
+            if now >= patience:
+                if framer.unfinished or not self.server.in_use(flow):
+                    return
+                patience = now + IDLE
+            if self._woken.fileno() in events:
+                self._drain_wake_ups()
+            if happened & select.POLLOUT and not self._write(sock):
+                return
+            if happened & ~select.POLLOUT:
+                began = framer.unfinished
+                if not self._read(sock, framer, flow):
+                    return
+                if not framer.unfinished:
+                    patience = now + IDLE
+                elif not began:
+                    patience = now + PATIENCE
+
+    def _drain_wake_ups(self) -> None:
+        try:
+            self._woken.recv(4096)
+        except BlockingIOError:
+            pass
+
+    def _write(self, sock: Union[socket.socket, ssl.SSLSocket]) -> bool:
+        """Send what the other side takes now; ``False`` when the connection is to be cut."""
+        with self._lock:
+            if len(self._outbox) > MAX_OUTBOX:
+                return False
+            try:
+                del self._outbox[: sock.send(self._outbox)]
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+        return True
+
+    def _read(self, sock: Union[socket.socket, ssl.SSLSocket], framer: Framer, flow: Flow) -> bool:
+        """Take in what has come; ``False`` when the connection has ended or can make no sense any more."""
+        while True:
+            try:
+                data = sock.recv(65536)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return True
+            if not data:
+                return False
+            for piece in framer.feed(data):
+                if piece == PING:
+                    self.post(PONG)
+                else:
+                    self.server.take(piece, flow)
+            if framer.broken:
+                self.end()
+            if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+                return True

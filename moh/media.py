@@ -1,0 +1,145 @@
+"""The music of one call: what was offered and answered, and what plays because of it (RFC 3264 §8, RFC 7088 §2.4).
+
+The laws kept here: ``o=`` counts up exactly when what we say has changed; the tune goes on where it was, whatever is
+negotiated in between; an offer that is refused has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Optional
+
+from .actions import Action, Address, StartStream, StopStream, Target
+from .answer import Choice, write_answer, write_offer
+from .codecs import Codec
+from .sdp import Session
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What stays the same in all we say in a session: our port, the session's number, our key for SRTP.
+
+    ``local_host`` tells which address of ours media to a given host leaves from; it raises ``Refusal`` 488 where there
+    is no way.
+    """
+
+    port: int
+    session_id: int
+    srtp_key: str
+    codecs: tuple[Codec, ...]
+    local_host: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Playing:
+    """What plays now, since when, and from which second of the tune."""
+
+    target: Target
+    since: float
+    position: float
+
+
+class Media:
+    """Offer, answer and stream of one call, called ``call`` by the shell."""
+
+    def __init__(self, call: str, origin: Origin) -> None:
+        self.call = call
+        self.origin = origin
+        self.stream_open = False
+        """Whether the shell still has a stream of ours, so that the port is not free."""
+        self.wanted: Optional[Choice] = None
+        """What the latest offer and answer agreed on."""
+        self.position = 0.0
+        """Seconds into the tune where it was stopped."""
+        self._playing: Optional[Playing] = None
+        self._serial = 0
+        self._version = 0
+        self._said = b""
+        self._told = ""
+
+    @property
+    def playing(self) -> bool:
+        """Whether a stream plays, as far as we know."""
+        return self._playing is not None
+
+    # -- what we say -----------------------------------------------------------------------------------------------
+
+    def answer(self, session: Session, choice: Choice) -> bytes:
+        """Our answer to an offer. Raises ``Refusal`` 488 where no address of ours leads to what was chosen."""
+        local = self._local(choice.remote.host)
+        key = self.origin.srtp_key
+        return self._say(
+            local.host, lambda version: write_answer(session, choice, local, self.origin.session_id, version, key)
+        )
+
+    def offer(self, towards: str) -> bytes:
+        """Our offer for an INVITE that carried none, from ``towards``: all codecs, each time (RFC 7088 §4.1)."""
+        local = Address(self._told, self.origin.port) if self._told else self._local(towards)
+        codecs = self.origin.codecs
+        return self._say(local.host, lambda version: write_offer(local, self.origin.session_id, version, codecs))
+
+    def _local(self, remote_host: str) -> Address:
+        return Address(self.origin.local_host(remote_host), self.origin.port)
+
+    def _say(self, local_host: str, write: Callable[[int], bytes]) -> bytes:
+        if write(self._version) != self._said:
+            self._version += 1
+            self._said = write(self._version)
+        self._told = local_host
+        return self._said
+
+    # -- what we do ------------------------------------------------------------------------------------------------
+
+    def follow(self, now: float) -> list[Action]:
+        """Make the music follow what was agreed: start it, move it, or stop it."""
+        wanted = self.wanted
+        if wanted is None or not wanted.playing:
+            return self.stop(now)
+        target = Target(
+            wanted.remote,
+            wanted.remote_rtcp,
+            Address(self._told, self.origin.port),
+            wanted.codec,
+            wanted.payload_type,
+            wanted.ptime,
+            wanted.crypto.suite if wanted.crypto else "",
+            self.origin.srtp_key if wanted.crypto else "",
+        )
+        if self._playing is not None and self._playing.target == target:
+            return []
+        self._pause(now)
+        self._serial += 1
+        self._playing = Playing(target, now, self.position)
+        self.stream_open = True
+        return [StartStream(self.call, self._serial, target, self.position)]
+
+    def stop(self, now: float) -> list[Action]:
+        """Silence; the tune waits where it is."""
+        stopped: list[Action] = [StopStream(self.call)] if self._playing is not None else []
+        self._pause(now)
+        return stopped
+
+    def gone(self, serial: int, now: float) -> bool:
+        """The stream of that ``serial`` is no more; whether that was one which should be playing."""
+        if serial != self._serial:
+            return False  # a later one has been started since
+        self.stream_open = False
+        unasked = self._playing is not None
+        self._pause(now)
+        return unasked
+
+    def _pause(self, now: float) -> None:
+        if self._playing is not None:
+            self.position = self._playing.position + (now - self._playing.since)
+            self._playing = None
+
+    def summary(self) -> str:
+        """For the log: what is played to whom, from where."""
+        wanted = self.wanted
+        if wanted is None:
+            return "our offer sent, the music waits for the answer in the ACK"
+        if not wanted.playing:
+            return f"on hold, no music, port {self.origin.port}"
+        secured = " by SRTP" if wanted.crypto else ""
+        return f"{wanted.codec.name}{secured} to {wanted.remote} from port {self.origin.port}"

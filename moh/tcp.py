@@ -1,0 +1,137 @@
+"""SIP over TCP and TLS (RFC 3261 §18): a bounded number of connections, a thread each, all feeding the same core.
+
+Here they are taken and counted; what goes on in one is in ``connection``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import socket
+import socketserver
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any, Optional
+
+from .actions import Address, Flow, Send
+from .connection import PATIENCE, Connection
+from .network import family_of
+
+MAX_CONNECTIONS = 256
+"""Connections at once; each costs a thread and some descriptors."""
+MAX_PER_HOST = 64
+"""Connections at once from one address: a proxy has a few, a flood wants all."""
+log = logging.getLogger("moh")
+
+
+class TcpServer(socketserver.ThreadingTCPServer):
+    """Listens on one port, for TCP or, with a ``tls`` context, for TLS. ``take`` gets each message with its flow."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        address: Address,
+        take: Callable[[bytes, Flow], None],
+        in_use: Callable[[Flow], bool],
+        tls: Optional[ssl.SSLContext] = None,
+    ) -> None:
+        self.address_family = family_of(address.host)
+        self.take = take
+        self.in_use = in_use
+        self.tls = tls
+        self.transport = "TLS" if tls else "TCP"
+        self.refused = 0
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Connection] = {}
+        self._hosts: dict[str, int] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, Connection)
+
+    def server_bind(self) -> None:
+        """Bind; ``::`` takes IPv4 as well."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is room for one more connection, and for one more from this host."""
+        with self._lock:
+            host = client_address[0]
+            room = sum(self._hosts.values()) < MAX_CONNECTIONS and self._hosts.get(host, 0) < MAX_PER_HOST
+            if room:
+                self._hosts[host] = self._hosts.get(host, 0) + 1
+            else:
+                self.refused += 1
+        return room
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One connection from its beginning to its end, in a thread of its own."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._hosts[client_address[0]] -= 1
+                if not self._hosts[client_address[0]]:
+                    del self._hosts[client_address[0]]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A fault of ours ends this connection and nothing else."""
+        log.exception("the connection of %s made the server stumble", client_address)
+
+    def opened(self, connection: Connection) -> int:
+        """Give a connection its number."""
+        with self._lock:
+            number = next(self._numbers)
+            self._open[number] = connection
+        return number
+
+    def closed(self, number: int) -> None:
+        """Forget a connection."""
+        with self._lock:
+            self._open.pop(number, None)
+
+    def send(self, action: Send) -> None:
+        """Send on the connection of the flow; where that is gone, on a new one to the same end (§18.2.2)."""
+        with self._lock:
+            connection = self._open.get(action.flow.connection)
+        if connection is not None:
+            connection.post(action.data)
+        else:
+            self._dial(action)
+
+    def _dial(self, action: Send) -> None:
+        """Open a connection for what has to be sent; quietly given up where nobody listens at the other end."""
+
+        def connect() -> None:
+            try:
+                client = socket.create_connection(action.to, timeout=PATIENCE)
+            except OSError as error:
+                log.info("could not connect to %s: %s", action.to, error)
+                self._release(action.to.host)
+                return
+            self.process_request_thread((client, action.data), action.to)
+
+        if self.verify_request(None, action.to):
+            threading.Thread(target=connect, name="dial", daemon=True).start()
+
+    def _release(self, host: str) -> None:
+        with self._lock:
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, also one that we opened ourselves."""
+        super().shutdown_request(request[0] if isinstance(request, tuple) else request)
+
+    def close_connections(self) -> None:
+        """Let every connection send what waits and close."""
+        with self._lock:
+            still_open = list(self._open.values())
+        for connection in still_open:
+            connection.end()

@@ -1,0 +1,65 @@
+"""Messages cut out of a stream (RFC 3261 §18.3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from moh.framing import PING, Framer
+
+OPTIONS = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n"
+INVITE = b"INVITE sip:a@b SIP/2.0\r\nl: 5\r\n\r\nv=0\r\n"
+
+
+def test_two_messages_in_one_piece() -> None:
+    assert Framer().feed(OPTIONS + INVITE) == [OPTIONS, INVITE]
+
+
+def test_one_message_octet_by_octet() -> None:
+    framer = Framer()
+    pieces = [piece for octet in INVITE for piece in framer.feed(bytes([octet]))]
+    assert pieces == [INVITE]
+    assert not framer.unfinished
+
+
+def test_a_begun_message_waits_for_its_rest() -> None:
+    framer = Framer()
+    assert framer.feed(INVITE[:-1]) == []
+    assert framer.unfinished
+    assert framer.feed(INVITE[-1:] + OPTIONS[:4]) == [INVITE]
+    assert framer.unfinished
+
+
+def test_a_message_without_a_length_has_no_body() -> None:
+    head = b"OPTIONS sip:a@b SIP/2.0\r\nTo: x\r\n\r\n"
+    assert Framer().feed(head + OPTIONS) == [head, OPTIONS]
+
+
+def test_line_feeds_alone_end_a_head_too() -> None:
+    bare = INVITE.replace(b"\r\n", b"\n").replace(b"l: 5", b"l: 4")
+    assert Framer().feed(bare + OPTIONS) == [bare, OPTIONS]
+
+
+def test_a_double_crlf_is_a_ping_and_a_single_one_is_nothing() -> None:
+    framer = Framer()
+    assert framer.feed(b"\r\n\r\n") == [PING]
+    assert framer.feed(b"\r\n" + OPTIONS) == [OPTIONS]
+    assert framer.feed(b"\r\n") == []
+    assert framer.feed(b"\r\n") == [PING]
+
+
+@pytest.mark.parametrize("length", [b"-1", b"many", b"", b"1\r\nContent-Length: 2", b"9999999999"])
+def test_what_cannot_be_cut_is_the_last_that_comes_out(length: bytes) -> None:
+    framer = Framer()
+    faulty = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: " + length + b"\r\n\r\n"
+    assert framer.feed(faulty) == [faulty]
+    assert framer.broken
+    assert framer.feed(OPTIONS) == []
+
+
+def test_a_message_longer_than_any_breaks_the_stream() -> None:
+    framer = Framer()
+    framer.feed(b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 65535\r\n\r\n")
+    assert framer.broken
+    framer = Framer()
+    framer.feed(b"X" * 65536)
+    assert framer.broken

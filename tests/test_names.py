@@ -1,0 +1,107 @@
+"""A host name in c=: the call waits for its address and nobody else does (RFC 7088 §5.4, RFC 3261 §9.2, §14.2)."""
+
+from __future__ import annotations
+
+from moh.actions import Address, Resolve, StartStream
+from moh.message import Request
+from tests.ladder import (
+    FLOW,
+    OFFER,
+    ack,
+    answered,
+    bye,
+    invite,
+    make_agent,
+    methods,
+    music,
+    request,
+    response,
+    sent,
+    statuses,
+    tag,
+)
+
+NAMED = OFFER.replace("192.168.1.77", "held.example")
+
+
+def reinvite(to_tag: str, number: int, body: str) -> Request:
+    via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKre{number};rport"
+    return invite(body=body, to_tag=to_tag, via=via, cseq=f"CSeq: {number} INVITE")
+
+
+def test_the_invite_hears_100_until_the_name_has_an_address() -> None:
+    agent = make_agent()
+    actions = agent.receive(invite(body=NAMED), FLOW, now=0.0)
+    assert statuses(actions) == [100]
+    assert actions[-1] == Resolve("held.example")
+    assert statuses(agent.receive(invite(body=NAMED), FLOW, now=0.5)) == [100], "a repeat asks nothing twice"
+    actions = agent.resolved("held.example", "192.168.1.99", now=0.6)
+    assert statuses(actions) == [180, 200]
+    (start,) = music(actions)
+    assert isinstance(start, StartStream) and start.target.remote == Address("192.168.1.99", 17422)
+    assert agent.resolved("held.example", "192.168.1.99", now=0.7) == []
+
+
+def test_a_name_without_an_address_is_488_with_a_warning() -> None:
+    agent = make_agent()
+    agent.receive(invite(body=NAMED), FLOW, now=0.0)
+    answer = response(agent.resolved("held.example", "", now=0.6))
+    assert (answer.status, (answer.first("warning") or "")[:4]) == (488, "301 ")
+    assert "held.example" in (answer.first("warning") or "")
+    assert agent.idle
+
+
+def test_a_name_that_takes_too_long_is_488() -> None:
+    agent = make_agent()
+    agent.receive(invite(body=NAMED), FLOW, now=0.0)
+    assert statuses(agent.tick(now=3.9)) == []
+    assert statuses(agent.tick(now=4.0)) == [488]
+    assert agent.resolved("held.example", "192.168.1.99", now=9.0) == []
+
+
+def test_cancel_meanwhile_is_200_and_487() -> None:
+    agent = make_agent()
+    agent.receive(invite(body=NAMED), FLOW, now=0.0)
+    cancel = request("CANCEL", via="Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKinvite1;rport")
+    actions = agent.receive(cancel, FLOW, now=0.5)
+    assert statuses(actions) == [200, 487]
+    assert len({tag(message) for message in sent(actions)}) == 1
+    assert agent.resolved("held.example", "192.168.1.99", now=1.0) == []
+    assert agent.idle
+
+
+def test_a_reinvite_that_waits_holds_off_the_next_offer_and_bye_ends_both() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    assert statuses(agent.receive(reinvite(call, 131, NAMED), FLOW, now=1.0)) == [100]
+    refusal = response(agent.receive(reinvite(call, 132, OFFER), FLOW, now=1.1))
+    assert (refusal.status, refusal.first("retry-after")) == (500, "2")
+    actions = agent.receive(bye(call, cseq="CSeq: 133 BYE"), FLOW, now=1.2)
+    assert statuses(actions) == [200, 487]
+    assert agent.calls == 0
+
+
+def test_the_answer_in_an_ack_may_hold_a_name_too() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    assert agent.receive(ack(call, body=NAMED), FLOW, now=0.2) == [Resolve("held.example")]
+    assert statuses(agent.tick(now=1.0)) == [], "the ACK has come, whatever it holds"
+    (start,) = music(agent.resolved("held.example", "192.168.1.99", now=1.1))
+    assert isinstance(start, StartStream) and start.target.remote.host == "192.168.1.99"
+
+
+def test_and_ends_the_call_where_that_has_no_address() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    agent.receive(ack(call, body=NAMED), FLOW, now=0.2)
+    assert methods(agent.resolved("held.example", "", now=1.1)) == ["BYE"]
+
+
+def test_an_update_waits_without_a_provisional_answer() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    update = request("UPDATE", body=NAMED, to_tag=call, cseq="CSeq: 131 UPDATE")
+    assert agent.receive(update, FLOW, now=1.0) == [Resolve("held.example")]
+    assert agent.receive(update, FLOW, now=1.5) == []
+    actions = agent.resolved("held.example", "192.168.1.99", now=1.6)
+    assert statuses(actions) == [200] and len(music(actions)) == 1
