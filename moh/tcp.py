@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from .actions import Address, Flow, Send
 from .connection import PATIENCE, Connection
+from .errors import SettingsError
 from .network import family_of
 
 MAX_CONNECTIONS = 256
@@ -135,3 +136,18 @@ class TcpServer(socketserver.ThreadingTCPServer):
             still_open = list(self._open.values())
         for connection in still_open:
             connection.end()
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext:
+    """What a server needs for TLS, from PEM files; ``key`` may be empty where the certificate's file holds it.
+
+    Raises ``SettingsError`` for files that do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as error:
+        files = f"MOH_TLS_CERT is {certificate!r}, MOH_TLS_KEY is {key!r}"
+        raise SettingsError(f"{files}: {error.strerror or error}; expected PEM files that belong together") from None
+    return context

@@ -6,7 +6,21 @@ import pytest
 
 from moh.actions import Address, StartStream, StopStream
 from moh.message import Request
-from tests.ladder import FLOW, OFFER, ack, answered, invite, make_agent, methods, music, notes, response, statuses, tag
+from tests.ladder import (
+    FLOW,
+    OFFER,
+    ack,
+    answered,
+    invite,
+    make_agent,
+    methods,
+    music,
+    notes,
+    request,
+    response,
+    statuses,
+    tag,
+)
 
 
 def reinvite(to_tag: str, number: int, body: str = OFFER) -> Request:
@@ -55,6 +69,81 @@ def test_hold_stops_the_music_and_resume_goes_on_where_it_was() -> None:
     (start,) = music(agent.receive(reinvite(call, 132), FLOW, now=30.0))
     assert isinstance(start, StartStream)
     assert (start.position, start.serial, start.target.local.port) == (10.0, 2, 10000)
+
+
+def test_a_stream_that_is_switched_off_by_port_0_is_answered_so_and_may_come_back() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    actions = agent.receive(reinvite(call, 131, OFFER.replace("m=audio 17422", "m=audio 0")), FLOW, now=10.0)
+    assert statuses(actions) == [200]
+    assert b"m=audio 0 RTP/AVP 0\r\n" in response(actions).body
+    assert music(actions) == [StopStream(call)]
+    agent.receive(ack(call, cseq="CSeq: 131 ACK"), FLOW, now=10.1)
+    (start,) = music(agent.receive(reinvite(call, 132), FLOW, now=30.0))
+    assert isinstance(start, StartStream) and start.position == 10.0
+
+
+def test_a_first_offer_with_port_0_is_488() -> None:
+    actions = make_agent().receive(invite(body=OFFER.replace("m=audio 17422", "m=audio 0")), FLOW, now=0.0)
+    assert statuses(actions) == [488]
+
+
+def test_an_update_moves_the_music_at_once() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    moved = OFFER.replace("192.168.1.77", "192.168.1.79")
+    actions = agent.receive(request("UPDATE", body=moved, to_tag=call, cseq="CSeq: 131 UPDATE"), FLOW, now=4.0)
+    assert statuses(actions) == [200]
+    (start,) = music(actions)
+    assert isinstance(start, StartStream)
+    assert (start.target.remote.host, start.position) == ("192.168.1.79", 4.0)
+
+
+def test_an_update_that_does_not_fit_is_488_and_the_music_goes_on() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    unfit = OFFER.replace("RTP/AVP 0 8 101", "RTP/AVP 18")
+    actions = agent.receive(request("UPDATE", body=unfit, to_tag=call, cseq="CSeq: 131 UPDATE"), FLOW, now=4.0)
+    assert statuses(actions) == [488] and music(actions) == []
+
+
+def test_update_outside_of_a_call_is_481_and_info_within_one_200() -> None:
+    agent = make_agent()
+    assert statuses(agent.receive(request("UPDATE"), FLOW, now=0.0)) == [481]
+    call = answered(agent)
+    digits = request(
+        "INFO", "Content-Type: application/dtmf-relay", body="Signal=5\n", to_tag=call, cseq="CSeq: 131 INFO"
+    )
+    assert statuses(agent.receive(digits, FLOW, now=1.0)) == [200]
+
+
+def test_a_new_codec_under_the_offers_number() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    alaw = OFFER.replace("RTP/AVP 0 8 101", "RTP/AVP 8 0")
+    (start,) = music(agent.receive(reinvite(call, 131, alaw), FLOW, now=3.0))
+    assert isinstance(start, StartStream)
+    assert (start.target.codec.name, start.target.payload_type) == ("PCMA", 8)
+
+
+def test_a_reinvite_without_an_offer_gets_a_fresh_one_and_its_ack_moves_the_music() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    actions = agent.receive(reinvite(call, 131, body=""), FLOW, now=5.0)
+    offer = response(actions).body.decode()
+    assert "m=audio 10000 RTP/AVP 0 8 9 96\r\n" in offer and music(actions) == []
+    moved = OFFER.replace("192.168.1.77", "192.168.1.80")
+    (start,) = music(agent.receive(ack(call, cseq="CSeq: 131 ACK", body=moved), FLOW, now=5.5))
+    assert isinstance(start, StartStream)
+    assert (start.target.remote.host, start.position) == ("192.168.1.80", 5.5)
+
+
+def test_media_of_the_other_family_leaves_from_an_address_of_that_family() -> None:
+    agent = make_agent()
+    actions = agent.receive(invite(body=OFFER.replace("IN IP4 192.168.1.77", "IN IP6 fd00::77")), FLOW, now=0.0)
+    assert b"c=IN IP6 2001:db8::100\r\n" in response(actions).body
+    (start,) = music(actions)
+    assert isinstance(start, StartStream) and start.target.local.host == "2001:db8::100"
 
 
 def test_a_new_address_moves_the_music_without_a_restart_of_the_tune() -> None:
