@@ -39,6 +39,7 @@ from moh.network import (
     ask_for_local_address,
     destination,
     family_of,
+    has_port,
     in_a_bridge,
     leaving_from,
     local_address,
@@ -95,7 +96,7 @@ class SipServer(socketserver.UDPServer):
                 advertised=settings.advertised_address,
                 secret=secrets.token_bytes(16),
             ),
-            Ports(*settings.rtp_ports),
+            Ports(*settings.rtp_ports, usable=lambda port: has_port(settings.bind, port)),
             Limits(codecs, settings.max_call),
         )
         self.streams = Streams(music.paths, music.seconds)
@@ -236,7 +237,7 @@ class SipServer(socketserver.UDPServer):
     def serve_forever(self, poll_interval: float = POLL) -> None:
         """Serve by UDP in this thread, by TCP and TLS in one more each."""
         for server in self.tcp:
-            threading.Thread(target=server.serve_forever, name=server.transport, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(POLL,), name=server.transport, daemon=True).start()
         super().serve_forever(poll_interval)
         for server in self.tcp:
             server.shutdown()

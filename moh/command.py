@@ -82,8 +82,12 @@ def encoders() -> set[str]:
     return {row[1] for row in rows if len(row) > 1}
 
 
-def leash() -> list[str]:
-    """The words in front of a command that let it die with the thread that starts it; none where there are none."""
+def leash(parent: int) -> list[str]:
+    """The words in front of a command that let it die with the thread that starts it; none where there are none.
+
+    ``parent`` is the process of that thread. Should it die before setpriv has asked for that, no signal will come; but
+    then the shell finds itself another's child, and ends.
+    """
     setpriv = shutil.which("setpriv")
     if not setpriv:
         return []
@@ -93,4 +97,4 @@ def leash() -> list[str]:
         works = subprocess.run([*words, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
     except OSError:
         return []
-    return words if works.returncode == 0 else []
+    return [*words, "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(parent)] if works.returncode == 0 else []

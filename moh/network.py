@@ -87,6 +87,17 @@ def is_ours(host: str) -> bool:
         return False
 
 
+def has_port(host: str, port: int) -> bool:
+    """Whether ``port`` and the next of our address ``host`` are free for UDP."""
+    for number in (port, port + 1):
+        try:
+            with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
+                probe.bind((host, number))
+        except OSError:
+            return False
+    return True
+
+
 def in_a_bridge(host: str) -> bool:
     """Whether ``host`` seems to be a container's own address, as Docker gives them: no phone reaches it."""
     contained = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))

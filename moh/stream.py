@@ -64,7 +64,7 @@ class Streams:
         """``music`` is a file for each sample rate that a codec wants, each of them ``seconds`` long."""
         self._music = music
         self._seconds = seconds
-        self._leash = leash()
+        self._leash = leash(os.getpid())
         if not self._leash:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
         self._orders: queue.SimpleQueue[Union[StartStream, StopStream, None]] = queue.SimpleQueue()

@@ -258,8 +258,8 @@ class UserAgent:
         own = self._identity.own_address(request, flow)
         dialog = Dialog(request, flow, self._identity.new_token(), own)
         self._check_room(None)
-        port = self._ports.take()
-        assert port is not None, "there was room a line ago"
+        if (port := self._ports.take()) is None:
+            raise Refusal(503, "Other programs have the RTP ports", ("Retry-After", str(RETRY_AFTER)))
         origin = Origin(
             port,
             session_id=int(self._identity.new_token()[:12], 16),

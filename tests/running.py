@@ -56,10 +56,23 @@ def is_free(port: int) -> bool:
 
 
 def ffmpegs_of(pid: int) -> list[int]:
-    """The children of a server that have not ended; all of them are ffmpegs, or become one in a moment."""
+    """The children of a process that have not ended and are ffmpegs, or become one in a moment."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs Linux' /proc to see the server's ffmpegs")
-    return [child for child, state, parent in processes() if parent == pid and state != "Z"]
+    return [
+        child for child, state, parent in processes() if parent == pid and state != "Z" and name_of(child) in LEASHED
+    ]
+
+
+LEASHED = ("setpriv", "sh", "ffmpeg")
+
+
+def name_of(pid: int) -> str:
+    """The name of a process; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_running(pid: int) -> bool:

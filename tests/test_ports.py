@@ -37,6 +37,14 @@ def test_what_was_freed_longest_ago_is_taken_first() -> None:
     assert (ports.take(), ports.take(), ports.take()) == (10004, 10000, None)
 
 
+def test_a_port_that_another_program_has_is_left_out_until_it_is_free() -> None:
+    busy = {10000}
+    ports = Ports(10000, 10003, usable=lambda port: port not in busy)
+    assert (ports.take(), ports.take()) == (10002, None)
+    busy.clear()
+    assert ports.take() == 10000
+
+
 def test_free_and_taken_are_counted() -> None:
     ports = Ports(10000, 10005)
     ports.take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from moh.config import Settings
@@ -35,3 +36,18 @@ def test_every_dependency_has_its_line() -> None:
     for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
         name = line.partition("=")[0].strip()
         assert name.startswith("#") or not name or f"| {name} |" in README, f"README's table lacks {name}"
+
+
+def test_every_row_of_what_it_speaks_names_a_test_that_is_there() -> None:
+    section = README.partition("## What it speaks")[2].partition("\n## ")[0]
+    rows = [row.split("|") for row in section.splitlines() if row.startswith("| ") and "**" not in row][1:]
+    assert len(rows) > 20
+    for _, what, _, shown, _ in rows:
+        names = re.findall(r"`(test_\w+(?:\.py)?)`", shown)
+        assert names and names[0].endswith(".py"), what
+        text = ""
+        for name in names:
+            if name.endswith(".py"):
+                text = (ROOT / "tests" / name).read_text(encoding="utf-8")
+            else:
+                assert f"def {name}(" in text, f"{what}: no {name}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import wave
 from array import array
 from collections.abc import Iterator
@@ -106,12 +108,21 @@ def test_a_setpriv_that_cannot_do_it_is_not_used(tmp_path: Path, monkeypatch: py
     busybox.write_text("#!/bin/sh\necho \"setpriv: unrecognized option '--pdeathsig'\" >&2\nexit 1\n")
     busybox.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert leash() == []
+    assert leash(os.getpid()) == []
 
 
 def test_without_setpriv_there_is_no_leash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert leash() == []
+    assert leash(os.getpid()) == []
+
+
+def test_who_is_not_the_parent_any_more_gets_no_ffmpeg() -> None:
+    """A server killed between fork and leash: the child is another's by then, and must not play for ever."""
+    words = leash(os.getpid())
+    if not words:
+        pytest.skip("no setpriv here")
+    assert subprocess.run([*words, "echo", "it plays"], capture_output=True).stdout == b"it plays\n"
+    assert subprocess.run([*leash(os.getpid() + 1), "echo", "it plays"], capture_output=True).stdout == b""
 
 
 # -- on the wire ---------------------------------------------------------------------------------------------------
