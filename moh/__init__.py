@@ -3,7 +3,7 @@
 The package is built in floors, and imports point down only (``tests/test_floors.py`` keeps this law):
 
 - floor 0, words: ``errors``, ``timers``, ``addresses``, ``codecs``, ``actions``
-- floor 1, octets to meaning and back: ``headers``, ``sdp``, ``message``, ``answer``, ``reply``, ``framing``
+- floor 1, octets to meaning and back: ``headers``, ``sdp``, ``message``, ``answer``, ``reply``, ``framing``, ``rtcp``
 - floor 2, one exchange: ``screening``, ``identity``, ``transaction``, ``session_timer``, ``ports``
 - floor 3, one caller: ``media``, ``dialog``, ``call``
 - floor 4, everybody: ``user_agent``

@@ -21,10 +21,13 @@ MAX_PACKET = 1400
 """Octets of the longest packet of a codec whose packets vary."""
 
 
-def ffmpeg_command(music: Path, seconds: float, target: Target, position: float, bind: bool) -> list[str]:
+def ffmpeg_command(
+    music: Path, seconds: float, target: Target, position: float, bind: bool, ssrc: int = 0
+) -> list[str]:
     """The command that plays ``music``, ``seconds`` long, to ``target`` from ``position`` on, for ever; no effects.
 
-    ``bind``: let RTP leave from the target's local address, where it is one of this machine's.
+    ``bind``: let RTP leave from the target's local address, where it is one of this machine's. ``ssrc`` is 1 to
+    2**31 - 1; 0 leaves it to ffmpeg.
 
     One packet leaves each ``ptime`` because ``asetnsamples`` cuts the sound to packets and ``arealtime`` paces those;
     ``-re`` would pace what the file is read in, and send bursts. Input seeking does not go with ``-stream_loop``, so
@@ -54,7 +57,8 @@ def ffmpeg_command(music: Path, seconds: float, target: Target, position: float,
         "c:a": codec.encoder,
         "threads": 1,
         "payload_type": target.payload_type,
-        "cname": f"moh@{target.local.host}",
+        "cname": cname(target),
+        "ssrc": ssrc,
         "rtpflags": "send_bye",
         "f": "rtp",
         **dict(codec.options),
@@ -70,6 +74,11 @@ def ffmpeg_command(music: Path, seconds: float, target: Target, position: float,
         "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"
     ).compile()
     return command
+
+
+def cname(target: Target) -> str:
+    """The name by which receivers know whom they hear, whatever the SSRC (RFC 3550 §6.5.1)."""
+    return f"moh@{target.local.host}"
 
 
 def encoders() -> set[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import secrets
 import selectors
 import socket
 import subprocess
@@ -21,10 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from .actions import StartStream, StopStream
+from .actions import StartStream, StopStream, Target
 from .addresses import is_loopback, same_family
-from .command import ffmpeg_command, leash
-from .network import is_ours
+from .command import cname, ffmpeg_command, leash
+from .network import family_of, is_ours
+from .rtcp import goodbye
 
 GRACE = 0.15
 """Seconds from asking an ffmpeg to end until it is killed: silence within 200 ms of a BYE is promised."""
@@ -47,10 +49,16 @@ class Player:
     call: str
     serial: int
     process: subprocess.Popen[bytes]
+    target: Target
+    ssrc: int
+    bound_to: str
+    """The address of ours that it sends from; empty where the system chooses."""
     said: bytes = b""
     """The end of what it wrote to its standard error."""
     kill_at: Optional[float] = None
     """When it is killed, once it was asked to end."""
+    killed: bool = False
+    """It did not end in time, as no ffmpeg from 7 on does; so it could not take leave of its listener either."""
     silent: bool = False
     """Its standard error is closed: it is ending."""
     following: Optional[StartStream] = field(default=None)
@@ -175,7 +183,8 @@ class Streams:
         reaches = same_family(local, remote) and (is_loopback(remote) or not is_loopback(local))
         bind = reaches and is_ours(local)
         music = self._music[order.target.codec.sample_rate]
-        command = self._leash + ffmpeg_command(music, self._seconds, order.target, order.position, bind)
+        ssrc = secrets.randbits(30) + 1
+        command = self._leash + ffmpeg_command(music, self._seconds, order.target, order.position, bind, ssrc)
         log.debug(
             "[%s] = %s", order.call, " ".join(word if word != order.target.srtp_key else "KEY" for word in command)
         )
@@ -188,7 +197,7 @@ class Streams:
         except OSError as error:
             self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
-        player = Player(order.call, order.serial, process)
+        player = Player(order.call, order.serial, process, order.target, ssrc, local if bind else "")
         self._players[order.call] = player
         assert process.stderr is not None
         os.set_blocking(process.stderr.fileno(), False)
@@ -219,6 +228,7 @@ class Streams:
             if player.process.poll() is not None:
                 self._bury(player)
             elif player.kill_at is not None and now >= player.kill_at:
+                player.killed = True
                 player.process.kill()
 
     def _bury(self, player: Player) -> None:
@@ -227,6 +237,8 @@ class Streams:
             self._selector.unregister(player.process.stderr)
         player.process.stderr.close()
         del self._players[player.call]
+        if player.killed and not player.target.srtp_suite:
+            self._take_leave(player)
         if player.following is not None:
             self._try(player.following)
             return
@@ -235,3 +247,14 @@ class Streams:
         if last_words:
             why += f": {last_words[0][:200]!r}"  # the cause comes first, what failed because of it follows
         self._ended.put(Ended(player.call, player.serial, why))
+
+    def _take_leave(self, player: Player) -> None:
+        """Say RTCP BYE for an ffmpeg that was killed, from the port that is free now (RFC 3550 §6.3.7)."""
+        remote, local = player.target.remote, player.target.local
+        try:
+            with socket.socket(family_of(remote.host), socket.SOCK_DGRAM) as rtcp:
+                rtcp.bind((player.bound_to, local.port + 1))
+                farewell = goodbye(player.ssrc, cname(player.target))
+                rtcp.sendto(farewell, (remote.host, player.target.remote_rtcp.port))
+        except OSError as error:
+            log.debug("[%s] no RTCP BYE: %s", player.call, error)
