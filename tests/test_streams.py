@@ -16,7 +16,7 @@ import pytest
 from moh.actions import Address, StartStream, StopStream, Target
 from moh.codecs import PCMU
 from moh.stream import Ended, Streams
-from tests.phone import Ear
+from tests.phone import Ear, reports
 from tests.running import ffmpegs_of, free_ports, is_free, processes, wait_for
 
 
@@ -254,6 +254,7 @@ def test_an_ffmpeg_that_will_not_end_is_killed(
         wait_for(deaf.exists, "the deaf ffmpeg")
         streams.order(STOP)
         assert the_end(streams).why == "ffmpeg ended with status -9"
+        assert reports(ear.report()[0]) == [201, 202, 203], "we take leave in its place"
     finally:
         streams.close()
 
