@@ -37,13 +37,16 @@ class Identity:
         """The address and SIP port by which this caller reaches us.
 
         The owner's word; else what the caller dialled, if that is a literal address of the family it came by; else the
-        address that the request came to.
+        address that the request came to. What was dialled is not ours if it is that of the proxy which sent it on.
         """
-        dialled = Uri.parse(request.uri)
-        address = literal(dialled.host)
+        uri = Uri.parse(request.uri)
+        address = literal(uri.host)
         host, port = flow.local
-        if address is not None and is_unicast(dialled.host) and same_family(str(address), host):
-            host, port = str(address), dialled.port or (SIPS_PORT if flow.transport == "TLS" else SIP_PORT)
+        if address is not None and is_unicast(uri.host) and same_family(str(address), host):
+            dialled = Address(str(address), uri.port or (SIPS_PORT if flow.transport == "TLS" else SIP_PORT))
+            of_a_proxy = len(request.listed("via")) > 1 and dialled.host == flow.remote.host and dialled != flow.local
+            if not of_a_proxy:
+                host, port = dialled
         if self.advertised and same_family(self.advertised, flow.local.host):
             host = self.advertised
         return Address(host, port)

@@ -343,6 +343,13 @@ def test_what_is_advertised_is_what_was_dialled(uri: str, advertised: str, told:
     assert f"c=IN IP4 {told.partition(':')[0]}\r\n" in answer.body.decode()
 
 
+def test_the_address_of_a_proxy_that_leaves_the_request_uri_as_dialled_is_not_ours() -> None:
+    vias = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKp1\r\nVia: SIP/2.0/UDP 192.168.1.9;branch=z9hG4bKp2"
+    dialled_the_proxy = "sip:123@192.168.1.50:5060"
+    answer = response(make_agent().receive(invite(uri=dialled_the_proxy, via=vias), FLOW, now=0.0))
+    assert "<sip:moh@192.168.1.100:5060>" in (answer.first("contact") or "")
+
+
 def test_the_answer_goes_back_by_rport_or_to_the_port_in_the_via() -> None:
     agent = make_agent()
     (with_rport, *_) = agent.receive(request("OPTIONS"), FLOW, now=0.0)
