@@ -203,7 +203,8 @@ class SipServer(socketserver.UDPServer):
             self.streams.order(action)
 
     def _send(self, send: Send) -> None:
-        log.debug("> to %s by %s%s", send.to, send.flow.transport, Shown(send.data))
+        way_back = send.flow.remote if send.flow.reliable else send.to
+        log.debug("> to %s by %s%s", way_back, send.flow.transport, Shown(send.data))
         if send.flow.reliable:
             for server in self.tcp:
                 if server.transport == send.flow.transport:

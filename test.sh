@@ -5,10 +5,14 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 . tools/setup.sh
 
-wanted=(sip-tester=sipp shellcheck=shellcheck)
+wanted=(sip-tester=sipp baresip-core=baresip linphone-cli=linphonec shellcheck=shellcheck)
+# Debian starts a proxy as soon as it is installed, on the port of the server: only a CI machine may be asked for that
+PATH=$PATH:/usr/sbin
+if [[ -n ${CI:-} ]]; then wanted+=(kamailio=kamailio); fi
 if ((EUID != 0)); then
-    have sipp || say "Without SIPp (package sip-tester) the tests that need it are skipped."
-    have shellcheck || say "Without shellcheck the shell scripts are not checked."
+    for pair in "${wanted[@]}"; do
+        have "${pair#*=}" || say "Without ${pair#*=} (package ${pair%%=*}) the tests that need it are skipped."
+    done
     wanted=()
 fi
 set_up ffmpeg=ffmpeg ffmpeg=ffprobe "${wanted[@]}" requirements.txt requirements-dev.txt

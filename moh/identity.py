@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .actions import Address, Flow
 from .addresses import is_loopback, is_unicast, is_unspecified, literal, same_family
 from .errors import Refusal
-from .headers import Uri
+from .headers import NameAddr, Uri
 from .message import Request
 from .reply import SIP_PORT, SIPS_PORT
 
@@ -44,8 +44,7 @@ class Identity:
         host, port = flow.local
         if address is not None and is_unicast(uri.host) and same_family(str(address), host):
             dialled = Address(str(address), uri.port or (SIPS_PORT if flow.transport == "TLS" else SIP_PORT))
-            of_a_proxy = len(request.listed("via")) > 1 and dialled.host == flow.remote.host and dialled != flow.local
-            if not of_a_proxy:
+            if dialled == flow.local or dialled.host not in _proxies(request, flow):
                 host, port = dialled
         if self.advertised and same_family(self.advertised, flow.local.host):
             host = self.advertised
@@ -75,3 +74,11 @@ class Identity:
         text = "\n".join((request.call_id, request.from_.tag, str(request.cseq.number), request.via.text))
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), key=self.secret, digest_size=8)
         return digest.hexdigest()
+
+
+def _proxies(request: Request, flow: Flow) -> set[str]:
+    """The hosts of the proxies between the caller and us, as far as they show; empty where there is none."""
+    if len(request.listed("via")) < 2:
+        return set()
+    routes = (Uri.parse(NameAddr.parse(route).uri).host for route in request.listed("record-route"))
+    return {flow.remote.host, *routes}

@@ -350,6 +350,13 @@ def test_the_address_of_a_proxy_that_leaves_the_request_uri_as_dialled_is_not_ou
     assert "<sip:moh@192.168.1.100:5060>" in (answer.first("contact") or "")
 
 
+def test_the_other_address_of_such_a_proxy_is_not_ours_either() -> None:
+    vias = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKp1\r\nVia: SIP/2.0/UDP 192.168.1.9;branch=z9hG4bKp2"
+    routes = ("Record-Route: <sip:192.168.1.50:5062;lr>", "Record-Route: <sip:10.9.9.9;lr>")
+    answer = response(make_agent().receive(invite(*routes, uri="sip:123@10.9.9.9:5060", via=vias), FLOW, now=0.0))
+    assert "<sip:moh@192.168.1.100:5060>" in (answer.first("contact") or "")
+
+
 def test_the_answer_goes_back_by_rport_or_to_the_port_in_the_via() -> None:
     agent = make_agent()
     (with_rport, *_) = agent.receive(request("OPTIONS"), FLOW, now=0.0)
