@@ -38,6 +38,8 @@ class Unacknowledged:
         self.send = send
         self.offered = offered
         """The 200 carried our offer, so the ACK owes the answer."""
+        self.starts_music = False
+        """The music follows what was agreed only after the ACK."""
         self.gives_up = now + TRANSACTION_LIFE
         self._times = retransmit_times(now)
         self.next_due = next(self._times)
@@ -81,9 +83,7 @@ class Call:
         are the agent's for an answer that makes a dialog. Raises ``Refusal`` and leaves all as it was where this is no
         time for an offer, or nothing leads to where it wants the music.
         """
-        self._check_no_offer_is_open(request)
-        timer = agree(request)
-        self.dialog.in_order(request)
+        timer = self._check(request, offer=True)
         if session is None or choice is None:
             body = self.media.offer(flow.remote.host)
         else:
@@ -103,6 +103,8 @@ class Call:
             near = is_private(flow.remote.host) and is_private(choice.remote.host)
             if near or not choice.playing:
                 actions += self.media.follow(now)
+            else:
+                self._unacknowledged.starts_music = True
         return actions
 
     def updated(
@@ -113,10 +115,7 @@ class Call:
 
         Raises ``Refusal`` as ``invited`` does.
         """
-        if session is not None:
-            self._check_no_offer_is_open(request)
-        timer = agree(request)
-        self.dialog.in_order(request)
+        timer = self._check(request, offer=session is not None)
         body = b""
         if session is not None and choice is not None:
             body = self.media.answer(session, choice)
@@ -127,10 +126,12 @@ class Call:
         actions = transaction.respond(200, write_response(request, flow, 200, self.id, headers, body), now)
         return [*actions, *self.media.follow(now)] if body else actions
 
-    def _check_no_offer_is_open(self, request: Request) -> None:
-        waiting = self._unacknowledged
-        if waiting is not None and waiting.offered and request.cseq.number > waiting.cseq:
+    def _check(self, request: Request, offer: bool) -> Optional[Agreement]:
+        """Refuse what is to be refused before anything is changed; gives what becomes of the session timer."""
+        if offer and self.answer_due:
             raise Refusal(491, "Our offer still waits for its answer in the ACK; expected that first")
+        self.dialog.target_of(request)
+        return agree(request)
 
     def _refreshed(self, request: Request, flow: Flow, timer: Optional[Agreement], now: float) -> None:
         """Take what every INVITE and UPDATE brings: a fresh target, a way back, a session timer."""
@@ -199,6 +200,8 @@ class Call:
             return []
         if self._restarted is not None and now - self._restarted < STEADY:
             return self.hang_up(f"the music failed twice: {why}", now)
+        if self._unacknowledged is not None and self._unacknowledged.starts_music:
+            return []  # what was agreed last may be played only after the ACK, which starts it
         self._restarted = now
         note = Note(logging.WARNING, self.id, f"music stopped by itself, starting it again: {why}")
         return [note, *self.media.follow(now)]

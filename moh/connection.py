@@ -144,14 +144,18 @@ class Connection(socketserver.BaseRequestHandler):
         patience = now + PATIENCE
         while True:
             with self._lock:
-                if self._ending and not self._outbox:
+                ending = self._ending
+                if ending and not 0 < len(self._outbox) <= MAX_OUTBOX:
                     return
-                poll.register(sock, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+                # whose connection ends is not listened to any more
+                poll.register(sock, (0 if ending else select.POLLIN) | (select.POLLOUT if self._outbox else 0))
+            if ending:
+                patience = min(patience, now + PATIENCE)
             events = dict(poll.poll(1000 * max(0.0, patience - now) + 1))
             now = time.monotonic()
             happened = events.get(sock.fileno(), 0)
             if now >= patience:
-                if framer.unfinished or not self.server.in_use(flow):
+                if ending or framer.unfinished or not self.server.in_use(flow):
                     return
                 patience = now + IDLE
             if self._woken.fileno() in events:
@@ -160,12 +164,13 @@ class Connection(socketserver.BaseRequestHandler):
                 return
             if happened & ~select.POLLOUT:
                 began = framer.unfinished
-                if not self._read(sock, framer, flow):
+                heard = self._read(sock, framer, flow)
+                if heard is None:
                     return
-                if not framer.unfinished:
+                if framer.unfinished:
+                    patience = patience if began and not heard else now + PATIENCE
+                elif heard:
                     patience = now + IDLE
-                elif not began:
-                    patience = now + PATIENCE
 
     def _drain_wake_ups(self) -> None:
         try:
@@ -184,21 +189,23 @@ class Connection(socketserver.BaseRequestHandler):
                 pass
         return True
 
-    def _read(self, sock: Union[socket.socket, ssl.SSLSocket], framer: Framer, flow: Flow) -> bool:
-        """Take in what has come; ``False`` when the connection has ended or can make no sense any more."""
+    def _read(self, sock: Union[socket.socket, ssl.SSLSocket], framer: Framer, flow: Flow) -> Optional[int]:
+        """Take in what has come, and tell how many messages and pings; ``None`` when the connection has ended."""
+        heard = 0
         while True:
             try:
                 data = sock.recv(65536)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return True
+                return heard
             if not data:
-                return False
+                return None
             for piece in framer.feed(data):
+                heard += 1
                 if piece == PING:
                     self.post(PONG)
                 else:
                     self.server.take(piece, flow)
             if framer.broken:
                 self.end()
-            if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
-                return True
+            if framer.broken or not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+                return heard

@@ -55,10 +55,15 @@ class Dialog:
 
     def refresh_target(self, request: Request) -> None:
         """Take the Contact of an INVITE or UPDATE as the place for our next request (§12.2.2)."""
+        self._remote_target = self.target_of(request)
+
+    def target_of(self, request: Request) -> str:
+        """What ``refresh_target`` would take. Raises ``Refusal`` 400 for a Contact that cannot be read."""
         contact = request.contact()
-        if contact is not None:
-            Uri.parse(contact.uri)
-            self._remote_target = contact.uri
+        if contact is None:
+            return self._remote_target
+        Uri.parse(contact.uri)
+        return contact.uri
 
     def in_order(self, request: Request) -> None:
         """Count the request; raises ``Refusal`` 500 where it is older than one already seen (§12.2.2)."""

@@ -27,8 +27,8 @@ class Framer:
 
     @property
     def unfinished(self) -> bool:
-        """Whether part of a message waits for the rest."""
-        return bool(self._held)
+        """Whether part of a message waits for the rest; half a keep-alive is none."""
+        return bytes(self._held[:1]) not in (b"", b"\r", b"\n")
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take octets in; give the messages, and the ``PING`` keep-alives, that are complete now, in order.
@@ -36,6 +36,8 @@ class Framer:
         What is too long comes out as far as it is there, for ``parse`` to say what is wrong with it.
         """
         out: list[bytes] = []
+        if self.broken:
+            return out
         self._held += data
         while self._held and not self.broken:
             piece = self._cut()

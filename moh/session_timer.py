@@ -64,6 +64,7 @@ def agree(request: Message) -> Optional[Agreement]:
         return Agreement(max(OUR_INTERVAL, least), ours=False) if supported else None
     if interval < MIN_SE and supported:
         raise Refusal(422, f"Session-Expires is {interval}; expected at least {MIN_SE}", ("Min-SE", str(MIN_SE)))
+    interval = max(interval, MIN_SE)  # a proxy's mistake: who knows no timers could do nothing with a 422 (§9)
     refresher = wanted.replace(" ", "").lower().partition("refresher=")[2].partition(";")[0]
     return Agreement(interval, ours=not supported or refresher == "uas", supported=supported)
 

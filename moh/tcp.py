@@ -19,8 +19,12 @@ from .connection import PATIENCE, Connection
 from .errors import SettingsError
 from .network import family_of
 
-MAX_CONNECTIONS = 256
-"""Connections at once; each costs a thread and some descriptors."""
+MAX_CONNECTIONS = 128
+"""Connections at once; each costs a thread and three descriptors.
+
+TCP and TLS, with the ffmpegs of 50 calls, have to stay below the 1024 that a process usually may have: with none left
+no music could be started.
+"""
 MAX_PER_HOST = 64
 """Connections at once from one address: a proxy has a few, a flood wants all."""
 log = logging.getLogger("moh")
@@ -70,15 +74,20 @@ class TcpServer(socketserver.ThreadingTCPServer):
                 self.refused += 1
         return room
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a connection's thread; where the system has none left, the connection is closed and not counted."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self._release(client_address[0])
+            raise
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """One connection from its beginning to its end, in a thread of its own."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._hosts[client_address[0]] -= 1
-                if not self._hosts[client_address[0]]:
-                    del self._hosts[client_address[0]]
+            self._release(client_address[0])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A fault of ours ends this connection and nothing else."""
@@ -118,7 +127,11 @@ class TcpServer(socketserver.ThreadingTCPServer):
             self.process_request_thread((client, action.data), action.to)
 
         if self.verify_request(None, action.to):
-            threading.Thread(target=connect, name="dial", daemon=True).start()
+            try:
+                threading.Thread(target=connect, name="dial", daemon=True).start()
+            except RuntimeError as error:
+                log.warning("could not connect to %s: %s", action.to, error)
+                self._release(action.to.host)
 
     def _release(self, host: str) -> None:
         with self._lock:

@@ -52,6 +52,8 @@ class Waiting:
     request: Request
     flow: Flow
     key: Key
+    names: Mapping[str, str]
+    """What is known of the host names in it already: where the first has no address, the next may count."""
     name: str
     next_due: float
 
@@ -94,7 +96,7 @@ class UserAgent:
         if isinstance(message, Response) or message.method == "ACK":
             return []
         if (begun := self._transactions.get(transaction_key(message))) and begun.state is State.PROCEEDING:
-            del self._transactions[begun.key]
+            self._drop(begun)
         return self._refuse_statelessly(message, flow, Refusal(status, why))
 
     def tick(self, now: float) -> list[Action]:
@@ -102,7 +104,7 @@ class UserAgent:
         actions: list[Action] = []
         for owner in self._schedule.due(now):
             if isinstance(owner, Waiting):
-                actions += self._go_on(owner, {owner.name: ""}, now)
+                actions += self._go_on(owner, "", now)
             else:
                 actions += owner.tick(now)
                 self._settle(owner)
@@ -112,7 +114,7 @@ class UserAgent:
         """The address of a host name that ``Resolve`` asked for; empty where it has none."""
         actions: list[Action] = []
         for waiting in [waiting for waiting in self._waiting.values() if waiting.name == name]:
-            actions += self._go_on(waiting, {name: address}, now)
+            actions += self._go_on(waiting, address, now)
         return actions
 
     def stream_gone(self, call_id: str, serial: int, why: str, now: float) -> list[Action]:
@@ -128,6 +130,8 @@ class UserAgent:
         """Say BYE to every caller and take no more; music stops, ports come back as the streams go."""
         self._closing = True
         actions: list[Action] = []
+        for waiting in [waiting for waiting in self._waiting.values() if waiting.request.method != "ACK"]:
+            actions += self._end_waiting(waiting, Refusal(503, "The server stops"), now)
         for call in list(self._calls.values()):
             actions += call.hang_up("the server stops", now)
             self._settle(call)
@@ -167,13 +171,14 @@ class UserAgent:
             headers = [ALLOW, ACCEPT, SUPPORTED, ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
             tag = self._identity.stateless_tag(request)
             return [Send(write_response(request, flow, 200, tag, headers), self._answer_to(request, flow), flow)]
+        if call is not None:
+            call.dialog.in_order(request)  # counted as it comes: others may overtake it while it waits for a name
         if request.method == "INVITE":
-            return self._negotiate(request, flow, key, NO_NAMES, now)
+            return self._negotiate(request, flow, key, None, now)
         if call is None:
             raise Refusal(481, f"{request.method} without a To tag; expected one that names a call")
         if request.method == "UPDATE":
-            return self._negotiate(request, flow, key, NO_NAMES, now)
-        call.dialog.in_order(request)
+            return self._negotiate(request, flow, key, None, now)
         transaction = self._open(request, flow, key, call.id)
         actions = transaction.respond(200, write_response(request, flow, 200, call.id), now)
         if request.method == "BYE":
@@ -190,25 +195,28 @@ class UserAgent:
             raise Refusal(481, "No call with these tags and this Call-ID")
         return call
 
-    def _negotiate(self, request: Request, flow: Flow, key: Key, names: Mapping[str, str], now: float) -> list[Action]:
-        """Answer an INVITE or UPDATE, at once or when the host name in its offer has an address."""
+    def _negotiate(self, request: Request, flow: Flow, key: Key, former: Optional[Waiting], now: float) -> list[Action]:
+        """Answer an INVITE or UPDATE, at once or when the host name in its offer has an address.
+
+        ``former`` is its waiting for a name that has come to its end.
+        """
         call = self._called(request)
         if call is not None and any(other.request.to.tag == call.id for other in self._waiting.values()):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        session, choice = self._read_offer(request, names, again=call is not None)
+        session, choice = self._read_offer(request, former, again=call is not None)
         if choice is not None and choice.name:
-            return self._wait(choice.name, request, flow, key, now)
+            return self._wait(choice.name, request, flow, key, former, now)
         if request.method == "UPDATE":
             assert call is not None, "an UPDATE outside of a call has been refused"
             return self._update(request, flow, key, call, (session, choice), now)
         return self._invite(request, flow, key, call, (session, choice), now)
 
-    def _read_offer(self, request: Request, names: Mapping[str, str], again: bool) -> Offer:
+    def _read_offer(self, request: Request, former: Optional[Waiting], again: bool) -> Offer:
         """The offer or answer in a request and what we choose of it; twice ``None`` where it has no body."""
         if not request.body.strip():
             return None, None
         session = parse_sdp(request.body)
-        return session, choose(session, self._limits.codecs, names, again)
+        return session, choose(session, self._limits.codecs, former.names if former else NO_NAMES, again)
 
     def _invite(
         self, request: Request, flow: Flow, key: Key, known: Optional[Call], offer: Offer, now: float
@@ -224,8 +232,7 @@ class UserAgent:
                 self._forget(call)
             raise
         if known is None:
-            transaction.merge_key = _merge_key(request)
-            self._merged[transaction.merge_key] = key
+            self._remember(transaction, request)
             self._dialogs[call.dialog.id] = call
             told = f"answered {request.from_.text[:80]!r} at {flow.remote}"
         else:
@@ -284,10 +291,7 @@ class UserAgent:
         reason = request.first("reason")
         actions = call.hung_up(f" ({reason[:80]!r})" if reason else "", now)
         for waiting in [waiting for waiting in self._waiting.values() if waiting.request.to.tag == call.id]:
-            self._stop_waiting(waiting)
-            if waiting.request.method != "ACK":
-                over = Refusal(487, "The call has been ended")
-                actions += self._refuse(waiting.request, waiting.flow, waiting.key, over, now)
+            actions += self._end_waiting(waiting, Refusal(487, "The call has been ended"), now)
         self._settle(call)
         return actions
 
@@ -299,9 +303,7 @@ class UserAgent:
         transaction = self._open(request, flow, key, cancelled.to_tag)
         actions = transaction.respond(200, write_response(request, flow, 200, cancelled.to_tag), now)
         if (waiting := self._waiting.get(cancelled.key)) is not None:
-            self._stop_waiting(waiting)
-            over = Refusal(487, "Cancelled by the caller")
-            actions += self._refuse(waiting.request, waiting.flow, waiting.key, over, now)
+            actions += self._end_waiting(waiting, Refusal(487, "Cancelled by the caller"), now)
         self._settle(transaction)
         return actions
 
@@ -320,23 +322,24 @@ class UserAgent:
         answer_due = call.answer_due
         actions: list[Action] = []
         if call.acknowledged(request):
-            actions = self._take_answer(request, flow, call, NO_NAMES, now) if answer_due else call.agreed(None, now)
+            actions = self._take_answer(request, flow, call, None, now) if answer_due else call.agreed(None, now)
         self._settle(call)
         return actions
 
     def _take_answer(
-        self, request: Request, flow: Flow, call: Call, names: Mapping[str, str], now: float
+        self, request: Request, flow: Flow, call: Call, former: Optional[Waiting], now: float
     ) -> list[Action]:
         """The answer to our offer, in the ACK: without one that fits there is no session, so BYE (§13.2.2.4)."""
         try:
-            screen(request, secure=flow.transport == "TLS")
-            session, choice = self._read_offer(request, names, again=False)
+            if former is None:  # else that is done, and of a multipart body only the part is left
+                screen(request, secure=flow.transport == "TLS")
+            session, choice = self._read_offer(request, former, again=False)
         except Refusal as refusal:
             return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", now)
         if session is None or choice is None:
             return call.hang_up("the ACK brought no answer to our offer", now)
         if choice.name:
-            return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), now)
+            return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), former, now)
         actions = call.agreed(choice, now)
         return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
 
@@ -352,14 +355,22 @@ class UserAgent:
 
     # -- waiting for a name ----------------------------------------------------------------------------------------
 
-    def _wait(self, name: str, request: Request, flow: Flow, key: Key, now: float) -> list[Action]:
-        """Keep a request until the name in it has an address; an INVITE hears 100 (§17.2.1)."""
+    def _wait(
+        self, name: str, request: Request, flow: Flow, key: Key, former: Optional[Waiting], now: float
+    ) -> list[Action]:
+        """Keep a request until the name in it has an address; an INVITE hears 100 (§17.2.1).
+
+        All names in one request have ``NAME_PATIENCE`` together, and each is asked for once.
+        """
         actions: list[Action] = []
-        if request.method != "ACK":
+        if request.method != "ACK" and former is None:
             transaction = self._open(request, flow, key, self._identity.stateless_tag(request))
             if request.method == "INVITE":
                 actions += transaction.respond(100, write_response(request, flow, 100, ""), now)
-        waiting = Waiting(request, flow, key, name, now + NAME_PATIENCE)
+                if not request.to.tag:
+                    self._remember(transaction, request)
+        names, until = (former.names, former.next_due) if former else (NO_NAMES, now + NAME_PATIENCE)
+        waiting = Waiting(request, flow, key, names, name, until)
         self._waiting[key] = waiting
         self._schedule.set(waiting, waiting.next_due)
         return [*actions, Resolve(name)]
@@ -368,27 +379,39 @@ class UserAgent:
         self._waiting.pop(waiting.key, None)
         self._schedule.set(waiting, None)
 
-    def _go_on(self, waiting: Waiting, names: Mapping[str, str], now: float) -> list[Action]:
+    def _end_waiting(self, waiting: Waiting, over: Refusal, now: float) -> list[Action]:
+        """Refuse a request that waits; an ACK is never answered."""
+        self._stop_waiting(waiting)
+        if waiting.request.method == "ACK":
+            return []
+        return self._refuse(waiting.request, waiting.flow, waiting.key, over, now)
+
+    def _go_on(self, waiting: Waiting, address: str, now: float) -> list[Action]:
         """The name is known, or will not be: go on where the request was kept."""
         self._stop_waiting(waiting)
+        waiting.names = {**waiting.names, waiting.name: address}
         request, flow, key = waiting.request, waiting.flow, waiting.key
         if request.method == "ACK":
             call = self._dialogs.get(dialog_id(request))
             if call is None or call.ended:
                 return []
-            actions = self._take_answer(request, flow, call, names, now)
+            actions = self._take_answer(request, flow, call, waiting, now)
             self._settle(call)
             return actions
         try:
-            return self._negotiate(request, flow, key, names, now)
+            return self._negotiate(request, flow, key, waiting, now)
         except Refusal as refusal:
             return self._refuse(request, flow, key, refusal, now)
 
     # -- answers and tables ----------------------------------------------------------------------------------------
 
     def _refuse(self, request: Request, flow: Flow, key: Key, refusal: Refusal, now: float) -> list[Action]:
-        """Answer with the refusal's status: an INVITE's by a transaction that resends it, others' at once."""
-        if request.method != "INVITE" and key not in self._transactions:
+        """Answer with the refusal's status: an INVITE's by a transaction that resends it, others' at once.
+
+        Within a call it is kept, whatever it was: what is refused now might be accepted when it comes again.
+        """
+        kept = request.method == "INVITE" or key in self._transactions or dialog_id(request) in self._dialogs
+        if not kept or request.method == "CANCEL":
             return self._refuse_statelessly(request, flow, refusal)
         tag = self._identity.stateless_tag(request)
         transaction = self._open(request, flow, key, tag)
@@ -425,9 +448,20 @@ class UserAgent:
             if owner.finished:
                 self._forget(owner)
         elif owner.state is State.GONE:
-            self._transactions.pop(owner.key, None)
-            if owner.merge_key is not None:
-                self._merged.pop(owner.merge_key, None)
+            self._drop(owner)
+
+    def _remember(self, transaction: ServerTransaction, request: Request) -> None:
+        """Know an INVITE again when it comes by another way, too (§8.2.2.2)."""
+        transaction.merge_key = _merge_key(request)
+        self._merged[transaction.merge_key] = transaction.key
+
+    def _drop(self, transaction: ServerTransaction) -> None:
+        """Take a transaction out of every table."""
+        self._transactions.pop(transaction.key, None)
+        if transaction.merge_key is not None:
+            self._merged.pop(transaction.merge_key, None)
+        if (waiting := self._waiting.get(transaction.key)) is not None:
+            self._stop_waiting(waiting)
 
     def _forget(self, call: Call) -> None:
         """Take a finished call out of every table and give its port back."""

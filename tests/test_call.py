@@ -8,6 +8,7 @@ from moh.actions import Address, StartStream, StopStream
 from moh.message import Request
 from tests.ladder import (
     FLOW,
+    HELD,
     OFFER,
     ack,
     answered,
@@ -21,6 +22,8 @@ from tests.ladder import (
     statuses,
     tag,
 )
+
+VIA = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKother;rport"
 
 
 def reinvite(to_tag: str, number: int, body: str = OFFER) -> Request:
@@ -183,6 +186,26 @@ def test_a_refused_offer_leaves_the_old_stream_alone() -> None:
     assert agent.calls == 1
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_contact_that_cannot_be_read_refuses_the_offer_and_changes_nothing(method: str) -> None:
+    agent = make_agent()
+    call = answered(agent)
+    moved = OFFER.replace("192.168.1.77", "192.168.1.78")
+    spoiled = request(method, body=moved, to_tag=call, cseq=f"CSeq: 131 {method}", contact="Contact: <sip:>", via=VIA)
+    assert statuses(agent.receive(spoiled, FLOW, now=1.0)) == [400]
+    (start,) = music(agent.stream_gone(call, 1, "status 1", now=2.0))
+    assert isinstance(start, StartStream) and start.target.remote.host == "192.168.1.77"
+
+
+def test_music_that_dies_is_not_moved_to_a_stranger_before_his_ack() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    assert music(agent.receive(reinvite(call, 131, OFFER.replace(HELD, "198.51.100.7")), FLOW, now=1.0)) == []
+    assert agent.stream_gone(call, 1, "status 1", now=1.1) == []
+    (start,) = music(agent.receive(ack(call, cseq="CSeq: 131 ACK"), FLOW, now=1.2))
+    assert isinstance(start, StartStream) and start.target.remote.host == "198.51.100.7"
+
+
 def test_an_older_reinvite_is_500() -> None:
     agent = make_agent()
     call = answered(agent)
@@ -198,6 +221,15 @@ def test_a_reinvite_proves_that_the_200_arrived() -> None:
 
 
 # -- INVITE without an offer -----------------------------------------------------------------------------------------
+
+
+def test_an_update_that_was_refused_stays_refused_when_it_comes_again() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    update = request("UPDATE", body=OFFER, to_tag=call, cseq="CSeq: 131 UPDATE")
+    assert statuses(agent.receive(update, FLOW, now=0.2)) == [491]
+    agent.receive(ack(call, body=OFFER), FLOW, now=0.3)
+    assert statuses(agent.receive(update, FLOW, now=0.7)) == [491]
 
 
 def test_without_an_offer_the_200_makes_one_and_the_ack_says_where_the_music_goes() -> None:
@@ -231,6 +263,7 @@ def test_an_ack_with_an_answer_that_fits_nothing_ends_the_call(answer: str) -> N
 def test_while_our_offer_is_open_another_invite_is_491() -> None:
     agent = make_agent()
     call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    assert statuses(agent.receive(reinvite(call, 130), FLOW, now=0.2)) == [491]
     assert statuses(agent.receive(reinvite(call, 131), FLOW, now=0.2)) == [491]
     assert music(agent.receive(ack(call, body=OFFER), FLOW, now=0.3)) != []
 

@@ -63,3 +63,18 @@ def test_a_message_longer_than_any_breaks_the_stream() -> None:
     framer = Framer()
     framer.feed(b"X" * 65536)
     assert framer.broken
+
+
+def test_behind_what_cannot_be_cut_nothing_is_kept() -> None:
+    framer = Framer()
+    assert framer.feed(b"OPTIONS sip:a SIP/2.0\r\nContent-Length: lots\r\n\r\n")
+    assert framer.broken
+    for _ in range(3):
+        assert framer.feed(b"x" * 1000) == []
+    assert not framer.unfinished
+
+
+def test_half_a_keep_alive_is_no_message_that_has_begun() -> None:
+    framer = Framer()
+    assert framer.feed(b"\r\n") == [] and not framer.unfinished
+    assert framer.feed(b"O") == [] and framer.unfinished

@@ -97,6 +97,58 @@ def test_and_ends_the_call_where_that_has_no_address() -> None:
     assert methods(agent.resolved("held.example", "", now=1.1)) == ["BYE"]
 
 
+def test_two_names_without_an_address_are_488_and_each_is_asked_once() -> None:
+    agent = make_agent()
+    two = NAMED + "m=audio 17424 RTP/AVP 0\nc=IN IP4 other.example\n"
+    assert agent.receive(invite(body=two), FLOW, now=0.0)[-1] == Resolve("held.example")
+    assert agent.resolved("held.example", "", now=1.0) == [Resolve("other.example")], "and no second 100"
+    assert agent.next_due == 4.0, "all names have the same patience together"
+    assert statuses(agent.resolved("other.example", "", now=2.0)) == [488]
+
+
+def test_of_two_names_the_one_with_an_address_hears_music() -> None:
+    agent = make_agent()
+    two = NAMED + "m=audio 17424 RTP/AVP 0\nc=IN IP4 other.example\n"
+    agent.receive(invite(body=two), FLOW, now=0.0)
+    agent.resolved("held.example", "", now=1.0)
+    (start,) = music(agent.resolved("other.example", "192.168.1.98", now=2.0))
+    assert isinstance(start, StartStream) and start.target.remote == Address("192.168.1.98", 17424)
+
+
+def test_an_invite_that_waits_is_known_again_by_another_way() -> None:
+    agent = make_agent()
+    agent.receive(invite(body=NAMED), FLOW, now=0.0)
+    other_way = invite(body=NAMED, via="Via: SIP/2.0/UDP 192.168.1.60:5060;branch=z9hG4bKfork")
+    assert statuses(agent.receive(other_way, FLOW, now=0.1)) == [482]
+    agent.resolved("held.example", "192.168.1.99", now=0.6)
+    assert agent.calls == 1
+
+
+def test_what_overtakes_a_reinvite_that_waits_does_not_make_it_old() -> None:
+    agent = make_agent()
+    call = answered(agent)
+    agent.receive(reinvite(call, 131, NAMED), FLOW, now=1.0)
+    digits = request("INFO", to_tag=call, cseq="CSeq: 132 INFO")
+    assert statuses(agent.receive(digits, FLOW, now=1.1)) == [200]
+    assert statuses(agent.resolved("held.example", "192.168.1.99", now=1.2)) == [200]
+
+
+def test_a_name_in_a_multipart_answer() -> None:
+    agent = make_agent()
+    call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
+    body = f"--x\nContent-Type: application/sdp\n\n{NAMED}--x--\n"
+    answer = ack(call, "Content-Type: multipart/mixed;boundary=x", body=body)
+    assert agent.receive(answer, FLOW, now=0.2) == [Resolve("held.example")]
+    assert len(music(agent.resolved("held.example", "192.168.1.99", now=0.3))) == 1
+
+
+def test_a_server_that_stops_answers_what_waits() -> None:
+    agent = make_agent()
+    agent.receive(invite(body=NAMED), FLOW, now=0.0)
+    assert statuses(agent.close(now=1.0)) == [503]
+    assert agent.resolved("held.example", "192.168.1.99", now=1.1) == []
+
+
 def test_an_update_waits_without_a_provisional_answer() -> None:
     agent = make_agent()
     call = answered(agent)

@@ -37,6 +37,7 @@ def answer_to(own: Request, status: int, *extra: str) -> Response:
         ([TIMER, "x: 180 ; refresher=uac"], "180;refresher=uac", True),
         ([TIMER, "Session-Expires: 180;refresher=uas"], "180;refresher=uas", True),
         (["Session-Expires: 180"], "180;refresher=uas", False),  # a proxy asks, the phone knows no timers
+        (["Session-Expires: 0"], "90;refresher=uas", False),  # and makes a mistake
         (["Require: timer", "Session-Expires: 180"], "180;refresher=uac", True),
         ([], None, False),
     ],

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer
+from moh.actions import Address as Peer
+from moh.actions import Flow, Send
+from moh.tcp import TcpServer
 from tests.phone import Ear, Message, Phone
 from tests.running import Address, Running, free_ports, wait_for
 
@@ -161,6 +164,32 @@ def test_one_host_cannot_take_all_connections(own_server: Running) -> None:
                 return line.more()
 
         wait_for(again, "room again")
+
+
+def test_who_reads_nothing_and_makes_no_sense_is_cut_off(own_server: Running) -> None:
+    with Phone(own_server.address) as phone, Line(own_server.address) as line:
+        options = over("TCP", phone, phone.request("OPTIONS"))
+        line.socket.sendall(options * 2000)
+        line.socket.sendall(options.replace(b"Content-Length: 0", b"Content-Length: lots"))
+        with pytest.raises(OSError):
+            for _ in range(4000):
+                line.socket.sendall(bytes(65536))
+
+
+def test_a_connection_that_gets_no_thread_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = TcpServer(Peer("127.0.0.1", 0), lambda data, flow: None, lambda flow: False)
+    monkeypatch.setattr("threading.Thread.start", no_thread)
+    try:
+        flow = Flow(Peer("127.0.0.1", 9), Peer("127.0.0.1", 9), "TCP", 1)
+        server.send(Send(b"", Peer("127.0.0.1", 9), flow))
+        with socket.create_connection(("127.0.0.1", server.server_address[1])):
+            server.handle_request()
+        assert server._hosts == {}
+    finally:
+        server.server_close()
 
 
 def test_tls_with_a_certificate(start_server: StartServer, tmp_path: Path) -> None:
