@@ -74,7 +74,7 @@ class SipServer(socketserver.UDPServer):
 
     max_packet_size = MAX_DATAGRAM
 
-    def __init__(self, settings: Settings, music: Music) -> None:
+    def __init__(self, settings: Settings) -> None:
         available = encoders()
         codecs = tuple(codec for codec in CODECS if codec.encoder in available)
         if not codecs:
@@ -99,7 +99,11 @@ class SipServer(socketserver.UDPServer):
             Ports(*settings.rtp_ports, usable=lambda port: has_port(settings.bind, port)),
             Limits(codecs, settings.max_call),
         )
-        self.streams = Streams(music.paths, music.seconds)
+        self.streams = Streams()
+        self.watch = MusicWatch(settings)
+        self.trouble = ""
+        """Why the server cannot go on, in one line for the owner."""
+        self._settings = settings
         self.resolver = Resolver()
         self.lock = threading.Lock()
         self.dropped = 0
@@ -144,6 +148,8 @@ class SipServer(socketserver.UDPServer):
             self._advance(self.agent.tick)
         for over in self.streams.ended():
             self._advance(self.agent.stream_gone, over.call, over.serial, over.why)
+        for news in self.watch.news():
+            self._take_news(news)
         for name, address in self.resolver.answers():
             self._advance(self.agent.resolved, name, address)
         self._tell_dropped(now)
@@ -157,6 +163,21 @@ class SipServer(socketserver.UDPServer):
             self.drive(step, *args)
         except Exception:  # a fault of ours with one call; the loop has to go on for all the others
             log.exception("the server stumbled over %s%r", step.__name__, args)
+
+    def _take_news(self, news: News) -> None:
+        """New music is ready, or the owner's file is none: then what plays goes on playing, if anything does."""
+        if isinstance(news, Music):
+            first = not self.agent.ready
+            tune = self.streams.add_tune(news.paths, news.seconds)
+            self._advance(self.agent.music_ready, tune)
+            log.info("%s %s", "music:" if first else "new music, for the next callers:", news.report())
+            if first:
+                log.info("moh %s %s", __version__, ready_line(self._settings, news))
+        elif self.agent.ready:
+            log.error("the new music is refused, the former plays on: %s", news)
+        elif not self.trouble:
+            self.trouble = str(news)
+            threading.Thread(target=self.stop, name="stop").start()
 
     def _tell_dropped(self, now: float) -> None:
         told, when = self._dropped_told
@@ -268,6 +289,7 @@ class SipServer(socketserver.UDPServer):
                 pass
         for worker in self._workers:
             worker.join(timeout=1)  # one that still writes to the log when the interpreter ends would abort it
+        self.watch.close()
         self.streams.close()
         self._close_sockets()
 

@@ -82,6 +82,8 @@ class StartStream:
     serial: int
     target: Target
     position: float
+    tune: int = 0
+    """Which of the tunes that the shell has had ready: a call keeps its own to the end."""
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,11 @@ class Playing:
 
 
 class Media:
-    """Offer, answer and stream of one call, called ``call`` by the shell."""
+    """Offer, answer and stream of one call, called ``call`` by the shell; it hears ``tune`` to its end."""
 
-    def __init__(self, call: str, origin: Origin) -> None:
+    def __init__(self, call: str, origin: Origin, tune: int) -> None:
         self.call = call
+        self.tune = tune
         self.origin = origin
         self.stream_open = False
         """Whether the shell still has a stream of ours, so that the port is not free."""
@@ -112,7 +113,7 @@ class Media:
         self._serial += 1
         self._playing = Playing(target, now, self.position)
         self.stream_open = True
-        return [StartStream(self.call, self._serial, target, self.position)]
+        return [StartStream(self.call, self._serial, target, self.position, self.tune)]
 
     def stop(self, now: float) -> list[Action]:
         """Silence; the tune waits where it is."""

@@ -68,10 +68,8 @@ class Player:
 class Streams:
     """All ffmpegs. ``order`` only leaves a word for the thread and never waits; ``ended`` tells what is over."""
 
-    def __init__(self, music: Mapping[int, Path], seconds: float) -> None:
-        """``music`` is a file for each sample rate that a codec wants, each of them ``seconds`` long."""
-        self._music = music
-        self._seconds = seconds
+    def __init__(self) -> None:
+        self._tunes: list[tuple[Mapping[int, Path], float]] = []
         self._leash = leash(os.getpid())
         if not self._leash:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
@@ -93,6 +91,14 @@ class Streams:
         """Do as the core says, soon: orders are carried out in the order given."""
         self._orders.put(action)
         self._wake()
+
+    def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
+        """Have one more tune: a file for each sample rate that a codec wants, each of them ``seconds`` long.
+
+        Gives its number for ``StartStream``. The former ones stay, for the calls that hear them.
+        """
+        self._tunes.append((music, seconds))
+        return len(self._tunes) - 1
 
     def ended(self) -> list[Ended]:
         """The streams that are over since the last time this was asked."""
@@ -182,9 +188,10 @@ class Streams:
         # a caller reached by the other kind of IP, or beyond this machine, gets nothing from such an address
         reaches = same_family(local, remote) and (is_loopback(remote) or not is_loopback(local))
         bind = reaches and is_ours(local)
-        music = self._music[order.target.codec.sample_rate]
+        files, seconds = self._tunes[order.tune]
+        music = files[order.target.codec.sample_rate]
         ssrc = secrets.randbits(30) + 1
-        command = self._leash + ffmpeg_command(music, self._seconds, order.target, order.position, bind, ssrc)
+        command = self._leash + ffmpeg_command(music, seconds, order.target, order.position, bind, ssrc)
         log.debug(
             "[%s] = %s", order.call, " ".join(word if word != order.target.srtp_key else "KEY" for word in command)
         )

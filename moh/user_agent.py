@@ -71,6 +71,7 @@ class UserAgent:
         self._calls: dict[str, Call] = {}
         self._waiting: dict[Key, Waiting] = {}
         self._closing = False
+        self._tune: Optional[int] = None  # what new calls hear; none before the first music is ready
         self._schedule: Schedule[Union[ServerTransaction, Call, Waiting]] = Schedule()
 
     # -- the doors -------------------------------------------------------------------------------------------------
@@ -126,6 +127,11 @@ class UserAgent:
         self._settle(call)
         return actions
 
+    def music_ready(self, tune: int, now: float) -> list[Action]:
+        """From now on new calls hear ``tune``, a number of the shell's; those in progress keep theirs."""
+        self._tune = tune
+        return []
+
     def close(self, now: float) -> list[Action]:
         """Say BYE to every caller and take no more; music stops, ports come back as the streams go."""
         self._closing = True
@@ -136,6 +142,11 @@ class UserAgent:
             actions += call.hang_up("the server stops", now)
             self._settle(call)
         return actions
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is music for new calls."""
+        return self._tune is not None
 
     @property
     def calls(self) -> int:
@@ -274,7 +285,7 @@ class UserAgent:
             codecs=self._limits.codecs,
             local_host=lambda remote: self._identity.media_host(own.host, flow, remote),
         )
-        media = Media(dialog.id[1], origin)
+        media = Media(dialog.id[1], origin, self._tune or 0)
         call = Call(dialog, media, self._limits.longest_call, self._identity.new_token, now)
         self._calls[call.id] = call
         return call
@@ -283,6 +294,8 @@ class UserAgent:
         """Raises ``Refusal`` 503 where a new call would find no port."""
         if self._closing:
             raise Refusal(503, "The server stops")
+        if call is None and self._tune is None:
+            raise Refusal(503, "The music is not ready yet", ("Retry-After", str(RETRY_AFTER)))
         if call is None and not self._ports.free:
             raise Refusal(503, "All RTP ports are taken", ("Retry-After", str(RETRY_AFTER)))
 

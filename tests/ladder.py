@@ -46,7 +46,9 @@ def make_agent(
         advertised=advertised,
         secret=b"secret",
     )
-    return UserAgent(identity, Ports(*ports), Limits(longest_call=longest_call))
+    agent = UserAgent(identity, Ports(*ports), Limits(longest_call=longest_call))
+    agent.music_ready(0, now=0.0)
+    return agent
 
 
 def request(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> Request:

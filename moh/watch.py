@@ -1,0 +1,86 @@
+"""New music without a restart: the owner's file is watched, and a new one is prepared beside the one that plays.
+
+One thread prepares, first of all the music of the start. What it has done it leaves in ``news``, for the shell to take.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Optional, Union
+
+from .config import Settings
+from .errors import SettingsError
+from .music import Music, find_source, prepare
+
+POLL = 2.0
+"""Seconds between two looks at the file; one that still changes from look to look is left alone until it rests."""
+
+News = Union[Music, SettingsError]
+Signature = tuple[str, int, int, int]
+
+
+def signature(settings: Settings) -> Optional[Signature]:
+    """What tells one content of the owner's file from another without reading it; ``None`` while there is no file."""
+    try:
+        source = find_source(settings)
+        facts = source.stat()
+    except (OSError, SettingsError):
+        return None
+    return (str(source), facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+class MusicWatch:
+    """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to."""
+
+    def __init__(
+        self, settings: Settings, prepare: Callable[[Settings], Music] = prepare, poll: float = POLL
+    ) -> None:
+        self._settings = settings
+        self._prepare = prepare
+        self._poll = poll
+        self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._asked = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="music", daemon=True)
+        self._thread.start()
+
+    def look_again(self) -> None:
+        """Prepare anew now, whether the file looks changed or not (SIGHUP)."""
+        self._asked.set()
+
+    def news(self) -> list[News]:
+        """The music that has become ready since the last time, or why there is none."""
+        got: list[News] = []
+        while not self._news.empty():
+            got.append(self._news.get())
+        return got
+
+    def close(self) -> None:
+        """Prepare no more. What is being prepared is left to end by itself: the thread holds nobody up."""
+        self._closing = True
+        self._asked.set()
+
+    def _run(self) -> None:
+        before = signature(self._settings)
+        done = before
+        self._do()
+        while True:
+            asked = self._asked.wait(self._poll)
+            self._asked.clear()
+            if self._closing:
+                return
+            now = signature(self._settings)
+            if asked or (now is not None and now != done and now == before):
+                done = now
+                self._do()
+            before = now
+
+    def _do(self) -> None:
+        try:
+            self._news.put(self._prepare(self._settings))
+        except SettingsError as error:
+            self._news.put(error)
+        except Exception as error:  # a fault of ours: the music that plays goes on playing
+            self._news.put(SettingsError(f"Music cannot be prepared: {error!r}"))
