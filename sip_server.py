@@ -34,7 +34,7 @@ from moh.config import Settings
 from moh.errors import SettingsError
 from moh.identity import Identity
 from moh.message import MAX_DATAGRAM, parse
-from moh.music import Music, prepare
+from moh.music import Music
 from moh.network import (
     ask_for_local_address,
     destination,
@@ -52,6 +52,7 @@ from moh.shown import Shown
 from moh.stream import Streams
 from moh.tcp import TcpServer, tls_context
 from moh.user_agent import Limits, UserAgent
+from moh.watch import MusicWatch, News
 
 POLL = 0.05
 """Longest time in seconds until the loop looks at the clock; a tenth of SIP's shortest timer."""
@@ -332,14 +333,10 @@ def read_arguments() -> None:
 def main() -> int:
     """Run until SIGTERM or SIGINT. Exit status 0 after an orderly end, 1 with one line where it cannot start."""
     read_arguments()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # while the music is converted: ends that ffmpeg and takes its unfinished file away
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         settings = Settings.from_environment(os.environ)
         logging.basicConfig(stream=sys.stdout, level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
-        music = prepare(settings)
-        server = SipServer(settings, music)
+        server = SipServer(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
@@ -350,9 +347,12 @@ def main() -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.stop, name="stop").start())
-    log.info("moh %s %s", __version__, ready_line(settings, music))
+    signal.signal(signal.SIGHUP, lambda *_: server.watch.look_again())
     with server:
         server.serve_forever(poll_interval=POLL)
+    if server.trouble:
+        print(server.trouble, file=sys.stderr)
+        return 1
     log.info("stopped")
     return 0
 

@@ -13,9 +13,18 @@ from typing import Optional, Union
 from .config import Settings
 from .errors import SettingsError
 from .music import Music, find_source, prepare
+from .runner import Watch
 
 POLL = 2.0
 """Seconds between two looks at the file; one that still changes from look to look is left alone until it rests."""
+
+PATIENCE = 1.0
+"""Seconds that a conversion has at the end to be broken off; its ffmpeg dies with us in any case."""
+
+
+class Closing(Exception):
+    """The conversion is broken off, because nobody needs it any more."""
+
 
 News = Union[Music, SettingsError]
 Signature = tuple[str, int, int, int]
@@ -35,7 +44,7 @@ class MusicWatch:
     """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to."""
 
     def __init__(
-        self, settings: Settings, prepare: Callable[[Settings], Music] = prepare, poll: float = POLL
+        self, settings: Settings, prepare: Callable[[Settings, Watch], Music] = prepare, poll: float = POLL
     ) -> None:
         self._settings = settings
         self._prepare = prepare
@@ -58,9 +67,10 @@ class MusicWatch:
         return got
 
     def close(self) -> None:
-        """Prepare no more. What is being prepared is left to end by itself: the thread holds nobody up."""
+        """Prepare no more; what is being prepared is broken off and leaves nothing behind."""
         self._closing = True
         self._asked.set()
+        self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         before = signature(self._settings)
@@ -79,8 +89,15 @@ class MusicWatch:
 
     def _do(self) -> None:
         try:
-            self._news.put(self._prepare(self._settings))
+            self._news.put(self._prepare(self._settings, self._go_on))
+        except Closing:
+            return
         except SettingsError as error:
             self._news.put(error)
         except Exception as error:  # a fault of ours: the music that plays goes on playing
             self._news.put(SettingsError(f"Music cannot be prepared: {error!r}"))
+
+    def _go_on(self, share: float) -> None:
+        """Is told how far the conversion is, several times a second; breaks it off at the end."""
+        if self._closing:
+            raise Closing

@@ -35,7 +35,7 @@ class Agent:
 @pytest.fixture
 def shell() -> Iterator[SipServer]:
     settings = Settings.from_environment({"MOH_BIND": "127.0.0.1", "MOH_SIP_PORT": str(free_ports(1))})
-    with SipServer(settings, Music({}, 1.0, Path("no.mp3"))) as server:
+    with SipServer(settings) as server:
         yield server
 
 

@@ -27,6 +27,13 @@ BLOCK = 0.1
 LEVELS = [-12_000 + 1_200 * block for block in range(21)]
 
 
+def with_tune(files: dict[int, Path], seconds: float) -> Streams:
+    """Streams that have one tune, number 0."""
+    streams = Streams()
+    streams.add_tune(files, seconds)
+    return streams
+
+
 def target(ear: Address, port: int = 10_000, payload_type: int = 0, ptime: int = 20) -> Target:
     return Target(ear, Address(ear.host, ear.port + 1), Address("127.0.0.1", port), PCMU, payload_type, ptime)
 
@@ -161,7 +168,7 @@ def ear() -> Iterator[Ear]:
 def streams(tmp_path: Path) -> Iterator[Streams]:
     """Plays 0.51 s of music: four levels of 0.1 s and one of 0.11 s, so that the seam falls into a packet."""
     samples = [LEVELS[block] for block in range(0, 20, 4) for _ in range(800)] + [LEVELS[16]] * 80
-    playing = Streams({8000: write_music(tmp_path / "short.wav", samples)}, 0.51)
+    playing = with_tune({8000: write_music(tmp_path / "short.wav", samples)}, 0.51)
     yield playing
     playing.close()
 
@@ -206,7 +213,7 @@ def test_each_codec_counts_time_by_the_clock_of_its_rtpmap(
     if codec.encoder not in encoders():
         pytest.skip(f"this ffmpeg has no {codec.encoder}")
     music = write_music(tmp_path / "music.wav", LEVELS * 400, codec.sample_rate)
-    streams = Streams({codec.sample_rate: music}, len(LEVELS) * 400 / codec.sample_rate)
+    streams = with_tune({codec.sample_rate: music}, len(LEVELS) * 400 / codec.sample_rate)
     try:
         host, port = ear.address
         there = Target(
@@ -256,7 +263,7 @@ def test_the_receiver_is_told_the_end(streams: Streams, ear: Ear) -> None:
 def test_the_music_goes_on_where_it_was(tmp_path: Path, ear: Ear, position: float, block: int) -> None:
     """Each tenth of a second has a level of its own, so the first sample tells the place."""
     music = write_music(tmp_path / "levels.wav", [LEVELS[n] for n in range(20) for _ in range(800)])
-    streams = Streams({8000: music}, 2.0)
+    streams = with_tune({8000: music}, 2.0)
     try:
         play(streams, ear, position)
         samples = heard(ear.packets(10))

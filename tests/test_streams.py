@@ -20,6 +20,13 @@ from tests.phone import Ear, reports
 from tests.running import ffmpegs_of, free_ports, is_free, processes, wait_for
 
 
+def with_tune(files: dict[int, Path], seconds: float) -> Streams:
+    """Streams that have one tune, number 0."""
+    streams = Streams()
+    streams.add_tune(files, seconds)
+    return streams
+
+
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
     """Half a second of something."""
@@ -34,7 +41,7 @@ def music(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def streams(music: Path) -> Iterator[Streams]:
-    playing = Streams({8000: music}, 0.5)
+    playing = with_tune({8000: music}, 0.5)
     yield playing
     playing.close()
     assert ffmpegs_of(os.getpid()) == []
@@ -201,11 +208,11 @@ def test_a_missing_ffmpeg_is_reported(
     music: Path, ear: Ear, port: int, leashed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if leashed:
-        streams = Streams({8000: music}, 0.5)
+        streams = with_tune({8000: music}, 0.5)
         monkeypatch.setenv("PATH", "")
     else:
         monkeypatch.setenv("PATH", "")
-        streams = Streams({8000: music}, 0.5)
+        streams = with_tune({8000: music}, 0.5)
     try:
         streams.order(start(ear, port))
         over = the_end(streams)
@@ -217,7 +224,7 @@ def test_a_missing_ffmpeg_is_reported(
 
 
 def test_an_order_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(music: Path, ear: Ear, port: int) -> None:
-    streams = Streams({8000: music}, 0.0)  # music without length: there is no place in it to begin at
+    streams = with_tune({8000: music}, 0.0)  # music without length: there is no place in it to begin at
     try:
         streams.order(start(ear, port))
         assert "ZeroDivisionError" in the_end(streams).why
@@ -233,10 +240,11 @@ def test_a_move_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(
     """The second start is tried when the first ffmpeg is buried: a fault there must not end the thread."""
     streams.order(start(ear, port, serial=1))
     ear.packets(1)
-    monkeypatch.setattr(streams, "_seconds", 0.0)
+    (files, seconds), *_ = streams._tunes
+    monkeypatch.setattr(streams, "_tunes", [(files, 0.0)])
     streams.order(start(ear, port, serial=2))
     assert the_end(streams).serial == 2
-    monkeypatch.setattr(streams, "_seconds", 0.5)
+    monkeypatch.setattr(streams, "_tunes", [(files, seconds)])
     streams.order(start(ear, port, serial=3))
     assert ear.packets(1)
 
@@ -248,7 +256,7 @@ def test_an_ffmpeg_that_will_not_end_is_killed(
     stand_in(
         tmp_path, monkeypatch, f"signal.signal(15, signal.SIG_IGN); open({str(deaf)!r}, 'w').close(); time.sleep(60)"
     )
-    streams = Streams({8000: music}, 0.5)
+    streams = with_tune({8000: music}, 0.5)
     try:
         streams.order(start(ear, port))
         wait_for(deaf.exists, "the deaf ffmpeg")
@@ -264,7 +272,7 @@ def test_an_ffmpeg_that_talks_without_end_does_not_stall(
 ) -> None:
     """A pipe holds 64 KiB; this is ten times as much."""
     stand_in(tmp_path, monkeypatch, "sys.stderr.write('chatter\\n' * 80_000); sys.exit(3)")
-    streams = Streams({8000: music}, 0.5)
+    streams = with_tune({8000: music}, 0.5)
     try:
         streams.order(start(ear, port))
         assert the_end(streams).why.startswith("ffmpeg ended with status 3: ")
@@ -285,7 +293,7 @@ def open_files() -> int:
 
 def test_close_leaves_no_process_no_thread_and_no_open_file(music: Path, ear: Ear) -> None:
     before, files, threads = children(), open_files(), threading.active_count()
-    streams = Streams({8000: music}, 0.5)
+    streams = with_tune({8000: music}, 0.5)
     for number in range(5):
         streams.order(start(ear, free_ports(2), call=f"call {number}"))
     ear.packets(1)
