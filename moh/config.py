@@ -61,6 +61,18 @@ def _duration(text: str) -> Optional[float]:
     return int(number) * UNITS[unit] or None
 
 
+def _loudness(text: str) -> Optional[float]:
+    if text.lower() == "off":
+        return None
+    try:
+        loudness = float(text)
+    except ValueError:
+        loudness = 0.0
+    if not -36 <= loudness <= -16:
+        raise ValueError("LUFS from -36 to -16, as -24, or off")
+    return loudness
+
+
 def _level(text: str) -> int:
     if text.lower() not in LEVELS:
         raise ValueError(f"one of {', '.join(LEVELS)}")
@@ -83,6 +95,9 @@ class Settings:
         "MOH_MUSIC", "", str, "file to play; empty: /music.mp3, else ./music.mp3, else the built-in piece"
     )
     cache: str = _setting("MOH_CACHE", "", str, "folder for the converted music; empty: ~/.cache/moh")
+    loudness: Optional[float] = _setting(
+        "MOH_LOUDNESS", "-24", _loudness, "how loud the music is made, in LUFS from -36 to -16; off: as loud as it is"
+    )
     max_call: Optional[float] = _setting(
         "MOH_MAX_CALL", "4h", _duration, "longest call, as 90s, 30m or 4h; 0 is for ever"
     )

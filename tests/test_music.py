@@ -7,13 +7,18 @@ import subprocess
 import sys
 import wave
 from array import array
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Union
 
 import pytest
 
+from moh.cache import cache_folder
 from moh.config import Settings
 from moh.errors import SettingsError
-from moh.music import BUILTIN, Music, cache_folder, convert_command, find_source, prepare
+from moh.filters import Heard, fold_command, listen_command
+from moh.music import BUILTIN, Music, find_source, prepare
 from tests.running import ROOT
 
 
@@ -24,8 +29,8 @@ def make(path: Path, *options: str, source: str = "sine=frequency=440:sample_rat
     return path
 
 
-def settings(music: object = "", cache: object = "") -> Settings:
-    return Settings.from_environment({"MOH_MUSIC": str(music), "MOH_CACHE": str(cache)})
+def settings(music: object = "", cache: object = "", **others: str) -> Settings:
+    return Settings.from_environment({"MOH_MUSIC": str(music), "MOH_CACHE": str(cache), **others})
 
 
 def prepared(music: Path) -> Music:
@@ -71,18 +76,21 @@ def test_a_picture_in_the_file_does_no_harm(tmp_path: Path) -> None:
     assert prepared(clip).seconds == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "-y.wav", "two words.wav", "it's.wav", 'a "quote".wav', "100%d.wav", "%03d.wav", "C:drive.wav", "http:x.wav",
-        "müsic 音楽.wav", "[brackets],;=.wav", "back\\slash.wav", "~.wav", "$(id).wav", "new\nline.wav", "wav",
-    ],
-)  # fmt: skip
-def test_any_name_will_do(tmp_path: Path, name: str) -> None:
-    make(tmp_path / "tone.wav").rename(tmp_path / name)
-    music = prepared(tmp_path / name)
-    assert music.seconds == pytest.approx(0.5, abs=0.01)
-    assert "\n" not in music.describe()
+NAMES = [
+    "-y.wav", "two words.wav", "it's.wav", 'a "quote".wav', "100%d.wav", "%03d.wav", "C:drive.wav", "http:x.wav",
+    "müsic 音楽.wav", "[brackets],;=.wav", "back\\slash.wav", "~.wav", "$(id).wav", "new\nline.wav", "wav",
+]  # fmt: skip
+
+
+def test_any_name_will_do_and_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
+    tone = make(tmp_path / "tone.wav")
+    for name in NAMES:
+        (tmp_path / name).write_bytes(tone.read_bytes())
+    with ThreadPoolExecutor(4) as threads:
+        for music in threads.map(lambda name: prepared(tmp_path / name), NAMES):
+            assert music.seconds == pytest.approx(0.5, abs=0.01)
+            assert "\n" not in music.describe()
+    assert len(list((tmp_path / "cache").iterdir())) == 3 * len(NAMES)
 
 
 # -- what is not ---------------------------------------------------------------------------------------------------
@@ -96,7 +104,9 @@ def test_a_text_is_no_music(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_no_music(tmp_path: Path) -> None:
     (tmp_path / "empty.mp3").touch()
-    assert "empty.mp3" in refusal(tmp_path / "empty.mp3", tmp_path / "cache")
+    assert refusal(tmp_path / "empty.mp3", tmp_path / "cache").endswith(
+        "empty.mp3', an empty file; expected an audio file"
+    )
 
 
 def test_a_missing_file_is_no_music(tmp_path: Path) -> None:
@@ -135,7 +145,7 @@ def test_a_name_that_means_no_path_is_no_music(tmp_path: Path, name: str, why: s
 
 
 def test_what_is_no_music_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
-    (tmp_path / "empty.mp3").touch()
+    (tmp_path / "empty.mp3").write_bytes(b"nothing")
     refusal(tmp_path / "empty.mp3", tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -165,13 +175,15 @@ def test_a_changed_file_is_converted_again(tmp_path: Path) -> None:
     assert after.took > 0
 
 
-@pytest.mark.parametrize("rate", [8000, 16000])
-@pytest.mark.parametrize("spoilt", [b"", b"RIFF", b"RIFF\x24\0\0\0WAVEfmt "])
-def test_a_spoilt_cache_is_made_anew(tmp_path: Path, spoilt: bytes, rate: int) -> None:
+@pytest.mark.parametrize("spoilt", [(8000, b""), (16000, b"RIFF"), (16000, 100), (0, b"{"), (0, b"[]")])
+def test_a_spoilt_cache_is_made_anew(tmp_path: Path, spoilt: tuple[int, Union[bytes, int]]) -> None:
     """As after a power cut: the name is there, the sound is not."""
     tone = make(tmp_path / "tone.wav")
     paths = prepared(tone).paths
-    paths[rate].write_bytes(spoilt)
+    rate, content = spoilt
+    (slip,) = (tmp_path / "cache").glob("*.json")
+    path = paths.get(rate, slip)
+    path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])
     again = prepared(tone)
     assert again.paths == paths
     assert again.took > 0
@@ -181,7 +193,7 @@ def test_a_spoilt_cache_is_made_anew(tmp_path: Path, spoilt: bytes, rate: int) -
 def test_a_missing_cache_folder_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b c:%d"
     music = prepare(settings(make(tmp_path / "tone.wav"), folder))
-    assert sorted(music.paths.values()) == sorted(folder.iterdir())
+    assert sorted(path for path in folder.iterdir() if path.suffix == ".wav") == sorted(music.paths.values())
 
 
 def test_a_cache_that_is_a_file_is_told(tmp_path: Path) -> None:
@@ -206,10 +218,13 @@ def test_the_cache_is_where_users_have_theirs(tmp_path: Path, monkeypatch: pytes
 def test_without_a_usable_home_the_cache_is_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = cache_folder(settings())
     assert folder.is_dir()
-    assert folder.name.startswith("moh-")
-    folder.rmdir()
+    assert folder.name == f"moh-{os.getuid()}"
+    assert cache_folder(settings()) == folder
+    folder.chmod(0o777)
+    assert cache_folder(settings()) != folder, "others could put music of theirs there"
 
 
 # -- which file ----------------------------------------------------------------------------------------------------
@@ -237,13 +252,16 @@ def test_the_length_is_told_in_minutes_and_seconds(seconds: float, text: str) ->
     assert Music({}, seconds, Path("/x.mp3")).describe() == text
 
 
-def test_the_command_never_asks_and_says_errors_only() -> None:
-    command = convert_command(Path("/music/-y.mp3"), {8000: Path("/cache/-x.wav")})
+def test_the_commands_never_ask_and_are_told_files() -> None:
+    heard = Heard((0.5, 0.5), -20.0, -3.0, -3.0, 60.0, None, soxr=True)
+    command = fold_command(Path("/music/-y.mp3"), Path("/cache/-x.s16"), heard, 0.0)
     assert "-nostdin" in command
     assert "-y" in command
-    assert command[command.index("-loglevel") + 1] == "error"
     assert command[command.index("-i") + 1] == "file:/music/-y.mp3"
-    assert "file:/cache/-x.wav" in command
+    assert "file:/cache/-x.s16" in command
+    assert "soxr" in " ".join(command)
+    assert "soxr" not in " ".join(fold_command(Path("a"), Path("b"), replace(heard, soxr=False), 0.0))
+    assert "pan" in " ".join(listen_command(Path("a"), 12))
 
 
 # -- by itself -----------------------------------------------------------------------------------------------------
@@ -260,7 +278,9 @@ def test_by_itself_it_says_one_line(tmp_path: Path) -> None:
     first, second = run(tone, tmp_path / "cache"), run(tone, tmp_path / "cache")
     assert first.stdout.startswith("Music: tone.wav (1 s), converted in ")
     assert first.stdout.count("\n") == 1
-    assert second.stdout == "Music: tone.wav (1 s), converted before.\n"
+    assert second.stdout.startswith("Music: tone.wav (1 s), converted before: -")
+    assert first.stdout.partition(": -")[2] == second.stdout.partition(": -")[2]
+    assert "LUFS made -24.0, peak " in second.stdout
     assert (first.returncode, second.returncode, first.stderr, second.stderr) == (0, 0, "", "")
 
 
