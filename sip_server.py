@@ -34,7 +34,7 @@ from moh.config import Settings
 from moh.errors import SettingsError
 from moh.identity import Identity
 from moh.message import MAX_DATAGRAM, parse
-from moh.music import Music
+from moh.music import Bar, Music
 from moh.network import (
     ask_for_local_address,
     destination,
@@ -101,7 +101,9 @@ class SipServer(socketserver.UDPServer):
             Limits(codecs, settings.max_call),
         )
         self.streams = Streams()
-        self.watch = MusicWatch(settings)
+        self._music: dict[int, Music] = {}  # while it is held here, its files stay
+        self._bar = Bar() if sys.stderr.isatty() else None
+        self.watch = MusicWatch(settings, tell=self._bar)
         self.trouble = ""
         """Why the server cannot go on, in one line for the owner."""
         self._settings = settings
@@ -167,11 +169,16 @@ class SipServer(socketserver.UDPServer):
 
     def _take_news(self, news: News) -> None:
         """New music is ready, or the owner's file is none: then what plays goes on playing, if anything does."""
+        if self._bar:
+            self._bar.clear()
         if isinstance(news, Music):
             first = not self.agent.ready
             tune = self.streams.add_tune(news.paths, news.seconds)
+            self._music[tune] = news
             self._advance(self.agent.music_ready, tune)
-            log.info("%s %s", "music:" if first else "new music, for the next callers:", news.report())
+            with self.lock:
+                self._music = {tune: music for tune, music in self._music.items() if tune in self.agent.tunes}
+            log.info("%s %s", "music:" if first else "new music, for the next callers:", news.told())
             if first:
                 log.info("moh %s %s", __version__, ready_line(self._settings, news))
         elif self.agent.ready:

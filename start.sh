@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what is missing, converts the music, starts the server: ./start.sh [--help]
+# Sets up what is missing, then starts the server, which converts the music and plays it: ./start.sh [--help]
 # Every setting is an environment variable; --help lists them. PYTHON=python3.13 chooses another Python.
 set -euo pipefail
 
@@ -20,13 +20,7 @@ for argument in "$@"; do
     esac
 done
 
-set_up ffmpeg=ffmpeg ffmpeg=ffprobe requirements.txt
+set_up ffmpeg=ffmpeg requirements.txt
 
-# In the background, because a shell that waits for a command in front, as process 1, is deaf to `docker stop`.
-converting=
-trap 'kill "$converting" 2>/dev/null; exit 143' TERM INT
-"$python" -m moh.music &
-converting=$!
-wait "$converting"
-
+# The server converts the music first, and says 503 to who calls meanwhile.
 exec "$python" sip_server.py "$@"

@@ -15,7 +15,7 @@ if ((EUID != 0)); then
     done
     wanted=()
 fi
-set_up ffmpeg=ffmpeg ffmpeg=ffprobe "${wanted[@]}" requirements.txt requirements-dev.txt
+set_up ffmpeg=ffmpeg "${wanted[@]}" requirements.txt requirements-dev.txt
 bin=$(dirname "$python")
 
 failed=()

@@ -62,6 +62,11 @@ class Music:
         minutes, seconds = divmod(round(self.seconds), 60)
         return f"{name} ({minutes} min {seconds} s)" if minutes else f"{name} ({self.seconds:.0f} s)"
 
+    def told(self) -> str:
+        """For people: what it is and all that was done, in one line."""
+        how = f"converted in {self.took:.1f} s" if self.took else "converted before"
+        return f"{self.describe()}, {how}: {self.report}"
+
 
 def find_source(settings: Settings) -> Path:
     """The file to play: the owner's by name, else where owners put it, else the built-in piece."""
@@ -237,8 +242,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    how = f"converted in {music.took:.1f} s" if music.took else "converted before"
-    print(f"Music: {music.describe()}, {how}: {music.report}.")
+    print(f"Music: {music.told()}.")
     return 0
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Optional
 
 from .command import leash
@@ -41,7 +42,8 @@ class Failed(Exception):
 def run(command: Sequence[str], watch: Optional[Watch] = None, seconds: Optional[float] = None) -> str:
     """Run an ffmpeg command to its end and give back what it said. Raises ``Failed``.
 
-    ``watch`` is told how far it is with ``seconds`` of sound, or with as many as ffmpeg expects of its first input.
+    ``watch`` is told several times a second how far it is, and may raise to break it off; the whole is ``seconds`` of
+    sound, or as many as ffmpeg expects of its first input.
     The process dies with the thread that waits for it here, and goes when that is interrupted.
     """
     program = shutil.which(command[0])
@@ -57,11 +59,12 @@ def run(command: Sequence[str], watch: Optional[Watch] = None, seconds: Optional
             raise SettingsError(f"ffmpeg does not run: {error.strerror}; expected it on the PATH") from None
         assert process.stdout is not None
         try:
-            for line in process.stdout:
-                if watch and (at := re.match(rb"out_time_us=(\d+)", line)):
-                    seconds = seconds or declared(_heard(spoken))
-                    if seconds:
-                        watch(min(1.0, int(at.group(1)) / 1e6 / seconds))
+            share = 0.0
+            for progress in _progress(process.stdout.fileno()):
+                if progress is not None and (seconds := seconds or declared(_heard(spoken))):
+                    share = min(1.0, progress / seconds)
+                if watch:
+                    watch(share)
             status = process.wait()
         except BaseException:
             process.kill()
@@ -73,6 +76,19 @@ def run(command: Sequence[str], watch: Optional[Watch] = None, seconds: Optional
     if status != 0:
         raise Failed(status, said)
     return said
+
+
+def _progress(handle: int) -> Iterator[Optional[float]]:
+    """How many seconds ffmpeg has done, whenever it says so; ``None`` each 0.2 s in which it says nothing."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    while True:
+        if not poll.poll(200):
+            yield None
+        elif not (said := os.read(handle, 65536)):
+            return
+        elif done := re.findall(rb"out_time_us=(\d+)", said):
+            yield int(done[-1]) / 1e6
 
 
 def _heard(spoken: IO[bytes]) -> str:

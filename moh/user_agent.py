@@ -149,6 +149,11 @@ class UserAgent:
         return self._tune is not None
 
     @property
+    def tunes(self) -> set[int]:
+        """The tunes that somebody hears, or will."""
+        return {call.media.tune for call in self._calls.values()} | ({self._tune} if self._tune is not None else set())
+
+    @property
     def calls(self) -> int:
         """How many calls are up."""
         return sum(not call.ended for call in self._calls.values())

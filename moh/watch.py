@@ -41,13 +41,21 @@ def signature(settings: Settings) -> Optional[Signature]:
 
 
 class MusicWatch:
-    """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to."""
+    """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to.
+
+    ``tell`` is told how far a conversion is, from 0 to 1.
+    """
 
     def __init__(
-        self, settings: Settings, prepare: Callable[[Settings, Watch], Music] = prepare, poll: float = POLL
+        self,
+        settings: Settings,
+        prepare: Callable[[Settings, Watch], Music] = prepare,
+        tell: Optional[Watch] = None,
+        poll: float = POLL,
     ) -> None:
         self._settings = settings
         self._prepare = prepare
+        self._tell = tell
         self._poll = poll
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._asked = threading.Event()
@@ -101,3 +109,5 @@ class MusicWatch:
         """Is told how far the conversion is, several times a second; breaks it off at the end."""
         if self._closing:
             raise Closing
+        if self._tell is not None:
+            self._tell(share)

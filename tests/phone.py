@@ -229,8 +229,22 @@ class Ear:
         except socket.timeout:
             raise AssertionError(f"no music at {self.address} within {PATIENCE} s") from None
 
+    def waiting(self) -> list[Packet]:
+        """The packets that have come already."""
+        self._rtp.setblocking(False)
+        found: list[Packet] = []
+        while True:
+            try:
+                data, source = self._rtp.recvfrom(2048)
+            except BlockingIOError:
+                return found
+            found.append(self._read(data, source))
+
     def _packet(self) -> Packet:
-        data, source = self._datagram()
+        return self._read(*self._datagram())
+
+    @staticmethod
+    def _read(data: bytes, source: Address) -> Packet:
         first, second, sequence, timestamp, ssrc = struct.unpack("!BBHII", data[:12])
         assert first == 0x80, "version 2, no padding, no extension, no contributing sources"
         return Packet(len(data), second & 127, second > 127, sequence, timestamp, ssrc, data[12:], source[:2])

@@ -26,6 +26,7 @@ BESIDE = [
     ["filters", "tcp"],
     ["mastering"],
     ["music"],
+    ["watch"],
 ]
 """For the shell only: they drive ffmpeg or sockets, or write for people. Of the core they know words, framing, rtcp."""
 
@@ -59,7 +60,7 @@ MAY_IMPORT = {
     "resolver": {"queue", "socket", "threading"},
     "command": {"pathlib", "shutil", "subprocess", "ffmpeg"},
     "seam": {"array", "math", "os", "sys", "pathlib"},
-    "runner": {"os", "re", "shutil", "subprocess", "tempfile"},
+    "runner": {"select", "os", "re", "shutil", "subprocess", "tempfile"},
     "cache": {
         "contextlib",
         "fcntl",
@@ -76,6 +77,7 @@ MAY_IMPORT = {
     },
     "filters": {"pathlib", "ffmpeg"},
     "mastering": {"math", "pathlib", "re"},
+    "watch": {"queue", "threading"},
     "music": {"os", "pathlib", "shutil", "signal", "stat", "sys", "time"},
     "stream": {
         "logging",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
+import time
 import wave
 from pathlib import Path
 
 from conftest import StartServer
 from tests.phone import Ear, Packet, Phone
-from tests.running import Running
+from tests.running import Running, wait_for
 
 CALLS = 20
 
@@ -43,35 +45,64 @@ def called(server: Running, ear: Ear) -> Phone:
     return phone
 
 
+class Audience:
+    """Many ears, and a thread that takes in what they hear: nobody's packets pile up unheard."""
+
+    def __init__(self, count: int) -> None:
+        self.ears = [Ear("127.0.0.2") for _ in range(count)]
+        self.heard: list[list[Packet]] = [[] for _ in self.ears]
+        self._over = False
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._over:
+            for ear, heard in zip(self.ears, self.heard):
+                heard += ear.waiting()
+            time.sleep(0.005)
+
+    def everybody_hears(self, count: int) -> None:
+        """Wait until each has heard so many packets more."""
+        wanted = [len(heard) + count for heard in self.heard]
+        wait_for(lambda: all(len(heard) >= more for heard, more in zip(self.heard, wanted)), "music for all", 30)
+
+    def leave(self) -> None:
+        self._over = True
+        self._thread.join()
+        for ear in self.ears:
+            ear.__exit__()
+
+
 def test_calls_in_progress_keep_their_tune_and_the_next_one_hears_the_new(
     start_server: StartServer, tmp_path: Path
 ) -> None:
     music = tmp_path / "music.wav"
     tone(music, 400)
     server = start_server(MOH_MUSIC=str(music)).ready()
-    ears = [Ear("127.0.0.2") for _ in range(CALLS)]
-    phones = [called(server, ear) for ear in ears]
-    heard = [ear.packets(5) for ear in ears]
+    audience = Audience(CALLS)
+    try:
+        phones = [called(server, ear) for ear in audience.ears]
+        audience.everybody_hears(5)
 
-    tone(music, 800)
-    server.says("new music, for the next callers")
-    with Ear("127.0.0.3") as late:
-        phones.append(called(server, late))
-        assert sounds(late.packets(30), 800)
-    for ear, before in zip(ears, heard):
-        packets = before + ear.packets(30)
-        assert no_jump(packets) and sounds(packets, 400)
+        tone(music, 800)
+        server.says("new music, for the next callers")
+        with Ear("127.0.0.3") as late:
+            phones.append(called(server, late))
+            assert sounds(late.packets(30), 800)
 
-    music.write_text("garbage")
-    server.says("the new music is refused, the former plays on")
-    with Ear("127.0.0.3") as later:
-        phones.append(called(server, later))
-        assert sounds(later.packets(30), 800)
-    for phone in phones:
-        assert phone.bye().status == 200
-        phone.socket.close()
-    for ear in ears:
-        ear.__exit__()
+        music.write_text("garbage")
+        server.says("the new music is refused, the former plays on")
+        with Ear("127.0.0.3") as later:
+            phones.append(called(server, later))
+            assert sounds(later.packets(30), 800)
+        audience.everybody_hears(20)
+        for phone in phones:
+            assert phone.bye().status == 200
+            phone.socket.close()
+    finally:
+        audience.leave()
+    for heard in audience.heard:
+        assert no_jump(heard) and sounds(heard, 400)
     assert server.has_no_ffmpeg()
 
 

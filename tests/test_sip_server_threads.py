@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from moh.actions import Action
 from moh.config import Settings
-from moh.music import Music
 from sip_server import SipServer
 from tests.running import free_ports
 

@@ -1,4 +1,7 @@
-"""Many orders, and ffmpegs that fail: what ``Streams`` owes the server, with real ffmpeg on the loopback."""
+"""Many orders, and ffmpegs that fail: what ``Streams`` owes the server, with real ffmpeg on the loopback.
+
+More than 300 lines, because each way to fail has its own short story.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,12 @@ def watch(file: Path, conversion: Conversion) -> Iterator[MusicWatch]:
 
 def next_news(watch: MusicWatch) -> News:
     got: list[News] = []
-    wait_for(lambda: got.extend(watch.news()) or got, "news")
+
+    def come() -> bool:
+        got.extend(watch.news())
+        return bool(got)
+
+    wait_for(come, "news")
     assert len(got) == 1
     return got[0]
 
