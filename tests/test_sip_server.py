@@ -250,7 +250,7 @@ def test_the_third_call_on_two_ports_waits_until_one_hangs_up(start_server: Star
         eve.ack()
         assert (refused.status, refused.get("retry-after")) == (503, "5")
         assert eve.options().status == 503
-        assert len(server.ffmpegs) == 2
+        wait_for(lambda: len(server.ffmpegs) == 2, "two ffmpegs")
 
         ann.bye()
         wait_for(lambda: eve.options().status == 200, "a free port")
