@@ -24,6 +24,8 @@ WRAP = RATE // 2
 """Samples of the music's beginning that follow its end in the file, so that a perfect seam can be seen and kept."""
 CROSSFADE = FRAME * 3
 """60 ms: enough against a click, little enough not to be heard as a stumble."""
+RINGING = RATE // 100
+"""Samples before the copy of the beginning in which the resampler may ring, be there silence."""
 SHORTEST = 4 * RATE
 """A shorter loop is written several times over, since neither filters nor meters make anything of less."""
 ORDER = 24
@@ -86,7 +88,9 @@ def close_loop(path: Path, threshold: float) -> Loop:
         sound = Samples(file)
         found = len(sound) - LEAD
         end = LEAD + (found // 2 if found < 2 * WRAP else found - WRAP)
-        begin, past = _bounds(sound, LEAD, end, threshold)
+        begin, past = _bounds(sound, LEAD, end - RINGING, threshold)
+        if begin < past > end - 2 * RINGING:
+            past = end  # loud to the end; else that was but the resampler, ringing before the beginning's copy
         if begin >= past:
             return Loop(LEAD, 0, 0, "", end - LEAD)
         trimmed = (begin - LEAD) + (end - past)
@@ -99,7 +103,7 @@ def close_loop(path: Path, threshold: float) -> Loop:
             begin, seam, trimmed = LEAD, "as it was", 0
         else:
             begin, past = max(LEAD, begin - FRAME // 4), min(end, past + FRAME // 4)
-            length, seam = _join(sound, begin, past, end, threshold)
+            length, seam = _join(sound, begin, past, threshold)
         times = max(1, math.ceil(SHORTEST / max(1, length)))
         _unroll(sound, begin, length, times)
     return Loop(begin, length, times, seam, trimmed)
@@ -184,27 +188,19 @@ def _foretelling(samples: Sequence[int]) -> list[float]:
 # -- a seam that is not --------------------------------------------------------------------------------------------
 
 
-def _join(sound: Samples, begin: int, past: int, end: int, threshold: float) -> tuple[int, str]:
+def _join(sound: Samples, begin: int, past: int, threshold: float) -> tuple[int, str]:
     """Let the end go over into the beginning; the length of the loop, and what was done."""
     fade = min(CROSSFADE, (past - begin) // 4)
-    loud = _peak(sound.read(past - fade, past)) >= 5 * threshold
-    if loud:
-        length = past - begin - fade
-        length -= length % (FRAME if length >= 10 * FRAME else 2)
-        angles = [math.pi / 2 * (i + 0.5) / fade for i in range(fade)]
-        _blend(sound, begin + length, begin, fade, [math.cos(a) for a in angles], [math.sin(a) for a in angles])
-        return length, f"cross-faded over {1000 * fade // RATE} ms"
-    # a quiet end: nothing of it is cut, what it lacks to a whole packet is taken from what was trimmed
-    length = past - begin
-    wanted = -(-length // FRAME) * FRAME
-    if begin + wanted > end:
-        wanted = length - length % (FRAME if length >= 10 * FRAME else 2)
-    length, rise = wanted, min(FRAME // 4, fade)
-    start = sound.read(begin, begin + rise)
-    sound.write(begin, [value * (i + 0.5) / rise for i, value in enumerate(start)])
-    tail = sound.read(begin + length - fade, begin + length)
-    sound.write(begin + length - fade, [value * (fade - i - 0.5) / fade for i, value in enumerate(tail)])
-    return length, "faded"
+    length = past - begin - fade
+    length -= length % (FRAME if length >= 10 * FRAME else 2)
+    angles = [math.pi / 2 * (i + 0.5) / fade for i in range(fade)]
+    up, seam = [math.sin(angle) for angle in angles], f"cross-faded over {1000 * fade // RATE} ms"
+    if _peak(sound.read(past - fade, past)) < 5 * threshold:
+        # an end that has died away already: the beginning keeps its attack
+        rise = FRAME // 4
+        up, seam = [min(1.0, (i + 0.5) / rise) for i in range(fade)], "faded"
+    _blend(sound, begin + length, begin, fade, [math.cos(angle) for angle in angles], up)
+    return length, seam
 
 
 def _blend(sound: Samples, old: int, new: int, count: int, down: Sequence[float], up: Sequence[float]) -> None:

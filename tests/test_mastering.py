@@ -164,6 +164,13 @@ def test_silence_at_both_ends_is_cut_and_a_fade_kept(tmp_path: Path) -> None:
     assert re.search(r"seam faded, \d\.\d s of silence cut", made.report), made.report
 
 
+def test_silence_behind_is_cut_however_loud_the_beginning_is(tmp_path: Path) -> None:
+    """A resampler rings before a loud beginning, and in the loop that is behind the end."""
+    tone = "aevalsrc=0.8*cos(2*PI*3000*t):s=44100:d=2"
+    made = prepared(make(tmp_path / "cut.wav", "-af", "apad=pad_dur=1", source=tone))
+    assert made.seconds == pytest.approx(1.97, abs=0.05)
+
+
 def test_a_pause_within_the_music_stays(tmp_path: Path) -> None:
     pause = "volume='between(t,0,1)+between(t,3,4)':eval=frame"
     assert prepared(make(tmp_path / "pause.wav", "-af", pause, source=NOISE + "4")).seconds == pytest.approx(4, abs=0.1)

@@ -1,0 +1,245 @@
+"""What a telephone really hears of a track: figures and a picture, beside those of a plain conversion.
+
+    python3 bench/sound.py [TRACK ...] [--picture FILE.png]
+
+A server of its own plays each track on the loopback; one call hears PCMU, one G.722, a little longer than the loop,
+in real time. The RTP they get is decoded and measured. Beside it the same figures for what
+``ffmpeg -ar 8000 -ac 1`` makes of the track, looped and put through G.711. Without TRACK: the built-in piece and
+three that are trouble (made here by ffmpeg). Needs bench/requirements.txt. Exit status 1 where a promise is broken:
+loudness within 1 LU, true peak at most -6 dBTP, no gap and no step at the seam beyond the music's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import test_sip_client as phone  # noqa: E402
+from moh.config import Settings  # noqa: E402
+from moh.mastering import PEAK  # noqa: E402
+from moh.music import BUILTIN, prepare  # noqa: E402
+
+BANDS = ((0, 200), (200, 300), (300, 1000), (1000, 2000), (2000, 3400), (3400, 4000), (4000, 7000), (7000, 8000))
+TARGET = -24.0
+QUIET = ["-nostdin", "-hide_banner", "-nostats"]
+MU_LAW = np.array(phone.DECODE["PCMU"], dtype=float)
+
+
+def ffmpeg(*words: object, feed: bytes = b"") -> tuple[bytes, str]:
+    """Run it; what it gave and what it said."""
+    done = subprocess.run(["ffmpeg", *QUIET, *map(str, words)], input=feed, capture_output=True, check=True)
+    return done.stdout, done.stderr.decode("utf-8", "replace")
+
+
+def tracks(folder: Path) -> list[Path]:
+    """The built-in piece, and what goes wrong elsewhere: a fade-out, an MP3 without a tag, one that is far too loud."""
+    made = {
+        "fade-out.mp3": ("-ss", 2, "-t", 12, "-af", "afade=t=out:st=7:d=5,apad=pad_dur=1"),
+        "no-tag.mp3": ("-ss", 3, "-t", 9.3, "-write_xing", 0),
+        "clipped.mp3": ("-ss", 5, "-t", 9.7, "-af", "volume=24dB,bass=g=9,pan=stereo|c0=c0|c1=0.8*c0"),
+    }
+    for name, options in made.items():
+        ffmpeg("-v", "error", "-y", "-i", BUILTIN, *options, "-c:a", "libmp3lame", "-b:a", "128k", folder / name)
+    return [BUILTIN, *(folder / name for name in made)]
+
+
+def read(path: Path) -> np.ndarray:
+    """The samples of a WAV file."""
+    with wave.open(str(path), "rb") as sound:
+        return np.frombuffer(sound.readframes(sound.getnframes()), "<i2").astype(float)
+
+
+def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
+    """What two phones hear of a real server: samples of PCMU (8 kHz) and of G.722 (16 kHz)."""
+    first = random.randrange(34000, 50000, 2)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
+    environment.update(
+        MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(first), MOH_RTP_PORTS=f"{first + 2}-{first + 9}",
+        MOH_MUSIC=str(track), MOH_CACHE=str(folder / "cache"),
+    )  # fmt: skip
+    with (folder / "server.log").open("w+b") as log:
+        server = subprocess.Popen([sys.executable, ROOT / "sip_server.py"], env=environment, stdout=log, stderr=log)
+        try:
+            while b"ready: " not in (folder / "server.log").read_bytes():
+                if server.poll() is not None:
+                    raise SystemExit((folder / "server.log").read_text(errors="replace"))
+                time.sleep(0.1)
+            address = phone.Address("127.0.0.1", first)
+            with ThreadPoolExecutor() as calls:
+                heard = dict(
+                    zip(
+                        ("PCMU", "G722"),
+                        calls.map(lambda c: phone.make_call(address, "", [c], seconds), ("PCMU", "G722")),
+                    )
+                )
+        finally:
+            server.terminate()
+            server.wait()
+    octets = {}
+    for codec, call in heard.items():
+        packets = sorted(call.packets, key=lambda packet: (packet.timestamp - call.packets[0].timestamp) % 2**32)
+        stamps = np.diff([packet.timestamp for packet in packets]) % 2**32
+        if len(set(stamps)) != 1:
+            print(f"  warning: {codec} with lost packets, the figures are not to be trusted")
+        octets[codec] = b"".join(packet.payload for packet in packets)
+    g722, _ = ffmpeg("-v", "error", "-f", "g722", "-i", "-", "-f", "s16le", "-", feed=octets["G722"])
+    return {
+        "PCMU": MU_LAW[np.frombuffer(octets["PCMU"], np.uint8)],
+        "G722": np.frombuffer(g722, "<i2").astype(float),
+    }
+
+
+def plain(track: Path) -> np.ndarray:
+    """What ``ffmpeg -ar 8000 -ac 1`` makes of it."""
+    sound, _ = ffmpeg("-v", "error", "-i", track, "-map", "0:a:0", "-ar", 8000, "-ac", 1, "-f", "s16le", "-")
+    return np.frombuffer(sound, "<i2").astype(float)
+
+
+def best_g711(samples: np.ndarray) -> np.ndarray:
+    """Each sample as the nearest value that G.711 has: nobody can do better, sample by sample."""
+    values = np.unique(MU_LAW)
+    at = np.clip(np.searchsorted(values, samples), 1, len(values) - 1)
+    return np.where(samples - values[at - 1] < values[at] - samples, values[at - 1], values[at])
+
+
+def signal_to_noise(clean: np.ndarray, noisy: np.ndarray) -> float:
+    """In dB."""
+    return float(10 * np.log10(np.sum(clean**2) / max(1e-9, np.sum((noisy - clean) ** 2))))
+
+
+def meter(samples: np.ndarray, rate: int) -> tuple[float, float]:
+    """Integrated loudness in LUFS and true peak in dBFS (EBU R128, at 48 kHz)."""
+    feed = np.clip(np.round(samples), -32768, 32767).astype("<i2").tobytes()
+    chain = "aresample=48000,ebur128=peak=true:framelog=verbose"
+    _, said = ffmpeg("-f", "s16le", "-ar", rate, "-ac", 1, "-i", "-", "-af", chain, "-f", "null", "-", feed=feed)
+    return float(re.findall(r"\bI: +(\S+)", said)[-1]), float(re.findall(r"\bPeak: +(\S+)", said)[-1])
+
+
+def levels(samples: np.ndarray, rate: int) -> list[str]:
+    """dBFS of each band (a sine of full scale has -3)."""
+    power = np.abs(np.fft.rfft(samples)) ** 2 * 2 / len(samples) ** 2 / 32768**2
+    hertz = np.fft.rfftfreq(len(samples), 1 / rate)
+    parts = [float(power[(hertz >= low) & (hertz < high)].sum()) for low, high in BANDS if low < rate / 2]
+    return [f"{10 * np.log10(max(part, 1e-12)):6.1f}" for part in parts]
+
+
+def longest_gap(samples: np.ndarray, rate: int, floor: float) -> float:
+    """The longest stretch in ms in which no sample rises above the floor."""
+    loud = np.flatnonzero(np.abs(samples) > floor)
+    return float(np.diff(np.concatenate([[-1], loud, [len(samples)]])).max() - 1) * 1000 / rate
+
+
+def seam(samples: np.ndarray, length: int, rate: int) -> dict[str, float]:
+    """Step and gap where the loop begins again, and what the music itself has of both; ``samples`` hold the seam."""
+    steps = np.abs(np.diff(samples))
+    half = rate // 2
+    floor = 32768 * 10 ** (-50 / 20) * 10 ** ((meter(samples, rate)[0] - TARGET) / 20)
+    inside = samples[length // 8 : length * 3 // 4]  # so that no gap at an end excuses itself
+    return {
+        "step": float(steps[length - 3 : length + 3].max()),
+        "own": float(np.percentile(np.delete(steps, np.s_[length - 8 : length + 8]), 99.9)),
+        "gap": longest_gap(samples[length - half : length + half], rate, floor),
+        "own gap": longest_gap(inside, rate, floor),
+    }
+
+
+def judge(track: Path, folder: Path, pictures: list[tuple[str, np.ndarray, int]]) -> bool:
+    """Print the figures of one track; whether all promises are kept."""
+    music = prepare(Settings.from_environment({"MOH_MUSIC": str(track), "MOH_CACHE": str(folder / "cache")}))
+    print(f"\n{music.describe()}: {music.report}", flush=True)
+    heard = listen(track, folder, music.seconds + 3)
+    raw = plain(track)
+    naive = best_g711(np.concatenate([raw, raw[: 3 * 8000]]))
+    pictures += [(f"{track.name}: ffmpeg -ar 8000 -ac 1", naive, len(raw))]
+    rows, kept = {}, True
+    for name, samples, rate, length in (
+        ("PCMU", heard["PCMU"], 8000, round(music.seconds * 8000)),
+        ("G.722", heard["G722"], 16000, round(music.seconds * 16000) + 22),  # its filters take 22 samples
+        ("plain PCMU", naive, 8000, len(raw)),
+    ):
+        if name == "PCMU":
+            pictures += [(f"{track.name}: moh, as heard in RTP", samples, length)]
+        loudness, peak = meter(samples[:length], rate)
+        found = seam(samples, length, rate)
+        rows[name] = (loudness, peak, found)
+        whole = found["step"] <= found["own"] and found["gap"] <= max(5.0, found["own gap"])
+        good = abs(loudness - TARGET) <= 1 and peak <= PEAK + 0.2 and whole
+        if name != "plain PCMU":
+            kept &= good
+        print(
+            f"  {name:10} {loudness:6.1f} LUFS, peak {peak:5.1f} dBTP; seam: step {found['step']:5.0f} (own 99.9 % "
+            f"{found['own']:5.0f}), gap {found['gap']:6.1f} ms (own {found['own gap']:5.1f}) {'ok' if good else 'BAD'}"
+        )
+    shown = [f"{low}-{high}" for low, high in BANDS]
+    print(f"  {'Hz':10} " + " ".join(f"{band:>9}" for band in shown))
+    for name, samples, rate in (("PCMU", heard["PCMU"], 8000), ("G.722", heard["G722"], 16000), ("plain", naive, 8000)):
+        print(f"  {name:10} " + " ".join(f"{level:>9}" for level in levels(samples, rate)))
+    clean = read(music.paths[8000])
+    clean = np.tile(clean, 2 + len(heard["PCMU"]) // len(clean))[: len(heard["PCMU"])]
+    print(
+        f"  G.711 signal to noise {signal_to_noise(clean, heard['PCMU']):.2f} dB, "
+        f"the best possible {signal_to_noise(clean, best_g711(clean)):.2f} dB; "
+        f"of the plain one {signal_to_noise(raw, best_g711(raw)):.2f} dB"
+    )
+    return kept
+
+
+def draw(pictures: list[tuple[str, np.ndarray, int]], target: Path) -> None:
+    """Spectrograms of the four seconds round each seam, which is in the middle."""
+    import io
+
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from PIL import Image
+
+    figure, axes = pyplot.subplots(len(pictures) // 2, 2, figsize=(11, 1.9 * len(pictures) // 2 + 0.6), squeeze=False)
+    for axis, (name, samples, length) in zip(axes.flat, pictures):
+        around = samples[max(0, length - 16000) : length + 16000]
+        around = around / 32768 + 1e-7 * np.random.default_rng(1).standard_normal(len(around))  # no log of 0
+        extent = (-min(2.0, length / 8000), (len(around) - min(16000, length)) / 8000)
+        axis.specgram(around, NFFT=512, Fs=8000, noverlap=384, vmin=-130, vmax=-40, cmap="magma", xextent=extent)
+        axis.set_title(name, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.set_ylabel("Hz", fontsize=7)
+    for axis in axes[-1]:
+        axis.set_xlabel("seconds from the seam of the loop", fontsize=8)
+    figure.tight_layout()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80)
+    Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+def main() -> int:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description="Measure what a telephone hears of a track.")
+    parser.add_argument("tracks", metavar="TRACK", nargs="*", type=Path)
+    parser.add_argument("--picture", metavar="FILE.png", type=Path, help="draw spectrograms round the seam")
+    options = parser.parse_args()
+    pictures: list[tuple[str, np.ndarray, int]] = []
+    with tempfile.TemporaryDirectory(prefix="sound-") as folder:
+        chosen = [track.absolute() for track in options.tracks] or tracks(Path(folder))
+        kept = [judge(track, Path(folder), pictures) for track in chosen]
+    if options.picture:
+        draw(pictures, options.picture)
+    print("\nall promises kept" if all(kept) else "\nNOT all promises kept")
+    return 0 if all(kept) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
