@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from bench.figures import Figures
 
@@ -21,20 +22,20 @@ def draw(measured: Mapping[tuple[str, int], Sequence[Figures]], title: str, path
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     names = list(dict.fromkeys(name for name, _ in measured))
     counts = list(dict.fromkeys(calls for _, calls in measured))
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 7))
     for panel, (field, label, scale) in zip(axes.flat, PANELS):
         for place, name in enumerate(names):
-            rows = [sorted(getattr(one, field) for one in measured[name, calls]) for calls in counts]
-            middle = [row[len(row) // 2] for row in rows]
+            rows = [[getattr(one, field) for one in measured[name, calls]] for calls in counts]
+            middle = list(map(median, rows))
             panel.errorbar(
                 # side by side, so that bars do not hide each other
                 [at + 0.06 * (place - (len(names) - 1) / 2) for at in range(len(counts))],
                 middle,
-                yerr=[[m - row[0] for m, row in zip(middle, rows)], [row[-1] - m for m, row in zip(middle, rows)]],
+                yerr=[[m - min(row) for m, row in zip(middle, rows)], [max(row) - m for m, row in zip(middle, rows)]],
                 label=name, color=COLOURS[place % len(COLOURS)], marker="o", markersize=4, capsize=3, linewidth=1.5,
             )  # fmt: skip
         panel.set_title(label, fontsize=10)
@@ -44,8 +45,10 @@ def draw(measured: Mapping[tuple[str, int], Sequence[Figures]], title: str, path
         if scale == "linear":
             panel.set_ylim(bottom=0)
         else:
-            panel.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-            panel.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+            panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            panel.yaxis.set_minor_locator(ticker.NullLocator())
+            panel.set_ylim(panel.get_ylim()[0] / 1.5, panel.get_ylim()[1] * 1.5)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.flat[0].get_legend_handles_labels()
