@@ -115,6 +115,15 @@ def test_any_sample_rate_will_do(tmp_path: Path, rate: str) -> None:
     assert made.seconds == pytest.approx(1.0, abs=0.1)
 
 
+def test_an_mp3_of_two_forms_is_played_whole(tmp_path: Path) -> None:
+    """As of two files put behind each other: mono and stereo, of different sample rates."""
+    first = make(tmp_path / "first.mp3", "-ac", "1", "-ar", "44100", source="sine=600:d=2")
+    then = make(tmp_path / "then.mp3", "-ac", "2", "-ar", "48000", source="sine=900:d=2")
+    both = tmp_path / "both.mp3"
+    both.write_bytes(first.read_bytes() + then.read_bytes())
+    assert prepared(both).seconds == pytest.approx(4.0, abs=0.2)
+
+
 # -- ends and seam -------------------------------------------------------------------------------------------------
 
 
