@@ -41,6 +41,8 @@ class Heard:
     """Whether ffmpeg has the better resampler."""
     channels: int = 0
     """To be given to ``fold`` where ffmpeg does not know what these many channels are; else 0."""
+    changes: bool = False
+    """Its sample rate or its channels change on the way: it has to be made ``even`` first."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ def _folded(path: Path) -> Any:
 
 
 # -- commands: pure functions --------------------------------------------------------------------------------------
+
+
+def even_command(source: Path, target: Path) -> list[str]:
+    """Write a file that changes on the way, as MP3s put behind each other do, as one that does not."""
+    return _command(_source(source).output(f"file:{target}", f="wav", acodec="pcm_s16le", ar=44100, ac=2))
 
 
 def listen_command(source: Path, channels: int = 0) -> list[str]:

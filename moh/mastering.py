@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from .filters import BANDS, THRESHOLD, Finish, Heard, finish_command, fold_command, listen_command, measure_command
+from .filters import (
+    BANDS,
+    THRESHOLD,
+    Finish,
+    Heard,
+    even_command,
+    finish_command,
+    fold_command,
+    listen_command,
+    measure_command,
+)
 from .runner import Failed, Watch, declared, has_soxr, run
 from .seam import RATE, Loop
 
@@ -89,7 +99,13 @@ def listen(source: Path, watch: Optional[Watch]) -> Heard:
         promised=declared(said),
         soxr=has_soxr(said),
         channels=channels,
+        changes=len(re.findall(r"Number of samples: [1-9]", said)) > 2,  # ffmpeg began anew, with new meters
     )
+
+
+def even(source: Path, target: Path) -> None:
+    """Make a file of one form of a file that changes its form."""
+    run(even_command(source, target))
 
 
 def fold(source: Path, target: Path, heard: Heard, watch: Optional[Watch]) -> float:

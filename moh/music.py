@@ -22,7 +22,7 @@ from .codecs import CODECS
 from .config import Settings
 from .errors import SettingsError
 from .filters import LONGEST
-from .mastering import SILENT, finish, fold, listen, measure, planned
+from .mastering import SILENT, even, finish, fold, listen, measure, planned
 from .runner import Failed, Watch
 from .seam import RATE, close_loop
 
@@ -158,7 +158,11 @@ def _no_room(folder: Path, needed: float = 0.0) -> str:
 def _convert(source: Path, made: Mapping[int, Path], wanted: Optional[float], watch: Optional[Watch]) -> str:
     """Make the files; gives back what was done. ``wanted`` is the loudness in LUFS, ``None``: leave it."""
     place = next(iter(made.values())).parent
-    heard = listen(source, _part(watch, 0.0, 0.4))
+    heard, played = listen(source, _part(watch, 0.0, 0.4)), source
+    if heard.changes:
+        played = place / "even.wav"
+        even(source, played)
+        heard = listen(played, None)
     if heard.seconds < SHORTEST:
         raise SettingsError(f"Music is {str(source)!r}: {heard.seconds:.2f} s of sound; expected at least {SHORTEST} s")
     if heard.loudest < SILENT:
@@ -169,7 +173,7 @@ def _convert(source: Path, made: Mapping[int, Path], wanted: Optional[float], wa
     if (needed := heard.seconds * ROOM) > shutil.disk_usage(place).free:
         raise SettingsError(_no_room(place.parent, needed))
     folded = place / "folded.s16"
-    gain = fold(source, folded, heard, _part(watch, 0.4, 0.65))
+    gain = fold(played, folded, heard, _part(watch, 0.4, 0.65))
     loop = close_loop(folded, 32768 * 10 ** ((heard.level + gain - SILENCE) / 20))
     if loop.length < SHORTEST * RATE:
         raise SettingsError(

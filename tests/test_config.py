@@ -115,6 +115,16 @@ def test_an_unknown_level_is_named() -> None:
     assert complaint(MOH_LOG="loud") == "MOH_LOG is 'loud'; expected one of debug, info, warning, error"
 
 
+@pytest.mark.parametrize(("text", "lufs"), [("-24", -24.0), ("-19.5", -19.5), ("off", None), ("OFF", None)])
+def test_the_loudness_is_in_lufs_or_off(text: str, lufs: object) -> None:
+    assert Settings.from_environment({"MOH_LOUDNESS": text}).loudness == lufs
+
+
+@pytest.mark.parametrize("text", ["24", "-15.9", "-37", "nan", "-inf", "loud", "0"])
+def test_no_other_loudness_is_taken(text: str) -> None:
+    assert complaint(MOH_LOUDNESS=text) == f"MOH_LOUDNESS is {text!r}; expected LUFS from -36 to -16, as -24, or off"
+
+
 def test_the_table_has_a_line_for_each_setting() -> None:
     table = Settings.table()
     assert [name for name, _, _ in table] == [

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from moh import filters, music
-from moh.cache import UNUSED
 from moh.mastering import listen, meters
 from moh.music import BUILTIN, Music
 from moh.runner import QUIET
@@ -114,6 +113,15 @@ def test_of_many_channels_all_are_heard(tmp_path: Path, layout: str) -> None:
 def test_any_sample_rate_will_do(tmp_path: Path, rate: str) -> None:
     made = prepared(make(tmp_path / "track.wav", "-ar", rate, source=NOISE + "1"))
     assert made.seconds == pytest.approx(1.0, abs=0.1)
+
+
+def test_an_mp3_of_two_forms_is_played_whole(tmp_path: Path) -> None:
+    """As of two files put behind each other: mono and stereo, of different sample rates."""
+    first = make(tmp_path / "first.mp3", "-ac", "1", "-ar", "44100", source="sine=600:d=2")
+    then = make(tmp_path / "then.mp3", "-ac", "2", "-ar", "48000", source="sine=900:d=2")
+    both = tmp_path / "both.mp3"
+    both.write_bytes(first.read_bytes() + then.read_bytes())
+    assert prepared(both).seconds == pytest.approx(4.0, abs=0.2)
 
 
 # -- ends and seam -------------------------------------------------------------------------------------------------
@@ -254,46 +262,7 @@ def test_a_file_that_never_stops_changing_is_told(tmp_path: Path, monkeypatch: p
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-# -- room, leftovers -----------------------------------------------------------------------------------------------
-
-
-def test_a_full_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        free = 1000
-
-    monkeypatch.setattr("shutil.disk_usage", lambda _: Full)
-    said = refusal(make(tmp_path / "track.wav", source=NOISE + "12"), tmp_path / "cache")
-    assert said.startswith("Music cannot be kept: 1 MB are needed, 0 MB are free in ")
-
-
-def test_a_former_state_of_the_file_goes_unless_a_server_plays_it(tmp_path: Path) -> None:
-    track = make(tmp_path / "track.wav", source=NOISE + "1")
-    playing = prepared(track)
-    make(track, "-y", source=NOISE + "1.5")
-    second = prepared(track)
-    assert all(path.exists() for path in playing.paths.values())
-    make(track, "-y", source=NOISE + "2")
-    former = dict(playing.paths)
-    del playing
-    third = prepared(track)
-    assert not any(path.exists() for path in former.values())
-    assert all(path.exists() for path in [*second.paths.values(), *third.paths.values()])
-
-
-def test_what_was_unused_for_long_goes_and_what_a_kill_left(tmp_path: Path) -> None:
-    paths = prepared(make(tmp_path / "old.wav", source=NOISE + "1")).paths
-    (slip,) = (tmp_path / "cache").glob("*.json")
-    long_ago = time.time() - UNUSED - 60
-    os.utime(slip, (long_ago, long_ago))
-    left = tmp_path / "cache" / "unfinished-x"
-    left.mkdir()
-    (left / "folded.s16").touch()
-    os.utime(left, (long_ago, long_ago))
-    fresh = tmp_path / "cache" / "unfinished-y"
-    fresh.mkdir()
-    prepared(make(tmp_path / "new.wav", source=NOISE + "1"))
-    assert not any(path.exists() for path in [*paths.values(), slip, left])
-    assert fresh.exists(), "somebody may have begun just now"
+# -- how far it is -------------------------------------------------------------------------------------------------
 
 
 def test_who_watches_is_told_how_far_it_is(tmp_path: Path) -> None:
@@ -301,3 +270,15 @@ def test_who_watches_is_told_how_far_it_is(tmp_path: Path) -> None:
     music.prepare(settings(make(tmp_path / "track.wav", source=NOISE + "5"), tmp_path / "cache"), shares.append)
     assert shares == sorted(shares)
     assert shares[0] >= 0 and shares[-1] == 1.0
+
+
+def test_the_bar_goes_when_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = music.Bar()
+    bar.clear()
+    assert capsys.readouterr().err == ""
+    for share in (0.0, 0.001, 0.5, 0.4, 1.0):
+        bar(share)
+    bar.clear()
+    assert [part.strip() for part in capsys.readouterr().err.split("\r")] == [
+        "", f"music [{' ' * 25}]   0 %", f"music [{'#' * 12}{' ' * 13}]  50 %", f"music [{'#' * 25}] 100 %", "", "",
+    ]  # fmt: skip
