@@ -83,7 +83,8 @@ def measure(way: Way, calls: int, listen: list[str], folder: Path, seconds: floa
         time.sleep(seconds)
         end, after, bench_after = time.time(), spent(before), spent(ours_too)
         rest = share(whole, {0: machine()}) - share(before, after) - share(bench_before, bench_after)
-        private = private_memory(way.players())
+        players = way.players()
+        private = private_memory(players)
         way.finish()
         heard = ears.packets()
     finally:
@@ -95,12 +96,12 @@ def measure(way: Way, calls: int, listen: list[str], folder: Path, seconds: floa
         print(f"The receiver was too slow for {ears.dropped} packets: they count as missing.", file=sys.stderr)
     delays = starts(heard, began)
     return Figures(
-        cpu=share(before, after) / calls,
+        cpu=share(before, after) / len(players) if players else float("nan"),
         private=private / 1e6,
         start_p50=quantile(delays, 0.5),
         start_p99=quantile(delays, 0.99),
         silent=calls - len(delays),
-        others=rest,
+        others=max(0.0, rest),  # the kernel counts the whole machine by ticks only, so it may fall short of ours
         **pacing(heard, begin, end),
     )
 
