@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Builds the slim ffmpeg from the distribution's own source package: tools/build_ffmpeg.sh FOLDER
+# One file of 4 MB that needs no library and runs on this release of Debian or Ubuntu and on others; it can what the
+# server needs and no more. The Dockerfile has a stage for it. Packages that are missing for that are installed (root).
+set -euo pipefail
+
+# -- what it can ---------------------------------------------------------------------------------------------------
+
+protocols=(file pipe rtp srtp udp)
+demuxers=(aac aiff asf au caf flac matroska mov mp3 ogg 'pcm_*' w64 wav wv)
+decoders=(
+    aac adpcm_ima_wav adpcm_ms alac flac mp1float mp2float mp3float opus 'pcm_*' vorbis wavpack wmapro wmav1 wmav2
+)
+parsers=(aac flac mpegaudio opus vorbis)
+encoders=(adpcm_g722 libopus pcm_alaw pcm_f32le pcm_mulaw pcm_s16le)
+muxers=(null pcm_f32le pcm_s16le rtp wav)
+filters=(
+    # the stream
+    arealtime aresample asetnsamples asetpts atrim
+    # channels
+    aformat amerge amix anull asplit channelmap channelsplit join pan
+    # time
+    acrossfade adelay afade apad areverse concat silenceremove
+    # sound
+    acompressor alimiter anequalizer bandpass bandreject bass compand dynaudnorm equalizer firequalizer highpass
+    highshelf loudnorm lowpass lowshelf treble volume
+    # meters
+    astats ebur128 silencedetect volumedetect
+)
+
+# ------------------------------------------------------------------------------------------------------------------
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+quietly() { # COMMAND...: show what it prints only if it fails
+    "$@" </dev/null >"$work/log" 2>&1 || { cat "$work/log" >&2 && fail "Failed: ${*:1:3}"; }
+}
+list() { # NAME...: with commas between
+    local IFS=,
+    printf '%s' "$*"
+}
+made() { # KIND NAME...: is what configure has chosen what was asked for?
+    local kind=$1 name
+    for name in "${@:2}"; do
+        [[ $name == *'*'* ]] || grep -qsx "#define CONFIG_${name^^}_$kind 1" config.h config_components.h ||
+            fail "This ffmpeg has no ${kind,,} $name."
+    done
+}
+
+if (($# != 1)) || [[ $1 == -* ]]; then fail "Usage: tools/build_ffmpeg.sh FOLDER"; fi
+if ! mkdir -p "$1" || [[ ! -w $1 ]]; then fail "$1 is not writable; expected a folder to put ffmpeg into."; fi
+folder=$(cd "$1" && pwd)
+command -v apt-get >/dev/null || fail "No apt-get here; the slim ffmpeg is built from a source package of Debian or Ubuntu."
+
+missing=()
+for package in ca-certificates cmake dpkg-dev gcc libc6-dev libopus-dev make nasm pkg-config xz-utils; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package")
+done
+if ((${#missing[@]})) && ((EUID != 0)); then
+    fail "Missing: ${missing[*]}. Please run: sudo apt-get install -y --no-install-recommends ${missing[*]}"
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work" # apt downloads as a user of its own
+if ((${#missing[@]})); then
+    echo "Installing ${missing[*]} ..."
+    apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+    quietly "${apt[@]}" update
+    quietly "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
+fi
+
+# Few machines have the sources in apt's lists. Lists of our own, made from the machine's, leave those as they are;
+# mirrors, keys and checks are the machine's.
+echo "Downloading the source packages of ffmpeg and soxr ..."
+mkdir -p "$work/sources" "$work/lists/partial" "$work/source"
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+    [[ ! -f $file ]] ||
+        sed -E '/^deb-src[[:space:]]/d; s/^deb[[:space:]]/deb-src /; s/^Types:.*/Types: deb-src/' \
+            "$file" >"$work/sources/${file##*/}"
+done
+apt=(
+    apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources"
+    -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work"
+)
+# a list of somebody else's may have no sources; if ours had none, the next command would tell
+"${apt[@]}" update </dev/null >"$work/log" 2>&1 || true
+cd "$work/source"
+quietly "${apt[@]}" source --only-source ffmpeg libsoxr
+
+# soxr resamples. Of libopus Debian has an archive to link from; of soxr it has a shared library only, and with threads
+echo "Building ..."
+quietly cmake -S libsoxr-*/ -B "$work/soxr" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$work" \
+    -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=OFF -DBUILD_TESTS=OFF -DBUILD_EXAMPLES=OFF -DWITH_LSR_BINDINGS=OFF \
+    -DWITH_OPENMP=OFF
+quietly make -C "$work/soxr" -j "$(nproc)" install
+export CPATH=$work/include LIBRARY_PATH=$work/lib
+
+cd ffmpeg-*/
+version=$(dpkg-parsechangelog -S Version)
+quietly ./configure --extra-version="${version##*-}" \
+    --disable-everything --disable-autodetect --disable-doc --disable-debug \
+    --disable-avdevice --disable-swscale --disable-ffplay --disable-ffprobe \
+    --enable-network --enable-libopus --enable-libsoxr \
+    --enable-protocol="$(list "${protocols[@]}")" \
+    --enable-demuxer="$(list "${demuxers[@]}")" \
+    --enable-decoder="$(list "${decoders[@]}")" \
+    --enable-parser="$(list "${parsers[@]}")" \
+    --enable-encoder="$(list "${encoders[@]}")" \
+    --enable-muxer="$(list "${muxers[@]}")" \
+    --enable-filter="$(list "${filters[@]}")" \
+    --pkg-config-flags=--static --extra-libs=-lm \
+    --extra-cflags='-ffunction-sections -fdata-sections' --extra-ldflags='-static -Wl,--gc-sections'
+made PROTOCOL "${protocols[@]}"
+made DEMUXER "${demuxers[@]}"
+made DECODER "${decoders[@]}"
+made PARSER "${parsers[@]}"
+made ENCODER "${encoders[@]}"
+made MUXER "${muxers[@]}"
+made FILTER "${filters[@]}"
+quietly make -j "$(nproc)" ffmpeg
+
+strip ffmpeg
+install -m 755 ffmpeg "$folder/.ffmpeg.new"
+mv "$folder/.ffmpeg.new" "$folder/ffmpeg" # at once, should one be running
+"$folder/ffmpeg" -version | head -n1
