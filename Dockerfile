@@ -2,8 +2,8 @@
 # given a writable /tmp: docker run --read-only --tmpfs /tmp --cap-drop ALL -v "$PWD/music.mp3:/music.mp3:ro" ...
 ARG PYTHON_VERSION=3.9
 
-# The slim ffmpeg: 4 MB that can what the server needs. From Debian 12's source, since the ffmpeg of Debian 13 (7.1)
-# takes more of the processor for each call, and 1.5 s to end. --build-arg FFMPEG=full takes Debian's own instead.
+# The slim ffmpeg, 4 MB with what the server needs. From the source of Debian 12, since the ffmpeg of 13 (7.1) takes
+# twice the processor for a call, and 1.6 s to end. --build-arg FFMPEG=full takes that of 13, as Debian has it.
 FROM python:${PYTHON_VERSION}-slim-bookworm AS ffmpeg
 ARG FFMPEG=slim
 WORKDIR /build

@@ -50,9 +50,9 @@ made() { # KIND NAME...: is what configure has chosen what was asked for?
 }
 
 if (($# != 1)) || [[ $1 == -* ]]; then fail "Usage: tools/build_ffmpeg.sh FOLDER"; fi
-if ! mkdir -p "$1" || [[ ! -w $1 ]]; then fail "$1 is not writable; expected a folder to put ffmpeg into."; fi
+if ! mkdir -p "$1" 2>/dev/null || [[ ! -w $1 ]]; then fail "$1 is not writable; expected a folder for ffmpeg."; fi
 folder=$(cd "$1" && pwd)
-command -v apt-get >/dev/null || fail "No apt-get here; the slim ffmpeg is built from a source package of Debian or Ubuntu."
+command -v apt-get >/dev/null || fail "No apt-get here: this builds from source packages of Debian or Ubuntu."
 
 missing=()
 for package in ca-certificates cmake dpkg-dev gcc libc6-dev libopus-dev make nasm pkg-config xz-utils; do
