@@ -192,7 +192,8 @@ def test_a_held_party_that_moves_twice_hears_one_tune_go_on(
             elapsed = time.monotonic() - began
             heard = first + ear.packets(74)
             one_stream(heard)
-            place = position(heard) - 0.75
+            # the tune begins with 60 ms of its end, faded into it: those say nothing of the place
+            place = position(heard[10:]) - 0.85
             assert reached - 0.25 < place < elapsed + 0.25, ear.address
             reached = place + 1.5
             phone.go_on()
