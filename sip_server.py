@@ -110,7 +110,7 @@ class SipServer(socketserver.UDPServer):
         self.resolver = Resolver()
         self.lock = threading.Lock()
         self.dropped = 0
-        self._dropped_told = (0, 0.0)
+        self._told = ((0, 0), 0.0)  # how much of what was turned away is in the log, and since when
         self._stop_at = 0.0
         self._stopping = False
         self._queues: list[queue.Queue[Any]] = [queue.Queue(QUEUE) for _ in range(WORKERS)]
@@ -188,10 +188,17 @@ class SipServer(socketserver.UDPServer):
             threading.Thread(target=self.stop, name="stop").start()
 
     def _tell_dropped(self, now: float) -> None:
-        told, when = self._dropped_told
-        if self.dropped > told and now - when >= 10:
-            log.warning("dropped %d datagrams: more came than %d workers can take", self.dropped - told, WORKERS)
-            self._dropped_told = (self.dropped, now)
+        """One line in ten seconds for all that was turned away, however much it is."""
+        refused = sum(server.refused for server in self.tcp)
+        (dropped_before, refused_before), when = self._told
+        if now - when < 10 or (self.dropped, refused) == (dropped_before, refused_before):
+            return
+        if self.dropped > dropped_before:
+            news = self.dropped - dropped_before
+            log.warning("dropped %d datagrams: more came than %d workers can take", news, WORKERS)
+        if refused > refused_before:
+            log.warning("refused %d connections: too many at once, or from one address", refused - refused_before)
+        self._told = ((self.dropped, refused), now)
 
     # -- deciding: the workers -------------------------------------------------------------------------------------
 
