@@ -60,11 +60,6 @@ class Choice:
         """Whether the other side wants to hear anything now."""
         return self.direction == "sendonly"
 
-    @property
-    def switched_off(self) -> bool:
-        """Whether the offer has switched its stream off by port 0: the answer does the same (RFC 3264 §8.2)."""
-        return self.index < 0
-
 
 def _known(encoding: str, payload_type: int, codecs: Sequence[Codec]) -> Optional[Codec]:
     """The codec of ours that a format means: by its rtpmap if it has one, else by its static number (RFC 3551)."""
@@ -80,6 +75,7 @@ def _known(encoding: str, payload_type: int, codecs: Sequence[Codec]) -> Optiona
 
 
 SWITCHED_OFF = Choice(-1, Address("0.0.0.0", 0), Address("0.0.0.0", 0), CODECS[0], 0, PTIME, "inactive")
+"""The offer has switched its stream off by port 0: the answer does the same with every m= line (RFC 3264 §8.2)."""
 
 
 def choose(
@@ -88,8 +84,8 @@ def choose(
     """Choose the stream to play to: the first audio stream, plain or SRTP, with a codec of ours, by the offer's order.
 
     ``names`` are the host names whose addresses are known, an empty address for a name that has none. ``again``: it is
-    not the first offer of its call, so it may switch the music off by port 0. Raises
-    ``Refusal`` 488 with a Warning (RFC 3261 §20.43) that tells why the last stream looked at does not fit.
+    not the first offer of its call, so it may switch the music off by port 0. Raises ``Refusal`` 488 with a Warning
+    (RFC 3261 §20.43) that tells why the last stream looked at does not fit.
     """
     why = (304, f"none of the {len(session.media)} streams is audio that is switched on; expected one m=audio")
     for index, media in enumerate(session.media):

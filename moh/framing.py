@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Optional
 
 from .errors import Refusal
-from .message import MAX_DATAGRAM
+from .message import MAX_DATAGRAM, end_of_head
 
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
-ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
 
 
 class Framer:
@@ -74,11 +73,11 @@ class Framer:
 
     def _head_length(self) -> Optional[int]:
         """The length of the header fields and the empty line behind them; ``None`` while that is not there."""
-        found = [(at, len(end)) for end in ENDS if (at := self._held.find(end, self._looked)) >= 0]
-        if not found:
+        end = end_of_head(self._held, self._looked)
+        if end is None:
             self._looked = max(0, len(self._held) - 3)
             return None
-        return sum(min(found))
+        return sum(end)
 
     def _take(self, length: int) -> bytes:
         piece = bytes(self._held[:length])

@@ -22,9 +22,9 @@ class Identity:
     """What the core is told of the machine it runs on.
 
     ``new_token`` makes a new unguessable token of 16 hexadecimal digits, ``new_key`` a new key and salt for SRTP, 30
-    octets in base64. ``local_address`` tells from which of
-    our addresses a packet to a given host would leave, empty where there is no way. ``advertised`` is the owner's word
-    on the address in Contact and SDP, empty without one. ``secret`` keys the tags of what is answered and forgotten.
+    octets in base64. ``local_address`` tells from which of our addresses a packet to a given host would leave, empty
+    where there is no way. ``advertised`` is the owner's word on the address in Contact and SDP, empty without one.
+    ``secret`` keys the tags of what is answered and forgotten.
     """
 
     new_token: Callable[[], str]

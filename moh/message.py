@@ -17,6 +17,7 @@ MAX_DATAGRAM = 65535
 """Longest message read, in octets."""
 MAX_HEADERS = 256
 """Most header lines in a message, folded ones counted each."""
+HEAD_ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
 MAX_VIAS = 70
 """Most Via values: as many hops as the usual Max-Forwards allows."""
 
@@ -141,11 +142,20 @@ def parse(data: bytes) -> Union[Request, Response, None]:
 def _cut(data: bytes) -> tuple[bytes, bytes]:
     """Cut a datagram at the empty line, whatever its line ends; without one all of it is head."""
     data = data[:MAX_DATAGRAM].lstrip(b"\r\n\0")
-    ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n", b"\n\r\n") if (at := data.find(mark)) >= 0]
-    if not ends:
+    end = end_of_head(data)
+    if end is None:
         return data.rstrip(b"\r\n"), b""
-    at, length = min(ends)
+    at, length = end
     return data[:at], data[at + length :]
+
+
+def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple[int, int]]:
+    """Where the line ends that close the header fields begin, at ``start`` or later, and how many octets they are.
+
+    ``None`` while they are not there.
+    """
+    found = [(at, len(mark)) for mark in HEAD_ENDS if (at := data.find(mark, start)) >= 0]
+    return min(found, default=None)
 
 
 def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:

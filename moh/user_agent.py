@@ -29,8 +29,8 @@ from .sdp import Session, parse_sdp
 from .timers import Schedule
 from .transaction import Key, ServerTransaction, State, transaction_key
 
-RETRY_AFTER = 5
-"""Seconds after which a caller that we have no port for may try again."""
+RETRY_LATER = ("Retry-After", "5")
+"""Seconds after which a caller that we have no port or no music for may try again (§20.33)."""
 NAME_PATIENCE = 4.0
 """Seconds that the address of a host name in c= may take; the phone hears 100 meanwhile."""
 
@@ -282,7 +282,7 @@ class UserAgent:
         dialog = Dialog(request, flow, self._identity.new_token(), own)
         self._check_room(None)
         if (port := self._ports.take()) is None:
-            raise Refusal(503, "Other programs have the RTP ports", ("Retry-After", str(RETRY_AFTER)))
+            raise Refusal(503, "Other programs have the RTP ports", RETRY_LATER)
         origin = Origin(
             port,
             session_id=int(self._identity.new_token()[:12], 16),
@@ -300,9 +300,9 @@ class UserAgent:
         if self._closing:
             raise Refusal(503, "The server stops")
         if call is None and self._tune is None:
-            raise Refusal(503, "The music is not ready yet", ("Retry-After", str(RETRY_AFTER)))
+            raise Refusal(503, "The music is not ready yet", RETRY_LATER)
         if call is None and not self._ports.free:
-            raise Refusal(503, "All RTP ports are taken", ("Retry-After", str(RETRY_AFTER)))
+            raise Refusal(503, "All RTP ports are taken", RETRY_LATER)
 
     def _bye(self, request: Request, call: Call, now: float) -> list[Action]:
         """End the call, and what it still waits for with 487 (§15.1.2)."""
