@@ -23,14 +23,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 from moh import __version__
 from moh.actions import Action, Address, Flow, Note, Resolve, Send
 from moh.addresses import is_unspecified
+from moh.broadcast import Broadcast
 from moh.codecs import CODECS
 from moh.command import encoders
 from moh.config import Settings
+from moh.engines import Engines
 from moh.errors import SettingsError
 from moh.identity import Identity
 from moh.message import MAX_DATAGRAM, parse
@@ -46,10 +48,9 @@ from moh.network import (
     local_address_towards,
     plain,
 )
-from moh.ports import Ports
+from moh.ports import Ports, shared_port
 from moh.resolver import Resolver
 from moh.shown import Shown
-from moh.stream import Streams
 from moh.tcp import TcpServer, tls_context
 from moh.user_agent import Limits, UserAgent
 from moh.watch import MusicWatch, News
@@ -89,6 +90,13 @@ class SipServer(socketserver.UDPServer):
         except BaseException:
             self._close_sockets()
             raise
+        broadcast = open_shared_stream(settings)
+        ports = Ports(
+            *settings.rtp_ports,
+            usable=lambda port: has_port(settings.bind, port),
+            most=settings.ffmpeg_calls,
+            shared=broadcast.port if broadcast else None,
+        )
         self.agent = UserAgent(
             Identity(
                 new_token=lambda: secrets.token_hex(8),
@@ -97,10 +105,10 @@ class SipServer(socketserver.UDPServer):
                 advertised=settings.advertised_address,
                 secret=secrets.token_bytes(16),
             ),
-            Ports(*settings.rtp_ports, usable=lambda port: has_port(settings.bind, port)),
+            ports,
             Limits(codecs, settings.max_call),
         )
-        self.streams = Streams()
+        self.engines = Engines(broadcast)
         self._music: dict[int, Music] = {}  # while it is held here, its files stay
         self._bar = Bar() if sys.stderr.isatty() else None
         self.watch = MusicWatch(settings, tell=self._bar)
@@ -110,6 +118,8 @@ class SipServer(socketserver.UDPServer):
         self.resolver = Resolver()
         self.lock = threading.Lock()
         self.dropped = 0
+        self.asked = False
+        """Somebody wants to know how it goes."""
         self._told = ((0, 0), 0.0)  # how much of what was turned away is in the log, and since when
         self._stop_at = 0.0
         self._stopping = False
@@ -149,13 +159,16 @@ class SipServer(socketserver.UDPServer):
             due = self.agent.next_due
         if due is not None and due <= now:
             self._advance(self.agent.tick)
-        for over in self.streams.ended():
-            self._advance(self.agent.stream_gone, over.call, over.serial, over.why)
+        for over in self.engines.ended():
+            self._advance(self.agent.stream_gone, *over)
         for news in self.watch.news():
             self._take_news(news)
         for name, address in self.resolver.answers():
             self._advance(self.agent.resolved, name, address)
         self._tell_dropped(now)
+        if self.asked:
+            self.asked = False
+            log.info("%d calls: %s", self.agent.calls, self.engines.told())
         if self._stop_at and not self._stopping and (self.agent.idle or now >= self._stop_at):
             self._stopping = True
             # called in this thread, shutdown() would wait for itself
@@ -173,11 +186,13 @@ class SipServer(socketserver.UDPServer):
             self._bar.clear()
         if isinstance(news, Music):
             first = not self.agent.ready
-            tune = self.streams.add_tune(news.paths, news.seconds)
+            tune = self.engines.add_tune(news.paths, news.seconds)
             self._music[tune] = news
             self._advance(self.agent.music_ready, tune)
             with self.lock:
-                self._music = {tune: music for tune, music in self._music.items() if tune in self.agent.tunes}
+                tunes = self.agent.tunes
+            self._music = {tune: music for tune, music in self._music.items() if tune in tunes}
+            self.engines.keep(tunes)
             log.info("%s %s", "music:" if first else "new music, for the next callers:", news.told())
             if first:
                 log.info("moh %s %s", __version__, ready_line(self._settings, news))
@@ -236,7 +251,7 @@ class SipServer(socketserver.UDPServer):
         elif isinstance(action, Resolve):
             self.resolver.ask(action.name)
         else:
-            self.streams.order(action)
+            self.engines.order(action)
 
     def _send(self, send: Send) -> None:
         way_back = send.flow.remote if send.flow.reliable else send.to
@@ -305,7 +320,7 @@ class SipServer(socketserver.UDPServer):
         for worker in self._workers:
             worker.join(timeout=1)  # one that still writes to the log when the interpreter ends would abort it
         self.watch.close()
-        self.streams.close()
+        self.engines.close()
         self._close_sockets()
 
 
@@ -319,6 +334,16 @@ class DatagramHandler(socketserver.BaseRequestHandler):
         data, local = self.request
         remote = Address(plain(self.client_address[0]), self.client_address[1])
         self.server.take(data, Flow(remote, Address(local, self.server.server_address[1])))
+
+
+def open_shared_stream(settings: Settings) -> Optional[Broadcast]:
+    """The stream for all who get no ffmpeg of their own; ``None`` with a line in the log where its port is taken."""
+    port = shared_port(*settings.rtp_ports)
+    try:
+        return Broadcast(settings.bind, port)
+    except OSError as error:
+        log.warning("no shared stream: UDP port %d is not ours: %s; further calls get 503", port, error.strerror)
+        return None
 
 
 def ready_line(settings: Settings, music: Music) -> str:
@@ -362,6 +387,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.stop, name="stop").start())
     signal.signal(signal.SIGHUP, lambda *_: server.watch.look_again())
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(server, "asked", True))
     with server:
         server.serve_forever(poll_interval=POLL)
     if server.trouble:

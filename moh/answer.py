@@ -164,30 +164,36 @@ def _chosen(index: int, media: Media, host: str, codec: Codec, payload_type: int
     )
 
 
-def write_answer(
-    offer: Session, choice: Choice, local: Address, session_id: int, version: int, srtp_key: str = ""
-) -> bytes:
-    """Write the answer: each m= line of the offer in its place, ours with ``local``, others with port 0 (RFC 3264 §6).
+@dataclass(frozen=True)
+class Side:
+    """What we say of our own side: where RTP and RTCP leave from, and the key of what we send by SRTP, in base64."""
 
-    ``local`` is where the RTP leaves from. ``version`` counts the changes of what we have said in this session (§8).
-    ``srtp_key`` is the key of what we send, in base64, told where the choice is SRTP.
+    local: Address
+    rtcp_port: int
+    srtp_key: str = ""
+
+
+def write_answer(offer: Session, choice: Choice, ours: Side, session_id: int, version: int) -> bytes:
+    """Write the answer: each m= line of the offer in its place, that of ``ours``, others with port 0 (RFC 3264 §6).
+
+    ``version`` counts the changes of what we have said in this session (§8). The key is told where the choice is SRTP.
     """
-    lines = _preamble(local.host, session_id, version, offer.times or ["0 0"])
+    lines = _preamble(ours.local.host, session_id, version, offer.times or ["0 0"])
     for index, media in enumerate(offer.media):
         if index == choice.index:
-            lines += _stream(local.port, media.protocol, choice, srtp_key)
+            lines += _stream(ours, media.protocol, choice)
         else:
             # one format is enough for a stream that is refused (§6), and bounds what a long offer makes us send
             lines.append(f"m={media.kind} 0 {media.protocol} {media.formats[0]}")
     return _joined(lines)
 
 
-def write_offer(local: Address, session_id: int, version: int, codecs: Sequence[Codec] = CODECS) -> bytes:
+def write_offer(ours: Side, session_id: int, version: int, codecs: Sequence[Codec] = CODECS) -> bytes:
     """Write an offer of our own, for an INVITE without one: all codecs each time (RFC 7088 §4.1), and we only send."""
-    lines = _preamble(local.host, session_id, version, ["0 0"])
-    lines.append(f"m=audio {local.port} RTP/AVP {' '.join(str(codec.offered_type) for codec in codecs)}")
+    lines = _preamble(ours.local.host, session_id, version, ["0 0"])
+    lines.append(f"m=audio {ours.local.port} RTP/AVP {' '.join(str(codec.offered_type) for codec in codecs)}")
     lines += [f"a=rtpmap:{codec.offered_type} {codec.encoding}" for codec in codecs]
-    return _joined([*lines, f"a=ptime:{PTIME}", "a=sendonly"])
+    return _joined([*lines, *_rtcp(ours), f"a=ptime:{PTIME}", "a=sendonly"])
 
 
 def _preamble(host: str, session_id: int, version: int, times: Sequence[str]) -> list[str]:
@@ -195,16 +201,22 @@ def _preamble(host: str, session_id: int, version: int, times: Sequence[str]) ->
     return ["v=0", f"o=- {session_id} {version} {family}", "s=-", f"c={family}", *(f"t={time}" for time in times)]
 
 
-def _stream(port: int, protocol: str, choice: Choice, srtp_key: str) -> list[str]:
+def _rtcp(ours: Side) -> list[str]:
+    """Where our RTCP is, if not on the port above (RFC 3605 §2.1)."""
+    return [] if ours.rtcp_port == ours.local.port + 1 else [f"a=rtcp:{ours.rtcp_port}"]
+
+
+def _stream(ours: Side, protocol: str, choice: Choice) -> list[str]:
     codec, number = choice.codec, choice.payload_type
     lines = [
-        f"m=audio {port} {protocol} {number}",
+        f"m=audio {ours.local.port} {protocol} {number}",
         f"a=rtpmap:{number} {codec.encoding}",
+        *_rtcp(ours),
         f"a=ptime:{choice.ptime}",
         f"a={choice.direction}",
     ]
     if choice.crypto is not None:
-        lines.append(f"a=crypto:{choice.crypto.tag} {choice.crypto.suite} inline:{srtp_key}")
+        lines.append(f"a=crypto:{choice.crypto.tag} {choice.crypto.suite} inline:{ours.srtp_key}")
     return lines
 
 

@@ -15,9 +15,9 @@ class Codec:
 
     ``name``, ``clock_rate`` (in Hz) and ``channels`` are those of ``a=rtpmap``; ``static_type`` is the payload type it
     has without an rtpmap, if any, and ``offered_type`` the one in offers of our own. ``sample_rate`` is the rate in Hz
-    of the prepared music it is made from, ``octets_per_ms`` how much of the packet a millisecond takes, 0 where that
-    varies. ``ptimes`` are the packet lengths in milliseconds that it allows, none: any. ``encoder`` is ffmpeg's name
-    for it, ``options`` what that encoder is told.
+    of the prepared music it is made from, ``octets_per_ms`` how much of the packet a millisecond takes. ``ptimes`` are
+    the packet lengths in milliseconds that it allows, none: any. ``encoder`` is ffmpeg's name for it, ``options`` what
+    that encoder is told.
     """
 
     name: str
@@ -47,8 +47,8 @@ PCMA = Codec("PCMA", 8000, 8, 8, sample_rate=8000, octets_per_ms=8, encoder="pcm
 G722 = Codec("G722", 8000, 9, 9, sample_rate=16000, octets_per_ms=8, encoder="g722")
 # always opus/48000/2 in SDP, whatever is in it (RFC 7587 §7)
 OPUS = Codec(
-    "opus", 48000, None, 96, sample_rate=16000, octets_per_ms=0, encoder="libopus", channels=2, ptimes=(10, 20, 40, 60),
-    options=(("b:a", "32k"), ("application", "audio")),
+    "opus", 48000, None, 96, sample_rate=16000, octets_per_ms=4, encoder="libopus", channels=2, ptimes=(10, 20, 40, 60),
+    options=(("b:a", "32k"), ("vbr", "off"), ("application", "audio")),
 )  # fmt: skip
 
 CODECS = (PCMU, PCMA, G722, OPUS)

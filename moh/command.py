@@ -9,16 +9,14 @@ from pathlib import Path
 import ffmpeg
 
 from .actions import Target
+from .codecs import Codec
+from .network import DSCP_EF
 
-DSCP_EF = 46
-"""Expedited forwarding, as phones mark their own voice."""
 RTP_HEADER = 12
 SRTP_ROOM = 14
 """Octets that ffmpeg keeps free in each packet for what SRTP adds; without them it would cut the sound in two."""
-SRTP_ROOM = 14
-"""Octets of a packet that ffmpeg keeps for the authentication of SRTP."""
-MAX_PACKET = 1400
-"""Octets of the longest packet of a codec whose packets vary."""
+
+QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
 
 
 def ffmpeg_command(
@@ -39,7 +37,7 @@ def ffmpeg_command(
     if skip := round(position % seconds * codec.sample_rate):
         filters += [f"atrim=start_sample={skip}", "asetpts=PTS-STARTPTS"]
     filters += [f"asetnsamples=n={samples}:p=0", "arealtime"]
-    packet = RTP_HEADER + codec.octets_per_ms * ptime if codec.octets_per_ms else MAX_PACKET
+    packet = RTP_HEADER + codec.octets_per_ms * ptime
     options: dict[str, object] = {
         "localrtpport": target.local.port,
         "localrtcpport": target.local.port + 1,
@@ -70,9 +68,32 @@ def ffmpeg_command(
     if target.srtp_suite:
         output.update(srtp_out_suite=target.srtp_suite, srtp_out_params=target.srtp_key)
     played = ffmpeg.input(str(music), stream_loop=-1, threads=1).output(url, **output)
-    command: list[str] = played.global_args(
-        "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"
-    ).compile()
+    command: list[str] = played.global_args(*QUIET).compile()
+    return command
+
+
+def encode_command(music: Path, codec: Codec, ptime: int, start: int, bent: tuple[int, int]) -> list[str]:
+    """The command that writes ``music``, over and over, from the sample ``start`` on, to its standard output; bare.
+
+    Of a codec with frames each is ``ptime`` milliseconds long. ``bent``: so many samples are made that many more or
+    less; a sixteen-millionth of the rate is what they are bent by, lest a sample is missing in an hour.
+    """
+    filters = [f"atrim=start_sample={start}", "asetpts=PTS-STARTPTS"]
+    if bent[0] != bent[1]:
+        fine = codec.sample_rate * 1000
+        filters += [f"asetrate={round(fine * bent[0] / bent[1])}", f"aresample={fine}", f"asetrate={codec.sample_rate}"]
+    output: dict[str, object] = {
+        "filter:a": ",".join(filters),
+        "map": "0:a",
+        "c:a": codec.encoder,
+        "threads": 1,
+        "f": "data",
+        **dict(codec.options),
+    }
+    if codec.ptimes:
+        output["frame_duration"] = ptime
+    written = ffmpeg.input(str(music), stream_loop=-1, threads=1).output("pipe:1", **output)
+    command: list[str] = written.global_args(*QUIET).compile()
     return command
 
 

@@ -54,6 +54,12 @@ def _port_range(text: str) -> tuple[int, int]:
     return pair
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise ValueError("a whole number from 0 to 99999")
+    return int(text)
+
+
 def _duration(text: str) -> Optional[float]:
     number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
     if not (number.isascii() and number.isdigit() and len(number) < 8):
@@ -86,7 +92,13 @@ class Settings:
     bind: str = _setting("MOH_BIND", "0.0.0.0", _bind_address, "address to listen on; 0.0.0.0 is every one")
     sip_port: int = _setting("MOH_SIP_PORT", "5060", _port, "port for SIP, UDP and TCP")
     rtp_ports: tuple[int, int] = _setting(
-        "MOH_RTP_PORTS", "10000-10100", _port_range, "UDP ports that music leaves from, two for each call"
+        "MOH_RTP_PORTS",
+        "10000-10100",
+        _port_range,
+        "UDP ports that music leaves from: two for each ffmpeg, one for the rest",
+    )
+    ffmpeg_calls: int = _setting(
+        "MOH_FFMPEG_CALLS", "50", _count, "calls that get an ffmpeg of their own; all others share one stream"
     )
     advertised_address: str = _setting(
         "MOH_ADVERTISED_ADDRESS", "", _advertised_address, "IP address that phones are told; empty: as they dialled"

@@ -11,20 +11,28 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .actions import Action, Address, StartStream, StopStream, Target
-from .answer import Choice, write_answer, write_offer
+from .answer import Choice, Side, write_answer, write_offer
 from .codecs import Codec
+from .errors import Refusal
 from .sdp import Session
+
+
+def no_srtp() -> Refusal:
+    """What an offer of SRTP gets where no stream of one's own is left (RFC 3261 §20.43 for the Warning)."""
+    why = "No stream of one's own is left for SRTP; expected RTP/AVP"
+    return Refusal(488, why, ("Warning", f'399 moh "{why}"'))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What stays the same in all we say in a session: our port, the session's number, our key for SRTP.
+    """What stays the same in all we say in a session: our ports, the session's number, our key for SRTP.
 
     ``local_host`` tells which address of ours media to a given host leaves from; it raises ``Refusal`` 488 where there
-    is no way.
+    is no way. Calls that have one ``port`` together have RTCP on it as well, and no SRTP.
     """
 
     port: int
+    shared: bool
     session_id: int
     srtp_key: str
     codecs: tuple[Codec, ...]
@@ -68,26 +76,26 @@ class Media:
 
     def answer(self, session: Session, choice: Choice) -> bytes:
         """Our answer to an offer. Raises ``Refusal`` 488 where no address of ours leads to what was chosen."""
-        local = self._local(choice.remote.host)
-        key = self.origin.srtp_key
-        return self._say(
-            local.host, lambda version: write_answer(session, choice, local, self.origin.session_id, version, key)
-        )
+        if choice.crypto is not None and self.origin.shared:
+            raise no_srtp()
+        ours = self._side(self.origin.local_host(choice.remote.host))
+        return self._say(ours, lambda version: write_answer(session, choice, ours, self.origin.session_id, version))
 
     def offer(self, towards: str) -> bytes:
         """Our offer for an INVITE that carried none, from ``towards``: all codecs, each time (RFC 7088 §4.1)."""
-        local = Address(self._told, self.origin.port) if self._told else self._local(towards)
+        ours = self._side(self._told or self.origin.local_host(towards))
         codecs = self.origin.codecs
-        return self._say(local.host, lambda version: write_offer(local, self.origin.session_id, version, codecs))
+        return self._say(ours, lambda version: write_offer(ours, self.origin.session_id, version, codecs))
 
-    def _local(self, remote_host: str) -> Address:
-        return Address(self.origin.local_host(remote_host), self.origin.port)
+    def _side(self, local_host: str) -> Side:
+        port = self.origin.port
+        return Side(Address(local_host, port), port if self.origin.shared else port + 1, self.origin.srtp_key)
 
-    def _say(self, local_host: str, write: Callable[[int], bytes]) -> bytes:
+    def _say(self, ours: Side, write: Callable[[int], bytes]) -> bytes:
         if write(self._version) != self._said:
             self._version += 1
             self._said = write(self._version)
-        self._told = local_host
+        self._told = ours.local.host
         return self._said
 
     # -- what we do ------------------------------------------------------------------------------------------------

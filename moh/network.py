@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from .actions import Address
-from .addresses import is_unspecified
+from .addresses import is_loopback, is_unspecified, same_family
 
 IP_PKTINFO = 8  # Linux' number; the socket module has it from 3.14 on
 IPV4 = struct.Struct("=I4s4s")  # interface, the address of ours to use, the destination in the header
 IPV6 = struct.Struct("=16sI")  # address, interface
+IP_RECVERR, IPV6_RECVERR = 11, 25  # Linux' numbers
+IPV6_TCLASS = getattr(socket, "IPV6_TCLASS", 67)
+SEND_PATIENCE = struct.pack("@ll", 0, 10_000)  # 10 ms, as a timeval
+DSCP_EF = 46
+"""Expedited forwarding, as phones mark their own voice."""
 MAPPED = bytes(10) + b"\xff\xff"
 ANCILLARY = list[tuple[int, int, bytes]]
 
@@ -108,3 +113,56 @@ def destination(to: Address, family: int) -> Any:
     """``to`` as a socket of ``family`` wants it."""
     mapped = family == socket.AF_INET6 and ":" not in to.host
     return (f"::ffff:{to.host}" if mapped else to.host, to.port)
+
+
+def way_out(local: str, remote: str) -> str:
+    """The address of ours that media to ``remote`` leaves from: ``local`` where it can be, else empty for any.
+
+    A caller reached by the other kind of IP, or beyond this machine, gets nothing from such an address; behind a
+    router or a bridge the address that was told is none of ours.
+    """
+    reaches = same_family(local, remote) and (is_loopback(remote) or not is_loopback(local))
+    return local if reaches and is_ours(local) else ""
+
+
+def media_sockets(bind: str, port: int) -> dict[bool, socket.socket]:
+    """The sockets that all may share for their media, by whether they are IPv6.
+
+    That of ``bind`` has to be had, or ``OSError`` is raised; a machine without the other kind of IP has no caller
+    there.
+    """
+    ours = ":" in bind
+    sockets = {ours: _media_socket(bind, port)}
+    try:
+        sockets[not ours] = _media_socket("0.0.0.0" if ours else "::", port)
+    except OSError:
+        pass
+    return sockets
+
+
+def _media_socket(host: str, port: int) -> socket.socket:
+    sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        # where the way out is full, packets are lost as anywhere; nobody waits longer for it than this
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_PATIENCE)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TCLASS, DSCP_EF << 2)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, DSCP_EF << 2)
+        ask_for_errors(sock)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def ask_for_errors(sock: socket.socket) -> None:
+    """Have Linux keep what the network says of our packets, in the socket's queue of errors."""
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)

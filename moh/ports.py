@@ -7,41 +7,73 @@ from collections.abc import Callable
 from typing import Optional
 
 
-class Ports:
-    """A pool of even ports. What was freed longest ago is taken first, so that a late packet meets no new call."""
+def shared_port(first: int, last: int) -> int:
+    """The port of a range that any number of calls may have together: one without a partner, else the last even one."""
+    return last - last % 2
 
-    def __init__(self, first: int, last: int, usable: Callable[[int], bool] = lambda port: True) -> None:
+
+class Ports:
+    """A pool of even ports, and one for everybody who finds none.
+
+    What was freed longest ago is taken first, so that a late packet meets no new call.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        usable: Callable[[int], bool] = lambda port: True,
+        most: Optional[int] = None,
+        shared: Optional[int] = None,
+    ) -> None:
         """Both ends belong to the range; an even port whose partner lies behind ``last`` is left out.
 
-        ``usable`` tells whether another program leaves us a port; it is asked each time one is taken.
+        ``usable`` tells whether another program leaves us a port; it is asked each time one is taken. ``most`` is how
+        many calls may have a port of their own, ``None``: as many as there are. ``shared`` is the port that all others
+        have together, ``None``: they find no port.
         """
         self._usable = usable
-        self._free = deque(range(first + first % 2, last, 2))
+        self._free = deque(port for port in range(first + first % 2, last, 2) if port != shared)
         self._taken: set[int] = set()
+        self._most = len(self._free) if most is None else most
+        self.shared = shared
+        self.sharing = 0
+        """How many have the shared port now."""
 
-    def take(self) -> Optional[int]:
-        """An even port that nobody has; ``None`` when all are taken."""
-        for _ in range(len(self._free)):
+    def take(self, alone: bool = False) -> Optional[int]:
+        """An even port that nobody has, else the shared one unless it is needed ``alone``; ``None``: there is none."""
+        for _ in range(self.free):
             port = self._free.popleft()
             if self._usable(port):
                 self._taken.add(port)
                 return port
             self._free.append(port)
-        return None
+        if self.shared is None or alone:
+            return None
+        self.sharing += 1
+        return self.shared
 
     def give_back(self, port: int) -> None:
         """Free ``port``. Giving back what was not taken is a fault of ours, and raises ``ValueError``."""
-        if port not in self._taken:
+        if port == self.shared and self.sharing:
+            self.sharing -= 1
+        elif port in self._taken:
+            self._taken.remove(port)
+            self._free.append(port)
+        else:
             raise ValueError(f"RTP port {port} was given back, but nobody had taken it")
-        self._taken.remove(port)
-        self._free.append(port)
 
     @property
     def free(self) -> int:
-        """How many ports wait for a call."""
-        return len(self._free)
+        """How many calls more may have a port of their own."""
+        return max(0, min(len(self._free), self._most - len(self._taken)))
 
     @property
     def taken(self) -> int:
-        """How many ports are in use now."""
+        """How many have a port of their own now."""
         return len(self._taken)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nobody more finds a port."""
+        return self.shared is None and not self.free

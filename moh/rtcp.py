@@ -1,11 +1,13 @@
-"""RTCP packets of our own making (RFC 3550 §6); ffmpeg makes the sender reports."""
+"""RTCP packets of our own making (RFC 3550 §6); of a call with an ffmpeg of its own that makes the sender reports."""
 
 from __future__ import annotations
 
 import struct
 
-RECEIVER_REPORT, DESCRIPTION, GOODBYE = 201, 202, 203
+SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION, GOODBYE = 200, 201, 202, 203
 CNAME = 1
+NTP_EPOCH = 2_208_988_800
+"""Seconds from 1900, where NTP begins to count, to 1970 (RFC 5905 §6)."""
 
 
 def goodbye(ssrc: int, cname: str) -> bytes:
@@ -13,13 +15,34 @@ def goodbye(ssrc: int, cname: str) -> bytes:
 
     ``cname`` is at most 255 octets long.
     """
+    return struct.pack("!BBHI", 0x80, RECEIVER_REPORT, 1, ssrc) + description(ssrc, cname) + _bye(ssrc)
+
+
+def report(ssrc: int, clock: float, timestamp: int, packets: int, octets: int) -> bytes:
+    """A sender report (§6.4.1): that the RTP ``timestamp`` is heard at ``clock``, in seconds since 1970.
+
+    ``packets`` and ``octets``, those of payload alone, are how much has been sent.
+    """
+    seconds = int(clock)
+    fraction = int((clock - seconds) * (1 << 32))
+    return struct.pack(
+        "!BBHIIIIII", 0x80, SENDER_REPORT, 6, ssrc, (seconds + NTP_EPOCH) & 0xFFFFFFFF, fraction,
+        timestamp & 0xFFFFFFFF, packets & 0xFFFFFFFF, octets & 0xFFFFFFFF,
+    )  # fmt: skip
+
+
+def description(ssrc: int, cname: str) -> bytes:
+    """Who sends (§6.5.1), to follow a report; ``cname`` is at most 255 octets long."""
     name = cname.encode()
     item = struct.pack("!IBB", ssrc, CNAME, len(name)) + name + b"\0"
     item += bytes(-len(item) % 4)
-    return b"".join(
-        (
-            struct.pack("!BBHI", 0x80, RECEIVER_REPORT, 1, ssrc),
-            struct.pack("!BBH", 0x81, DESCRIPTION, len(item) // 4) + item,
-            struct.pack("!BBHI", 0x81, GOODBYE, 1, ssrc),
-        )
-    )
+    return struct.pack("!BBH", 0x81, DESCRIPTION, len(item) // 4) + item
+
+
+def farewell(last: bytes, ssrc: int, cname: str) -> bytes:
+    """The compound packet with which a sender goes whose ``last`` report this is (§6.3.7)."""
+    return last + description(ssrc, cname) + _bye(ssrc)
+
+
+def _bye(ssrc: int) -> bytes:
+    return struct.pack("!BBHI", 0x81, GOODBYE, 1, ssrc)

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from .actions import StartStream, StopStream, Target
-from .addresses import is_loopback, same_family
 from .command import cname, ffmpeg_command, leash
-from .network import family_of, is_ours
+from .network import family_of, way_out
 from .rtcp import goodbye
 
 GRACE = 0.15
@@ -40,6 +39,8 @@ class Ended(NamedTuple):
     call: str
     serial: int
     why: str
+    hopeless: bool = False
+    """Nobody listens, so that it need not be begun again."""
 
 
 @dataclass
@@ -108,6 +109,11 @@ class Streams:
                 over.append(self._ended.get_nowait())
             except queue.Empty:
                 return over
+
+    @property
+    def playing(self) -> int:
+        """How many ffmpegs there are now."""
+        return len(self._players)
 
     def close(self) -> None:
         """End all ffmpegs and wait until they are gone: a few milliseconds, ``GRACE`` at the most each, all at once."""
@@ -184,14 +190,11 @@ class Streams:
         if self._closing:
             self._ended.put(Ended(order.call, order.serial, "the server stops"))
             return
-        local, remote = order.target.local.host, order.target.remote.host
-        # a caller reached by the other kind of IP, or beyond this machine, gets nothing from such an address
-        reaches = same_family(local, remote) and (is_loopback(remote) or not is_loopback(local))
-        bind = reaches and is_ours(local)
+        bound_to = way_out(order.target.local.host, order.target.remote.host)
         files, seconds = self._tunes[order.tune]
         music = files[order.target.codec.sample_rate]
         ssrc = secrets.randbits(30) + 1
-        command = self._leash + ffmpeg_command(music, seconds, order.target, order.position, bind, ssrc)
+        command = self._leash + ffmpeg_command(music, seconds, order.target, order.position, bool(bound_to), ssrc)
         log.debug(
             "[%s] = %s", order.call, " ".join(word if word != order.target.srtp_key else "KEY" for word in command)
         )
@@ -204,7 +207,7 @@ class Streams:
         except OSError as error:
             self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
-        player = Player(order.call, order.serial, process, order.target, ssrc, local if bind else "")
+        player = Player(order.call, order.serial, process, order.target, ssrc, bound_to)
         self._players[order.call] = player
         assert process.stderr is not None
         os.set_blocking(process.stderr.fileno(), False)

@@ -20,7 +20,7 @@ from .codecs import CODECS, Codec
 from .dialog import Dialog, DialogId, dialog_id
 from .errors import Refusal
 from .identity import Identity
-from .media import Media, Origin
+from .media import Media, Origin, no_srtp
 from .message import Request, Response
 from .ports import Ports
 from .reply import SIP_PORT, SIPS_PORT, answer_address, write_response
@@ -118,12 +118,15 @@ class UserAgent:
             actions += self._go_on(waiting, address, now)
         return actions
 
-    def stream_gone(self, call_id: str, serial: int, why: str, now: float) -> list[Action]:
-        """The stream that ``StartStream`` with this ``serial`` began is gone, and with it its hold on the port."""
+    def stream_gone(self, call_id: str, serial: int, why: str, hopeless: bool = False, *, now: float) -> list[Action]:
+        """The stream that ``StartStream`` with this ``serial`` began is gone, and with it its hold on the port.
+
+        ``hopeless``: another one would be in vain, since nobody listens.
+        """
         call = self._calls.get(call_id)
         if call is None:
             return []
-        actions = call.stream_gone(serial, why, now)
+        actions = call.stream_gone(serial, why, hopeless, now)
         self._settle(call)
         return actions
 
@@ -237,7 +240,7 @@ class UserAgent:
     def _invite(
         self, request: Request, flow: Flow, key: Key, known: Optional[Call], offer: Offer, now: float
     ) -> list[Action]:
-        call = known or self._new_call(request, flow, now)
+        call = known or self._new_call(request, flow, offer[1], now)
         transaction = self._open(request, flow, key, call.id)
         headers = self._dialog_headers(request, call)
         ringing = known is None and not reliable(request)
@@ -276,15 +279,23 @@ class UserAgent:
             SUPPORTED,
         ]
 
-    def _new_call(self, request: Request, flow: Flow, now: float) -> Call:
-        """Take a port and make a call of it; all that may be refused is looked at before."""
+    def _new_call(self, request: Request, flow: Flow, choice: Optional[Choice], now: float) -> Call:
+        """Take a port and make a call of it; all that may be refused is looked at before.
+
+        SRTP needs a stream of its own, since its key is; where none is left, that offer is not acceptable.
+        """
         own = self._identity.own_address(request, flow)
         dialog = Dialog(request, flow, self._identity.new_token(), own)
         self._check_room(None)
-        if (port := self._ports.take()) is None:
+        ports = self._ports
+        port = ports.take(alone=choice is not None and choice.crypto is not None)
+        if port is None and ports.shared is not None:
+            raise no_srtp()
+        if port is None:
             raise Refusal(503, "Other programs have the RTP ports", RETRY_LATER)
         origin = Origin(
             port,
+            shared=port == ports.shared,
             session_id=int(self._identity.new_token()[:12], 16),
             srtp_key=self._identity.new_key(),
             codecs=self._limits.codecs,
@@ -301,7 +312,7 @@ class UserAgent:
             raise Refusal(503, "The server stops")
         if call is None and self._tune is None:
             raise Refusal(503, "The music is not ready yet", RETRY_LATER)
-        if call is None and not self._ports.free:
+        if call is None and self._ports.exhausted:
             raise Refusal(503, "All RTP ports are taken", RETRY_LATER)
 
     def _bye(self, request: Request, call: Call, now: float) -> list[Action]:

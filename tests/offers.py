@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from moh.actions import Address
-from moh.answer import Choice, choose, write_answer
+from moh.answer import Choice, Side, choose, write_answer
 from moh.errors import Refusal
 from moh.sdp import Session, parse_sdp
 
-LOCAL = Address("192.0.2.9", 10000)
+OURS = Side(Address("192.0.2.9", 10000), 10001, "ours")
 START = "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\n"
 AUDIO = "m=audio 4000 RTP/AVP 0\n"
 
@@ -38,5 +38,5 @@ def warning(lines: str, start: str = START) -> str:
 def answer(lines: str, start: str = START) -> list[str]:
     """What is answered to such an offer, from the first m= line on."""
     offer = session(start + lines)
-    text = write_answer(offer, choose(offer), LOCAL, 7, 1).decode()
+    text = write_answer(offer, choose(offer), OURS, 7, 1).decode()
     return text[text.index("m=") :].rstrip("\r\n").split("\r\n")

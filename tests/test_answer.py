@@ -7,7 +7,7 @@ import pytest
 from moh.actions import Address
 from moh.answer import choose, write_answer
 from moh.errors import Refusal
-from tests.offers import AUDIO, LOCAL, START, answer, chosen, session, warning
+from tests.offers import AUDIO, OURS, START, answer, chosen, session, warning
 
 # -- which stream --------------------------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ def test_the_first_key_line_that_we_know_is_answered_with_a_key_of_ours() -> Non
         "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:b UNENCRYPTED_SRTP\n"
         "a=crypto:3 aes_cm_128_hmac_sha1_32 inline:c|2^20|1:4\na=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:d\n"
     )
-    text = write_answer(offer, choose(offer), LOCAL, 7, 1, srtp_key="ours").decode()
+    text = write_answer(offer, choose(offer), OURS, 7, 1).decode()
     assert "m=audio 10000 RTP/SAVP 0\r\n" in text
     assert text.endswith("a=crypto:3 AES_CM_128_HMAC_SHA1_32 inline:ours\r\n")
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from moh.actions import Address, Target
-from moh.codecs import CODECS, PCMU
-from moh.command import ffmpeg_command
+from moh.codecs import CODECS, OPUS, PCMU
+from moh.command import encode_command, ffmpeg_command
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = (ROOT / "tools" / "build_ffmpeg.sh").read_text(encoding="utf-8")
@@ -27,6 +27,15 @@ def test_it_has_the_filters_of_the_stream() -> None:
     names = {each.partition("=")[0] for each in chain}
     assert "arealtime" in names
     assert names <= listed("filters")
+
+
+def test_it_has_what_encodes_the_shared_stream() -> None:
+    command = encode_command(Path("x.wav"), OPUS, 20, start=5, bent=(768210, 768320))
+    chain = command[command.index("-filter:a") + 1].split(",")
+    names = {each.partition("=")[0] for each in chain}
+    assert "asetrate" in names
+    assert names <= listed("filters")
+    assert command[command.index("-f") + 1] in listed("muxers")
 
 
 def test_it_has_the_filters_of_the_mastering() -> None:

@@ -21,12 +21,13 @@ FLOORS = [
 """The core from the ground up; who stands on one line does not know each other."""
 
 BESIDE = [
-    ["config", "network", "shown", "resolver", "command", "seam"],
-    ["runner", "cache", "stream", "connection"],
-    ["filters", "tcp"],
-    ["mastering"],
-    ["music"],
-    ["watch"],
+    ["config", "network", "shown", "resolver", "seam"],
+    ["command", "many", "connection"],
+    ["runner", "cache", "stream", "frames", "inbox", "tcp"],
+    ["filters", "batch"],
+    ["mastering", "pacer"],
+    ["music", "broadcast"],
+    ["watch", "engines"],
 ]
 """For the shell only: they drive ffmpeg or sockets, or write for people. Of the core they know words, framing, rtcp."""
 
@@ -91,6 +92,23 @@ MAY_IMPORT = {
         "time",
         "pathlib",
     },
+    "many": {"ctypes", "errno", "socket", "struct", "sys"},
+    "inbox": {"ctypes", "socket", "struct", "sys"},
+    "frames": {"os", "subprocess", "tempfile", "threading", "time", "pathlib"},
+    "batch": {"struct"},
+    "pacer": {
+        "heapq",
+        "itertools",
+        "logging",
+        "queue",
+        "random",
+        "secrets",
+        "socket",
+        "threading",
+        "time",
+    },
+    "broadcast": {"os", "queue", "threading", "pathlib"},
+    "engines": {"pathlib"},
     "connection": {"logging", "select", "socket", "socketserver", "ssl", "threading", "time"},
     "tcp": {"itertools", "logging", "socket", "socketserver", "ssl", "threading"},
 }

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moh.actions import Address
-from moh.answer import Choice, choose, write_answer, write_offer
+from moh.answer import Choice, Side, choose, write_answer, write_offer
 from moh.codecs import PCMU
 from moh.errors import Refusal
 from moh.message import Request, parse
 from moh.sdp import parse_sdp
-from tests.offers import AUDIO, LOCAL, START, answer, chosen, refusal, session, warning
+from tests.offers import AUDIO, OURS, START, answer, chosen, refusal, session, warning
 
 WIRE = Path(__file__).parent / "wire"
 
@@ -35,7 +35,7 @@ def test_the_offer_of_a_dp750_gets_music_where_it_says() -> None:
         ptime=20,
         direction="sendonly",
     )
-    assert write_answer(offer, choose(offer), LOCAL, 7, 2).decode().split("\r\n") == [
+    assert write_answer(offer, choose(offer), OURS, 7, 2).decode().split("\r\n") == [
         "v=0", "o=- 7 2 IN IP4 192.0.2.9", "s=-", "c=IN IP4 192.0.2.9", "t=0 0",
         "m=audio 10000 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:20", "a=sendonly", "",
     ]  # fmt: skip
@@ -174,12 +174,12 @@ def test_lines_that_do_not_matter_are_passed_over() -> None:
 
 def test_the_times_of_the_offer_come_back() -> None:
     offer = session(START.replace("t=0 0", "t=3149328700 0\nt=1 2") + AUDIO)
-    text = write_answer(offer, choose(offer), LOCAL, 7, 1)
+    text = write_answer(offer, choose(offer), OURS, 7, 1)
     assert b"\r\nt=3149328700 0\r\nt=1 2\r\nm=" in text
 
 
 def test_our_own_offer_says_that_we_only_send() -> None:
-    assert write_offer(Address("2001:db8::9", 10000), 7, 3).decode().split("\r\n") == [
+    assert write_offer(Side(Address("2001:db8::9", 10000), 10001), 7, 3).decode().split("\r\n") == [
         "v=0", "o=- 7 3 IN IP6 2001:db8::9", "s=-", "c=IN IP6 2001:db8::9", "t=0 0",
         "m=audio 10000 RTP/AVP 0 8 9 96", "a=rtpmap:0 PCMU/8000", "a=rtpmap:8 PCMA/8000", "a=rtpmap:9 G722/8000",
         "a=rtpmap:96 opus/48000/2", "a=ptime:20", "a=sendonly", "",
@@ -204,6 +204,6 @@ def test_whatever_comes_is_answered_or_refused(lines: list[str]) -> None:
     except Refusal as refused:
         assert refused.status in (400, 488) and refused.why.isprintable()
         return
-    again = parse_sdp(write_answer(offer, choice, LOCAL, 7, 1))
+    again = parse_sdp(write_answer(offer, choice, OURS, 7, 1))
     assert len(again.media) == len(offer.media)
     assert [index for index, media in enumerate(again.media) if media.port] == [choice.index]

@@ -415,15 +415,15 @@ class Phones(RuleBasedStateMachine):
         call = sorted(self.streams)[-1 - index % min(len(self.streams), 3)]
         if self.streams[call].dying or unasked:
             stream = self.streams.pop(call)
-            self.do(self.agent.stream_gone(call, stream.serial, "ended", self.now))
+            self.do(self.agent.stream_gone(call, stream.serial, "ended", now=self.now))
 
     @precondition(lambda self: self.serials)
     @rule(index=INDEX)
     def stale(self, index: int) -> None:
         """News of a stream that has been followed by another, or of a call that nobody knows any more."""
         call = sorted(self.serials)[index % len(self.serials)]
-        assert self.agent.stream_gone(call, self.serials[call] - 1, "ended", self.now) == []
-        assert self.agent.stream_gone("nobody", 1, "ended", self.now) == []
+        assert self.agent.stream_gone(call, self.serials[call] - 1, "ended", now=self.now) == []
+        assert self.agent.stream_gone("nobody", 1, "ended", now=self.now) == []
 
     @rule(length=st.sampled_from([0.0, 0.05, 0.3, 0.5, 1.0, 4.0, 20.0, 33.0, 60.0]), jump=st.booleans())
     def wait(self, length: float, jump: bool) -> None:
@@ -487,7 +487,7 @@ class Phones(RuleBasedStateMachine):
             self.now += 0.5
             self.do(self.agent.tick(self.now))
             for call in [call for call, stream in self.streams.items() if stream.dying]:
-                self.do(self.agent.stream_gone(call, self.streams.pop(call).serial, "ended", self.now))
+                self.do(self.agent.stream_gone(call, self.streams.pop(call).serial, "ended", now=self.now))
             self.each_call_has_a_port_and_each_port_a_call()
 
 

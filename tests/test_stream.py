@@ -224,8 +224,7 @@ def test_each_codec_counts_time_by_the_clock_of_its_rtpmap(
         assert {packet.payload_type for packet in packets} == {96}
         steps = {(latter.timestamp - former.timestamp) % 2**32 for former, latter in zip(packets, packets[1:])}
         assert steps == {step}
-        if codec.octets_per_ms:
-            assert {packet.size for packet in packets} == {12 + 8 * ptime}
+        assert {packet.size for packet in packets} == {12 + codec.octets_per_ms * ptime}
     finally:
         streams.close()
 

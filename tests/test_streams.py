@@ -91,7 +91,7 @@ def test_after_stop_it_is_silent_and_the_port_is_free(streams: Streams, ear: Ear
     streams.order(start(ear, port))
     ear.packets(1)
     streams.order(STOP)
-    assert the_end(streams) == ("call", 1, "ffmpeg ended with status 255")
+    assert the_end(streams) == Ended("call", 1, "ffmpeg ended with status 255")
     assert is_free(port)
     assert ear.falls_silent()
     assert streams.ended() == []
@@ -190,7 +190,7 @@ def test_a_killed_ffmpeg_is_reported(streams: Streams, ear: Ear, port: int) -> N
     ear.packets(1)
     (ffmpeg,) = ffmpegs_of(os.getpid())
     os.kill(ffmpeg, signal.SIGKILL)
-    assert the_end(streams) == ("call", 1, "ffmpeg ended with status -9")
+    assert the_end(streams) == Ended("call", 1, "ffmpeg ended with status -9")
 
 
 def test_a_busy_port_is_reported_with_the_reason(streams: Streams, ear: Ear, port: int) -> None:

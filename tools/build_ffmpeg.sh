@@ -13,10 +13,10 @@ decoders=(
 )
 parsers=(aac flac mpegaudio opus vorbis)
 encoders=(adpcm_g722 libopus pcm_alaw pcm_f32le pcm_mulaw pcm_s16le)
-muxers=(null pcm_f32le pcm_s16le rtp wav)
+muxers=(data null pcm_f32le pcm_s16le rtp wav)
 filters=(
     # the stream
-    arealtime aresample asetnsamples asetpts atrim
+    arealtime aresample asetnsamples asetpts asetrate atrim
     # channels
     aformat amerge amix anull asplit channelmap channelsplit join pan
     # time

@@ -1,0 +1,295 @@
+"""A thread that lets packets leave in time, and does what else belongs to the callers it has between two packets.
+
+It alone touches its batches, so nothing is locked; whoever wants something leaves a word. Nothing here knows of SIP.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Union
+
+from .actions import Address, StartStream, StopStream, Target
+from .batch import FULL, RTP_HEADER, Batch, Member, Shape
+from .codecs import Codec
+from .command import cname
+from .frames import Frames
+from .inbox import AT_ONCE, Inbox
+from .many import table
+from .network import destination, leaving_from, way_out
+from .rtcp import description, farewell, report
+from .stream import Ended
+
+EARLY = 0.0002
+"""Seconds that a packet may leave before its time: less than another wake-up would cost."""
+NAP = 0.01
+"""Longest time in seconds until words are looked at while somebody listens."""
+SLACK = 0.0005
+"""Seconds before the next packet that are not begun to be filled with other work."""
+PERIOD = 0.02
+"""Seconds in which the moments of all batches come round."""
+MOMENTS = (0, 10, 5, 15, 2, 12, 7, 17, 1, 11, 6, 16, 3, 13, 8, 18, 4, 14, 9, 19)
+"""Milliseconds after which batches leave one after another, so that the wire sees no bursts; in the order of taking."""
+REPORT_EVERY = 5.0 / 1.21828
+"""Seconds between sender reports to a caller, times 0.5 to 1.5 (RFC 3550 §6.3.1)."""
+LOOK_EVERY = 0.02
+"""Seconds from one look into the inbox to the next."""
+DEAF_FOR = 2.0
+"""Seconds for which a caller's machine says that nobody listens until he is given up: his phone may be about to."""
+FORGIVEN = 3.0
+"""Seconds without such a word after which that begins anew: some machines say it once a second only."""
+UNREACHABLE = "nobody listens at {}: ICMP port unreachable for {:.0f} s"
+
+log = logging.getLogger("moh")
+
+Word = Union[StartStream, StopStream, Frames, list[Address], None]
+"""What is left for a pacer: an order; frames that are ready or in trouble; who is unreachable; the end."""
+
+
+class Pacer:
+    """One thread with its batches. ``words`` takes words from any thread; ``callers`` is kept by who hands them out."""
+
+    def __init__(
+        self,
+        frames: Callable[[int, Codec, int], Frames],
+        tell_all: Callable[[list[Address]], None],
+        number: int,
+        sockets: Mapping[bool, socket.socket],
+        ended: queue.SimpleQueue[Ended],
+    ) -> None:
+        """``sockets`` by whether they are IPv6; ``frames`` gives those of a tune in a codec of a ptime.
+
+        ``tell_all`` tells every pacer who is unreachable; that of number 0 reads what comes back.
+        """
+        self.words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+        self.callers = 0
+        self._frames = frames
+        self._tell_all = tell_all
+        self._sockets = sockets
+        self._ended = ended
+        self._members: dict[str, Member] = {}
+        self._waiting: dict[Frames, list[tuple[Member, int, Shape]]] = {}
+        self._listeners: dict[Address, list[Member]] = {}
+        self._deaf: dict[Member, tuple[float, float]] = {}
+        self._batches: dict[Shape, list[Batch]] = {}
+        self._count = itertools.count()  # what is due at the same time is taken in turn
+        self._due: list[tuple[float, int, Batch]] = []
+        self._reports: list[tuple[float, int, Member, Batch]] = []
+        self._load = dict.fromkeys(MOMENTS, 0)
+        self._shift = number * 0.0005  # two threads do not begin at the same moment
+        self._inboxes = [Inbox(sock) for sock in sockets.values()] if number == 0 else []
+        self._look_at = 0.0
+        self._closing = False
+        self._past = [0, 0, 0]  # packets sent, lost and skipped of batches that are no more
+        self._back = [0, 0, 0]  # datagrams that came back, reports among them, callers given up
+        self.thread = threading.Thread(target=self._run, name=f"pacer-{number}", daemon=True)
+        self.thread.start()
+
+    def told(self) -> tuple[int, ...]:
+        """Batches now; packets sent, lost and skipped; datagrams heard, reports among them, callers given up."""
+        batches = [batch for _, _, batch in list(self._due)]
+        past = [sum(column) for column in zip(self._past, *(batch.told() for batch in batches))]
+        return (len(batches), *past, *self._back)
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not (self._closing and not self._members):
+            if not self._due:
+                self._hear(self.words.get())
+                continue
+            now, (due, _, batch) = time.monotonic(), self._due[0]
+            if due - now <= EARLY:
+                self._play(batch, now)
+                if not self.words.empty():  # so that even without any time to spare everybody's turn comes
+                    self._hear(self.words.get())
+            elif due - now <= SLACK or not self._work(now):
+                time.sleep(max(0.0, min(due - now, NAP)))
+
+    def _play(self, batch: Batch, now: float) -> None:
+        if batch.members:
+            batch.play(now)
+            heapq.heapreplace(self._due, (batch.due, next(self._count), batch))
+        else:
+            heapq.heappop(self._due)
+            self._past = [sum(column) for column in zip(self._past, batch.told())]
+
+    def _work(self, now: float) -> bool:
+        """Do a little of what is to do besides; whether there was anything."""
+        if not self.words.empty():
+            self._hear(self.words.get())
+        elif self._reports and self._reports[0][0] <= now:
+            self._report(*heapq.heappop(self._reports)[2:], now)
+        elif self._inboxes and self._look_at <= now:
+            self._look(now)
+        else:
+            return False
+        return True
+
+    def _hear(self, word: Word) -> None:
+        try:
+            if isinstance(word, StartStream):
+                self._start(word)
+            elif isinstance(word, StopStream):
+                if (member := self._members.get(word.call)) is not None:
+                    self._end(member, "stopped")
+            elif isinstance(word, Frames):
+                self._begin(word)
+            elif word is None:
+                self._closing = True
+                for member in list(self._members.values()):
+                    self._end(member, "the server stops")
+            else:
+                self._refused(word, time.monotonic())
+        except Exception as error:  # whatever it is, the thread has to go on: all its callers hang on it
+            log.exception("the shared stream stumbled over %r", word)
+            if isinstance(word, StartStream):
+                self._end(self._members.get(word.call) or Member(word.call, word.serial, word.target), repr(error))
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+
+    def _start(self, order: StartStream) -> None:
+        """Let a caller in, or move him; while his music is still being encoded he waits."""
+        member = self._members.get(order.call)
+        if member is None:
+            member = self._members[order.call] = Member(order.call, order.serial, order.target)
+        else:
+            self._leave(member)
+            member.serial, member.target = order.serial, order.target
+        if self._closing:
+            self._end(member, "the server stops")
+            return
+        target = order.target
+        ipv6 = ":" in target.remote.host
+        if ipv6 not in self._sockets:
+            self._end(member, f"this machine has no {'IPv6' if ipv6 else 'IPv4'} to reach {target.remote}")
+            return
+        # who comes back hears another SSRC than the one that took leave of him
+        shape = Shape(order.tune, target.codec, target.payload_type, target.ptime, ipv6, order.serial % 2)
+        frames = self._frames(order.tune, target.codec, target.ptime)
+        if frames.began is None:
+            self._waiting.setdefault(frames, []).append((member, order.serial, shape))
+        else:
+            self._join(member, shape, frames, frames.began)
+
+    def _begin(self, frames: Frames) -> None:
+        """The frames are ready, or there will be none."""
+        for member, serial, shape in self._waiting.pop(frames, []):
+            if self._members.get(member.call) is not member or member.serial != serial:
+                continue  # he has gone meanwhile, or wants something else
+            if frames.began is None:
+                self._end(member, frames.trouble)
+            else:
+                self._join(member, shape, frames, frames.began)
+
+    def _join(self, member: Member, shape: Shape, frames: Frames, began: float) -> None:
+        now = time.monotonic()
+        batches = self._batches.setdefault(shape, [])
+        # the fullest that has room, so that those which empty themselves come to an end
+        room = [batch for batch in batches if len(batch.members) < FULL]
+        batch = max(room, key=lambda each: len(each.members)) if room else self._open(shape, frames, began, now)
+        local, remote = member.target.local.host, member.target.remote
+        bound = self._sockets[shape.ipv6].getsockname()[0]
+        batch.join(member, "" if bound == local else way_out(local, remote.host))
+        self._load[batch.moment] += 1
+        self._listeners.setdefault(remote, []).append(member)
+        self._plan_report(member, batch, now, 0.5)  # the first comes after half the time (RFC 3550 §6.2)
+
+    def _open(self, shape: Shape, frames: Frames, began: float, now: float) -> Batch:
+        """A new batch, at the moment of the 20 ms when the fewest callers get theirs."""
+        moment = min(self._load, key=lambda each: self._load[each])
+        due = now - now % PERIOD + moment / 1000 + self._shift
+        due += PERIOD * (due < now + EARLY)
+        chance = (secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
+        packets = table(self._sockets[shape.ipv6], RTP_HEADER + shape.octets)
+        batch = Batch(shape, frames, packets, began, due, moment, chance)
+        self._batches[shape].append(batch)
+        heapq.heappush(self._due, (due, next(self._count), batch))
+        return batch
+
+    def _leave(self, member: Member) -> None:
+        """Let him hear no more, and take leave of him (RFC 3550 §6.3.7)."""
+        batch = member.batch
+        if batch is None:
+            return
+        if batch.sent > member.before:
+            last = self._last_report(member, batch, time.monotonic())
+            self._send(member.target, batch, farewell(last, batch.ssrc, cname(member.target)))
+        batch.leave(member)
+        self._load[batch.moment] -= 1
+        if not batch.members:
+            self._batches[batch.shape].remove(batch)
+            if not self._batches[batch.shape]:
+                del self._batches[batch.shape]
+        listeners = self._listeners[member.target.remote]
+        listeners.remove(member)
+        if not listeners:
+            del self._listeners[member.target.remote]
+        self._deaf.pop(member, None)
+
+    def _end(self, member: Member, why: str, hopeless: bool = False) -> None:
+        self._leave(member)
+        self._members.pop(member.call, None)
+        self._ended.put(Ended(member.call, member.serial, why, hopeless))
+
+    # -- RTCP --------------------------------------------------------------------------------------------------------
+
+    def _plan_report(self, member: Member, batch: Batch, now: float, share: float = 1.0) -> None:
+        when = now + share * REPORT_EVERY * random.uniform(0.5, 1.5)
+        heapq.heappush(self._reports, (when, next(self._count), member, batch))
+
+    def _report(self, member: Member, batch: Batch, now: float) -> None:
+        if member.batch is not batch:
+            return  # he has gone
+        if batch.sent > member.before:
+            words = self._last_report(member, batch, now) + description(batch.ssrc, cname(member.target))
+            self._send(member.target, batch, words)
+        self._plan_report(member, batch, now)
+
+    def _last_report(self, member: Member, batch: Batch, now: float) -> bytes:
+        packets = batch.sent - member.before
+        return report(batch.ssrc, time.time(), batch.timestamp(now), packets, packets * batch.shape.octets)
+
+    def _send(self, target: Target, batch: Batch, data: bytes) -> None:
+        sock = self._sockets[batch.shape.ipv6]
+        leaving = way_out(target.local.host, target.remote.host)
+        ancillary = leaving_from(leaving, sock.family) if leaving else []
+        try:
+            to = destination(target.remote_rtcp, sock.family)
+            sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT, to)
+        except OSError as error:
+            log.debug("no RTCP to %s: %s", target.remote_rtcp, error.strerror)
+
+    # -- what comes back ---------------------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> None:
+        """Take in what is waiting; where there was as much as one look takes, look again at once."""
+        more = False
+        for inbox in self._inboxes:
+            count, reports = inbox.look()
+            self._back[0] += count
+            self._back[1] += len(reports)
+            more = more or count == AT_ONCE
+            if refused := inbox.unreachable():
+                self._tell_all(refused)
+        if not more:
+            self._look_at = now + LOOK_EVERY
+
+    def _refused(self, addresses: list[Address], now: float) -> None:
+        """Nobody listens there, say those machines; give up whom they have said that of for ``DEAF_FOR``."""
+        for address in addresses:
+            for member in list(self._listeners.get(address, ())):
+                first, last = self._deaf.get(member, (now, now))
+                first = now if now - last > FORGIVEN else first
+                self._deaf[member] = (first, now)
+                if now - first >= DEAF_FOR:
+                    self._back[2] += 1
+                    self._end(member, UNREACHABLE.format(address, now - first), hopeless=True)
