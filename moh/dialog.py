@@ -59,11 +59,7 @@ class Dialog:
 
     def target_of(self, request: Request) -> str:
         """What ``refresh_target`` would take. Raises ``Refusal`` 400 for a Contact that cannot be read."""
-        contact = request.contact()
-        if contact is None:
-            return self._remote_target
-        Uri.parse(contact.uri)
-        return contact.uri
+        return self._remote_target if request.target is None else request.target
 
     def in_order(self, request: Request) -> None:
         """Count the request; raises ``Refusal`` 500 where it is older than one already seen (§12.2.2)."""
