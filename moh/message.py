@@ -149,7 +149,7 @@ def parse(data: bytes) -> Union[Request, Response, None]:
     try:
         _read_request(request, lines[0])
     except Refusal as refusal:
-        request.fault = refusal
+        request.fault = refusal.with_traceback(None)  # which holds the request: a circle
     return request
 
 
