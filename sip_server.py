@@ -33,6 +33,7 @@ from moh.command import encoders
 from moh.config import Settings
 from moh.errors import SettingsError
 from moh.identity import Identity
+from moh.journal import Journal
 from moh.message import MAX_DATAGRAM, parse
 from moh.music import Bar, Music
 from moh.network import (
@@ -349,7 +350,9 @@ def main() -> int:
     read_arguments()
     try:
         settings = Settings.from_environment(os.environ)
-        logging.basicConfig(stream=sys.stdout, level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
+        journal = Journal(sys.stdout.fileno())
+        logging.basicConfig(handlers=[journal], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody reads of them
         server = SipServer(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -365,6 +368,7 @@ def main() -> int:
     with server:
         server.serve_forever(poll_interval=POLL)
     if server.trouble:
+        journal.flush()
         print(server.trouble, file=sys.stderr)
         return 1
     log.info("stopped")

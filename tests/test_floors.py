@@ -21,7 +21,7 @@ FLOORS = [
 """The core from the ground up; who stands on one line does not know each other."""
 
 BESIDE = [
-    ["config", "network", "shown", "resolver", "command", "seam"],
+    ["config", "network", "shown", "journal", "resolver", "command", "seam"],
     ["runner", "cache", "stream", "connection"],
     ["filters", "tcp"],
     ["mastering"],
@@ -56,6 +56,7 @@ MAY_IMPORT = {
     # beside the floors
     "config": {"logging"},
     "shown": set(),
+    "journal": {"logging", "os", "queue", "threading", "time"},
     "network": {"ipaddress", "pathlib", "socket", "struct", "sys"},
     "resolver": {"queue", "socket", "threading"},
     "command": {"pathlib", "shutil", "subprocess", "ffmpeg"},
