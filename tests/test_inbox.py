@@ -1,4 +1,4 @@
-"""What comes to the port that all share, and what the network says of packets that left it: end to end on the loopback."""
+"""What comes to the port that all share, and what the network says of our packets: end to end on the loopback."""
 
 from __future__ import annotations
 
