@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import gc
 import logging
 import os
 import queue
@@ -35,6 +36,7 @@ from moh.config import Settings
 from moh.engines import Engines
 from moh.errors import SettingsError
 from moh.identity import Identity
+from moh.journal import Journal
 from moh.message import MAX_DATAGRAM, parse
 from moh.music import Bar, Music
 from moh.network import (
@@ -57,9 +59,16 @@ from moh.watch import MusicWatch, News
 
 POLL = 0.05
 """Longest time in seconds until the loop looks at the clock; a tenth of SIP's shortest timer."""
+LOOKS = 0.005
+"""Shortest time in seconds between two such looks: in a crowd not each datagram needs one."""
 WORKERS = 8
-QUEUE = 128
-"""Datagrams that may wait for one worker; what comes on top is dropped and counted, as a network would."""
+QUEUE = 512
+"""Datagrams that may wait for one worker; what comes on top is dropped and counted, as a network would.
+
+All that a PBX sends waits for one. They are done before it sends the first of them again, after half a second.
+"""
+BATCH = 64
+"""Datagrams that are read before the loop takes its next turn."""
 FAREWELL = 2.0
 """Seconds at the end for the BYEs to be answered; Docker gives ten in all."""
 CLIENT = tuple[str, int]
@@ -123,7 +132,9 @@ class SipServer(socketserver.UDPServer):
         self._told = ((0, 0), 0.0)  # how much of what was turned away is in the log, and since when
         self._stop_at = 0.0
         self._stopping = False
-        self._queues: list[queue.Queue[Any]] = [queue.Queue(QUEUE) for _ in range(WORKERS)]
+        self._looks_at = 0.0  # when the loop looks at the clock and round it again
+        self._cleaned = 0.0  # when the garbage was collected
+        self._queues: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(WORKERS)]
         self._workers = [
             threading.Thread(target=self._work, args=(waiting,), name=f"worker-{n}", daemon=True)
             for n, waiting in enumerate(self._queues)
@@ -146,15 +157,27 @@ class SipServer(socketserver.UDPServer):
         return (data, local_address(ancillary, str(self.server_address[0]))), client
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Hand the datagram to the worker of this source, or drop it where that one has too much to do."""
+        """Hand the datagram to the worker of this source, and what else has come: that is quicker than a turn each."""
+        self._hand_over(request, client_address)
         try:
-            self._queues[hash(client_address) % WORKERS].put_nowait((request, client_address))
-        except queue.Full:
+            for _ in range(BATCH):
+                self._hand_over(*self.get_request())
+        except OSError:
+            pass  # nothing more is there
+
+    def _hand_over(self, request: Any, client_address: CLIENT) -> None:
+        waiting = self._queues[hash(client_address) % WORKERS]
+        if waiting.qsize() < QUEUE:
+            waiting.put((request, client_address))
+        else:
             self.dropped += 1
 
     def service_actions(self) -> None:
-        """Whatever time or a finished stream brings; also called after each datagram, so it is short."""
+        """Whatever time or a finished stream brings; also called after each datagram, so it does not always look."""
         now = time.monotonic()
+        if now < self._looks_at:
+            return
+        self._looks_at = now + LOOKS
         with self.lock:  # to look is to tidy up: the schedule drops what is out of date
             due = self.agent.next_due
         if due is not None and due <= now:
@@ -169,6 +192,7 @@ class SipServer(socketserver.UDPServer):
         if self.asked:
             self.asked = False
             log.info("%d calls: %s", self.agent.calls, self.engines.told())
+        self._clean_up(now)
         if self._stop_at and not self._stopping and (self.agent.idle or now >= self._stop_at):
             self._stopping = True
             # called in this thread, shutdown() would wait for itself
@@ -201,6 +225,12 @@ class SipServer(socketserver.UDPServer):
         elif not self.trouble:
             self.trouble = str(news)
             threading.Thread(target=self.stop, name="stop").start()
+
+    def _clean_up(self, now: float) -> None:
+        """Collect the garbage while nobody is played to, once a minute at the most; see ``be_steady``."""
+        if self.agent.idle and now - self._cleaned >= 60:
+            gc.collect()
+            self._cleaned = now
 
     def _tell_dropped(self, now: float) -> None:
         """One line in ten seconds for all that was turned away, however much it is."""
@@ -313,10 +343,7 @@ class SipServer(socketserver.UDPServer):
     def server_close(self) -> None:
         """End the workers and all music, then close the socket."""
         for waiting in self._queues:
-            try:
-                waiting.put(None, timeout=1)
-            except queue.Full:
-                pass
+            waiting.put(None)
         for worker in self._workers:
             worker.join(timeout=1)  # one that still writes to the log when the interpreter ends would abort it
         self.watch.close()
@@ -369,12 +396,31 @@ def read_arguments() -> None:
     ).parse_args()
 
 
+def be_steady() -> None:
+    """Keep the interpreter from holding up a packet of music: each thread waits for one lock, and so does the music.
+
+    - A full garbage collection looks at all that lives, 13 µs for each call that is up: with 10,000 calls nobody plays
+      for 0.13 s. No call leaves anything that only the collector finds, so it is made where nobody hears it
+      (``_clean_up``) and else only where a leak of millions of objects would be worse. What is there when we begin is
+      never looked at again. The young are looked at as ever: that takes less than a millisecond.
+    - A thread that computes gives the lock away after 0.5 ms, not after 5, if another wants it: beside a worker that
+      reads one nasty message after another, who wakes each millisecond is 0.8 ms late instead of 3.2. Ordinary calls
+      wait for the network often enough that it changes nothing for them; it costs them some 5 % of processor.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 1000)
+    sys.setswitchinterval(0.0005)
+
+
 def main() -> int:
     """Run until SIGTERM or SIGINT. Exit status 0 after an orderly end, 1 with one line where it cannot start."""
     read_arguments()
     try:
         settings = Settings.from_environment(os.environ)
-        logging.basicConfig(stream=sys.stdout, level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
+        journal = Journal(sys.stdout.fileno())
+        logging.basicConfig(handlers=[journal], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody reads of them
         server = SipServer(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -388,9 +434,11 @@ def main() -> int:
         signal.signal(number, lambda *_: threading.Thread(target=server.stop, name="stop").start())
     signal.signal(signal.SIGHUP, lambda *_: server.watch.look_again())
     signal.signal(signal.SIGUSR1, lambda *_: setattr(server, "asked", True))
+    be_steady()
     with server:
         server.serve_forever(poll_interval=POLL)
     if server.trouble:
+        journal.flush()
         print(server.trouble, file=sys.stderr)
         return 1
     log.info("stopped")

@@ -21,8 +21,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True)
-class Flow:
+class Flow(NamedTuple):
     """The way a message came: from whom, and to which of our own addresses. What goes back takes it the other way.
 
     An answer has to leave from the address that the request was sent to (RFC 3581 §4); on a host with several
@@ -41,8 +40,7 @@ class Flow:
         return self.transport != "UDP"
 
 
-@dataclass(frozen=True)
-class Send:
+class Send(NamedTuple):
     """Put ``data`` on the wire once, towards ``to``, from the side of ``flow`` that is ours."""
 
     data: bytes

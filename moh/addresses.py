@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Optional, Union
 
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -21,6 +22,8 @@ PRIVATE = tuple(
     )
 )
 """Where a stranger on the internet cannot be. Not ``is_private`` of :mod:`ipaddress`: that counts much more."""
+LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
+"""What is longer is no address; so what is kept of strangers' texts stays small."""
 
 
 def literal(host: str) -> Optional[IPAddress]:
@@ -29,6 +32,12 @@ def literal(host: str) -> Optional[IPAddress]:
     An IPv4 address written as IPv6 (``::ffff:192.0.2.1``) is the IPv4 address. One with a zone (``fe80::1%eth0``) is
     none: SIP and SDP have no zones, and ``ipaddress`` takes any text behind the ``%``.
     """
+    return None if len(host) > LONGEST else _literal(host)
+
+
+@lru_cache(maxsize=4096)
+def _literal(host: str) -> Optional[IPAddress]:
+    """What ``literal`` says; kept, since a few addresses come again and again and to read one takes a while."""
     if "%" in host:
         return None
     if host.startswith("[") and host.endswith("]"):

@@ -33,6 +33,8 @@ Headers = Sequence[tuple[str, str]]
 class Unacknowledged:
     """A 200 that waits for its ACK: resent at T1 doubling to T2, given up after 64*T1 (§13.3.1.4)."""
 
+    __slots__ = ("_times", "cseq", "gives_up", "next_due", "offered", "send", "starts_music")
+
     def __init__(self, cseq: int, send: Send, offered: bool, now: float) -> None:
         self.cseq = cseq
         self.send = send
@@ -51,6 +53,11 @@ class Unacknowledged:
 
 class Call:
     """One caller. ``id`` names it towards the shell and in the log; it is our tag of the dialog."""
+
+    __slots__ = (
+        "_began", "_bye", "_ends_at", "_expires_at", "_new_token", "_refresh", "_refresh_at", "_restarted", "_timer",
+        "_unacknowledged", "dialog", "ended", "id", "media",
+    )  # fmt: skip
 
     def __init__(
         self, dialog: Dialog, media: Media, longest: Optional[float], new_token: Callable[[], str], now: float
@@ -138,7 +145,7 @@ class Call:
         self.dialog.refresh_target(request)
         self.dialog.flow = flow
         if request.all("allow"):
-            self.dialog.allowed = request.option_tags("allow")
+            self.dialog.takes_update = "UPDATE" in request.option_tags("allow")
         self._arm(timer, now)
 
     def acknowledged(self, request: Request) -> bool:
@@ -268,7 +275,7 @@ class Call:
             return
         if not timer.ours:
             self._expires_at = now + timer.ends_after()
-        elif "UPDATE" in self.dialog.allowed:
+        elif self.dialog.takes_update:
             self._refresh_at = now + timer.refresh_after()
             self._expires_at = now + timer.interval
         # where the phone takes no UPDATE we cannot refresh (a re-INVITE is not ours to send, RFC 7088 §2.7): the

@@ -28,14 +28,19 @@ class Dialog:
     Contact or a Record-Route that cannot be read.
     """
 
+    __slots__ = (
+        "_local", "_local_cseq", "_own", "_remote", "_remote_target", "_secure", "flow", "id", "remote_cseq",
+        "route_set", "takes_update",
+    )  # fmt: skip
+
     def __init__(self, request: Request, flow: Flow, local_tag: str, own: Address) -> None:
         self.id: DialogId = (request.call_id, local_tag, request.from_.tag)
         self._own = own
         self.flow = flow
-        self.allowed = request.option_tags("allow")
-        """The methods that the other side takes, as far as it has said."""
+        self.takes_update = "UPDATE" in request.option_tags("allow")
+        """Whether the other side takes an UPDATE, as far as it has said."""
         self.remote_cseq = request.cseq.number
-        self.route_set = request.listed("record-route")
+        self.route_set = tuple(request.listed("record-route"))
         for route in self.route_set:
             Uri.parse(NameAddr.parse(route).uri)
         self._local = request.to.text if request.to.tag else f"{request.to.text};tag={local_tag}"
@@ -59,11 +64,7 @@ class Dialog:
 
     def target_of(self, request: Request) -> str:
         """What ``refresh_target`` would take. Raises ``Refusal`` 400 for a Contact that cannot be read."""
-        contact = request.contact()
-        if contact is None:
-            return self._remote_target
-        Uri.parse(contact.uri)
-        return contact.uri
+        return self._remote_target if request.target is None else request.target
 
     def in_order(self, request: Request) -> None:
         """Count the request; raises ``Refusal`` 500 where it is older than one already seen (§12.2.2)."""

@@ -6,6 +6,7 @@ them walk the text once; none uses a pattern that could backtrack.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
@@ -15,6 +16,8 @@ from .errors import Refusal
 
 TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
 NOT_IN_URI = frozenset(' <>"\x7f').union(map(chr, range(32)))
+SPECIAL = {separator: re.compile(rf'[\\"<>{separator}]') for separator in ",;"}
+"""What ``split`` has to look at: one character each, so there is nothing to go back to."""
 HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 
 
@@ -24,20 +27,21 @@ def is_token(text: str) -> bool:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Cut ``text`` at each ``separator`` outside of quotes and angle brackets; the pieces are stripped.
+    """Cut ``text`` at each ``separator``, comma or semicolon, outside of quotes and angle brackets; strip the pieces.
 
     Raises ``Refusal`` 400 for a quote that is never closed.
     """
     if '"' not in text and "<" not in text:
         return [piece.strip() for piece in text.split(separator)]
     pieces: list[str] = []
-    start, quoted, angled, escaped = 0, False, False, False
-    for at, char in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quoted:
+    start, quoted, angled, escaped = 0, False, False, -1
+    for found in SPECIAL[separator].finditer(text):
+        at, char = found.start(), found[0]
+        if at == escaped:
+            continue
+        if quoted:
             if char == "\\":
-                escaped = True
+                escaped = at + 1
             elif char == '"':
                 quoted = False
         elif char == '"':

@@ -39,7 +39,7 @@ class Identity:
         The owner's word; else what the caller dialled, if that is a literal address of the family it came by; else the
         address that the request came to. What was dialled is not ours if it is that of the proxy which sent it on.
         """
-        uri = Uri.parse(request.uri)
+        uri = request.parsed_uri
         address = literal(uri.host)
         host, port = flow.local
         if address is not None and is_unicast(uri.host) and same_family(str(address), host):

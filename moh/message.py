@@ -6,7 +6,8 @@ cannot even be answered is ``None``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Optional, Union
 
@@ -63,17 +64,19 @@ class Message:
 
     headers: Headers
     body: bytes
+    _values: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers:
+            self._values.setdefault(name, []).append(value)
 
     def first(self, name: str) -> Optional[str]:
         """The value of the first header field called ``name`` (long, lower case); ``None`` where there is none."""
-        for header, value in self.headers:
-            if header == name:
-                return value
-        return None
+        return self._values[name][0] if name in self._values else None
 
     def all(self, name: str) -> list[str]:
         """The values of all header fields called ``name``, one for each line."""
-        return [value for header, value in self.headers if header == name]
+        return self._values.get(name, [])
 
     def listed(self, name: str) -> list[str]:
         """The values of a list header (Via, Route, Supported …), one for each member, empty members left out."""
@@ -104,6 +107,17 @@ class Request(Message):
         """The first Contact, where the sender wants its next requests; ``None`` where there is none."""
         listed = self.listed("contact")
         return NameAddr.parse(listed[0]) if listed and listed[0] != "*" else None
+
+    @cached_property
+    def target(self) -> Optional[str]:
+        """The URI in the first Contact. Raises ``Refusal`` 400 where that cannot be read."""
+        contact = self.contact()
+        return None if contact is None else Uri.parse(contact.uri).text
+
+    @cached_property
+    def parsed_uri(self) -> Uri:
+        """The Request-URI in its parts; a request without a ``fault`` has one that can be read."""
+        return Uri.parse(self.uri)
 
 
 @dataclass
@@ -144,7 +158,7 @@ def parse(data: bytes) -> Union[Request, Response, None]:
     try:
         _read_request(request, lines[0])
     except Refusal as refusal:
-        request.fault = refusal
+        request.fault = refusal.with_traceback(None)  # which holds the request: a circle
     return request
 
 
@@ -238,7 +252,7 @@ def _read_request(request: Request, line: str) -> None:
     if request.cseq.method != request.method:
         raise Refusal(400, f"CSeq is for {request.cseq.method[:20]!r}; expected {request.method[:20]!r}")
     request.uri = parts[1]
-    Uri.parse(request.uri)
+    _ = request.parsed_uri  # refused where it cannot be read
     _check_vias(request)
     request.body = _measured_body(request)
 
@@ -261,7 +275,8 @@ def _read_identity(request: Request) -> None:
             raise Refusal(400, f"No header field {name!r}")
     request.call_id = request.first("call-id") or ""
     request.from_ = NameAddr.parse(request.first("from") or "")
-    request.to = NameAddr.parse(request.first("to") or "")
+    if request.to is NOBODY:
+        NameAddr.parse(request.first("to") or "")  # tells what is wrong with it
     request.cseq = CSeq.parse(request.first("cseq") or "")
 
 

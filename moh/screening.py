@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Optional
 
 from .errors import Refusal
-from .headers import Uri, read_params, split
+from .headers import read_params, split
 from .message import Request
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO")
@@ -35,7 +35,7 @@ def screen(request: Request, secure: bool = False) -> None:
         raise Refusal(405, f"Method {request.method[:20]} is not for a music server", ALLOW)
     if request.method == "CANCEL":
         return  # it goes where its INVITE went and has nothing to refuse (§9.2)
-    if Uri.parse(request.uri).scheme not in (("sip", "sips") if secure else ("sip",)):
+    if request.parsed_uri.scheme not in (("sip", "sips") if secure else ("sip",)):
         raise Refusal(416, f"Request-URI is {request.uri[:60]!r}; expected a sip: URI")
     # an ACK is never refused (§8.2.2.3)
     if request.method != "ACK" and (unknown := request.option_tags("require") - set(EXTENSIONS)):

@@ -5,8 +5,7 @@ The phone refreshes wherever it leaves us the choice: RFC 7088 §2.7 lets it ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from .errors import Refusal
 from .message import Message
@@ -19,8 +18,7 @@ MARGIN = 32.0
 """Seconds before the expiry at which a session that nobody refreshed is ended, a third of it at most (§10)."""
 
 
-@dataclass(frozen=True)
-class Agreement:
+class Agreement(NamedTuple):
     """What one 2xx says: the interval in seconds, and whether refreshing is our work (``uas``) or the phone's."""
 
     interval: int

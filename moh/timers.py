@@ -50,7 +50,7 @@ class Schedule(Generic[Key]):
     """
 
     def __init__(self) -> None:
-        self._when: dict[Key, tuple[float, int]] = {}
+        self._when: dict[Key, tuple[float, int, Key]] = {}  # the entries of the heap that count
         self._heap: list[tuple[float, int, Key]] = []
         self._order = 0  # equal times wake in the order they were set, and keys are never compared
 
@@ -61,25 +61,26 @@ class Schedule(Generic[Key]):
         """Wake ``key`` at ``when``, and at no other time; ``None``: not at all."""
         if when is None:
             self._when.pop(key, None)
-        elif self._when.get(key, (None, 0))[0] != when:
+        elif (entry := self._when.get(key)) is None or entry[0] != when:
             self._order += 1
-            self._when[key] = (when, self._order)
-            heapq.heappush(self._heap, (when, self._order, key))
+            self._when[key] = entry = (when, self._order, key)
+            heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._when) + 64:
-            self._heap = [entry for entry in self._heap if self._when.get(entry[2]) == entry[:2]]
+            self._heap = list(self._when.values())
             heapq.heapify(self._heap)
 
     @property
     def next_due(self) -> Optional[float]:
         """The earliest time that anybody waits for; ``None`` while nobody waits."""
-        while self._heap and self._when.get(self._heap[0][2]) != self._heap[0][:2]:
+        while self._heap and self._when.get(self._heap[0][2]) is not self._heap[0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> Iterator[Key]:
         """Take out, earliest first, each key whose time has come."""
         while self._heap and self._heap[0][0] <= now:
-            when, order, key = heapq.heappop(self._heap)
-            if self._when.get(key) == (when, order):
+            entry = heapq.heappop(self._heap)
+            key = entry[2]
+            if self._when.get(key) is entry:
                 del self._when[key]
                 yield key

@@ -63,6 +63,11 @@ def transaction_key(request: Request, method: str = "") -> Key:
 class ServerTransaction:
     """A request that we answer, kept as long as it may be repeated: over TCP and TLS nothing is (§17.2.1, §17.2.2)."""
 
+    __slots__ = (
+        "_answer_to", "_ends", "_flow", "_last", "_next_resend", "_resend", "invite", "key", "merge_key", "state",
+        "to_tag",
+    )  # fmt: skip
+
     def __init__(self, key: Key, method: str, to_tag: str, flow: Flow, answer_to: Address) -> None:
         self.key = key
         self.invite = method == "INVITE"

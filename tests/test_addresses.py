@@ -16,6 +16,8 @@ from moh.addresses import is_loopback, is_private, is_unicast, is_unspecified, l
         ("2001:DB8::1", "2001:db8::1"),
         ("[2001:db8::1]", "2001:db8::1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("[0000:0000:0000:0000:0000:ffff:192.000.002.001]", None),  # no leading zeros, but not too long either
+        ("[0000:0000:0000:0000:0000:ffff:255.255.255.255]", "255.255.255.255"),
         ("pbx.example.com", None),
         ("", None),
         ("[]", None),

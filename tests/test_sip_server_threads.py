@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from moh.actions import Action
 from moh.config import Settings
-from sip_server import SipServer
-from tests.running import free_ports
+from sip_server import BATCH, SipServer
+from tests.running import free_ports, wait_for
 
 
 class Agent:
@@ -43,6 +44,39 @@ def test_the_loop_looks_at_the_schedule_under_the_lock(shell: SipServer, monkeyp
     monkeypatch.setattr(shell, "agent", agent)
     shell.service_actions()
     assert agent.looked_under_the_lock == [True]
+
+
+def test_the_garbage_is_collected_while_nobody_is_played_to(shell: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And then once a minute: a full collection holds up every thread, those that play among them."""
+    clock = [1000.0]
+    collected: list[float] = []
+    monkeypatch.setattr("sip_server.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sip_server.gc.collect", lambda: collected.append(clock[0]))
+    agent = Agent(shell)
+    monkeypatch.setattr(shell, "agent", agent)
+    shell.service_actions()
+    assert collected == []
+    agent.idle = True
+    for clock[0] in (1001.0, 1002.0, 1060.0, 1062.0):
+        shell.service_actions()
+    assert collected == [1001.0, 1062.0]
+
+
+def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, though the loop takes a turn for many; and what is more than a worker can take is counted."""
+    taken: list[bytes] = []
+    monkeypatch.setattr(shell, "take", lambda data, flow: taken.append(data))
+    sent = [b"%d" % number for number in range(BATCH)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        for data in sent:
+            phone.sendto(data, shell.server_address)
+        shell.handle_request()
+    wait_for(lambda: len(taken) == BATCH, "all datagrams")
+    assert taken == sent
+
+    monkeypatch.setattr("sip_server.QUEUE", 0)
+    shell.process_request((b"one more", "127.0.0.1"), ("127.0.0.1", 9))
+    assert shell.dropped == 1
 
 
 def test_a_fault_in_one_call_does_not_end_the_loop(
