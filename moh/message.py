@@ -18,6 +18,10 @@ MAX_DATAGRAM = 65535
 """Longest message read, in octets."""
 MAX_HEADERS = 256
 """Most header lines in a message, folded ones counted each."""
+MAX_HEAD = 16384
+"""Longest start line and header fields together, in octets; a call over many proxies has a tenth of it."""
+MAX_LINE = 4096
+"""Longest value of one header field, unfolded: reading a Via or Contact walks it several times."""
 HEAD_ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
 MAX_VIAS = 70
 """Most Via values: as many hops as the usual Max-Forwards allows."""
@@ -132,6 +136,9 @@ def parse(data: bytes) -> Union[Request, Response, None]:
     ``None`` is for what nobody can answer: keep-alives, noise, requests without a Via, malformed responses.
     """
     head, body = _cut(data)
+    size = len(head)
+    if size > MAX_HEAD:  # what is left may be enough to say so
+        head = head[:MAX_HEAD].rpartition(b"\n")[0]
     # a CR that ends no line is nothing but a trick: echoed, others might take it for a line end
     lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", " ").split("\n")
     while lines and not lines[0]:  # empty lines before the start line are to be ignored (§7.5)
@@ -143,6 +150,8 @@ def parse(data: bytes) -> Union[Request, Response, None]:
         via = _top_via(headers)
     except Refusal:
         return None
+    if size > MAX_HEAD:
+        fault = Refusal(513, f"Head has {size} octets; expected at most {MAX_HEAD}")
     if lines[0][:4].upper() == "SIP/":
         return _read_response(lines[0], headers, body, via, fault)
     request = Request(headers, body, "", "", via, fault=fault)
@@ -183,15 +192,26 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:
         if line[:1] in (" ", "\t"):
             if headers:
                 name, value = headers[-1]
+                if len(value) + len(line) > MAX_LINE:
+                    fault = fault or _too_long(name)
+                    continue
                 headers[-1] = (name, f"{value} {line.strip()}".strip())
             continue
         name, colon, value = line.partition(":")
         name = name.rstrip().lower()
-        if not colon or not is_token(name):
+        if len(line) > MAX_LINE:
+            fault = fault or _too_long(name)
+            if name in ("via", "v"):
+                raise fault  # without all of its Vias an answer finds nobody
+        elif not colon or not is_token(name):
             fault = fault or Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'")
         else:
             headers.append((COMPACT.get(name, name), value.strip()))
     return headers, fault
+
+
+def _too_long(name: str) -> Refusal:
+    return Refusal(513, f"Header field {name[:20]!r} is too long; expected at most {MAX_LINE} characters")
 
 
 def _top_via(headers: Headers) -> Via:
@@ -222,6 +242,8 @@ def _read_request(request: Request, line: str) -> None:
     version = parts[-1].upper()
     if len(parts) == 3 and version.startswith("SIP/") and version != "SIP/2.0":
         raise Refusal(505, f"Version is {parts[2][:20]!r}; expected 'SIP/2.0'")
+    if request.fault and request.fault.status == 513:
+        raise request.fault  # what has been left out is not missing
     _read_identity(request)
     if request.fault:
         raise request.fault
