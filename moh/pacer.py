@@ -27,6 +27,7 @@ from .many import table
 from .network import destination, leaving_from, way_out
 from .rtcp import description, farewell, report
 from .stream import Ended
+from .witness import DEAF_FOR, FORGIVEN, UNREACHABLE
 
 EARLY = 0.0002
 """Seconds that a packet may leave before its time: less than another wake-up would cost."""
@@ -42,11 +43,6 @@ REPORT_EVERY = 5.0 / 1.21828
 """Seconds between sender reports to a caller, times 0.5 to 1.5 (RFC 3550 §6.3.1)."""
 LOOK_EVERY = 0.02
 """Seconds from one look into the inbox to the next."""
-DEAF_FOR = 2.0
-"""Seconds for which a caller's machine says that nobody listens until he is given up: his phone may be about to."""
-FORGIVEN = 3.0
-"""Seconds without such a word after which that begins anew: some machines say it once a second only."""
-UNREACHABLE = "nobody listens at {}: ICMP port unreachable for {:.0f} s"
 
 log = logging.getLogger("moh")
 
