@@ -47,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--engines", default=",".join(FIT), help="what plays, by commas (%(default)s)")
     parser.add_argument("--quiet", type=float, default=20.0, help="%% of a core that others may take (%(default)s)")
     parser.add_argument("--patience", type=float, default=5.0, help="seconds to wait for that at most (%(default)s)")
+    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the table, too; needs bench/requirements.txt")
     parser.add_argument("--rate", action="store_true", help="instead: how many calls a second the server takes (SIPp)")
     parser.add_argument("--rates", default="50,100,200,400,800", help="calls a second, by commas (%(default)s)")
@@ -105,8 +106,10 @@ def measure(crowd: Crowd, place: Place, binary: str, callers: int, seconds: floa
     return load, said
 
 
-def run(given: argparse.Namespace, folder: Path, places: list[Place]) -> dict[tuple[str, str, int], list[Load]]:
-    """All rounds."""
+def run(
+    given: argparse.Namespace, folder: Path, places: list[Place], loads: dict[tuple[str, str, int], list[Load]]
+) -> None:
+    """All rounds, which are put into ``loads`` one by one."""
     farm, send = compiled("farm.c", folder), compiled("send.c", folder)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
     music = prepare(Settings.from_environment({**environment, "MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN)}))
@@ -117,10 +120,10 @@ def run(given: argparse.Namespace, folder: Path, places: list[Place]) -> dict[tu
         "ffmpeg": Ffmpegs(music, folder / "ffmpeg.log"),
     }  # fmt: skip
     crowds = {name: every[name] for name in FIT if name in given.engines}
-    loads: dict[tuple[str, str, int], list[Load]] = {
-        (place.name, name, callers): []
+    loads.update(
+        ((place.name, name, callers), [])
         for place in places for callers in given.callers for name in crowds if callers in FIT[name]
-    }  # fmt: skip
+    )  # fmt: skip
     once = sum(SETTLE + EACH_THOUSAND * callers / 1000 + given.seconds + 1.5 for _, _, callers in loads)
     longest = given.rounds * (once + len(loads) * given.patience) / 60
     print(f"This takes {given.rounds * once / 60:.0f} to {longest:.0f} minutes.", file=sys.stderr)
@@ -138,7 +141,6 @@ def run(given: argparse.Namespace, folder: Path, places: list[Place]) -> dict[tu
                         f"{load.late:.3f} %, silent {load.silent:.0f}, others {load.others:.0f} %; {said}",
                         file=sys.stderr,
                     )
-    return loads
 
 
 def main() -> int:
@@ -148,7 +150,9 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     given = arguments()
     places: list[Place] = []
+    loads: dict[tuple[str, str, int], list[Load]] = {}
     try:
+        os.setpriority(os.PRIO_PROCESS, 0, given.nice or os.getpriority(os.PRIO_PROCESS, 0))
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
             if given.rate:
                 from bench.rate import measure_rates
@@ -162,10 +166,12 @@ def main() -> int:
                     places.append(Veth())
                 except RuntimeError as error:
                     print(f"Without the virtual network card: {error}.", file=sys.stderr)
-            loads = run(given, Path(folder), places)
+            run(given, Path(folder), places, loads)
     except KeyboardInterrupt:
-        return 130
-    except RuntimeError as error:
+        if not any(loads.values()):
+            return 130
+        print("Not all that was asked for: it was ended before.")
+    except (RuntimeError, PermissionError) as error:
         print(error, file=sys.stderr)
         return 1
     finally:
