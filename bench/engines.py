@@ -20,7 +20,7 @@ from bench.crowds import Crowd, Ffmpegs, Sender, Shared
 from bench.farm import compiled, pacing
 from bench.load import Load, tables
 from bench.places import Loopback, Place, Veth
-from bench.processes import await_quiet, machine, private_memory, share, spent, threads
+from bench.processes import await_quiet, machine, prefer, private_memory, share, spent, threads
 from moh.codecs import PCMU
 from moh.config import Settings
 from moh.music import BUILTIN, prepare
@@ -70,7 +70,7 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def measure(crowd: Crowd, place: Place, binary: str, callers: int, seconds: float) -> tuple[Load, str]:
+def measure(crowd: Crowd, place: Place, binary: str, callers: int, seconds: float, nice: int) -> tuple[Load, str]:
     """Play to all, look at them for ``seconds``, end it; also what the engine said at the end."""
     farm = place.farm(binary, callers, LONGEST)
     said = ""
@@ -78,6 +78,8 @@ def measure(crowd: Crowd, place: Place, binary: str, callers: int, seconds: floa
         crowd.open(place, callers, farm.port)
         empty = private_memory(crowd.players()) * len(crowd.players())
         crowd.begin()
+        if nice:
+            prefer([farm.pid, *crowd.players()], nice)
         time.sleep(SETTLE + EACH_THOUSAND * callers / 1000)
         players, ours_too = crowd.players(), [os.getpid(), farm.pid]
         full = private_memory(players) * len(players)
@@ -133,7 +135,7 @@ def run(
                 order = [name for name in crowds if callers in FIT[name]]
                 for name in order if number % 2 == 0 else order[::-1]:
                     await_quiet(given.quiet, given.patience)
-                    load, said = measure(crowds[name], place, farm, callers, given.seconds)
+                    load, said = measure(crowds[name], place, farm, callers, given.seconds, given.nice)
                     loads[place.name, name, callers].append(load)
                     print(
                         f"round {number + 1} of {given.rounds}, {place.name}, {callers} callers, {name}: cpu "
@@ -152,7 +154,8 @@ def main() -> int:
     places: list[Place] = []
     loads: dict[tuple[str, str, int], list[Load]] = {}
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, given.nice or os.getpriority(os.PRIO_PROCESS, 0))
+        if given.nice:
+            prefer([os.getpid()], given.nice)
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
             if given.rate:
                 from bench.rate import measure_rates
