@@ -160,7 +160,7 @@ def main() -> int:
             if given.rate:
                 from bench.rate import measure_rates
 
-                print(measure_rates(given.rates, given.others, given.seconds, Path(folder)))
+                print(measure_rates(given.rates, given.others, given.seconds, given.nice, Path(folder)))
                 return 0
             if "loopback" in given.places:
                 places.append(Loopback())

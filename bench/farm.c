@@ -9,9 +9,9 @@
  * is RTCP; IP_PKTINFO tells whom a packet was for. "packet" looks at what comes in by DEVICE, whoever drops it then:
  * EACH has to be a power of two and FIRST a multiple of it, and the kernel sorts out the rest (BPF).
  *
- * Says "port N" once it listens. Then it obeys lines of its standard input: "begin" forgets all and counts from now
- * on, "end" says what was counted since, in one line of JSON (see bench/farm.py). Ends with its standard input, after
- * SECONDS at the latest. A window may be as long as SECONDS.
+ * Says "port N" once it listens. Then it obeys lines of its standard input: "begin" forgets all, counts from now on and
+ * says "begun"; "end" says what was counted since, in one line of JSON (see bench/farm.py). Ends with its standard
+ * input, after SECONDS at the latest. A window may be as long as SECONDS.
  *
  * Nothing is written down packet by packet. What is kept of each is how far it is behind the clock of its timestamps
  * (PCMU, 8000 a second, 160 a packet), since the most punctual one is known at the end only.
@@ -210,6 +210,8 @@ static void begin(void) {
     widest = 0;
     jitters = 0;
     begun = now_ns();
+    printf("begun\n");
+    fflush(stdout);
 }
 
 static void end(void) {

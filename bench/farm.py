@@ -56,6 +56,8 @@ class Farm:
     def begin(self) -> None:
         """Forget all, and count from now on."""
         self._say("begin")
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
 
     def end(self) -> dict[str, Any]:
         """What it counted since, by the names in ``farm.c``."""

@@ -50,7 +50,8 @@ def prefer(pids: Iterable[int], nice: int) -> None:
     What they start from now on has it too, except for new sessions. Raises ``PermissionError``.
     """
     for pid in pids:
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.setpriority(os.PRIO_PROCESS, int(thread), nice)
         group = Path(f"/proc/{pid}/autogroup")
         if group.exists():
             group.write_text(str(nice), encoding="utf-8")

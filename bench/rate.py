@@ -19,7 +19,7 @@ from bench.ears import HOST
 from bench.farm import compiled, pacing
 from bench.figures import markdown, quantile
 from bench.places import Loopback
-from bench.processes import await_quiet, share, spent
+from bench.processes import await_quiet, prefer, share, spent
 from bench.ways import WholeServer
 from moh.command import leash
 from moh.config import Settings
@@ -37,7 +37,7 @@ HEAD = (
 )  # fmt: skip
 
 
-def measure_rates(rates: Sequence[int], others: int, seconds: float, folder: Path) -> str:
+def measure_rates(rates: Sequence[int], others: int, seconds: float, nice: int, folder: Path) -> str:
     """The table, in Markdown. Raises ``RuntimeError`` where something is missing."""
     if not shutil.which("sipp"):
         raise RuntimeError("--rate needs SIPp (Debian's package sip-tester)")
@@ -50,18 +50,23 @@ def measure_rates(rates: Sequence[int], others: int, seconds: float, folder: Pat
         await_quiet(20.0, 5.0)
         server = WholeServer("ffmpeg", folder, environment)
         try:
-            rows.append(_measure(server, farm, rate, others, seconds, folder))
+            rows.append(_measure(server, farm, rate, others, (seconds, nice), folder))
         finally:
             server.finish()
         print(" | ".join(rows[-1]), file=sys.stderr)
     return markdown(rows)
 
 
-def _measure(server: WholeServer, binary: str, rate: int, others: int, seconds: float, folder: Path) -> list[str]:
+def _measure(
+    server: WholeServer, binary: str, rate: int, others: int, how: tuple[float, int], folder: Path
+) -> list[str]:
+    seconds, nice = how
     place = Loopback()
     farm = place.farm(binary, others, seconds + others / 100 + 60)
     try:
         server.open(1)
+        if nice:
+            prefer([farm.pid, *server.helpers()], nice)
         first = int(ipaddress.ip_address(place.first))
         for number in range(others):
             server.begin(farm.port, str(ipaddress.ip_address(first + number)))
@@ -72,7 +77,7 @@ def _measure(server: WholeServer, binary: str, rate: int, others: int, seconds: 
             old.unlink()
         farm.begin()
         before = spent(server.helpers())
-        ran = _sipp(server.port, rate, seconds, folder)
+        ran = _sipp(server.port, rate, seconds, nice, folder)
         after = spent(server.helpers())
         counted = farm.end()
     finally:
@@ -93,7 +98,7 @@ def _measure(server: WholeServer, binary: str, rate: int, others: int, seconds: 
     ]  # fmt: skip
 
 
-def _sipp(port: int, rate: int, seconds: float, folder: Path) -> str:
+def _sipp(port: int, rate: int, seconds: float, nice: int, folder: Path) -> str:
     """Let SIPp make its calls; what it complains of."""
     words = [
         *leash(os.getpid()), "sipp", f"{HOST}:{port}", "-sf", str(Path(__file__).with_name("rate.xml")),
@@ -101,11 +106,17 @@ def _sipp(port: int, rate: int, seconds: float, folder: Path) -> str:
         "-l", str(rate * 40), "-timeout", f"{seconds + CALL + 40:.0f}s",
         "-trace_stat", "-stf", "counts.csv", "-trace_rtt", "-rtt_freq", "1",
     ]  # fmt: skip
-    ran = subprocess.run(
+    sipp = subprocess.Popen(
         words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, timeout=seconds + 90,
+        start_new_session=True,
     )  # fmt: skip
-    return ran.stderr[-500:]
+    try:
+        if nice:
+            prefer([sipp.pid], nice)
+        return sipp.communicate(timeout=seconds + 90)[1][-500:]
+    finally:
+        sipp.kill()
+        sipp.wait()
 
 
 def read_counts(table: str) -> dict[str, int]:
