@@ -127,7 +127,7 @@ class Pacer:
             self._try(self._look, time.monotonic())
 
     def _try(self, step: Callable[..., None], *args: Any) -> bool:
-        """Take a step; whatever goes wrong, the thread has to go on: all its callers hang on it. Whether all went well."""
+        """Whether that went well. If not, the thread has to go on all the same: all its callers hang on it."""
         try:
             step(*args)
         except Exception:

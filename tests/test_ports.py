@@ -134,7 +134,8 @@ def test_without_a_shared_port_the_last_one_exhausts_them() -> None:
 
 def test_the_shared_port_is_given_back_as_often_as_it_was_taken() -> None:
     ports = Ports(10000, 10000, shared=10000)
-    ports.take(), ports.take()
-    ports.give_back(10000), ports.give_back(10000)
+    assert ports.take() == ports.take() == 10000
+    ports.give_back(10000)
+    ports.give_back(10000)
     with pytest.raises(ValueError, match="nobody had taken it"):
         ports.give_back(10000)
