@@ -367,6 +367,8 @@ class UserAgent:
             return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", now)
         if session is None or choice is None:
             return call.hang_up("the ACK brought no answer to our offer", now)
+        if choice.crypto is not None:
+            return call.hang_up("the answer in the ACK is SRTP; our offer was RTP/AVP", now)
         if choice.name:
             return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), former, now)
         actions = call.agreed(choice, now)
