@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Optional
 
 from .actions import Action, Flow, Note, Send
-from .addresses import is_private
 from .answer import Choice
 from .dialog import Dialog
 from .errors import Refusal
@@ -82,9 +81,9 @@ class Call:
 
     def invited(
         self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[Session],
-        choice: Optional[Choice], headers: Headers, ringing: bool, now: float,
+        choice: Optional[Choice], headers: Headers, ringing: bool, near: bool, now: float,
     ) -> list[Action]:  # fmt: skip
-        """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200 at once.
+        """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200 at once; music before the ACK only if ``near``.
 
         ``session`` is the offer and ``choice`` what we choose of it; without them the 200 carries our own. ``headers``
         are the agent's for an answer that makes a dialog. Raises ``Refusal`` and leaves all as it was where this is no
@@ -107,7 +106,6 @@ class Call:
         assert isinstance(sent, Send)
         self._unacknowledged = Unacknowledged(request.cseq.number, sent, choice is None, now)
         if choice is not None:
-            near = is_private(flow.remote.host) and is_private(choice.remote.host)
             if near or not choice.playing:
                 actions += self.media.follow(now)
             else:

@@ -1,7 +1,7 @@
 """Octets to SIP messages (RFC 3261 §7, §18.3; RFC 4475); the way back is in ``reply``.
 
 Reading is tolerant and bounded. What cannot be trusted but can be answered is a ``Request`` with a ``fault``; what
-cannot even be answered is ``None``.
+cannot even be answered is ``None``. More than 300 lines, because whatever bounds the reading stands here.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional, Union
 
 from .actions import Action, Address, Flow, Note, Resolve, Send
 from .answer import NO_NAMES, Choice, choose
 from .call import BRANCH, Call
 from .codecs import CODECS, Codec
+from .destinations import Destinations
 from .dialog import Dialog, DialogId, dialog_id
 from .errors import Refusal
 from .identity import Identity
@@ -39,10 +40,11 @@ Offer = tuple[Optional[Session], Optional[Choice]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What the agent may use: the codecs that ffmpeg can make, and the longest call in seconds, ``None`` for ever."""
+    """What may be: the codecs that ffmpeg can make, the longest call in seconds (``None``: for ever), where to."""
 
     codecs: tuple[Codec, ...] = CODECS
     longest_call: Optional[float] = None
+    destinations: Destinations = field(default_factory=Destinations)
 
 
 @dataclass(eq=False)
@@ -222,7 +224,7 @@ class UserAgent:
         call = self._called(request)
         if call is not None and any(other.request.to.tag == call.id for other in self._waiting.values()):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        session, choice = self._read_offer(request, former, again=call is not None)
+        session, choice = self._read_offer(request, flow, former, again=call is not None)
         if choice is not None and choice.name:
             return self._wait(choice.name, request, flow, key, former, now)
         if request.method == "UPDATE":
@@ -230,12 +232,15 @@ class UserAgent:
             return self._update(request, flow, key, call, (session, choice), now)
         return self._invite(request, flow, key, call, (session, choice), now)
 
-    def _read_offer(self, request: Request, former: Optional[Waiting], again: bool) -> Offer:
+    def _read_offer(self, request: Request, flow: Flow, former: Optional[Waiting], again: bool) -> Offer:
         """The offer or answer in a request and what we choose of it; twice ``None`` where it has no body."""
         if not request.body.strip():
             return None, None
         session = parse_sdp(request.body)
-        return session, choose(session, self._limits.codecs, former.names if former else NO_NAMES, again)
+        choice = choose(session, self._limits.codecs, former.names if former else NO_NAMES, again)
+        if choice.playing and not choice.name:
+            self._limits.destinations.check(flow, choice.remote, choice.remote_rtcp)
+        return session, choice
 
     def _invite(
         self, request: Request, flow: Flow, key: Key, known: Optional[Call], offer: Offer, now: float
@@ -244,8 +249,10 @@ class UserAgent:
         transaction = self._open(request, flow, key, call.id)
         headers = self._dialog_headers(request, call)
         ringing = known is None and not reliable(request)
+        choice = offer[1]
+        near = choice is not None and self._limits.destinations.near(flow, choice.remote, choice.remote_rtcp)
         try:
-            actions = call.invited(request, flow, transaction, *offer, headers, ringing, now)
+            actions = call.invited(request, flow, transaction, *offer, headers, ringing, near, now)
         except Exception:  # nothing has been sent or started yet
             if known is None:
                 self._forget(call)
@@ -362,7 +369,7 @@ class UserAgent:
         try:
             if former is None:  # else that is done, and of a multipart body only the part is left
                 screen(request, secure=flow.transport == "TLS")
-            session, choice = self._read_offer(request, former, again=False)
+            session, choice = self._read_offer(request, flow, former, again=False)
         except Refusal as refusal:
             return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", now)
         if session is None or choice is None:
