@@ -54,7 +54,18 @@ def _literal(host: str) -> Optional[IPAddress]:
 
 def is_private(host: str) -> bool:
     """Whether ``host`` is the literal of a private, loopback or link-local address."""
+    return len(host) <= LONGEST and _is_private(host)
+
+
+@lru_cache(maxsize=4096)
+def _is_private(host: str) -> bool:
     return within(host, PRIVATE)
+
+
+def source_of(host: str) -> str:
+    """Who ``host`` belongs to, as far as can be known: of IPv6 a subscriber has 2**64 addresses (RFC 6177)."""
+    address = literal(host) if ":" in host else None
+    return f"{int(address) >> 64:x}::/64" if isinstance(address, ipaddress.IPv6Address) else str(address or host)
 
 
 def networks(text: str) -> tuple[Network, ...]:

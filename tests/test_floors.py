@@ -8,11 +8,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "moh"
 
 FLOORS = [
-    ["errors", "timers", "addresses", "codecs"],
+    ["errors", "timers", "addresses", "codecs", "tally"],
     ["actions"],
     ["headers", "sdp"],
     ["message", "answer"],
-    ["reply", "destinations", "ports", "session_timer", "framing", "rtcp"],
+    ["reply", "destinations", "guard", "ports", "session_timer", "framing", "rtcp"],
     ["screening", "identity", "transaction", "media"],
     ["dialog"],
     ["call"],
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "timers": {"heapq"},
     "addresses": {"functools", "ipaddress"},
     "codecs": set(),
+    "tally": set(),
     "actions": set(),
     "headers": {"re"},
     "sdp": set(),
@@ -44,6 +45,7 @@ MAY_IMPORT = {
     "answer": {"types"},
     "reply": set(),
     "destinations": set(),
+    "guard": set(),
     "ports": set(),
     "session_timer": set(),
     "framing": set(),
