@@ -194,7 +194,9 @@ class SipServer(socketserver.UDPServer):
         self._tell_dropped(now)
         if self.asked:
             self.asked = False
-            log.info("%d calls: %s", self.agent.calls, self.engines.told())
+            with self.lock:  # while a worker takes a call in, nobody can count them
+                calls = self.agent.calls
+            log.info("%d calls: %s", calls, self.engines.told())
         self._clean_up(now)
         if self._stop_at and not self._stopping and (self.agent.idle or now >= self._stop_at):
             self._stopping = True

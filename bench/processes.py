@@ -86,8 +86,8 @@ def private_memory(pids: Sequence[int]) -> float:
     return sum(sizes) / len(sizes) if sizes else 0.0
 
 
-def children(pid: int) -> list[int]:
-    """The processes that ``pid`` has started and that have not ended."""
+def children(pid: int, zombies: bool = False) -> list[int]:
+    """The processes that ``pid`` has started and that have not ended; ``zombies``: or were not reaped."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -95,7 +95,7 @@ def children(pid: int) -> list[int]:
                 state, parent = _read(f"{folder}/stat").rpartition(")")[2].split()[:2]
             except (OSError, ValueError):
                 continue
-            if int(parent) == pid and state != "Z":
+            if int(parent) == pid and (zombies or state != "Z"):
                 found.append(int(folder.name))
     return found
 

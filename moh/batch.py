@@ -94,9 +94,9 @@ class Batch:
 
     def join(self, member: Member, leaving: str) -> None:
         """Let a caller hear from the next packet on, from our address ``leaving``, empty for any."""
+        self.table.add(member.target.remote, leaving)
         member.batch, member.slot, member.before = self, len(self.members), self.sent
         self.members.append(member)
-        self.table.add(member.target.remote, leaving)
 
     def leave(self, member: Member) -> None:
         """Let him hear no more. The last one takes his slot."""

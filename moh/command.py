@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 
@@ -17,6 +18,11 @@ SRTP_ROOM = 14
 """Octets that ffmpeg keeps free in each packet for what SRTP adds; without them it would cut the sound in two."""
 
 QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
+
+
+def prepared(music: Path) -> Any:
+    """Music that was prepared, for ever; of files and the network ffmpeg may open just that."""
+    return ffmpeg.input(f"file:{music}", f="wav", stream_loop=-1, threads=1, protocol_whitelist="file")
 
 
 def ffmpeg_command(
@@ -51,6 +57,7 @@ def ffmpeg_command(
         f"{name}={value}" for name, value in options.items()
     )
     output = {
+        "protocol_whitelist": "srtp,rtp,udp" if target.srtp_suite else "rtp,udp",
         "filter:a": ",".join(filters),
         "c:a": codec.encoder,
         "threads": 1,
@@ -67,7 +74,7 @@ def ffmpeg_command(
         output["frame_size"] = samples  # G.722's encoder would cut the sound anew, to 20 ms
     if target.srtp_suite:
         output.update(srtp_out_suite=target.srtp_suite, srtp_out_params=target.srtp_key)
-    played = ffmpeg.input(str(music), stream_loop=-1, threads=1).output(url, **output)
+    played = prepared(music).output(url, **output)
     command: list[str] = played.global_args(*QUIET).compile()
     return command
 
@@ -83,6 +90,7 @@ def encode_command(music: Path, codec: Codec, ptime: int, start: int, bent: tupl
         fine = codec.sample_rate * 1000
         filters += [f"asetrate={round(fine * bent[0] / bent[1])}", f"aresample={fine}", f"asetrate={codec.sample_rate}"]
     output: dict[str, object] = {
+        "protocol_whitelist": "pipe",
         "filter:a": ",".join(filters),
         "map": "0:a",
         "c:a": codec.encoder,
@@ -92,7 +100,7 @@ def encode_command(music: Path, codec: Codec, ptime: int, start: int, bent: tupl
     }
     if codec.ptimes:
         output["frame_duration"] = ptime
-    written = ffmpeg.input(str(music), stream_loop=-1, threads=1).output("pipe:1", **output)
+    written = prepared(music).output("pipe:1", **output)
     command: list[str] = written.global_args(*QUIET).compile()
     return command
 

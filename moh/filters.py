@@ -111,11 +111,11 @@ def _nowhere(stream: Any) -> Any:
 
 
 def _source(path: Path) -> Any:
-    return ffmpeg.input(f"file:{path}", t=LONGEST)["a:0"]
+    return ffmpeg.input(f"file:{path}", t=LONGEST, protocol_whitelist="file")["a:0"]
 
 
 def _folded(path: Path) -> Any:
-    return ffmpeg.input(f"file:{path}", f="s16le", ar=RATE, ac=1)
+    return ffmpeg.input(f"file:{path}", f="s16le", ar=RATE, ac=1, protocol_whitelist="file")
 
 
 # -- commands: pure functions --------------------------------------------------------------------------------------

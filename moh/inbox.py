@@ -18,6 +18,8 @@ AT_ONCE = 256
 """Datagrams that one look takes."""
 OCTETS = 256
 """Octets that are kept of each: RTCP of a caller is shorter."""
+TRIES = 2
+"""Times that the kernel is asked, since it tells first, instead, of a packet of ours that was refused."""
 BY_ICMP, PORT_UNREACHABLE = 2, (3, 3)
 BY_ICMP6, PORT_UNREACHABLE_6 = 3, (1, 4)
 """Who tells of an error and what it is (struct sock_extended_err; RFC 792, RFC 4443 §3.1)."""
@@ -47,23 +49,30 @@ class Inbox:
         """How many datagrams were waiting, ``AT_ONCE`` at the most, and those of them that are RTCP."""
         if RECVMMSG is None:
             return self._look_one_by_one()
-        count = RECVMMSG(self._fd, self._start, AT_ONCE, socket.MSG_DONTWAIT, None)
-        if count <= 0:
+        for _ in range(TRIES):
+            count = RECVMMSG(self._fd, self._start, AT_ONCE, socket.MSG_DONTWAIT, None)
+            if count > 0:
+                break
+        else:
             return 0, []
         octets = self._octets.raw[: count * OCTETS]
         found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in RTCP_TYPES]
-        return count, [octets[place * OCTETS :][: self._headers[place].length] for place in found]
+        whole = [octets[place * OCTETS :][: self._headers[place].length] for place in found]
+        return count, [data for data in whole if len(data) > 1]  # else that was the type of one before
 
     def _look_one_by_one(self) -> tuple[int, list[bytes]]:
         reports: list[bytes] = []
-        for count in range(AT_ONCE):
+        count = tries = 0
+        while count < AT_ONCE and tries < TRIES:
             try:
                 data = self._sock.recv(OCTETS, socket.MSG_DONTWAIT)
             except OSError:
-                return count, reports
+                tries += 1
+                continue
+            count += 1
             if len(data) > 1 and data[1] in RTCP_TYPES:
                 reports.append(data)
-        return AT_ONCE, reports
+        return count, reports
 
     def unreachable(self) -> list[Address]:
         """To whom packets were sent for which nobody listens, as the other machine says; ``AT_ONCE`` at the most."""

@@ -21,6 +21,8 @@ MOST = 1024
 FIRST_SLOTS = 8
 STUBBORN = 3
 """Times that an address is tried while errors of others, which the kernel reports to whoever sends next, come first."""
+NO_ROOM = (errno.EAGAIN, errno.ENOBUFS)
+"""What the kernel says where it takes no packet from anybody: to go on would hold up all that comes after."""
 
 
 class Iovec(ctypes.Structure):
@@ -108,13 +110,15 @@ class OneByOne:
 
     def send(self) -> None:
         """See ``Table``."""
-        for ancillary, to in self._slots:
+        for slot, (ancillary, to) in enumerate(self._slots):
             for _ in range(STUBBORN):
                 try:
                     self._sock.sendmsg([self.packet], ancillary, 0, to)
                     break
-                except OSError:
-                    continue
+                except OSError as error:
+                    if error.errno in NO_ROOM:
+                        self.lost += len(self._slots) - slot
+                        return
             else:
                 self.lost += 1
 
@@ -194,7 +198,7 @@ class Prebuilt:
                 done, tries = done + sent, 0
                 continue
             why = ctypes.get_errno()
-            if why in (errno.EAGAIN, errno.ENOBUFS):  # no room for any of them
+            if why in NO_ROOM:
                 self.lost += count - done
                 return
             tries += 1

@@ -238,13 +238,13 @@ class Ear:
                 data, source = self._rtp.recvfrom(2048)
             except BlockingIOError:
                 return found
-            found.append(self._read(data, source))
+            found.append(self.read(data, source))
 
     def _packet(self) -> Packet:
-        return self._read(*self._datagram())
+        return self.read(*self._datagram())
 
     @staticmethod
-    def _read(data: bytes, source: Address) -> Packet:
+    def read(data: bytes, source: Address) -> Packet:
         first, second, sequence, timestamp, ssrc = struct.unpack("!BBHII", data[:12])
         assert first == 0x80, "version 2, no padding, no extension, no contributing sources"
         return Packet(len(data), second & 127, second > 127, sequence, timestamp, ssrc, data[12:], source[:2])

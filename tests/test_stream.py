@@ -60,8 +60,16 @@ def test_the_file_is_looped_without_re_and_paced_by_the_filter() -> None:
     command = ffmpeg_command(MUSIC, 48.0, PHONE, 0.0, bind=False)
     assert "-re" not in command
     assert after(command, "-stream_loop") == "-1"
-    assert after(command, "-i") == "/tmp/music.wav"
+    assert after(command, "-i") == "file:/tmp/music.wav"
     assert after(command, "-filter:a") == "asetnsamples=n=160:p=0,arealtime"
+
+
+def test_it_may_open_its_file_and_its_way_out_and_nothing_else() -> None:
+    command = ffmpeg_command(MUSIC, 48.0, PHONE, 0.0, bind=False)
+    before, behind = command[: command.index("-i")], command[command.index("-i") :]
+    assert after(before, "-protocol_whitelist") == "file"
+    assert after(before, "-f") == "wav"
+    assert after(behind, "-protocol_whitelist") == "rtp,udp"
 
 
 @pytest.mark.parametrize(("ptime", "samples", "packet"), [(10, 80, 92), (20, 160, 172), (30, 240, 252), (60, 480, 492)])

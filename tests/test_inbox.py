@@ -1,0 +1,148 @@
+"""What comes to the port that all share, and what the network says of our packets: end to end on the loopback."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from moh import inbox as module
+from moh.actions import Address
+from moh.inbox import AT_ONCE, OCTETS, RECVMMSG, Inbox
+from moh.network import family_of, media_sockets
+from moh.rtcp import goodbye
+from tests.running import free_ports
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+REPORT = goodbye(1, "phone@127.0.0.2")
+RTP = bytes([0x80, 0]) + bytes(170)
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def host(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def sock(host: str) -> Iterator[socket.socket]:
+    """A socket as the shared stream has them."""
+    sockets = media_sockets(host, free_ports(2))
+    yield sockets[":" in host]
+    for each in sockets.values():
+        each.close()
+
+
+@pytest.fixture(params=["recvmmsg", "recv"])
+def inbox(request: pytest.FixtureRequest, sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    if request.param == "recv":
+        monkeypatch.setattr(module, "RECVMMSG", None)
+    elif RECVMMSG is None:
+        pytest.skip("only Linux has recvmmsg")
+    return Inbox(sock)
+
+
+@pytest.fixture
+def phone(sock: socket.socket) -> Iterator[socket.socket]:
+    """Sends to the port that all share."""
+    with socket.socket(sock.family, socket.SOCK_DGRAM) as open_phone:
+        open_phone.connect(sock.getsockname()[:2])
+        yield open_phone
+
+
+def nobody(host: str) -> Address:
+    """An address where nobody listens."""
+    with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+        return Address(host, probe.getsockname()[1])
+
+
+def test_where_nothing_came_there_is_nothing(inbox: Inbox) -> None:
+    assert inbox.look() == (0, [])
+    assert inbox.unreachable() == []
+
+
+def test_all_is_counted_and_only_rtcp_is_kept(inbox: Inbox, phone: socket.socket) -> None:
+    for data in (RTP, REPORT, b"\0\1\0\0" + bytes(16), REPORT[:8], b"hello"):
+        phone.send(data)
+    assert inbox.look() == (5, [REPORT, REPORT[:8]])
+    assert inbox.look() == (0, [])
+
+
+@pytest.mark.parametrize("kind", [191, 192, 200, 207, 223, 224])
+def test_rtcp_is_known_by_the_type_that_no_rtp_has(inbox: Inbox, phone: socket.socket, kind: int) -> None:
+    phone.send(bytes([0x80, kind, 0, 0]))
+    assert bool(inbox.look()[1]) == (192 <= kind <= 223)
+
+
+def test_a_look_takes_so_many_and_leaves_the_rest_for_the_next(inbox: Inbox, phone: socket.socket) -> None:
+    for _ in range(AT_ONCE + 44):
+        phone.send(REPORT)
+    assert inbox.look() == (AT_ONCE, [REPORT] * AT_ONCE)
+    assert inbox.look() == (44, [REPORT] * 44)
+
+
+def test_of_a_long_datagram_the_beginning_is_kept(inbox: Inbox, phone: socket.socket) -> None:
+    phone.send(REPORT + bytes(1400))
+    assert inbox.look() == (1, [(REPORT + bytes(1400))[:OCTETS]])
+
+
+def test_a_datagram_too_short_for_a_type_is_not_taken_for_the_one_before(inbox: Inbox, phone: socket.socket) -> None:
+    phone.send(REPORT)
+    inbox.look()
+    phone.send(b"")
+    phone.send(b"\x80")
+    assert inbox.look() == (2, [])
+
+
+def test_garbage_is_counted(inbox: Inbox, phone: socket.socket) -> None:
+    for size in range(200):
+        phone.send(secrets.token_bytes(size))
+    count, reports = inbox.look()
+    assert count == 200
+    assert all(len(data) > 1 and data[1] in range(192, 224) for data in reports)
+
+
+@linux
+def test_the_machine_of_a_caller_says_that_nobody_listens(inbox: Inbox, sock: socket.socket, host: str) -> None:
+    gone, also_gone = nobody(host), nobody(host)
+    sock.sendto(RTP, gone)
+    with pytest.raises(ConnectionRefusedError):  # to be told with the next packet is the price of being told
+        sock.sendto(RTP, also_gone)
+    sock.sendto(RTP, also_gone)
+    assert inbox.unreachable() == [gone, also_gone]
+    assert inbox.unreachable() == []
+
+
+@linux
+def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: Inbox, sock: socket.socket) -> None:
+    """A packet too long for the way is our own kernel's complaint."""
+    with pytest.raises(OSError):
+        sock.sendto(bytes(65_530), (sock.getsockname()[0], 9))
+    assert inbox.unreachable() == []
+
+
+@linux
+def test_news_of_the_gone_do_not_hide_what_others_send(
+    inbox: Inbox, sock: socket.socket, phone: socket.socket, host: str
+) -> None:
+    """The kernel would tell that first, and a stream with one caller gone has such news for each look."""
+    for _ in range(3):
+        phone.send(REPORT)
+        sock.sendto(RTP, nobody(host))
+        assert inbox.look() == (1, [REPORT])
+        assert len(inbox.unreachable()) == 1
+
+
+@linux
+def test_more_news_than_one_look_takes_come_with_the_next(inbox: Inbox, sock: socket.socket, host: str) -> None:
+    gone = nobody(host)
+    while len(inbox.unreachable()) < AT_ONCE:
+        for _ in range(AT_ONCE + 10):
+            try:
+                sock.sendto(RTP, gone)
+            except ConnectionRefusedError:
+                sock.sendto(RTP, gone)
+    assert inbox.unreachable()
