@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from typing import Optional, Union
 
 from moh.actions import Action, Address, Flow, Note, Send, StartStream, StopStream
+from moh.destinations import Destinations
 from moh.identity import Identity
 from moh.message import Request, Response, parse
 from moh.ports import Ports
 from moh.user_agent import Limits, UserAgent
 
+EVERYWHERE = Destinations()
 PHONE = Address("192.168.1.50", 5062)
 HELD = "192.168.1.77"
 SERVER = Address("192.168.1.100", 5060)
@@ -40,6 +42,7 @@ def make_agent(
     longest_call: Optional[float] = None,
     most: Optional[int] = None,
     shared: Optional[int] = None,
+    destinations: Destinations = EVERYWHERE,
 ) -> UserAgent:
     """An agent whose tokens count up: token000000000001, and so on. ``most`` and ``shared`` are those of ``Ports``."""
     issued = iter(range(1, 1_000_000))
@@ -50,7 +53,8 @@ def make_agent(
         advertised=advertised,
         secret=b"secret",
     )
-    agent = UserAgent(identity, Ports(*ports, most=most, shared=shared), Limits(longest_call=longest_call))
+    limits = Limits(longest_call=longest_call, destinations=destinations)
+    agent = UserAgent(identity, Ports(*ports, most=most, shared=shared), limits)
     agent.music_ready(0, now=0.0)
     return agent
 
