@@ -101,7 +101,7 @@ MAY_IMPORT = {
     },
     "many": {"ctypes", "errno", "socket", "struct", "sys"},
     "inbox": {"ctypes", "socket", "struct", "sys"},
-    "frames": {"os", "subprocess", "tempfile", "threading", "time", "pathlib"},
+    "frames": {"os", "select", "subprocess", "tempfile", "threading", "time", "pathlib"},
     "batch": {"struct"},
     "pacer": {
         "heapq",
@@ -117,7 +117,7 @@ MAY_IMPORT = {
     "broadcast": {"os", "queue", "threading", "pathlib"},
     "engines": {"pathlib"},
     "connection": {"logging", "select", "socket", "socketserver", "ssl", "threading", "time"},
-    "tcp": {"itertools", "logging", "socket", "socketserver", "ssl", "threading"},
+    "tcp": {"errno", "itertools", "logging", "socket", "socketserver", "ssl", "threading", "time"},
 }
 """What each module may import from outside of ``moh``, on top of ``HARMLESS``."""
 
