@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 import socket
 import subprocess
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from .actions import StartStream, Target
 from .command import cname
 from .network import family_of
 from .rtcp import goodbye
-from .witness import Witness
+from .witness import LOOK_EVERY, Witness
+
+AWAY = 30.0
+"""Seconds for which a listener may have no way to him until his call is given up: an interface is down for a while."""
+STEADY = 5.0
+"""Seconds of playing after which that begins anew."""
 
 log = logging.getLogger("moh")
 
@@ -31,6 +37,9 @@ class Player:
     witness: Witness
     order: StartStream
     """What it was started for."""
+    away: float
+    """Seconds for which there was no way to its listener, and for which its like have been started in vain."""
+    began: float = field(default_factory=time.monotonic)
     asked: bool = False
     """It was asked to end."""
     verdict: str = ""
@@ -47,6 +56,17 @@ class Player:
     """Its standard error is closed: it is ending."""
     following: Optional[StartStream] = field(default=None)
     """What to start on the same port when it is gone."""
+
+    def again(self, now: float) -> Optional[tuple[StartStream, float]]:
+        """How it is started again, since there was no way, and for how long there has been none; ``None``: too long.
+
+        The tune goes on as if it had been heard meanwhile, as it does for who shares a stream.
+        """
+        played = now - self.began
+        away = (0.0 if played > STEADY else self.away + played) + LOOK_EVERY
+        if away > AWAY:
+            return None
+        return replace(self.order, position=self.order.position + played + LOOK_EVERY), away
 
     def take_leave(self) -> None:
         """Say RTCP BYE for an ffmpeg that was killed, from the port that is free now (RFC 3550 §6.3.7)."""

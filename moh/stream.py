@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import secrets
 import selectors
 import socket
@@ -32,6 +33,9 @@ GRACE = 0.15
 
 UNKNOWN = b"localaddr"
 """The option that an ffmpeg too old for a witness complains of."""
+
+NO_WAY = re.compile(rb"(Network is (unreachable|down)|No route to host|Cannot assign requested address)\s*$", re.M)
+"""What ffmpeg says at its end where an interface of ours is down for a while."""
 
 log = logging.getLogger("moh")
 
@@ -57,6 +61,8 @@ class Streams:
         self._orders: queue.SimpleQueue[Union[StartStream, StopStream, None]] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._players: dict[str, Player] = {}
+        self._away: dict[str, tuple[StartStream, float]] = {}
+        """Calls whose ffmpeg ended for want of a way to the listener, and for how many seconds there has been none."""
         self._look_at = 0.0
         self._witnessed = True  # until an ffmpeg does not know the option for that
         self._selector = selectors.DefaultSelector()
@@ -115,7 +121,7 @@ class Streams:
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not (self._closing and not self._players):
+        while not (self._closing and not self._players and not self._away):
             try:
                 self._turn()
             except Exception:  # no memory for one turn, say: the thread has to go on, all calls hang on it
@@ -136,7 +142,7 @@ class Streams:
         """How long nothing needs to be looked at; ``None``: until something happens."""
         if any(player.silent for player in self._players.values()):
             return 0.005  # it closed its standard error and will be gone in a moment
-        if not self._players:
+        if not self._players and not self._away:
             return None
         deadlines = [player.kill_at for player in self._players.values() if player.kill_at is not None]
         return max(0.0, min([*deadlines, self._look_at]) - time.monotonic()) + 0.001
@@ -153,21 +159,24 @@ class Streams:
                 return
             self._try(order)
 
-    def _try(self, order: Union[StartStream, StopStream, None]) -> None:
+    def _try(self, order: Union[StartStream, StopStream, None], away: float = 0.0) -> None:
         try:
-            self._carry_out(order)
+            self._carry_out(order, away)
         except Exception as error:  # whatever it is, the thread has to go on: all calls hang on it
             log.exception("an order to the streams failed: %r", order)
             if isinstance(order, StartStream):
                 self._ended.put(Ended(order.call, order.serial, f"could not be started: {error!r}"))
 
-    def _carry_out(self, order: Union[StartStream, StopStream, None]) -> None:
+    def _carry_out(self, order: Union[StartStream, StopStream, None], away: float) -> None:
         if order is None:
             self._closing = True
+            for call in list(self._away):
+                self._call_back(call)
             for player in self._players.values():
                 player.following = None
                 self._ask_to_end(player)
         elif isinstance(order, StopStream):
+            self._call_back(order.call)
             if (stopped := self._players.get(order.call)) is not None:
                 stopped.following = None
                 self._ask_to_end(stopped)
@@ -178,9 +187,14 @@ class Streams:
             former.verdict, former.hopeless = "", False
             self._ask_to_end(former)
         else:
-            self._spawn(order)
+            self._away.pop(order.call, None)
+            self._spawn(order, away)
 
-    def _spawn(self, order: StartStream) -> None:
+    def _call_back(self, call: str) -> None:
+        if (waiting := self._away.pop(call, None)) is not None:
+            self._ended.put(Ended(call, waiting[0].serial, "stopped"))
+
+    def _spawn(self, order: StartStream, away: float) -> None:
         if self._closing:
             self._ended.put(Ended(order.call, order.serial, "the server stops"))
             return
@@ -206,7 +220,7 @@ class Streams:
             return
         at = Address(bound_to, order.target.local.port) if witnessed else None
         witness = Witness(process.pid, at, order.target.remote)
-        player = Player(order.call, order.serial, process, order.target, ssrc, bound_to, witness, order)
+        player = Player(order.call, order.serial, process, order.target, ssrc, bound_to, witness, order, away)
         self._players[order.call] = player
         assert process.stderr is not None
         os.set_blocking(process.stderr.fileno(), False)
@@ -234,8 +248,10 @@ class Streams:
                 player.kill_at = time.monotonic() + 1.0  # nothing ever seen does so, but the port must come back
 
     def _look(self, now: float) -> None:
-        """End who plays to nobody, and who does not play."""
+        """End who plays to nobody, and who does not play; let those play again for whom there was no way."""
         self._look_at = now + LOOK_EVERY
+        for order, away in list(self._away.values()):
+            self._try(order, away)
         for player in [player for player in self._players.values() if player.kill_at is None]:
             if deaf := player.witness.nobody_listens(now):
                 player.verdict, player.hopeless = deaf, True
@@ -268,6 +284,10 @@ class Streams:
             log.warning("this ffmpeg does not know %s: who plays to nobody is not noticed", UNKNOWN.decode())
             self._witnessed = False
             self._try(player.order)
+            return
+        if not player.asked and NO_WAY.search(player.said) and (again := player.again(time.monotonic())) is not None:
+            log.debug("[%s] no way to %s for %.0f s, trying again", player.call, player.target.remote, again[1])
+            self._away[player.call] = again
             return
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()
         why = f"ffmpeg ended with status {player.process.returncode}"

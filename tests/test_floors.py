@@ -86,11 +86,12 @@ MAY_IMPORT = {
     "watch": {"queue", "threading"},
     "music": {"os", "pathlib", "shutil", "signal", "stat", "sys", "time"},
     "witness": {"errno", "os", "pathlib", "re", "socket"},
-    "player": {"logging", "socket", "subprocess"},
+    "player": {"logging", "socket", "subprocess", "time"},
     "stream": {
         "logging",
         "os",
         "queue",
+        "re",
         "secrets",
         "selectors",
         "socket",

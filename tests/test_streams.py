@@ -6,6 +6,7 @@ More than 300 lines, because each way to fail has its own short story.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -307,3 +308,81 @@ def test_close_leaves_no_process_no_thread_and_no_open_file(music: Path, ear: Ea
     assert {over.call for over in streams.ended()} == {f"call {number}" for number in range(5)}
     streams.order(STOP)  # comes too late, and does no harm
     streams.close()
+
+
+# -- no way to the listener ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wayless(tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Streams]:
+    """Streams whose ffmpeg finds no way while there is a file ``down``."""
+    real = shutil.which("ffmpeg")
+    (tmp_path / "down").touch()
+    said = "rtp://…: Network is unreachable"
+    stand_in(
+        tmp_path, monkeypatch, f"open({str(tmp_path / 'tried')!r}, 'a').write('.')\n"
+        f"if os.path.exists({str(tmp_path / 'down')!r}): sys.exit({said!r})\nos.execv({real!r}, sys.argv)",
+    )  # fmt: skip
+    streams = with_tune({8000: music}, 0.5)
+    yield streams
+    streams.close()
+    assert ffmpegs_of(os.getpid()) == []
+
+
+def tried(folder: Path) -> int:
+    return len((folder / "tried").read_text()) if (folder / "tried").exists() else 0
+
+
+def test_a_listener_without_a_way_is_played_to_when_there_is_one(
+    wayless: Streams, ear: Ear, port: int, tmp_path: Path
+) -> None:
+    wayless.order(start(ear, port))
+    wait_for(lambda: tried(tmp_path) > 1, "another try")
+    (tmp_path / "down").unlink()
+    ear.packets(1)
+    assert wayless.ended() == []
+    wayless.order(STOP)
+    assert the_end(wayless).serial == 1
+
+
+def test_who_is_stopped_while_there_is_no_way_is_reported_once(
+    wayless: Streams, ear: Ear, port: int, tmp_path: Path
+) -> None:
+    wayless.order(start(ear, port))
+    wait_for(lambda: tried(tmp_path) > 1, "another try")
+    wayless.order(STOP)
+    assert the_end(wayless).serial == 1
+    wayless.order(STOP)
+    (tmp_path / "down").unlink()
+    wayless.order(start(ear, port, serial=2))
+    ear.packets(1)
+    assert wayless.ended() == []
+
+
+def test_who_is_moved_while_there_is_no_way_hears_it_there(
+    wayless: Streams, ear: Ear, port: int, tmp_path: Path
+) -> None:
+    wayless.order(start(ear, port))
+    wait_for(lambda: tried(tmp_path) > 1, "another try")
+    (tmp_path / "down").unlink()
+    with Ear() as other:
+        wayless.order(start(other, port, serial=2))
+        other.packets(1)
+        wayless.order(STOP)
+        assert the_end(wayless).serial == 2
+        assert ear.heard_nothing() or ear.falls_silent()
+
+
+def test_without_a_way_for_long_the_stream_is_over(
+    wayless: Streams, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moh.player.AWAY", 1.2)
+    wayless.order(start(ear, port))
+    assert "Network is unreachable" in the_end(wayless).why
+
+
+def test_closed_while_there_is_no_way(wayless: Streams, ear: Ear, port: int, tmp_path: Path) -> None:
+    wayless.order(start(ear, port))
+    wait_for(lambda: tried(tmp_path) > 1, "another try")
+    wayless.close()
+    assert the_end(wayless).serial == 1

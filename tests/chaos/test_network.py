@@ -1,0 +1,152 @@
+"""End to end: a wire that loses, doubles, delays and reorders, and one that is cut for a while.
+
+The wire is a relay of our own for SIP, and where the kernel has it netem between two network namespaces, for all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from conftest import StartServer
+from tests.chaos.crew import ENGINES, SLOW, BadWire, Held, Rest, all_hear, hang_up, insist
+from tests.phone import Ear, Phone
+from tests.running import Running, wait_for
+
+INSIDE, OUTSIDE = "10.213.77.2", "10.213.77.1"
+"""The server's address and ours; private, so the music starts with the 200."""
+
+
+def over_a_bad_wire(server: Running, address: tuple[str, int], count: int, host: str) -> None:
+    """Calls whose phones send everything again until it is answered, as they have to; all of them end by BYE."""
+    with ExitStack() as stack:
+        held = []
+        for _ in range(count):
+            phone, ear = stack.enter_context(Phone(address, host)), stack.enter_context(Ear(host))
+            answer = insist(phone, phone.invite(ear.address))
+            assert answer.status == 200
+            phone.to_tag = answer.to_tag
+            for _ in range(5):
+                phone.ack()
+            held.append(Held(phone, ear, answer.media[1]))
+        all_hear(held)
+        for one in held[::2]:
+            assert insist(one.phone, one.phone.request("BYE")).status in (200, 481)
+        all_hear(held[1::2])
+        server.terminate()  # the BYEs of the server have to get through as well, or be given up
+        for one in held[1::2]:
+            assert one.ear.falls_silent()
+        assert server.exit_status() == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_thirty_percent_lost_some_doubled_all_late_and_out_of_order(start_server: StartServer, engine: str) -> None:
+    server = start_server(MOH_FFMPEG_CALLS=engine, MOH_LOG="info").ready()
+    with BadWire(server.address, seed=7) as wire:
+        over_a_bad_wire(server, wire.address, 10, "127.0.0.1")
+        print(f"{wire.dropped} of {wire.seen} datagrams were lost")
+    assert "Traceback" not in server.log
+
+
+def test_who_is_cut_off_in_a_bad_moment_is_let_go(start_server: StartServer) -> None:
+    """Nothing at all comes through after the INVITE: no ACK, no BYE; the listener's port closes."""
+    server = start_server(MOH_LOG="info").ready()
+    rest = Rest(server)
+    with BadWire(server.address, seed=8, lost=0.0) as wire, Phone(wire.address) as phone, Ear() as ear:
+        phone.call(ear.address)
+        ear.packets(1)
+    server.says("nobody listens at 127.0.0.1:")
+    wait_for(lambda: not server.ffmpegs, "its end")
+    rest.returns()
+
+
+# -- in a network namespace ----------------------------------------------------------------------------------------
+
+
+def ip(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ip", *words], capture_output=True, text=True)
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """A network of its own for the server, with a wire to us; gone at the end, whatever happens."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("needs root and ip (iproute2), to make a network namespace")
+    name, wire = f"moh-chaos-{os.getpid()}", f"moh{os.getpid()}"
+    if (made := ip("netns", "add", name)).returncode != 0:
+        pytest.skip(f"cannot make a network namespace: {made.stderr.strip()}")
+    try:
+        for words in (
+            ["link", "add", wire, "type", "veth", "peer", "name", "eth0", "netns", name],
+            ["addr", "add", f"{OUTSIDE}/24", "dev", wire], ["link", "set", wire, "up"],
+            ["-n", name, "addr", "add", f"{INSIDE}/24", "dev", "eth0"], ["-n", name, "link", "set", "eth0", "up"],
+            ["-n", name, "link", "set", "lo", "up"],
+        ):  # fmt: skip
+            if (done := ip(*words)).returncode != 0:
+                pytest.skip(f"cannot wire a network namespace: {done.stderr.strip()}")
+        yield name
+    finally:
+        ip("netns", "del", name)
+        ip("link", "del", wire)
+
+
+def inside(start_server: StartServer, name: str, engine: str) -> Running:
+    server = start_server(
+        before=["ip", "netns", "exec", name], MOH_BIND="0.0.0.0", MOH_FFMPEG_CALLS=engine, MOH_LOG="info"
+    ).ready()
+    server.address = (INSIDE, server.port)
+    return server
+
+
+def calls_from_outside(server: Running, count: int, stack: ExitStack) -> list[Held]:
+    held = []
+    for _ in range(count):
+        phone, ear = stack.enter_context(Phone(server.address, OUTSIDE)), stack.enter_context(Ear(OUTSIDE))
+        held.append(Held(phone, ear, phone.call(ear.address).media[1]))
+    all_hear(held)
+    return held
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_netem_loses_doubles_and_reorders_all_of_it(start_server: StartServer, namespace: str, engine: str) -> None:
+    bad = ["delay", "500ms", "200ms", "loss", "30%", "duplicate", "10%", "reorder", "25%"]
+    words = ["tc", "-n", namespace, "qdisc", "add", "dev", "eth0", "root", "netem", *bad]
+    made = subprocess.run(words, capture_output=True, text=True) if shutil.which("tc") else None
+    if made is None or made.returncode != 0:
+        pytest.skip(f"the kernel has no netem: {made.stderr.strip() if made else 'no tc'}")
+    server = inside(start_server, namespace, engine)
+    over_a_bad_wire(server, server.address, 6, OUTSIDE)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("end", ["ours", "the server's"])
+def test_a_wire_that_is_cut_and_mended(start_server: StartServer, namespace: str, engine: str, end: str) -> None:
+    server = inside(start_server, namespace, engine)
+    which = ["link", "set", f"moh{os.getpid()}"] if end == "ours" else ["-n", namespace, "link", "set", "eth0"]
+    with ExitStack() as stack:
+        held = calls_from_outside(server, 4, stack)
+        assert ip(*which, "down").returncode == 0
+        time.sleep(3.0)
+        assert ip(*which, "up").returncode == 0
+        wait_for(lambda: can_reach(server), "the server", SLOW)
+        all_hear(held)
+        hang_up(held)
+    assert "Traceback" not in server.log
+    server.terminate()
+    assert server.exit_status() == 0
+
+
+def can_reach(server: Running) -> bool:
+    with Phone(server.address, OUTSIDE) as phone:
+        phone.send(phone.request("OPTIONS"))
+        phone.socket.settimeout(0.3)
+        try:
+            return b" 200 " in phone.socket.recv(65535)[:20]
+        except OSError:
+            return False
