@@ -33,6 +33,7 @@ from moh.broadcast import Broadcast
 from moh.codecs import CODECS
 from moh.command import encoders
 from moh.config import Settings
+from moh.destinations import Destinations
 from moh.engines import Engines
 from moh.errors import SettingsError
 from moh.identity import Identity
@@ -45,6 +46,8 @@ from moh.network import (
     family_of,
     has_port,
     in_a_bridge,
+    is_broadcast,
+    is_ours,
     leaving_from,
     local_address,
     local_address_towards,
@@ -115,7 +118,7 @@ class SipServer(socketserver.UDPServer):
                 secret=secrets.token_bytes(16),
             ),
             ports,
-            Limits(codecs, settings.max_call),
+            Limits(codecs, settings.max_call, destinations_of(settings)),
         )
         self.engines = Engines(broadcast)
         self._music: dict[int, Music] = {}  # while it is held here, its files stay
@@ -363,6 +366,18 @@ class DatagramHandler(socketserver.BaseRequestHandler):
         data, local = self.request
         remote = Address(plain(self.client_address[0]), self.client_address[1])
         self.server.take(data, Flow(remote, Address(local, self.server.server_address[1])))
+
+
+def destinations_of(settings: Settings) -> Destinations:
+    """Where music may go: not to the ports on which we listen ourselves, by whatever address they are reached."""
+    first, last = settings.rtp_ports
+    sip = {settings.sip_port, settings.tls_port} if settings.tls_cert else {settings.sip_port}
+    return Destinations(
+        is_ours=lambda host: host == settings.advertised_address or is_ours(host),
+        is_broadcast=is_broadcast,
+        own_ports=frozenset(sip.union(range(first, last + 1))),
+        allowed=settings.allow_media,
+    )
 
 
 def open_shared_stream(settings: Settings) -> Optional[Broadcast]:

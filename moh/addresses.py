@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Optional, Union
 
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 PRIVATE = tuple(
     ipaddress.ip_network(text)
@@ -53,8 +54,31 @@ def _literal(host: str) -> Optional[IPAddress]:
 
 def is_private(host: str) -> bool:
     """Whether ``host`` is the literal of a private, loopback or link-local address."""
+    return len(host) <= LONGEST and _is_private(host)
+
+
+@lru_cache(maxsize=4096)
+def _is_private(host: str) -> bool:
+    return within(host, PRIVATE)
+
+
+def source_of(host: str) -> str:
+    """Who ``host`` belongs to, as far as can be known: of IPv6 a subscriber has 2**64 addresses (RFC 6177)."""
+    address = literal(host) if ":" in host else None
+    return f"{int(address) >> 64:x}::/64" if isinstance(address, ipaddress.IPv6Address) else str(address or host)
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """The networks that ``text`` lists, as ``192.0.2.0/24, 2001:db8::/32``. Raises ``ValueError`` for anything else."""
+    if "%" in text:
+        raise ValueError(text)
+    return tuple(ipaddress.ip_network(item.strip(), strict=False) for item in text.split(",") if item.strip())
+
+
+def within(host: str, allowed: tuple[Network, ...]) -> bool:
+    """Whether ``host`` is the literal of an address in one of the networks."""
     address = literal(host)
-    return address is not None and any(address in network for network in PRIVATE)
+    return address is not None and any(address in network for network in allowed)
 
 
 def is_unicast(host: str) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Optional
 
 from .actions import Action, Flow, Note, Send
-from .addresses import is_private
 from .answer import Choice
 from .dialog import Dialog
 from .errors import Refusal
@@ -27,6 +26,7 @@ from .transaction import ClientTransaction, ServerTransaction
 STEADY = 60.0
 """Seconds of playing after which a stream that dies may be started again once more."""
 BRANCH = "z9hG4bK"
+NO_ACK = "no ACK"
 Headers = Sequence[tuple[str, str]]
 
 
@@ -56,7 +56,7 @@ class Call:
 
     __slots__ = (
         "_began", "_bye", "_ends_at", "_expires_at", "_new_token", "_refresh", "_refresh_at", "_restarted", "_timer",
-        "_unacknowledged", "dialog", "ended", "id", "media",
+        "_unacknowledged", "dialog", "ended", "ended_by", "id", "media",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,8 @@ class Call:
         self.dialog = dialog
         self.media = media
         self.ended = False
+        self.ended_by = ""
+        """In two words, of which there are few: what ended it."""
         self._new_token = new_token
         self._began = now
         self._ends_at = None if longest is None else now + longest
@@ -82,9 +84,9 @@ class Call:
 
     def invited(
         self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[Session],
-        choice: Optional[Choice], headers: Headers, ringing: bool, now: float,
+        choice: Optional[Choice], headers: Headers, ringing: bool, near: bool, now: float,
     ) -> list[Action]:  # fmt: skip
-        """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200 at once.
+        """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200 at once; music before the ACK only if ``near``.
 
         ``session`` is the offer and ``choice`` what we choose of it; without them the 200 carries our own. ``headers``
         are the agent's for an answer that makes a dialog. Raises ``Refusal`` and leaves all as it was where this is no
@@ -107,7 +109,6 @@ class Call:
         assert isinstance(sent, Send)
         self._unacknowledged = Unacknowledged(request.cseq.number, sent, choice is None, now)
         if choice is not None:
-            near = is_private(flow.remote.host) and is_private(choice.remote.host)
             if near or not choice.playing:
                 actions += self.media.follow(now)
             else:
@@ -171,15 +172,15 @@ class Call:
 
     def hung_up(self, why: str, now: float) -> list[Action]:
         """The other side's BYE came: silence at once."""
-        return [] if self.ended else self._end(f"BYE from the caller{why}", now)
+        return [] if self.ended else self._end(f"BYE from the caller{why}", "BYE", now)
 
     # -- what we do by ourselves -------------------------------------------------------------------------------------
 
-    def hang_up(self, why: str, now: float) -> list[Action]:
-        """End the call with a BYE of our own; nothing if it has ended."""
+    def hang_up(self, why: str, by: str, now: float) -> list[Action]:
+        """End the call with a BYE of our own, since ``by``; nothing if it has ended."""
         if self.ended:
             return []
-        actions = self._end(why, now)
+        actions = self._end(why, by, now)
         self._bye = self._request("BYE", [("Reason", f'SIP;text="{why[:80]}"')] if '"' not in why else [], now)
         return [*actions, *self._bye.start()]
 
@@ -209,9 +210,9 @@ class Call:
         if self.ended or not unasked:
             return []
         if hopeless:
-            return self.hang_up(why, now)
+            return self.hang_up(why, "nobody listens", now)
         if self._restarted is not None and now - self._restarted < STEADY:
-            return self.hang_up(f"the music failed twice: {why}", now)
+            return self.hang_up(f"the music failed twice: {why}", "music failed", now)
         if self._unacknowledged is not None and self._unacknowledged.starts_music:
             return []  # what was agreed last may be played only after the ACK, which starts it
         self._restarted = now
@@ -248,11 +249,11 @@ class Call:
             return [] if self._bye is None else self._bye.tick(now)
         waiting = self._unacknowledged
         if waiting is not None and now >= waiting.gives_up:
-            return self.hang_up(f"no ACK in {TRANSACTION_LIFE:.0f} s", now)
+            return self.hang_up(f"no ACK in {TRANSACTION_LIFE:.0f} s", NO_ACK, now)
         if self._ends_at is not None and now >= self._ends_at:
-            return self.hang_up(f"longest call, {now - self._began:.0f} s", now)
+            return self.hang_up(f"longest call, {now - self._began:.0f} s", "longest call", now)
         if self._expires_at is not None and now >= self._expires_at:
-            return self.hang_up("the session was not refreshed", now)
+            return self.hang_up("the session was not refreshed", "session timer", now)
         actions: list[Action] = []
         if waiting is not None and now >= waiting.next_due:
             waiting.sent_again(now)
@@ -285,14 +286,14 @@ class Call:
         """A phone that answers lives, even if it says 403 (RFC 7088 §2.7): only "no such call" ends the music."""
         timer = self._timer
         if response.status == 481:
-            return self._end("the caller knows this call no more", now)
+            return self._end("the caller knows this call no more", "481", now)
         if timer is not None:
             self._arm(agreed_by_answer(response, timer) if response.status < 300 else timer, now)
         return []
 
-    def _end(self, why: str, now: float) -> list[Action]:
+    def _end(self, why: str, by: str, now: float) -> list[Action]:
         actions = self.media.stop(now)
         self._unacknowledged = None
-        self.ended = True
+        self.ended, self.ended_by = True, by
         played = f", music for {self.media.position:.0f} s"
         return [*actions, Note(logging.INFO, self.id, f"ended after {now - self._began:.0f} s{played}: {why}")]

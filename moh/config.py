@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
-from .addresses import is_unicast, is_unspecified, literal
+from .addresses import Network, is_unicast, is_unspecified, literal, networks
 from .errors import SettingsError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -52,6 +52,13 @@ def _port_range(text: str) -> tuple[int, int]:
     if not dash or pair[0] < 1024 or pair[1] <= pair[0] + pair[0] % 2:
         raise ValueError("'<first>-<last>' with ports from 1024 to 65535 and an even port with its odd partner in it")
     return pair
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return networks(text)
+    except ValueError:
+        raise ValueError("networks as 192.168.0.0/16, with commas between them, or nothing for all") from None
 
 
 def _count(text: str) -> int:
@@ -102,6 +109,9 @@ class Settings:
     )
     advertised_address: str = _setting(
         "MOH_ADVERTISED_ADDRESS", "", _advertised_address, "IP address that phones are told; empty: as they dialled"
+    )
+    allow_media: tuple[Network, ...] = _setting(
+        "MOH_ALLOW_MEDIA", "", _networks, "networks that music may go to, as 192.168.0.0/16,10.0.0.0/8; empty: all"
     )
     music: str = _setting(
         "MOH_MUSIC", "", str, "file to play; empty: /music.mp3, else ./music.mp3, else the built-in piece"

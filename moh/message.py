@@ -1,7 +1,7 @@
 """Octets to SIP messages (RFC 3261 §7, §18.3; RFC 4475); the way back is in ``reply``.
 
 Reading is tolerant and bounded. What cannot be trusted but can be answered is a ``Request`` with a ``fault``; what
-cannot even be answered is ``None``.
+cannot even be answered is ``None``. More than 300 lines, because whatever bounds the reading stands here.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ class Request(Message):
     cseq: CSeq = NO_CSEQ
     call_id: str = ""
     fault: Optional[Refusal] = None
+    size: int = 0
+    """Octets of the whole message as it came."""
 
     def contact(self) -> Optional[NameAddr]:
         """The first Contact, where the sender wants its next requests; ``None`` where there is none."""
@@ -154,7 +156,7 @@ def parse(data: bytes) -> Union[Request, Response, None]:
         fault = Refusal(513, f"Head has {size} octets; expected at most {MAX_HEAD}")
     if lines[0][:4].upper() == "SIP/":
         return _read_response(lines[0], headers, body, via, fault)
-    request = Request(headers, body, "", "", via, fault=fault)
+    request = Request(headers, body, "", "", via, fault=fault, size=len(data))
     try:
         _read_request(request, lines[0])
     except Refusal as refusal:

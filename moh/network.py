@@ -92,6 +92,18 @@ def is_ours(host: str) -> bool:
         return False
 
 
+def is_broadcast(host: str) -> bool:
+    """Whether ``host`` is the broadcast address of a network of ours, or else one to which Linux lets nothing go."""
+    try:
+        with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def has_port(host: str, port: int) -> bool:
     """Whether ``port`` and the next of our address ``host`` are free for UDP."""
     for number in (port, port + 1):

@@ -3,29 +3,33 @@
 The only tables are here: transactions by key, calls by dialog, requests that wait for a host name's address. Each door
 that acts gives back a list of actions, in the order in which they have to be done. The laws kept here: a request that
 is refused changes nothing; a repeated request gets its answer again and does nothing twice; a port is given back when
-its call is finished, and then only. More than 300 lines, because the tables belong together.
+its call is finished, and then only; what leaves is what the guard lets go. More than 300 lines, because the tables
+belong together.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional, Union
 
 from .actions import Action, Address, Flow, Note, Resolve, Send
 from .answer import NO_NAMES, Choice, choose
-from .call import BRANCH, Call
+from .call import BRANCH, NO_ACK, Call
 from .codecs import CODECS, Codec
+from .destinations import Destinations
 from .dialog import Dialog, DialogId, dialog_id
 from .errors import Refusal
+from .guard import Guard, is_scanner
 from .identity import Identity
 from .media import Media, Origin, no_srtp
 from .message import Request, Response
 from .ports import Ports
 from .reply import SIP_PORT, SIPS_PORT, answer_address, write_response
-from .screening import ACCEPT, ALLOW, SUPPORTED, reliable, screen
+from .screening import ACCEPT, ALLOW, METHODS, SUPPORTED, reliable, screen
 from .sdp import Session, parse_sdp
+from .tally import Tally
 from .timers import Schedule
 from .transaction import Key, ServerTransaction, State, transaction_key
 
@@ -34,15 +38,19 @@ RETRY_LATER = ("Retry-After", "5")
 NAME_PATIENCE = 4.0
 """Seconds that the address of a host name in c= may take; the phone hears 100 meanwhile."""
 
+COUNTED = (*METHODS, "REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER", "PRACK")
+"""Methods that are counted by their names, so that nobody can fill the memory with names of his own."""
+
 Offer = tuple[Optional[Session], Optional[Choice]]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the agent may use: the codecs that ffmpeg can make, and the longest call in seconds, ``None`` for ever."""
+    """What may be: the codecs that ffmpeg can make, the longest call in seconds (``None``: for ever), where to."""
 
     codecs: tuple[Codec, ...] = CODECS
     longest_call: Optional[float] = None
+    destinations: Destinations = field(default_factory=Destinations)
 
 
 @dataclass(eq=False)
@@ -61,7 +69,10 @@ class Waiting:
 class UserAgent:
     """Everybody who calls, and nothing of how they are reached."""
 
-    def __init__(self, identity: Identity, ports: Ports, limits: Limits) -> None:
+    def __init__(self, identity: Identity, ports: Ports, limits: Limits, guard: Optional[Guard] = None) -> None:
+        self.guard = guard or Guard()
+        self.tally = Tally()
+        """What has been refused and why calls have ended."""
         self._identity = identity
         self._ports = ports
         self._limits = limits
@@ -79,11 +90,18 @@ class UserAgent:
     def receive(self, message: Union[Request, Response], flow: Flow, now: float) -> list[Action]:
         """Take in one message that came by ``flow``."""
         if isinstance(message, Response):
-            return self._response(message, now)
+            return self._affordable(self._response(message, now), now)
+        self.guard.came(flow, message.size, now)
+        return self._affordable(self._received(message, flow, now), now)
+
+    def _received(self, message: Request, flow: Flow, now: float) -> list[Action]:
         if message.method == "ACK":
             return self._ack(message, flow, now)
+        agent = message.first("user-agent")
+        if agent is not None and is_scanner(agent) and not self.guard.knows(flow, now):
+            return self._told("scanner", flow, f"not answered: {agent[:40]!r} from {flow.remote}", now)
         if message.fault is not None:
-            return self._refuse_statelessly(message, flow, message.fault)
+            return self._refuse_statelessly(message, flow, message.fault, now)
         key = transaction_key(message)
         if (known := self._transactions.get(key)) is not None:
             return known.repeated()
@@ -98,7 +116,7 @@ class UserAgent:
             return []
         if (begun := self._transactions.get(transaction_key(message))) and begun.state is State.PROCEEDING:
             self._drop(begun)
-        return self._refuse_statelessly(message, flow, Refusal(status, why))
+        return self._affordable(self._refuse_statelessly(message, flow, Refusal(status, why), now), now)
 
     def tick(self, now: float) -> list[Action]:
         """Do whatever has fallen due."""
@@ -107,16 +125,23 @@ class UserAgent:
             if isinstance(owner, Waiting):
                 actions += self._go_on(owner, "", now)
             else:
-                actions += owner.tick(now)
+                done = owner.tick(now)
+                if (
+                    isinstance(owner, Call)
+                    and owner.ended_by == NO_ACK
+                    and not self.guard.knows(owner.dialog.flow, now)
+                ):
+                    done = self._quietly(done, owner, now)
+                actions += done
                 self._settle(owner)
-        return actions
+        return self._affordable(actions, now)
 
     def resolved(self, name: str, address: str, now: float) -> list[Action]:
         """The address of a host name that ``Resolve`` asked for; empty where it has none."""
         actions: list[Action] = []
         for waiting in [waiting for waiting in self._waiting.values() if waiting.name == name]:
             actions += self._go_on(waiting, address, now)
-        return actions
+        return self._affordable(actions, now)
 
     def stream_gone(self, call_id: str, serial: int, why: str, hopeless: bool = False, *, now: float) -> list[Action]:
         """The stream that ``StartStream`` with this ``serial`` began is gone, and with it its hold on the port.
@@ -128,7 +153,7 @@ class UserAgent:
             return []
         actions = call.stream_gone(serial, why, hopeless, now)
         self._settle(call)
-        return actions
+        return self._affordable(actions, now)
 
     def music_ready(self, tune: int, now: float) -> list[Action]:
         """From now on new calls hear ``tune``, a number of the shell's; those in progress keep theirs."""
@@ -142,9 +167,9 @@ class UserAgent:
         for waiting in [waiting for waiting in self._waiting.values() if waiting.request.method != "ACK"]:
             actions += self._end_waiting(waiting, Refusal(503, "The server stops"), now)
         for call in list(self._calls.values()):
-            actions += call.hang_up("the server stops", now)
+            actions += call.hang_up("the server stops", "server stops", now)
             self._settle(call)
-        return actions
+        return self._affordable(actions, now)
 
     @property
     def ready(self) -> bool:
@@ -185,6 +210,9 @@ class UserAgent:
         if not request.to.tag and _merge_key(request) in self._merged:
             raise Refusal(482, "This request has come by another way already")
         call = self._called(request)
+        if call is not None:
+            self.guard.proved(flow, now)
+            self.guard.closed(call.id)
         if request.method == "OPTIONS":
             self._check_room(call)
             headers = [ALLOW, ACCEPT, SUPPORTED, ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
@@ -193,6 +221,9 @@ class UserAgent:
         if call is not None:
             call.dialog.in_order(request)  # counted as it comes: others may overtake it while it waits for a name
         if request.method == "INVITE":
+            if call is None and (why := self.guard.full(flow, now)):
+                # nothing is kept of it, so that it costs little more than its reading (§8.2.7)
+                return self._refuse_statelessly(request, flow, Refusal(503, why, RETRY_LATER), now)
             return self._negotiate(request, flow, key, None, now)
         if call is None:
             raise Refusal(481, f"{request.method} without a To tag; expected one that names a call")
@@ -222,7 +253,7 @@ class UserAgent:
         call = self._called(request)
         if call is not None and any(other.request.to.tag == call.id for other in self._waiting.values()):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        session, choice = self._read_offer(request, former, again=call is not None)
+        session, choice = self._read_offer(request, flow, former, again=call is not None)
         if choice is not None and choice.name:
             return self._wait(choice.name, request, flow, key, former, now)
         if request.method == "UPDATE":
@@ -230,12 +261,15 @@ class UserAgent:
             return self._update(request, flow, key, call, (session, choice), now)
         return self._invite(request, flow, key, call, (session, choice), now)
 
-    def _read_offer(self, request: Request, former: Optional[Waiting], again: bool) -> Offer:
+    def _read_offer(self, request: Request, flow: Flow, former: Optional[Waiting], again: bool) -> Offer:
         """The offer or answer in a request and what we choose of it; twice ``None`` where it has no body."""
         if not request.body.strip():
             return None, None
         session = parse_sdp(request.body)
-        return session, choose(session, self._limits.codecs, former.names if former else NO_NAMES, again)
+        choice = choose(session, self._limits.codecs, former.names if former else NO_NAMES, again)
+        if choice.playing and not choice.name:
+            self._limits.destinations.check(flow, choice.remote, choice.remote_rtcp)
+        return session, choice
 
     def _invite(
         self, request: Request, flow: Flow, key: Key, known: Optional[Call], offer: Offer, now: float
@@ -243,9 +277,13 @@ class UserAgent:
         call = known or self._new_call(request, flow, offer[1], now)
         transaction = self._open(request, flow, key, call.id)
         headers = self._dialog_headers(request, call)
-        ringing = known is None and not reliable(request)
+        # 180 stops the repeats of the INVITE, and for a stranger they have to pay for those of the 200
+        stranger = known is None and not self.guard.knows(flow, now)
+        ringing = known is None and not reliable(request) and not stranger
+        choice = offer[1]
+        near = choice is not None and self._limits.destinations.near(flow, choice.remote, choice.remote_rtcp)
         try:
-            actions = call.invited(request, flow, transaction, *offer, headers, ringing, now)
+            actions = call.invited(request, flow, transaction, *offer, headers, ringing, near, now)
         except Exception:  # nothing has been sent or started yet
             if known is None:
                 self._forget(call)
@@ -254,11 +292,14 @@ class UserAgent:
             self._remember(transaction, request)
             self._dialogs[call.dialog.id] = call
             told = f"answered {request.from_.text[:80]!r} at {flow.remote}"
+            if (oldest := self.guard.opened(call.id, flow, now)) is not None:
+                actions += self._make_room(self._calls[oldest], now)
         else:
             told = "changed"
         self._settle(call)
         self._settle(transaction)
-        return [*actions, Note(logging.INFO, call.id, f"{told}: {call.media.summary()}")]
+        note = Note(logging.INFO, call.id, f"{told}: {call.media.summary()}")
+        return self._quietly([*actions, note], call, now) if stranger else [*actions, note]
 
     def _update(self, request: Request, flow: Flow, key: Key, call: Call, offer: Offer, now: float) -> list[Action]:
         transaction = self._open(request, flow, key, call.id)
@@ -348,6 +389,8 @@ class UserAgent:
         call = self._dialogs.get(dialog_id(request))
         if call is None:
             return []
+        self.guard.proved(flow, now)
+        self.guard.closed(call.id)
         answer_due = call.answer_due
         actions: list[Action] = []
         if call.acknowledged(request):
@@ -362,11 +405,14 @@ class UserAgent:
         try:
             if former is None:  # else that is done, and of a multipart body only the part is left
                 screen(request, secure=flow.transport == "TLS")
-            session, choice = self._read_offer(request, former, again=False)
+            session, choice = self._read_offer(request, flow, former, again=False)
         except Refusal as refusal:
-            return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", now)
+            return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", "no answer in the ACK", now)
         if session is None or choice is None:
-            return call.hang_up("the ACK brought no answer to our offer", now)
+            return call.hang_up("the ACK brought no answer to our offer", "no answer in the ACK", now)
+        if choice.crypto is not None:
+            why = "the answer in the ACK is SRTP; our offer was RTP/AVP"
+            return call.hang_up(why, "no answer in the ACK", now)
         if choice.name:
             return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), former, now)
         actions = call.agreed(choice, now)
@@ -441,19 +487,50 @@ class UserAgent:
         """
         kept = request.method == "INVITE" or key in self._transactions or dialog_id(request) in self._dialogs
         if not kept or request.method == "CANCEL":
-            return self._refuse_statelessly(request, flow, refusal)
+            return self._refuse_statelessly(request, flow, refusal, now)
         tag = self._identity.stateless_tag(request)
         transaction = self._open(request, flow, key, tag)
         data = write_response(request, flow, refusal.status, tag, refusal.headers, reason=refusal.why)
         actions = transaction.respond(refusal.status, data, now)
         self._settle(transaction)
-        return [*actions, _refusal_note(request, flow, refusal)]
+        return [*actions, *self._refused(request, flow, refusal, now)]
 
-    def _refuse_statelessly(self, request: Request, flow: Flow, refusal: Refusal) -> list[Action]:
+    def _refuse_statelessly(self, request: Request, flow: Flow, refusal: Refusal, now: float) -> list[Action]:
         """Answer and keep nothing: a repeat is refused with the same words and tag again (§8.2.7)."""
         tag = self._identity.stateless_tag(request)
         data = write_response(request, flow, refusal.status, tag, refusal.headers, reason=refusal.why)
-        return [Send(data, self._answer_to(request, flow), flow), _refusal_note(request, flow, refusal)]
+        answer: Action = Send(data, self._answer_to(request, flow), flow)
+        return [answer, *self._refused(request, flow, refusal, now)]
+
+    def _refused(self, request: Request, flow: Flow, refusal: Refusal, now: float) -> list[Action]:
+        """Count a refusal, and tell of it if it is the first of its kind."""
+        method = request.method if request.method in COUNTED else "other"
+        text = f"refused {request.method[:20] or 'a request'!r} from {flow.remote}: {refusal}"
+        return self._told(f"{method} {refusal.status}", flow, text, now)
+
+    def _told(self, reason: str, flow: Flow, text: str, now: float) -> list[Action]:
+        return [Note(logging.INFO, "", text)] if self.tally.tell(reason, flow.remote.host, now) else []
+
+    def _quietly(self, actions: list[Action], call: Call, now: float) -> list[Action]:
+        """Without the notes, if they are about a caller whose way back is not proved and not the first of its kind."""
+        reason = "unacknowledged" if call.ended else "answered, not acknowledged yet"
+        if self.tally.tell(reason, call.dialog.flow.remote.host, now):
+            return actions
+        return [action for action in actions if not isinstance(action, Note)]
+
+    def _make_room(self, call: Call, now: float) -> list[Action]:
+        """End the oldest call of a stranger: an honest one has sent his ACK long ago."""
+        actions = self._quietly(call.hang_up("too many strangers wait for their ACK", NO_ACK, now), call, now)
+        self._settle(call)
+        return actions
+
+    def _affordable(self, actions: list[Action], now: float) -> list[Action]:
+        """Leave out what would cost a stranger more than somebody has paid for it."""
+        lets = self.guard.lets
+        kept = [action for action in actions if not isinstance(action, Send) or lets(action, now)]
+        if len(kept) < len(actions):
+            self.tally.count("not sent to a stranger")
+        return kept
 
     def _answer_to(self, request: Request, flow: Flow) -> Address:
         """Where an answer goes; by TCP that counts only once the connection is gone (§18.2.2)."""
@@ -474,6 +551,8 @@ class UserAgent:
         """After anything happened to ``owner``: plan its next waking, and forget it where it is done."""
         self._schedule.set(owner, owner.next_due)
         if isinstance(owner, Call):
+            if owner.ended:
+                self.guard.closed(owner.id)
             if owner.finished:
                 self._forget(owner)
         elif owner.state is State.GONE:
@@ -496,6 +575,8 @@ class UserAgent:
         """Take a finished call out of every table and give its port back."""
         self._schedule.set(call, None)
         self._dialogs.pop(call.dialog.id, None)
+        if call.ended:
+            self.tally.count(f"ended by {call.ended_by}")
         if self._calls.pop(call.id, None) is not None:
             self._ports.give_back(call.media.origin.port)
 
@@ -503,7 +584,3 @@ class UserAgent:
 def _merge_key(request: Request) -> Key:
     """What two copies of one request have in common when they came by different ways (§8.2.2.2)."""
     return (request.call_id, request.from_.tag, str(request.cseq.number), request.method)
-
-
-def _refusal_note(request: Request, flow: Flow, refusal: Refusal) -> Note:
-    return Note(logging.INFO, "", f"refused {request.method[:20] or 'a request'!r} from {flow.remote}: {refusal}")

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from typing import Optional, Union
 
 from moh.actions import Action, Address, Flow, Note, Send, StartStream, StopStream
+from moh.destinations import Destinations
 from moh.identity import Identity
 from moh.message import Request, Response, parse
 from moh.ports import Ports
 from moh.user_agent import Limits, UserAgent
 
+EVERYWHERE = Destinations()
 PHONE = Address("192.168.1.50", 5062)
 HELD = "192.168.1.77"
 SERVER = Address("192.168.1.100", 5060)
@@ -35,9 +37,14 @@ a=rtpmap:101 telephone-event/8000
 
 
 def make_agent(
-    ports: tuple[int, int] = (10000, 10100), advertised: str = "", longest_call: Optional[float] = None
+    ports: tuple[int, int] = (10000, 10100),
+    advertised: str = "",
+    longest_call: Optional[float] = None,
+    most: Optional[int] = None,
+    shared: Optional[int] = None,
+    destinations: Destinations = EVERYWHERE,
 ) -> UserAgent:
-    """An agent whose tokens count up: token000000000001, and so on."""
+    """An agent whose tokens count up: token000000000001, and so on. ``most`` and ``shared`` are those of ``Ports``."""
     issued = iter(range(1, 1_000_000))
     identity = Identity(
         new_token=lambda: f"{next(issued):016x}",
@@ -46,7 +53,8 @@ def make_agent(
         advertised=advertised,
         secret=b"secret",
     )
-    agent = UserAgent(identity, Ports(*ports), Limits(longest_call=longest_call))
+    limits = Limits(longest_call=longest_call, destinations=destinations)
+    agent = UserAgent(identity, Ports(*ports, most=most, shared=shared), limits)
     agent.music_ready(0, now=0.0)
     return agent
 

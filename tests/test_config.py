@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import IPv4Network, IPv6Network
 from typing import Optional
 
 import pytest
@@ -36,6 +37,7 @@ def test_every_variable_is_read() -> None:
             "MOH_SIP_PORT": " 5070 ",
             "MOH_RTP_PORTS": "20001 - 20003",
             "MOH_ADVERTISED_ADDRESS": "203.0.113.1",
+            "MOH_ALLOW_MEDIA": "192.168.0.0/16, 2001:db8::/32",
             "MOH_MUSIC": "/my music.mp3",
             "MOH_CACHE": "/tmp/moh",
             "MOH_MAX_CALL": "90m",
@@ -50,6 +52,7 @@ def test_every_variable_is_read() -> None:
         sip_port=5070,
         rtp_ports=(20001, 20003),
         advertised_address="203.0.113.1",
+        allow_media=(IPv4Network("192.168.0.0/16"), IPv6Network("2001:db8::/32")),
         music="/my music.mp3",
         cache="/tmp/moh",
         max_call=5400.0,
@@ -111,6 +114,12 @@ def test_a_length_of_time_that_cannot_be_is_named(text: str) -> None:
     assert complaint(MOH_MAX_CALL=text) == f"MOH_MAX_CALL is {text!r}; expected {expected}"
 
 
+@pytest.mark.parametrize("text", ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo"])
+def test_networks_that_cannot_be_are_named(text: str) -> None:
+    expected = "networks as 192.168.0.0/16, with commas between them, or nothing for all"
+    assert complaint(MOH_ALLOW_MEDIA=text) == f"MOH_ALLOW_MEDIA is {text!r}; expected {expected}"
+
+
 def test_an_unknown_level_is_named() -> None:
     assert complaint(MOH_LOG="loud") == "MOH_LOG is 'loud'; expected one of debug, info, warning, error"
 
@@ -128,8 +137,9 @@ def test_no_other_loudness_is_taken(text: str) -> None:
 def test_the_table_has_a_line_for_each_setting() -> None:
     table = Settings.table()
     assert [name for name, _, _ in table] == [
-        "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_MUSIC",
-        "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG",
+        "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_ALLOW_MEDIA",
+        "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT",
+        "MOH_LOG",
     ]  # fmt: skip
     assert all(text for _, _, text in table)
     assert Settings.from_environment({name: default for name, default, _ in table}) == Settings()

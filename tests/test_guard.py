@@ -1,0 +1,356 @@
+"""What a stranger may cost: octets out for octets in, calls, datagrams; with literal clocks (RFC 9000 §8.1).
+
+More than 300 lines, because what is limited is told here in one place.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import pytest
+
+from moh.actions import Action, Address, Flow, Send
+from moh.addresses import networks
+from moh.guard import MOST_CREDIT, MOST_SOURCES, MOST_STRANGERS, STRANGER, TRUSTED, Bucket, Gate, Guard, Recent
+from moh.message import Request, parse
+from moh.user_agent import UserAgent
+from tests.ladder import (
+    FLOW,
+    OFFER,
+    PUBLIC_FLOW,
+    SERVER,
+    ack,
+    answered,
+    bye,
+    invite,
+    make_agent,
+    music,
+    notes,
+    request,
+    response,
+    statuses,
+    tag,
+)
+
+VICTIM = Flow(Address("198.51.100.7", 5060), SERVER)
+MINIMAL = (
+    "{method} sip:1@192.168.1.100 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK{number}\r\n"
+    "From: <sip:1@1>;tag=1\r\nTo: <sip:1@1>\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
+)
+SHORT_OFFER = "v=0\r\nc=IN IP4 198.51.100.7\r\nm=audio 4000 RTP/AVP 0\r\n"
+
+
+def forged(method: str = "INVITE", body: str = "", number: int = 1, *lines: str) -> bytes:
+    """As few octets as do: what an attacker sends in the name of his victim."""
+    head = MINIMAL.format(method=method, number=number) + "".join(line + "\r\n" for line in lines)
+    return f"{head}{'Content-Type: application/sdp' + chr(13) + chr(10) if body else ''}\r\n{body}".encode()
+
+
+def life(agent: UserAgent, data: bytes, flow: Flow = VICTIM, repeats: tuple[float, ...] = ()) -> tuple[int, int]:
+    """Octets in and octets out in the 100 s that begin with this message and its repeats."""
+    taken = given = 0
+    arrivals = [0.0, *repeats]
+    now = 0.0
+    while now < 100.0:
+        actions: list[Action] = []
+        if arrivals and arrivals[0] <= now:
+            message = parse(data)
+            assert message is not None
+            arrivals.pop(0)
+            taken += len(data)
+            actions += agent.receive(message, flow, now)
+        actions += agent.tick(now)
+        given += sum(len(action.data) for action in actions if isinstance(action, Send))
+        now += 0.25
+    return taken, given
+
+
+def caller(number: int, flow: Flow = PUBLIC_FLOW, body: str = OFFER) -> Request:
+    return invite(
+        body=body, call_id=f"Call-ID: {number}", via=f"Via: SIP/2.0/UDP {flow.remote.host};branch=z9hG4bK{number};rport"
+    )
+
+
+# -- octets --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        forged(),
+        forged(body=SHORT_OFFER),
+        forged("INVITE", SHORT_OFFER.replace("AVP 0", "AVP 18")),  # refused, and the refusal repeated
+        forged("OPTIONS"),
+        forged("REGISTER"),
+        forged("BYE"),
+        forged("CANCEL"),
+        forged("DANCE"),
+        forged("INVITE", "", 1, "Require: a"),
+        forged("INVITE", "", 1, "Contact: <sip:1@203.0.113.200>"),  # whom the BYE would go to
+        b"OPTIONS\r\nv:SIP/2.0/UDP a\r\n\r\n",
+    ],
+    ids=lambda data: f"{data[:7].decode()}{len(data)}",
+)
+@pytest.mark.parametrize("repeats", [(), (0.5, 1.5, 3.5)])
+def test_for_an_octet_in_a_strangers_name_at_most_three_leave(data: bytes, repeats: tuple[float, ...]) -> None:
+    taken, given = life(make_agent(), data, VICTIM, repeats)
+    assert given <= 3 * taken
+
+
+def test_nor_more_in_the_name_of_a_phone_for_somebody_else() -> None:
+    """From a private address with the Contact of a stranger, whom our BYE would go to."""
+    agent = make_agent()
+    message = invite(contact="Contact: <sip:201@198.51.100.7>")
+    out = [*agent.receive(message, FLOW, now=0.0)]
+    for now in range(1, 80):
+        out += agent.tick(float(now))
+    to_him = sum(len(action.data) for action in out if isinstance(action, Send) and action.to.host == "198.51.100.7")
+    assert 0 < to_him <= 3 * message.size
+
+
+def test_a_stranger_who_shows_that_he_hears_us_gets_all_that_the_rfc_says() -> None:
+    agent = make_agent()
+    answered(agent, flow=PUBLIC_FLOW)
+    actions = agent.receive(caller(2), PUBLIC_FLOW, now=10.0)
+    assert statuses(actions) == [180, 200]
+    resent = []
+    while agent.next_due is not None and agent.next_due < 42.0:
+        now = agent.next_due
+        resent += [now - 10] * len(statuses(agent.tick(now)))
+    assert resent == [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
+
+
+def test_an_hour_later_he_is_a_stranger_again() -> None:
+    agent = make_agent()
+    answered(agent, flow=PUBLIC_FLOW)
+    assert statuses(agent.receive(caller(2), PUBLIC_FLOW, now=3599.0)) == [180, 200]
+    assert statuses(agent.receive(caller(3), PUBLIC_FLOW, now=3601.0)) == [200]
+
+
+def test_each_repeat_of_the_invite_pays_for_its_answer() -> None:
+    """Without 180 he repeats it until he has the 200; so the network may lose a lot and the call comes about."""
+    agent = make_agent()
+    first = agent.receive(caller(1), PUBLIC_FLOW, now=0.0)
+    for now in (0.5, 1.5, 3.5, 7.5, 15.5, 31.5):
+        agent.tick(now)
+        assert 200 in statuses(agent.receive(caller(1), PUBLIC_FLOW, now))
+    to_tag = tag(response(first))
+    assert music(agent.receive(ack(to_tag, call_id="Call-ID: 1"), PUBLIC_FLOW, now=31.6)) != []
+
+
+def test_a_lost_ack_is_asked_for_at_least_once_more() -> None:
+    agent = make_agent()
+    agent.receive(caller(1), PUBLIC_FLOW, now=0.0)
+    assert statuses(agent.tick(0.5)) == [200]
+
+
+def test_an_ack_with_a_guessed_tag_proves_nothing() -> None:
+    agent = make_agent()
+    agent.receive(caller(1), PUBLIC_FLOW, now=0.0)
+    agent.receive(ack("guessed", call_id="Call-ID: 1"), PUBLIC_FLOW, now=0.1)
+    assert not agent.guard.knows(PUBLIC_FLOW, now=0.2)
+
+
+def test_by_tcp_everybody_is_known() -> None:
+    agent = make_agent()
+    tcp = Flow(PUBLIC_FLOW.remote, SERVER, "TCP", 1)
+    assert statuses(agent.receive(caller(1), tcp, now=0.0)) == [180, 200]
+
+
+def test_credit_is_bounded() -> None:
+    guard = Guard()
+    for _ in range(100):
+        guard.came(VICTIM, 60_000, now=0.0)
+    sent = 0
+    while guard.lets(Send(bytes(1000), VICTIM.remote, VICTIM), now=0.0):
+        sent += 1000
+    assert sent <= MOST_CREDIT
+
+
+def test_addresses_of_one_subscriber_of_ipv6_are_one_source() -> None:
+    guard = Guard()
+    one, other = (Flow(Address(host, 5060), SERVER) for host in ("2001:db8::1", "2001:db8::2:3"))
+    guard.came(one, 100, now=0.0)
+    assert guard.lets(Send(bytes(300), other.remote, other), now=0.0)
+    assert not guard.lets(Send(bytes(1), one.remote, one), now=0.0)
+
+
+# -- calls ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_calls_at_once_of_a_pbx_are_taken() -> None:
+    agent = make_agent(ports=(10000, 12000))
+    tags = [tag(response(agent.receive(caller(number), PUBLIC_FLOW, now=0.0))) for number in range(100)]
+    for number, to_tag in enumerate(tags):
+        agent.receive(ack(to_tag, call_id=f"Call-ID: {number}"), PUBLIC_FLOW, now=0.1)
+    assert agent.calls == 100
+
+
+def test_a_source_that_never_acknowledges_gets_503_and_nothing_is_kept_of_it() -> None:
+    agent = make_agent(ports=(10000, 12000))
+    for number in range(STRANGER.unacknowledged):
+        assert statuses(agent.receive(caller(number), PUBLIC_FLOW, now=0.0)) == [200]
+    transactions = len(agent._transactions)
+    answer = response(agent.receive(caller(1000), PUBLIC_FLOW, now=0.1))
+    assert (answer.status, answer.first("retry-after")) == (503, "5")
+    assert len(agent._transactions) == transactions
+    assert statuses(agent.receive(caller(1001, VICTIM), VICTIM, now=0.2)) == [200], "others are welcome"
+    agent.tick(32.0)
+    assert statuses(agent.receive(caller(1002), PUBLIC_FLOW, now=32.1)) == [200]
+
+
+def test_of_all_strangers_the_oldest_makes_room_and_one_who_acknowledges_has_his_place() -> None:
+    agent = make_agent(ports=(10000, 14000))
+    honest = answered(agent, flow=Flow(Address("203.0.113.250", 5060), SERVER))
+    for number in range(MOST_STRANGERS + 200):
+        flow = Flow(Address(f"198.51.{number // 250}.{number % 250}", 5060), SERVER)
+        assert statuses(agent.receive(caller(number, flow), flow, now=number / 100)) == [200]
+    assert agent.calls == MOST_STRANGERS + 1
+    assert honest in agent._calls and not agent._calls[honest].ended
+    agent.tick(100.0)
+    assert agent.calls == 1 and not agent.guard._waiting and not agent.guard._strangers and not agent.guard._of_source
+
+
+def test_500_calls_a_second_of_one_private_address_are_taken() -> None:
+    agent = make_agent(ports=(10000, 14000))
+    for number in range(5000):
+        now = number / 500
+        to_tag = tag(response(agent.receive(caller(number, FLOW), FLOW, now)))
+        assert to_tag
+        names = {"call_id": f"Call-ID: {number}", "via": f"Via: SIP/2.0/UDP a;branch=z9hG4bKb{number};rport"}
+        agent.receive(ack(to_tag, **names), FLOW, now)
+        assert statuses(agent.receive(bye(to_tag, **names), FLOW, now)) == [200]
+        agent.stream_gone(to_tag, 1, "ended", now=now)
+    assert agent.tally.counts == {"ended by BYE": 5000}
+
+
+@pytest.mark.parametrize(("host", "rate"), [("203.0.113.9", STRANGER.calls), ("192.168.1.50", TRUSTED.calls)])
+def test_calls_have_a_rate(host: str, rate: tuple[float, float]) -> None:
+    guard, flow = Guard(), Flow(Address(host, 5060), SERVER)
+    assert [guard.full(flow, now=0.0) for _ in range(int(rate[1]))] == [""] * int(rate[1])
+    assert guard.full(flow, now=0.0) == f"More than {rate[0]:.0f} calls a second from this address"
+    assert guard.full(flow, now=1.0) == ""
+
+
+def test_networks_that_the_owner_names_may_do_as_much_as_private_ones() -> None:
+    guard = Guard(networks("203.0.113.0/24"))
+    assert not any(guard.full(PUBLIC_FLOW, now=0.0) for _ in range(1000))
+
+
+# -- scanners ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["friendly-scanner", "sipcli/v1.8", "VaxSIPUserAgent/3.1", "sundayddr", "pplsip"])
+def test_a_scanner_hears_nothing_and_has_one_line(name: str) -> None:
+    agent = make_agent()
+    first = agent.receive(request("OPTIONS", f"User-Agent: {name}"), PUBLIC_FLOW, now=50.0)
+    assert statuses(first) == [] and notes(first) == [f"not answered: {name!r} from 203.0.113.9:5062"]
+    for again in range(1000):
+        assert agent.receive(request("REGISTER", f"User-Agent: {name}"), PUBLIC_FLOW, now=50 + again / 1000) == []
+    assert agent.tally.news(now=61.0) == "1000 scanner (last 203.0.113.9)"
+    assert statuses(agent.receive(request("OPTIONS", f"User-Agent: {name}"), FLOW, now=61.0)) == [200], "at home"
+
+
+def test_calls_that_are_never_acknowledged_have_a_line_or_two() -> None:
+    agent = make_agent(ports=(10000, 12000))
+    told: list[str] = []
+    for number in range(100):
+        told += notes(agent.receive(caller(number), PUBLIC_FLOW, now=50.0))
+    told += notes(agent.tick(now=90.0))
+    assert [text.split(" ")[0] for text in told] == ["answered", "ended"]
+    assert agent.tally.news(now=100.0).startswith("99 answered, not acknowledged yet (last 203.0.113.9), 99 ")
+
+
+def test_refusals_are_counted_by_names_of_ours_alone() -> None:
+    agent = make_agent()
+    for number in range(100):
+        agent.receive(request(f"DANCE{number}"), FLOW, now=1.0)
+    assert agent.tally.counts == {"other 405": 100}
+
+
+# -- datagrams -----------------------------------------------------------------------------------------------------
+
+OPTIONS = b"OPTIONS sip:1@192.168.1.100 SIP/2.0\r\n"
+INVITE = b"INVITE sip:1@192.168.1.100 SIP/2.0\r\n"
+
+
+def gate(allowed: str = "", known: Optional[str] = None) -> Gate:
+    return Gate(networks(allowed), lambda host, now: host == known, 0.0)
+
+
+def passed(gate: Gate, hosts: list[str], data: bytes, rate: int, seconds: float = 10.0) -> float:
+    """How many datagrams a second pass of so many, in turn from these hosts, after the first burst."""
+    count = 0
+    for number in range(int(rate * seconds)):
+        now = number / rate
+        count += not gate.refuses(hosts[number % len(hosts)], data, now) and now >= seconds / 2
+    return count / (seconds / 2)
+
+
+def test_of_20000_options_a_second_a_few_are_looked_at() -> None:
+    assert passed(gate(), ["203.0.113.9"], OPTIONS, 20_000, 4.0) <= STRANGER.others[0] * 1.1
+    assert passed(gate(), ["127.0.0.1"], OPTIONS, 20_000, 4.0) <= TRUSTED.others[0] * 1.1
+
+
+def test_of_20000_from_everywhere_as_well() -> None:
+    hosts = [f"198.{second}.{third}.7" for second in range(100) for third in range(200)]
+    assert passed(gate(), hosts, OPTIONS, 20_000, 4.0) <= 210
+    assert passed(gate(), hosts, INVITE, 20_000, 6.0) <= 1050
+
+
+def test_meanwhile_who_is_known_or_at_home_is_let_in() -> None:
+    door = gate(known="203.0.113.9")
+    for number in range(50_000):
+        door.refuses(f"198.51.{number % 199}.{number % 251}", INVITE, now=number / 20_000)
+    assert door.refuses("203.0.113.9", INVITE, now=2.5) == ""
+    assert door.refuses("192.168.1.50", OPTIONS, now=2.5) == ""
+
+
+def test_500_calls_a_second_from_one_private_address_pass() -> None:
+    door = gate()
+    for number in range(15_000):
+        assert door.refuses("127.0.0.1", INVITE, now=number / 1500) == ""
+
+
+def test_a_hundred_calls_of_a_public_pbx_pass_and_their_ends_as_well() -> None:
+    door = gate()
+    assert not any(door.refuses("203.0.113.9", INVITE, now=0.0) for _ in range(500))
+
+
+def test_whom_the_owner_has_not_named_is_not_looked_at() -> None:
+    door = gate("192.168.0.0/16, 203.0.113.0/24, 2001:db8::/32")
+    assert door.refuses("198.51.100.7", INVITE, now=0.0) == "not in MOH_ALLOW"
+    assert door.refuses("10.0.0.1", INVITE, now=0.0) == "not in MOH_ALLOW"
+    assert door.refuses("2001:db9::1", INVITE, now=0.0) == "not in MOH_ALLOW"
+    for host in ("192.168.1.1", "::ffff:192.168.1.1", "203.0.113.9", "2001:db8::1"):
+        assert door.refuses(host, INVITE, now=0.0) == ""
+
+
+def test_keep_alives_are_nothing() -> None:
+    assert gate().refuses("192.168.1.50", b"\r\n\r\n", now=0.0) == "too short"
+
+
+def test_tables_are_bounded() -> None:
+    door, guard = gate(), Guard()
+    for number in range(2 * MOST_SOURCES):
+        host = f"198.51.{number // 250}.{number % 250}"
+        door.refuses(host, OPTIONS, now=0.0)
+        guard.came(Flow(Address(host, 1), SERVER), 100, now=0.0)
+        guard.proved(Flow(Address(host, 1), SERVER), now=0.0)
+    assert len(door._sources) == len(guard._accounts) == len(guard._proved) == MOST_SOURCES
+
+
+def test_what_was_used_last_is_kept() -> None:
+    recent: Recent[int] = Recent(2)
+    for key in ("a", "b"):
+        recent.put(key, 1)
+    recent.get("a")
+    recent.put("c", 1)
+    assert (recent.peek("a"), recent.peek("b"), recent.peek("c")) == (1, None, 1)
+
+
+def test_a_bucket_fills_up_to_its_brim() -> None:
+    bucket = Bucket(10.0, 2.0, now=0.0)
+    assert [bucket.take(now) for now in (0.0, 0.0, 0.0, 0.1, 0.1, 60.0, 60.0, 60.0)] == [
+        True, True, False, True, False, True, True, False,
+    ]  # fmt: skip
