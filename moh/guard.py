@@ -17,6 +17,7 @@ from typing import Generic, NamedTuple, Optional, TypeVar
 
 from .actions import Flow, Send
 from .addresses import Network, is_private, source_of, within
+from .tally import Tally
 
 FACTOR = 3
 """Octets out for each octet in, before the way back is proved: as QUIC has it."""
@@ -204,6 +205,8 @@ class Gate:
     """
 
     def __init__(self, allowed: tuple[Network, ...], reaches: Callable[[str, float], bool], now: float) -> None:
+        self.tally = Tally()
+        """What has been turned away."""
         self._allowed = allowed
         self._reaches = reaches
         self._sources: Recent[Visitor] = Recent(MOST_SOURCES)
@@ -218,7 +221,7 @@ class Gate:
         if not visitor.allowed:
             return "not in MOH_ALLOW"
         if len(data) < SHORTEST:
-            return "too short"
+            return TOO_SHORT
         kind = 0 if data[:4] in OF_CALLS else 1
         if not visitor.buckets[kind].take(now):
             return RATES[kind]
@@ -244,6 +247,7 @@ class Visitor(NamedTuple):
     buckets: tuple[Bucket, Bucket]
 
 
+TOO_SHORT = "too short"
 RATES = ("too many messages", "too many messages that belong to no call")
 
 
