@@ -122,7 +122,7 @@ class Guard:
 
     def __init__(self, trusted: tuple[Network, ...] = ()) -> None:
         """``trusted`` are the networks that the owner names, beside the private ones."""
-        self._trusted = trusted
+        self._trusted = named(trusted)
         self._proved: Recent[float] = Recent(MOST_SOURCES)
         self._accounts: Recent[Account] = Recent(MOST_SOURCES)
         self._waiting: dict[str, str] = {}  # calls that no ACK has come for, and their sources
@@ -208,6 +208,7 @@ class Gate:
         self.tally = Tally()
         """What has been turned away."""
         self._allowed = allowed
+        self._trusted = named(allowed)
         self._reaches = reaches
         self._sources: Recent[Visitor] = Recent(MOST_SOURCES)
         self._strangers = tuple(Bucket(*limit, now) for limit in STRANGERS)
@@ -234,7 +235,7 @@ class Gate:
         return not self._allowed or within(host, self._allowed)
 
     def _admitted(self, host: str, now: float) -> Visitor:
-        allowance = allowance_of(host, self._allowed)
+        allowance = allowance_of(host, self._trusted)
         buckets = (Bucket(*allowance.datagrams, now), Bucket(*allowance.others, now))
         return Visitor(self.allows(host), allowance is TRUSTED, buckets)
 
@@ -249,6 +250,11 @@ class Visitor(NamedTuple):
 
 TOO_SHORT = "too short"
 RATES = ("too many messages", "too many messages that belong to no call")
+
+
+def named(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Those of the owner's networks that name somebody: 0.0.0.0/0 lets everybody in and trusts nobody."""
+    return tuple(network for network in networks if network.prefixlen)
 
 
 def allowance_of(host: str, trusted: tuple[Network, ...]) -> Allowance:
