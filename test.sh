@@ -24,6 +24,19 @@ check() { # COMMAND...
     "$@" || failed+=("${1##*/} ${2:-}")
 }
 
+audit() { # is anything known against what we install? Not every machine reaches the list of that
+    local said
+    if said=$("$bin/pip-audit" --progress-spinner off -r requirements.txt 2>&1); then
+        if [[ $said == *'Skip Reason'* ]]; then say "NOT AUDITED, the list knows nothing of:"; fi
+        say "$said"
+    elif [[ $said == *'known vulnerabilit'* ]]; then
+        say "$said"
+        return 1
+    else
+        say "NOT AUDITED: ${said##*$'\n'}"
+    fi
+}
+
 say "Python $version, $(ffmpeg -version | cut -d' ' -f1-3 | head -n1)"
 check "$bin/ruff" check .
 check "$bin/ruff" format --check .
@@ -31,6 +44,7 @@ check "$bin/mypy"
 ! have shellcheck || check shellcheck start.sh test.sh tools/setup.sh tools/build_ffmpeg.sh .ci/run
 check "$bin/hadolint" --ignore DL3008 Dockerfile
 ! docker compose version &>/dev/null || check docker compose config --quiet
+if [[ -n ${CI:-} ]]; then check audit; fi
 check "$bin/pytest" "$@"
 
 if ((${#failed[@]})); then

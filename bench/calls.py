@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Union
 
 from bench.ears import Ears, receiver
-from bench.figures import Figures, combine, pacing, quantile, ratio, starts
+from bench.figures import Figures, combine, markdown, pacing, quantile, ratio, starts
 from bench.processes import await_quiet, machine, private_memory, share, spent
 from bench.ways import Commands, Way, WholeServer, naive, ours
 from moh.codecs import PCMU
@@ -125,13 +125,7 @@ def tables(measured: Mapping[tuple[str, int], Sequence[Figures]]) -> str:
     for (name, calls), rounds in measured.items():
         if name != DEBIAN and (reference := measured.get((DEBIAN, calls))):
             compared.append([str(calls), name, *(str(ratio(rounds, reference, field)) for field, _ in COMPARED)])
-    return f"{_table(rows)}\n\nAgainst {DEBIAN!r}, median (least-greatest) of the rounds:\n\n{_table(compared)}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]])
+    return f"{markdown(rows)}\n\nAgainst {DEBIAN!r}, median (least-greatest) of the rounds:\n\n{markdown(compared)}"
 
 
 def run(given: argparse.Namespace, folder: Path) -> Measured:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from statistics import mean, median
+from typing import Any, TypeVar
 
 from bench.ears import Packet
 
@@ -99,9 +100,15 @@ def transits(packets: Sequence[Packet]) -> list[float]:
     return behind
 
 
-def combine(rounds: Sequence[Figures], how: Callable[[Sequence[float]], float] = median) -> Figures:
+Kind = TypeVar("Kind")
+"""``Figures``, or another dataclass of nothing but numbers."""
+
+
+def combine(rounds: Sequence[Kind], how: Callable[[Sequence[float]], float] = median) -> Kind:
     """Several measurements of the same as one: each figure by itself, the median unless ``how`` says otherwise."""
-    return Figures(**{field.name: how([getattr(one, field.name) for one in rounds]) for field in fields(Figures)})
+    kind: Any = type(rounds[0])
+    together: Kind = kind(**{each.name: how([getattr(one, each.name) for one in rounds]) for each in fields(kind)})
+    return together
 
 
 @dataclass(frozen=True)
@@ -116,10 +123,17 @@ class Ratio:
         return f"x {self.middle:.2f} ({self.least:.2f}-{self.most:.2f})"
 
 
-def ratio(rounds: Sequence[Figures], reference: Sequence[Figures], name: str) -> Ratio:
+def ratio(rounds: Sequence[object], reference: Sequence[object], name: str) -> Ratio:
     """How one command compares with the reference in the figure ``name``; both measured in the same rounds."""
     ratios = [
         getattr(one, name) / getattr(other, name) if getattr(other, name) else float("nan")
         for one, other in zip(rounds, reference)
     ]
     return Ratio(median(ratios), min(ratios), max(ratios))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table, the first row being its head."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from bench.figures import Figures
 from bench.soak import Sample
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee")
@@ -18,7 +18,23 @@ PANELS = (
 )
 
 
-def draw(measured: Mapping[tuple[str, int], Sequence[Figures]], title: str, path: Path) -> None:
+ENGINES = (
+    ("cpu", "Processor per caller, % of a core", "linear"),
+    ("spacing_p99", "Spacing of packets, 99th percentile, ms", "log"),
+    ("jitter", "Jitter, ms", "log"),
+    ("late", "Packets more than 5 ms late, %", "linear"),
+)
+Panels = Sequence[tuple[str, str, str]]
+
+
+def draw_engines(loads: Mapping[tuple[str, str, int], Sequence[Any]], title: str, path: Path) -> None:
+    """Write a picture of four panels for the last of the places that were measured."""
+    last = list(loads)[-1][0]
+    measured = {(name, callers): rounds for (place, name, callers), rounds in loads.items() if place == last and rounds}
+    draw(measured, f"{last}, {title}", path, ENGINES)
+
+
+def draw(measured: Mapping[tuple[str, int], Sequence[Any]], title: str, path: Path, panels: Panels = PANELS) -> None:
     """Write a picture of four panels: a line for each command over the number of calls, bars from round to round."""
     import matplotlib
 
@@ -26,15 +42,16 @@ def draw(measured: Mapping[tuple[str, int], Sequence[Figures]], title: str, path
     from matplotlib import pyplot, ticker
 
     names = list(dict.fromkeys(name for name, _ in measured))
-    counts = list(dict.fromkeys(calls for _, calls in measured))
+    counts = sorted({calls for _, calls in measured})
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 7))
-    for panel, (field, label, scale) in zip(axes.flat, PANELS):
+    for panel, (field, label, scale) in zip(axes.flat, panels):
         for place, name in enumerate(names):
-            rows = [[getattr(one, field) for one in measured[name, calls]] for calls in counts]
+            here = [at for at, calls in enumerate(counts) if measured.get((name, calls))]
+            rows = [[getattr(one, field) for one in measured[name, counts[at]]] for at in here]
             middle = list(map(median, rows))
             panel.errorbar(
                 # side by side, so that bars do not hide each other
-                [at + 0.06 * (place - (len(names) - 1) / 2) for at in range(len(counts))],
+                [at + 0.06 * (place - (len(names) - 1) / 2) for at in here],
                 middle,
                 yerr=[[m - min(row) for m, row in zip(middle, rows)], [max(row) - m for m, row in zip(middle, rows)]],
                 label=name, color=COLOURS[place % len(COLOURS)], marker="o", markersize=4, capsize=3, linewidth=1.5,

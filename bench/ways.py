@@ -166,10 +166,15 @@ class WholeServer:
             if self._process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError(f"the server does not start: {self._said.read_text(errors='replace')[-300:]}")
 
-    def begin(self, port: int) -> float:
-        """INVITE, 200, ACK."""
+    @property
+    def port(self) -> int:
+        """The one that it listens on."""
+        return self._server[1]
+
+    def begin(self, port: int, host: str = HOST) -> float:
+        """INVITE, 200, ACK, for music to ``host``."""
         began = time.time()
-        self._ask("INVITE", f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
+        self._ask("INVITE", f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
                             f"m=audio {port} RTP/AVP 0\r\na=recvonly\r\n", 2.0)  # fmt: skip
         return began
 

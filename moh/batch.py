@@ -64,7 +64,7 @@ class Batch:
     """Callers who hear the same packets, with an SSRC of their own."""
 
     __slots__ = (
-        "_frames", "_origin", "_packets", "_period", "_sequence", "_timestamp", "due", "members", "moment", "sent",
+        "_origin", "_packets", "_period", "_sequence", "_timestamp", "due", "frames", "members", "moment", "sent",
         "shape", "skipped", "ssrc", "table", "tick",
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ class Batch:
         self._packets = 0
         self.skipped = 0
         """Packets that were never sent because their time had passed."""
-        self._frames = frames
+        self.frames = frames
         self._period = shape.ptime / 1000
         self.tick = int((due - began) / self._period)
         """Packets of the tune that come before the one that is due."""
@@ -114,7 +114,7 @@ class Batch:
             self.skipped += behind
             self.tick += behind
         octets = self.shape.octets
-        payload = self._frames.take(self.tick * octets, octets)
+        payload = self.frames.take(self.tick * octets, octets)
         if payload is None:  # only where encoding is slower than listening
             self.skipped += 1
         else:

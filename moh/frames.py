@@ -60,8 +60,8 @@ class Frames:
     def __init__(self, music: Path, seconds: float, codec: Codec, ptime: int, tell: Callable[[Frames], None]) -> None:
         """``music`` is ``seconds`` long and has the codec's sample rate; ``ptime`` counts for codecs with frames only.
 
-        ``tell`` is called from another thread, once: when the first packets may leave, or when ``trouble`` says why
-        there will be none.
+        ``tell`` is called from another thread: when the first packets may leave, and when ``trouble`` says why there
+        will be none, or no more.
         """
         self.plan = Plan(codec, ptime, seconds)
         self.trouble = ""

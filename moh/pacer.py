@@ -1,6 +1,7 @@
 """A thread that lets packets leave in time, and does what else belongs to the callers it has between two packets.
 
 It alone touches its batches, so nothing is locked; whoever wants something leaves a word. Nothing here knows of SIP.
+More than 300 lines, because all that one thread does is to be read in one place.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Union
+from typing import Any, Union
 
 from .actions import Address, StartStream, StopStream, Target
 from .batch import FULL, RTP_HEADER, Batch, Member, Shape
@@ -42,6 +43,8 @@ REPORT_EVERY = 5.0 / 1.21828
 """Seconds between sender reports to a caller, times 0.5 to 1.5 (RFC 3550 §6.3.1)."""
 LOOK_EVERY = 0.02
 """Seconds from one look into the inbox to the next."""
+REST = 1.0
+"""The same where the thread that looks has no callers itself."""
 DEAF_FOR = 2.0
 """Seconds for which a caller's machine says that nobody listens until he is given up: his phone may be about to."""
 FORGIVEN = 3.0
@@ -77,7 +80,7 @@ class Pacer:
         self._ended = ended
         self._members: dict[str, Member] = {}
         self._waiting: dict[Frames, list[tuple[Member, int, Shape]]] = {}
-        self._listeners: dict[Address, list[Member]] = {}
+        self._listeners: dict[Address, set[Member]] = {}
         self._deaf: dict[Member, tuple[float, float]] = {}
         self._batches: dict[Shape, list[Batch]] = {}
         self._count = itertools.count()  # what is due at the same time is taken in turn
@@ -104,32 +107,55 @@ class Pacer:
     def _run(self) -> None:
         while not (self._closing and not self._members):
             if not self._due:
-                self._hear(self.words.get())
+                self._rest()
                 continue
-            now, (due, _, batch) = time.monotonic(), self._due[0]
-            if due - now <= EARLY:
-                self._play(batch, now)
+            now = time.monotonic()
+            ahead = self._due[0][0] - now
+            if ahead <= EARLY:
+                self._play(self._due[0][2], now)
                 if not self.words.empty():  # so that even without any time to spare everybody's turn comes
                     self._hear(self.words.get())
-            elif due - now <= SLACK or not self._work(now):
-                time.sleep(max(0.0, min(due - now, NAP)))
+            elif ahead <= SLACK or not self._work(now):
+                time.sleep(min(ahead, NAP))
+
+    def _rest(self) -> None:
+        """Nobody listens here: wait for a word, and look now and then what comes back to the other threads' packets."""
+        self._reports.clear()
+        try:
+            self._hear(self.words.get(timeout=REST if self._inboxes else None))
+        except queue.Empty:
+            self._try(self._look, time.monotonic())
+
+    def _try(self, step: Callable[..., None], *args: Any) -> bool:
+        """Whether that went well. If not, the thread has to go on all the same: all its callers hang on it."""
+        try:
+            step(*args)
+        except Exception:
+            log.exception("the shared stream stumbled")
+            return False
+        return True
 
     def _play(self, batch: Batch, now: float) -> None:
+        if batch.members and not self._try(batch.play, now):
+            for member in list(batch.members):
+                self._try(self._end, member, "the shared stream stumbled")
         if batch.members:
-            batch.play(now)
             heapq.heapreplace(self._due, (batch.due, next(self._count), batch))
         else:
             heapq.heappop(self._due)
             self._past = [sum(column) for column in zip(self._past, batch.told())]
+            self._batches[batch.shape].remove(batch)
+            if not self._batches[batch.shape]:
+                del self._batches[batch.shape]
 
     def _work(self, now: float) -> bool:
         """Do a little of what is to do besides; whether there was anything."""
         if not self.words.empty():
             self._hear(self.words.get())
         elif self._reports and self._reports[0][0] <= now:
-            self._report(*heapq.heappop(self._reports)[2:], now)
+            self._try(self._report, *heapq.heappop(self._reports)[2:], now)
         elif self._inboxes and self._look_at <= now:
-            self._look(now)
+            self._try(self._look, now)
         else:
             return False
         return True
@@ -149,10 +175,11 @@ class Pacer:
                     self._end(member, "the server stops")
             else:
                 self._refused(word, time.monotonic())
-        except Exception as error:  # whatever it is, the thread has to go on: all its callers hang on it
+        except Exception as error:
             log.exception("the shared stream stumbled over %r", word)
             if isinstance(word, StartStream):
-                self._end(self._members.get(word.call) or Member(word.call, word.serial, word.target), repr(error))
+                member = self._members.get(word.call) or Member(word.call, word.serial, word.target)
+                self._try(self._end, member, repr(error))
 
     # -- coming and going --------------------------------------------------------------------------------------------
 
@@ -181,26 +208,29 @@ class Pacer:
             self._join(member, shape, frames, frames.began)
 
     def _begin(self, frames: Frames) -> None:
-        """The frames are ready, or there will be none."""
+        """The frames are ready, or there will be none, or no more: then who hears them would soon hear nothing."""
         for member, serial, shape in self._waiting.pop(frames, []):
             if self._members.get(member.call) is not member or member.serial != serial:
                 continue  # he has gone meanwhile, or wants something else
-            if frames.began is None:
+            if frames.began is None or frames.trouble:
                 self._end(member, frames.trouble)
             else:
                 self._join(member, shape, frames, frames.began)
+        for batch in [batch for _, _, batch in self._due if batch.frames is frames and frames.trouble]:
+            for member in list(batch.members):
+                self._end(member, frames.trouble)
 
     def _join(self, member: Member, shape: Shape, frames: Frames, began: float) -> None:
         now = time.monotonic()
         batches = self._batches.setdefault(shape, [])
         # the fullest that has room, so that those which empty themselves come to an end
-        room = [batch for batch in batches if len(batch.members) < FULL]
+        room = [batch for batch in batches if len(batch.members) < FULL and batch.frames is frames]
         batch = max(room, key=lambda each: len(each.members)) if room else self._open(shape, frames, began, now)
         local, remote = member.target.local.host, member.target.remote
         bound = self._sockets[shape.ipv6].getsockname()[0]
         batch.join(member, "" if bound == local else way_out(local, remote.host))
         self._load[batch.moment] += 1
-        self._listeners.setdefault(remote, []).append(member)
+        self._listeners.setdefault(remote, set()).add(member)
         self._plan_report(member, batch, now, 0.5)  # the first comes after half the time (RFC 3550 §6.2)
 
     def _open(self, shape: Shape, frames: Frames, began: float, now: float) -> Batch:
@@ -225,10 +255,6 @@ class Pacer:
             self._send(member.target, batch, farewell(last, batch.ssrc, cname(member.target)))
         batch.leave(member)
         self._load[batch.moment] -= 1
-        if not batch.members:
-            self._batches[batch.shape].remove(batch)
-            if not self._batches[batch.shape]:
-                del self._batches[batch.shape]
         listeners = self._listeners[member.target.remote]
         listeners.remove(member)
         if not listeners:
@@ -236,9 +262,11 @@ class Pacer:
         self._deaf.pop(member, None)
 
     def _end(self, member: Member, why: str, hopeless: bool = False) -> None:
-        self._leave(member)
-        self._members.pop(member.call, None)
-        self._ended.put(Ended(member.call, member.serial, why, hopeless))
+        try:
+            self._leave(member)
+        finally:
+            self._members.pop(member.call, None)
+            self._ended.put(Ended(member.call, member.serial, why, hopeless))
 
     # -- RTCP --------------------------------------------------------------------------------------------------------
 
@@ -262,26 +290,26 @@ class Pacer:
         sock = self._sockets[batch.shape.ipv6]
         leaving = way_out(target.local.host, target.remote.host)
         ancillary = leaving_from(leaving, sock.family) if leaving else []
+        # only the port of a=rtcp is followed: who asks for music does not send packets to anybody else
+        to = Address(target.remote.host, target.remote_rtcp.port)
         try:
-            to = destination(target.remote_rtcp, sock.family)
-            sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT, to)
+            sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT, destination(to, sock.family))
         except OSError as error:
-            log.debug("no RTCP to %s: %s", target.remote_rtcp, error.strerror)
+            log.debug("no RTCP to %s: %s", to, error.strerror)
 
     # -- what comes back ---------------------------------------------------------------------------------------------
 
     def _look(self, now: float) -> None:
         """Take in what is waiting; where there was as much as one look takes, look again at once."""
-        more = False
+        self._look_at = now + LOOK_EVERY
         for inbox in self._inboxes:
             count, reports = inbox.look()
             self._back[0] += count
             self._back[1] += len(reports)
-            more = more or count == AT_ONCE
+            if count == AT_ONCE:
+                self._look_at = now
             if refused := inbox.unreachable():
                 self._tell_all(refused)
-        if not more:
-            self._look_at = now + LOOK_EVERY
 
     def _refused(self, addresses: list[Address], now: float) -> None:
         """Nobody listens there, say those machines; give up whom they have said that of for ``DEAF_FOR``."""

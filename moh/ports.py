@@ -42,7 +42,7 @@ class Ports:
 
     def take(self, alone: bool = False) -> Optional[int]:
         """An even port that nobody has, else the shared one unless it is needed ``alone``; ``None``: there is none."""
-        for _ in range(self.free):
+        for _ in range(len(self._free) if self.free else 0):
             port = self._free.popleft()
             if self._usable(port):
                 self._taken.add(port)

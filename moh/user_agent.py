@@ -410,6 +410,9 @@ class UserAgent:
             return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", "no answer in the ACK", now)
         if session is None or choice is None:
             return call.hang_up("the ACK brought no answer to our offer", "no answer in the ACK", now)
+        if choice.crypto is not None:
+            why = "the answer in the ACK is SRTP; our offer was RTP/AVP"
+            return call.hang_up(why, "no answer in the ACK", now)
         if choice.name:
             return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), former, now)
         actions = call.agreed(choice, now)

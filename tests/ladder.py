@@ -40,9 +40,11 @@ def make_agent(
     ports: tuple[int, int] = (10000, 10100),
     advertised: str = "",
     longest_call: Optional[float] = None,
+    most: Optional[int] = None,
+    shared: Optional[int] = None,
     destinations: Destinations = EVERYWHERE,
 ) -> UserAgent:
-    """An agent whose tokens count up: token000000000001, and so on."""
+    """An agent whose tokens count up: token000000000001, and so on. ``most`` and ``shared`` are those of ``Ports``."""
     issued = iter(range(1, 1_000_000))
     identity = Identity(
         new_token=lambda: f"{next(issued):016x}",
@@ -51,7 +53,8 @@ def make_agent(
         advertised=advertised,
         secret=b"secret",
     )
-    agent = UserAgent(identity, Ports(*ports), Limits(longest_call=longest_call, destinations=destinations))
+    limits = Limits(longest_call=longest_call, destinations=destinations)
+    agent = UserAgent(identity, Ports(*ports, most=most, shared=shared), limits)
     agent.music_ready(0, now=0.0)
     return agent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moh.actions import Address
-from moh.answer import choose, write_answer
+from moh.answer import Side, choose, write_answer, write_offer
 from moh.errors import Refusal
 from tests.offers import AUDIO, OURS, START, answer, chosen, session, warning
 
@@ -124,3 +124,11 @@ def test_rtcp_goes_to_the_next_port_or_where_the_offer_says(line: str, rtcp: Add
     assert chosen(AUDIO + line).remote_rtcp == rtcp
     assert chosen("m=audio 1024 RTP/AVP 0\n").remote_rtcp.port == 1025
     assert chosen("m=audio 65535 RTP/AVP 0\n").remote_rtcp.port == 65535  # there is no next one
+
+
+@pytest.mark.parametrize(("port", "said"), [(10001, []), (10000, ["a=rtcp:10000"]), (10100, ["a=rtcp:10100"])])
+def test_where_our_rtcp_is_not_on_the_next_port_we_say_so(port: int, said: list[str]) -> None:
+    """RFC 3605 §2.1, in answers and in offers of ours."""
+    offer, ours = session(START + AUDIO), Side(OURS.local, port)
+    for words in (write_answer(offer, choose(offer), ours, 7, 1), write_offer(ours, 7, 1)):
+        assert [line for line in words.decode().split("\r\n") if line.startswith("a=rtcp:")] == said

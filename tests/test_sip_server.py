@@ -14,7 +14,7 @@ import pytest
 
 from conftest import StartServer
 from tests.phone import Ear, Message, Phone, offer, parameter
-from tests.running import Running, free_ports, is_free, wait_for
+from tests.running import Running
 
 
 @pytest.fixture
@@ -234,59 +234,6 @@ def test_random_octets_do_the_server_no_harm(phone: Phone) -> None:
         phone.send(secrets.token_bytes(size))
         phone.send(b"INVITE sip:123@127.0.0.1 SIP/2.0\r\nVia: " + secrets.token_bytes(size // 2))
     assert phone.options().status == 200
-
-
-# -- ports of one's own taken ----------------------------------------------------------------------------------------
-
-
-def test_who_finds_no_port_of_his_own_shares_the_stream(start_server: StartServer, held: Ear) -> None:
-    first = free_ports(5)
-    server = start_server(MOH_RTP_PORTS=f"{first}-{first + 4}").ready()
-    with Phone(server.address) as ann, Phone(server.address) as bob, Phone(server.address) as eve, Ear() as ear:
-        ports = {ann.call(held.address).media[1], bob.call(held.address).media[1]}
-        assert ports == {first, first + 2}
-
-        answer = eve.call(ear.address)
-        assert answer.media[1] == first + 4
-        assert f"a=rtcp:{first + 4}" in answer.body.split("\r\n")
-        assert {packet.source[1] for packet in ear.packets(3)} == {first + 4}
-        assert eve.options().status == 200
-        wait_for(lambda: len(server.ffmpegs) == 2, "two ffmpegs")
-
-        ann.bye()
-        wait_for(lambda: is_free(first) or is_free(first + 2), "a free port")
-        server.says("ended after")
-
-        def has_an_ffmpeg_again() -> bool:
-            with Phone(server.address) as next_one:
-                found = next_one.call(held.address).media[1] in ports
-                next_one.bye()
-            return found
-
-        wait_for(has_an_ffmpeg_again, "a port of one's own")
-        eve.bye()
-        assert ear.falls_silent()
-        bob.bye()
-    assert server.has_no_ffmpeg()
-    assert is_free(first)
-    assert is_free(first + 2)
-
-
-def test_where_the_shared_port_is_somebody_elses_the_caller_waits(start_server: StartServer, held: Ear) -> None:
-    first = free_ports(4)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
-        squatter.bind(("127.0.0.1", first + 2))
-        server = start_server(MOH_RTP_PORTS=f"{first}-{first + 3}").ready()
-        server.says(f"no shared stream: UDP port {first + 2} is not ours: Address already in use")
-        with Phone(server.address) as ann, Phone(server.address) as eve:
-            assert ann.call(held.address).media[1] == first
-            refused = eve.ask(eve.invite(held.address))
-            eve.ack()
-            assert (refused.status, refused.get("retry-after")) == (503, "5")
-            ann.bye()
-            wait_for(lambda: eve.ask(eve.invite(held.address)).status == 200, "a free port")
-            eve.ack()
-            eve.bye()
 
 
 def test_a_caller_who_is_gone_is_no_reason_to_stumble(own_server: Running, held: Ear) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.phone import Ear, Phone
-from tests.running import Running, free_ports
+from tests.running import Address, Running, free_ports
 
 SIPP = shutil.which("sipp")
 SCENARIOS = Path(__file__).with_name("sipp")
@@ -21,6 +22,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+class Listener(Protocol):
+    """Whoever hears music somewhere."""
+
+    address: Address
+
+
 @pytest.fixture
 def ears() -> Iterator[list[Ear]]:
     """Twenty held parties, each at an address of its own."""
@@ -28,7 +35,9 @@ def ears() -> Iterator[list[Ear]]:
         yield [stack.enter_context(Ear(f"127.0.1.{number}")) for number in range(1, 21)]
 
 
-def sipp(scenario: str, server: Running, ears: list[Ear], folder: Path, calls: int, rate: int = 10) -> dict[str, int]:
+def sipp(
+    scenario: str, server: Running, ears: Sequence[Listener], folder: Path, calls: int, rate: int = 10
+) -> dict[str, int]:
     """Play a scenario, each call with the next of the ears; gives back SIPp's last counts."""
     lines = ["SEQUENTIAL", *(f"{host};{port};" for host, port in (ear.address for ear in ears))]
     (folder / "ears.csv").write_text("\n".join(lines) + "\n")
