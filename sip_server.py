@@ -14,6 +14,7 @@ import argparse
 import base64
 import gc
 import logging
+import math
 import os
 import queue
 import secrets
@@ -80,6 +81,10 @@ CLIENT = tuple[str, int]
 log = logging.getLogger("moh")
 
 
+class Over(Exception):
+    """The loop may end: nobody is left, or nobody has time to wait for the rest."""
+
+
 class SipServer(socketserver.UDPServer):
     """Threaded SIP over UDP: a bounded number of workers, each with a queue of its own.
 
@@ -139,7 +144,9 @@ class SipServer(socketserver.UDPServer):
         """Somebody wants to know how it goes."""
         self._told = ((0, 0), 0.0)  # how much of what was turned away is in the log, and since when
         self._stop_at = 0.0
-        self._stopping = False
+        self.stop_asked = 0
+        """How often it was asked to end. No thread is made for that: there may be none left."""
+        self._stops = 0
         self._looks_at = 0.0  # when the loop looks at the clock and round it again
         self._cleaned = 0.0  # when the garbage was collected
         self._queues: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(WORKERS)]
@@ -212,10 +219,11 @@ class SipServer(socketserver.UDPServer):
             away = f"{self.dropped} for want of workers, {self.gate.tally.told()}".rstrip(", ")
             log.info("since the start: %s; datagrams turned away: %s", so_far or "nothing", away)
         self._clean_up(now)
-        if self._stop_at and not self._stopping and (self.agent.idle or now >= self._stop_at):
-            self._stopping = True
-            # called in this thread, shutdown() would wait for itself
-            threading.Thread(target=self.shutdown, name="shutdown").start()
+        if self.stop_asked > self._stops:
+            self._stops = self.stop_asked
+            self._stop(now)
+        if self._stop_at and (self.agent.idle or now >= self._stop_at):
+            raise Over
 
     def _advance(self, step: Callable[..., list[Action]], *args: Any) -> None:
         try:
@@ -243,7 +251,7 @@ class SipServer(socketserver.UDPServer):
             log.error("the new music is refused, the former plays on: %s", news)
         elif not self.trouble:
             self.trouble = str(news)
-            threading.Thread(target=self.stop, name="stop").start()
+            self.stop()
 
     def _clean_up(self, now: float) -> None:
         """Collect the garbage while nobody is played to, once a minute at the most; see ``be_steady``."""
@@ -348,7 +356,10 @@ class SipServer(socketserver.UDPServer):
         """Serve by UDP in this thread, by TCP and TLS in one more each."""
         for server in self.tcp:
             threading.Thread(target=server.serve_forever, args=(POLL,), name=server.transport, daemon=True).start()
-        super().serve_forever(poll_interval)
+        try:
+            super().serve_forever(poll_interval)
+        except Over:
+            pass
         for server in self.tcp:
             server.shutdown()
             server.close_connections()
@@ -361,12 +372,17 @@ class SipServer(socketserver.UDPServer):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Say BYE to every caller and end the loop when they have answered, after ``FAREWELL`` at the latest."""
-        if not self._stop_at:
-            try:
-                self.drive(self.agent.close)
-            finally:
-                self._stop_at = time.monotonic() + FAREWELL  # from now on the loop ends as soon as nobody is left
+        """Ask for an orderly end, soon; who asks twice does not want to wait for anybody."""
+        self.stop_asked += 1
+
+    def _stop(self, now: float) -> None:
+        """Take no more calls, and say BYE to every caller: now, or when their grace is over.
+
+        The loop ends as soon as nobody is left, ``FAREWELL`` after the last BYE at the latest.
+        """
+        grace = self._settings.drain if self.stop_asked == 1 else 0.0
+        self._stop_at = min(self._stop_at or math.inf, now + grace + FAREWELL)
+        self._advance(self.agent.close, grace)
 
     def server_close(self) -> None:
         """End the workers and all music, then close the socket."""
@@ -471,7 +487,7 @@ def main() -> int:
         print(f"Cannot listen on {where}: {why}", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=server.stop, name="stop").start())
+        signal.signal(number, lambda *_: server.stop())
     signal.signal(signal.SIGHUP, lambda *_: server.watch.look_again())
     signal.signal(signal.SIGUSR1, lambda *_: setattr(server, "asked", True))
     be_steady()

@@ -20,8 +20,8 @@ from .message import Request, Response
 from .reply import write_response
 from .sdp import Session
 from .session_timer import Agreement, agree, agreed_by_answer
-from .timers import TRANSACTION_LIFE, retransmit_times
-from .transaction import ClientTransaction, ServerTransaction
+from .timers import TRANSACTION_LIFE
+from .transaction import ClientTransaction, ServerTransaction, Unacknowledged
 
 STEADY = 60.0
 """Seconds of playing after which a stream that dies may be started again once more."""
@@ -30,33 +30,12 @@ NO_ACK = "no ACK"
 Headers = Sequence[tuple[str, str]]
 
 
-class Unacknowledged:
-    """A 200 that waits for its ACK: resent at T1 doubling to T2, given up after 64*T1 (§13.3.1.4)."""
-
-    __slots__ = ("_times", "cseq", "gives_up", "next_due", "offered", "send", "starts_music")
-
-    def __init__(self, cseq: int, send: Send, offered: bool, now: float) -> None:
-        self.cseq = cseq
-        self.send = send
-        self.offered = offered
-        """The 200 carried our offer, so the ACK owes the answer."""
-        self.starts_music = False
-        """The music follows what was agreed only after the ACK."""
-        self.gives_up = now + TRANSACTION_LIFE
-        self._times = retransmit_times(now)
-        self.next_due = next(self._times)
-
-    def sent_again(self, now: float) -> None:
-        """Plan the next sending; after the last one only giving up is left."""
-        self.next_due = next((when for when in self._times if when > now), self.gives_up)
-
-
 class Call:
     """One caller. ``id`` names it towards the shell and in the log; it is our tag of the dialog."""
 
     __slots__ = (
-        "_began", "_bye", "_ends_at", "_expires_at", "_new_token", "_refresh", "_refresh_at", "_restarted", "_timer",
-        "_unacknowledged", "dialog", "ended", "ended_by", "id", "media",
+        "_began", "_bye", "_ends_at", "_ends_by", "_expires_at", "_new_token", "_refresh", "_refresh_at", "_restarted",
+        "_timer", "_unacknowledged", "dialog", "ended", "ended_by", "id", "media",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +51,7 @@ class Call:
         self._new_token = new_token
         self._began = now
         self._ends_at = None if longest is None else now + longest
+        self._ends_by = "longest call"
         self._unacknowledged: Optional[Unacknowledged] = None
         self._restarted: Optional[float] = None
         self._timer: Optional[Agreement] = None
@@ -184,6 +164,11 @@ class Call:
         self._bye = self._request("BYE", [("Reason", f'SIP;text="{why[:80]}"')] if '"' not in why else [], now)
         return [*actions, *self._bye.start()]
 
+    def end_by(self, until: float, by: str) -> None:
+        """Let the call go on, but not beyond that time, since ``by``."""
+        if self._ends_at is None or until < self._ends_at:
+            self._ends_at, self._ends_by = until, by
+
     def _request(self, method: str, headers: Headers, now: float) -> ClientTransaction:
         """A request of ours; its branch begins with the call's id, so that answers find here."""
         branch = f"{BRANCH}{self.id}{self._new_token()}"
@@ -251,7 +236,7 @@ class Call:
         if waiting is not None and now >= waiting.gives_up:
             return self.hang_up(f"no ACK in {TRANSACTION_LIFE:.0f} s", NO_ACK, now)
         if self._ends_at is not None and now >= self._ends_at:
-            return self.hang_up(f"longest call, {now - self._began:.0f} s", "longest call", now)
+            return self.hang_up(f"{self._ends_by}, {now - self._began:.0f} s", self._ends_by, now)
         if self._expires_at is not None and now >= self._expires_at:
             return self.hang_up("the session was not refreshed", "session timer", now)
         actions: list[Action] = []

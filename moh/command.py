@@ -17,6 +17,9 @@ RTP_HEADER = 12
 SRTP_ROOM = 14
 """Octets that ffmpeg keeps free in each packet for what SRTP adds; without them it would cut the sound in two."""
 
+MEMORY = 256
+"""MB of its own that an ffmpeg which plays may have. Debian's takes 35, most of them never touched."""
+
 QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
 
 
@@ -26,12 +29,12 @@ def prepared(music: Path) -> Any:
 
 
 def ffmpeg_command(
-    music: Path, seconds: float, target: Target, position: float, bind: bool, ssrc: int = 0
+    music: Path, seconds: float, target: Target, position: float, bind: bool, ssrc: int = 0, shared: bool = False
 ) -> list[str]:
     """The command that plays ``music``, ``seconds`` long, to ``target`` from ``position`` on, for ever; no effects.
 
     ``bind``: let RTP leave from the target's local address, where it is one of this machine's. ``ssrc`` is 1 to
-    2**31 - 1; 0 leaves it to ffmpeg.
+    2**31 - 1; 0 leaves it to ffmpeg. ``shared``: another socket may have the port for RTP as well, a ``Witness``'s.
 
     One packet leaves each ``ptime`` because ``asetnsamples`` cuts the sound to packets and ``arealtime`` paces those;
     ``-re`` would pace what the file is read in, and send bursts. Input seeking does not go with ``-stream_loop``, so
@@ -51,8 +54,9 @@ def ffmpeg_command(
         "pkt_size": packet + SRTP_ROOM if target.srtp_suite else packet,
         "dscp": DSCP_EF,
     }
-    if bind:
-        options["localaddr"] = target.local.host
+    local = target.local.host if bind else ""
+    if local and not shared:
+        options["localaddr"] = local
     url = f"{'srtp' if target.srtp_suite else 'rtp'}://{target.remote}?" + "&".join(
         f"{name}={value}" for name, value in options.items()
     )
@@ -72,6 +76,9 @@ def ffmpeg_command(
         output["frame_duration"] = ptime
     else:
         output["frame_size"] = samples  # G.722's encoder would cut the sound anew, to 20 ms
+    if shared:
+        # the one option of its RTP that it hands on as it is, to where there is also one for this
+        output["localaddr"] = f"{local or ('::' if ':' in target.remote.host else '0.0.0.0')}&reuse=1"
     if target.srtp_suite:
         output.update(srtp_out_suite=target.srtp_suite, srtp_out_params=target.srtp_key)
     played = prepared(music).output(url, **output)
@@ -120,8 +127,10 @@ def encoders() -> set[str]:
     return {row[1] for row in rows if len(row) > 1}
 
 
-def leash(parent: int) -> list[str]:
+def leash(parent: int, most: int = 0) -> list[str]:
     """The words in front of a command that let it die with the thread that starts it; none where there are none.
+
+    Where the memory of the machine ends, it is the first to go. ``most`` is how many MB of its own it may have, 0: any.
 
     ``parent`` is the process of that thread. Should it die before setpriv has asked for that, no signal will come; but
     then the shell finds itself another's child, and ends.
@@ -135,4 +144,8 @@ def leash(parent: int) -> list[str]:
         works = subprocess.run([*words, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
     except OSError:
         return []
-    return [*words, "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(parent)] if works.returncode == 0 else []
+    if works.returncode != 0:
+        return []
+    limit = f"ulimit -d {most * 1024} 2>/dev/null; " if most else ""
+    script = '[ "$PPID" = "$0" ] || exit; { echo 900 >/proc/self/oom_score_adj; } 2>/dev/null; ' + limit + 'exec "$@"'
+    return [*words, "/bin/sh", "-c", script, str(parent)]

@@ -74,6 +74,13 @@ def _duration(text: str) -> Optional[float]:
     return int(number) * UNITS[unit] or None
 
 
+def _grace(text: str) -> float:
+    try:
+        return _duration(text) or 0.0
+    except ValueError:
+        raise ValueError("a length of time as 30s, 5m or 1h, or 0 for none") from None
+
+
 def _loudness(text: str) -> Optional[float]:
     if text.lower() == "off":
         return None
@@ -125,6 +132,9 @@ class Settings:
     )
     max_call: Optional[float] = _setting(
         "MOH_MAX_CALL", "4h", _duration, "longest call, as 90s, 30m or 4h; 0 is for ever"
+    )
+    drain: float = _setting(
+        "MOH_DRAIN", "0", _grace, "how long calls may go on once the server is stopped, as 30s or 5m; 0: BYE at once"
     )
     tls_cert: str = _setting("MOH_TLS_CERT", "", str, "certificate chain (PEM) for SIP over TLS; empty: no TLS")
     tls_key: str = _setting("MOH_TLS_KEY", "", str, "its private key (PEM); empty: it is in the same file")

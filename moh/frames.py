@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Optional
 
 from .codecs import Codec
-from .command import encode_command, leash
+from .command import MEMORY, encode_command, leash
 
 LONGEST_PACKET = 120
 """Milliseconds of the beginning that follow the end in memory, so that no packet is put together of two pieces."""
@@ -89,7 +89,7 @@ class Frames:
             with tempfile.TemporaryFile() as said:
                 # a session of its own, so that Ctrl-C in a terminal reaches the server only
                 with subprocess.Popen(
-                    leash(os.getpid()) + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
+                    leash(os.getpid(), MEMORY) + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
                     start_new_session=True,
                 ) as process:  # fmt: skip
                     whole = self._read(process)

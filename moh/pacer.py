@@ -28,6 +28,7 @@ from .many import table
 from .network import destination, leaving_from, way_out
 from .rtcp import description, farewell, report
 from .stream import Ended
+from .witness import DEAF_FOR, FORGIVEN, UNREACHABLE
 
 EARLY = 0.0002
 """Seconds that a packet may leave before its time: less than another wake-up would cost."""
@@ -45,11 +46,6 @@ LOOK_EVERY = 0.02
 """Seconds from one look into the inbox to the next."""
 REST = 1.0
 """The same where the thread that looks has no callers itself."""
-DEAF_FOR = 2.0
-"""Seconds for which a caller's machine says that nobody listens until he is given up: his phone may be about to."""
-FORGIVEN = 3.0
-"""Seconds without such a word after which that begins anew: some machines say it once a second only."""
-UNREACHABLE = "nobody listens at {}: ICMP port unreachable for {:.0f} s"
 
 log = logging.getLogger("moh")
 

@@ -18,17 +18,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from .actions import StartStream, StopStream, Target
-from .command import cname, ffmpeg_command, leash
-from .network import family_of, way_out
-from .rtcp import goodbye
+from .actions import Address, StartStream, StopStream
+from .command import MEMORY, ffmpeg_command, leash
+from .network import way_out
+from .player import Player
+from .witness import LOOK_EVERY, Witness
 
 GRACE = 0.15
 """Seconds from asking an ffmpeg to end until it is killed: silence within 200 ms of a BYE is promised."""
+
+UNKNOWN = b"localaddr"
+"""The option that an ffmpeg too old for a witness complains of."""
 
 log = logging.getLogger("moh")
 
@@ -43,40 +46,19 @@ class Ended(NamedTuple):
     """Nobody listens, so that it need not be begun again."""
 
 
-@dataclass
-class Player:
-    """One ffmpeg and what is planned for its call."""
-
-    call: str
-    serial: int
-    process: subprocess.Popen[bytes]
-    target: Target
-    ssrc: int
-    bound_to: str
-    """The address of ours that it sends from; empty where the system chooses."""
-    said: bytes = b""
-    """The end of what it wrote to its standard error."""
-    kill_at: Optional[float] = None
-    """When it is killed, once it was asked to end."""
-    killed: bool = False
-    """It did not end in time, as no ffmpeg from 7 on does; so it could not take leave of its listener either."""
-    silent: bool = False
-    """Its standard error is closed: it is ending."""
-    following: Optional[StartStream] = field(default=None)
-    """What to start on the same port when it is gone."""
-
-
 class Streams:
     """All ffmpegs. ``order`` only leaves a word for the thread and never waits; ``ended`` tells what is over."""
 
     def __init__(self) -> None:
         self._tunes: list[tuple[Mapping[int, Path], float]] = []
-        self._leash = leash(os.getpid())
+        self._leash = leash(os.getpid(), MEMORY)
         if not self._leash:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
         self._orders: queue.SimpleQueue[Union[StartStream, StopStream, None]] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._players: dict[str, Player] = {}
+        self._look_at = 0.0
+        self._witnessed = True  # until an ffmpeg does not know the option for that
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
@@ -139,14 +121,19 @@ class Streams:
                     self._read_orders()
                 else:
                     self._listen(key.data)
-            self._reap(time.monotonic())
+            now = time.monotonic()
+            if now >= self._look_at:
+                self._look(now)
+            self._reap(now)
 
     def _patience(self) -> Optional[float]:
         """How long nothing needs to be looked at; ``None``: until something happens."""
         if any(player.silent for player in self._players.values()):
             return 0.005  # it closed its standard error and will be gone in a moment
+        if not self._players:
+            return None
         deadlines = [player.kill_at for player in self._players.values() if player.kill_at is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) + 0.001 if deadlines else None
+        return max(0.0, min([*deadlines, self._look_at]) - time.monotonic()) + 0.001
 
     def _read_orders(self) -> None:
         try:
@@ -182,6 +169,7 @@ class Streams:
             # both need the same port, so the new one has to wait until the former is gone
             former.following = order
             former.serial = order.serial
+            former.verdict, former.hopeless = "", False
             self._ask_to_end(former)
         else:
             self._spawn(order)
@@ -194,7 +182,10 @@ class Streams:
         files, seconds = self._tunes[order.tune]
         music = files[order.target.codec.sample_rate]
         ssrc = secrets.randbits(30) + 1
-        command = self._leash + ffmpeg_command(music, seconds, order.target, order.position, bool(bound_to), ssrc)
+        witnessed = self._witnessed and not order.target.srtp_suite
+        command = self._leash + ffmpeg_command(
+            music, seconds, order.target, order.position, bool(bound_to), ssrc, witnessed
+        )
         log.debug(
             "[%s] = %s", order.call, " ".join(word if word != order.target.srtp_key else "KEY" for word in command)
         )
@@ -207,13 +198,16 @@ class Streams:
         except OSError as error:
             self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
-        player = Player(order.call, order.serial, process, order.target, ssrc, bound_to)
+        at = Address(bound_to, order.target.local.port) if witnessed else None
+        witness = Witness(process.pid, at, order.target.remote)
+        player = Player(order.call, order.serial, process, order.target, ssrc, bound_to, witness, order)
         self._players[order.call] = player
         assert process.stderr is not None
         os.set_blocking(process.stderr.fileno(), False)
         self._selector.register(process.stderr, selectors.EVENT_READ, player)
 
     def _ask_to_end(self, player: Player) -> None:
+        player.asked = True
         if player.kill_at is None:
             player.process.terminate()
             player.kill_at = time.monotonic() + GRACE
@@ -233,6 +227,17 @@ class Streams:
             if player.kill_at is None:
                 player.kill_at = time.monotonic() + 1.0  # nothing ever seen does so, but the port must come back
 
+    def _look(self, now: float) -> None:
+        """End who plays to nobody, and who does not play."""
+        self._look_at = now + LOOK_EVERY
+        for player in [player for player in self._players.values() if player.kill_at is None]:
+            if deaf := player.witness.nobody_listens(now):
+                player.verdict, player.hopeless = deaf, True
+                self._ask_to_end(player)
+            elif player.witness.hangs():
+                player.verdict = "ffmpeg hangs"
+                player.kill_at = now  # it would not hear a mild word
+
     def _reap(self, now: float) -> None:
         for player in [p for p in self._players.values() if p.silent or p.kill_at is not None]:
             if player.process.poll() is not None:
@@ -246,25 +251,20 @@ class Streams:
         if not player.silent:
             self._selector.unregister(player.process.stderr)
         player.process.stderr.close()
+        player.witness.close()
         del self._players[player.call]
         if player.killed and not player.target.srtp_suite:
-            self._take_leave(player)
+            player.take_leave()
         if player.following is not None:
             self._try(player.following)
+            return
+        if self._witnessed and not player.asked and UNKNOWN in player.said:
+            log.warning("this ffmpeg does not know %s: who plays to nobody is not noticed", UNKNOWN.decode())
+            self._witnessed = False
+            self._try(player.order)
             return
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()
         why = f"ffmpeg ended with status {player.process.returncode}"
         if last_words:
             why += f": {last_words[0][:200]!r}"  # the cause comes first, what failed because of it follows
-        self._ended.put(Ended(player.call, player.serial, why))
-
-    def _take_leave(self, player: Player) -> None:
-        """Say RTCP BYE for an ffmpeg that was killed, from the port that is free now (RFC 3550 §6.3.7)."""
-        remote, local = player.target.remote, player.target.local
-        try:
-            with socket.socket(family_of(remote.host), socket.SOCK_DGRAM) as rtcp:
-                rtcp.bind((player.bound_to, local.port + 1))
-                farewell = goodbye(player.ssrc, cname(player.target))
-                rtcp.sendto(farewell, (remote.host, player.target.remote_rtcp.port))
-        except OSError as error:
-            log.debug("[%s] no RTCP BYE: %s", player.call, error)
+        self._ended.put(Ended(player.call, player.serial, player.verdict or why, player.hopeless))

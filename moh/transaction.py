@@ -170,3 +170,24 @@ class ClientTransaction:
             self._next_resend = next((when for when in self._resend if when > now), self._gives_up)
             return [self._send]
         return []
+
+
+class Unacknowledged:
+    """A 200 that waits for its ACK: resent at T1 doubling to T2, given up after 64*T1 (§13.3.1.4)."""
+
+    __slots__ = ("_times", "cseq", "gives_up", "next_due", "offered", "send", "starts_music")
+
+    def __init__(self, cseq: int, send: Send, offered: bool, now: float) -> None:
+        self.cseq = cseq
+        self.send = send
+        self.offered = offered
+        """The 200 carried our offer, so the ACK owes the answer."""
+        self.starts_music = False
+        """The music follows what was agreed only after the ACK."""
+        self.gives_up = now + TRANSACTION_LIFE
+        self._times = retransmit_times(now)
+        self.next_due = next(self._times)
+
+    def sent_again(self, now: float) -> None:
+        """Plan the next sending; after the last one only giving up is left."""
+        self.next_due = next((when for when in self._times if when > now), self.gives_up)

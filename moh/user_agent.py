@@ -160,15 +160,24 @@ class UserAgent:
         self._tune = tune
         return []
 
-    def close(self, now: float) -> list[Action]:
-        """Say BYE to every caller and take no more; music stops, ports come back as the streams go."""
+    def close(self, grace: float = 0.0, *, now: float) -> list[Action]:
+        """Take no more calls and say BYE to every caller; music stops, ports come back as the streams go.
+
+        Calls that are up may go on for ``grace`` seconds, as if nothing were. A second time it can be made shorter.
+        """
         self._closing = True
         actions: list[Action] = []
-        for waiting in [waiting for waiting in self._waiting.values() if waiting.request.method != "ACK"]:
-            actions += self._end_waiting(waiting, Refusal(503, "The server stops"), now)
+        for waiting in list(self._waiting.values()):
+            if waiting.request.method != "ACK" and not (grace and waiting.request.to.tag):
+                actions += self._end_waiting(waiting, Refusal(503, "The server stops"), now)
         for call in list(self._calls.values()):
-            actions += call.hang_up("the server stops", "server stops", now)
+            if grace:
+                call.end_by(now + grace, "server stops")
+            else:
+                actions += call.hang_up("the server stops", "server stops", now)
             self._settle(call)
+        if grace and self.calls:
+            actions.append(Note(logging.INFO, "", f"the server stops: {self.calls} calls may go on for {grace:.0f} s"))
         return self._affordable(actions, now)
 
     @property

@@ -140,8 +140,8 @@ def test_the_table_has_a_line_for_each_setting() -> None:
     table = Settings.table()
     assert [name for name, _, _ in table] == [
         "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_ALLOW",
-        "MOH_ALLOW_MEDIA",
-        "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT",
+        "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN", "MOH_TLS_CERT",
+        "MOH_TLS_KEY", "MOH_TLS_PORT",
         "MOH_LOG",
     ]  # fmt: skip
     assert all(text for _, _, text in table)

@@ -23,11 +23,12 @@ FLOORS = [
 BESIDE = [
     ["config", "network", "shown", "journal", "resolver", "seam"],
     ["command", "many", "connection"],
-    ["runner", "cache", "stream", "frames", "inbox", "tcp"],
-    ["filters", "batch"],
-    ["mastering", "pacer"],
-    ["music", "broadcast"],
-    ["watch", "engines"],
+    ["runner", "cache", "witness", "frames", "inbox", "tcp"],
+    ["filters", "batch", "player"],
+    ["mastering", "stream"],
+    ["music", "pacer"],
+    ["watch", "broadcast"],
+    ["engines"],
 ]
 """For the shell only: they drive ffmpeg or sockets, or write for people. Of the core they know words, framing, rtcp."""
 
@@ -84,6 +85,8 @@ MAY_IMPORT = {
     "mastering": {"math", "pathlib", "re"},
     "watch": {"queue", "threading"},
     "music": {"os", "pathlib", "shutil", "signal", "stat", "sys", "time"},
+    "witness": {"errno", "os", "pathlib", "re", "socket"},
+    "player": {"logging", "socket", "subprocess"},
     "stream": {
         "logging",
         "os",

@@ -57,7 +57,7 @@ def test_an_address_that_cannot_be_had_is_told_in_one_line(start_server: StartSe
         ("MOH_BIND", "localhost"), ("MOH_BIND", "224.0.0.1"), ("MOH_SIP_PORT", "0"), ("MOH_SIP_PORT", "65536"),
         ("MOH_RTP_PORTS", "10000"), ("MOH_RTP_PORTS", "10100-10000"), ("MOH_RTP_PORTS", "80-90"),
         ("MOH_ADVERTISED_ADDRESS", "pbx.example.com"), ("MOH_ADVERTISED_ADDRESS", "0.0.0.0"), ("MOH_LOG", "loud"),
-        ("MOH_CACHE", "/dev/null"), ("MOH_CACHE", "~nobody-of-that-name"),
+        ("MOH_DRAIN", "soon"), ("MOH_CACHE", "/dev/null"), ("MOH_CACHE", "~nobody-of-that-name"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_in_one_line(start_server: StartServer, name: str, value: str) -> None:
@@ -167,6 +167,42 @@ def test_when_it_is_stopped_every_caller_gets_a_bye(start_server: StartServer, e
         assert not any(map(is_running, ffmpegs))
         assert server.log.endswith("stopped\n")
         assert ear.falls_silent()
+
+
+def test_with_a_drain_calls_go_on_until_the_last_has_ended(start_server: StartServer, ear: Ear) -> None:
+    server = start_server(MOH_DRAIN="1h").ready()
+    with Phone(server.address) as ann, Phone(server.address) as bob:
+        ann.call(ear.address)
+        server.terminate()
+        server.says("the server stops: 1 calls may go on for 3600 s")
+        assert bob.ask(bob.invite(ear.address)).status == 503
+        bob.ack()
+        assert bob.options().status == 503
+        ear.waiting()
+        ear.packets(10)
+        assert ann.bye().status == 200
+        assert server.exit_status() == 0
+        assert server.log.endswith("stopped\n")
+
+
+def test_a_second_sigterm_ends_a_drain_at_once(start_server: StartServer, ear: Ear) -> None:
+    server = start_server(MOH_DRAIN="1h").ready()
+    with Phone(server.address) as phone:
+        phone.call(ear.address)
+        server.terminate()
+        server.says("may go on for 3600 s")
+        server.terminate()
+        phone.await_request("BYE")
+        assert server.exit_status() == 0
+
+
+def test_when_a_drain_is_over_every_caller_gets_a_bye(start_server: StartServer, ear: Ear) -> None:
+    server = start_server(MOH_DRAIN="1s").ready()
+    with Phone(server.address) as phone:
+        phone.call(ear.address)
+        server.terminate()
+        assert "server stops" in phone.await_request("BYE").get("reason")
+        assert server.exit_status() == 0
 
 
 def test_it_does_not_wait_for_a_caller_who_is_gone(start_server: StartServer, ear: Ear) -> None:

@@ -441,7 +441,7 @@ class Phones(RuleBasedStateMachine):
     @rule(dice=st.integers(0, 30))
     def close(self, dice: int) -> None:
         if dice == 30:
-            self.do(self.agent.close(self.now))
+            self.do(self.agent.close(now=self.now))
             assert self.agent.calls == 0
 
     # -- what has to hold ------------------------------------------------------------------------------------------
@@ -471,7 +471,7 @@ class Phones(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.failed:
             return  # what went wrong first is what should be read
-        self.end_all(lambda: self.do(self.agent.close(self.now)))
+        self.end_all(lambda: self.do(self.agent.close(now=self.now)))
         assert self.agent.idle and self.agent.next_due is None
         agent = self.agent
         assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._waiting)

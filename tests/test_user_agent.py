@@ -312,6 +312,50 @@ def test_a_server_that_stops_takes_no_new_call() -> None:
     assert statuses(agent.receive(request("OPTIONS"), FLOW, now=0.1)) == [503]
 
 
+def test_with_grace_a_call_goes_on_until_it_ends_by_itself() -> None:
+    agent = make_agent()
+    to_tag = answered(agent)
+    assert methods(agent.close(30.0, now=10.0)) == []
+    other = {"via": "Via: SIP/2.0/UDP 192.168.1.51;branch=z9hG4bKother", "call_id": "Call-ID: other"}
+    assert statuses(agent.receive(invite(**other), FLOW, now=11.0)) == [503]
+    assert statuses(agent.receive(request("OPTIONS"), FLOW, now=11.0)) == [503]
+    via = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKhold;rport"
+    hold = OFFER.replace("recvonly", "inactive")
+    actions = agent.receive(invite(body=hold, to_tag=to_tag, via=via, cseq="CSeq: 131 INVITE"), FLOW, now=12.0)
+    assert statuses(actions) == [200]
+    assert isinstance(music(actions)[0], StopStream)
+    agent.receive(ack(to_tag, cseq="CSeq: 131 ACK"), FLOW, now=12.1)
+    assert not agent.idle
+    agent.receive(bye(to_tag, cseq="CSeq: 132 BYE"), FLOW, now=13.0)
+    agent.stream_gone(to_tag, 1, "ended", now=13.1)
+    assert agent.idle
+
+
+def test_when_the_grace_is_over_everybody_gets_a_bye() -> None:
+    agent = make_agent()
+    answered(agent)
+    agent.close(30.0, now=10.0)
+    assert methods(agent.tick(now=39.9)) == []
+    actions = agent.tick(now=40.0)
+    assert methods(actions) == ["BYE"]
+    assert 'text="server stops, 40 s"' in (sent(actions)[-1].first("reason") or "")
+    assert music(actions) != []
+
+
+def test_who_stops_it_twice_does_not_wait() -> None:
+    agent = make_agent()
+    answered(agent)
+    agent.close(30.0, now=10.0)
+    assert methods(agent.close(now=11.0)) == ["BYE"]
+
+
+def test_grace_makes_no_call_longer_than_the_longest() -> None:
+    agent = make_agent(longest_call=15.0)
+    answered(agent)
+    agent.close(30.0, now=10.0)
+    assert methods(agent.tick(now=15.0)) == ["BYE"]
+
+
 def test_nothing_is_left_when_all_is_over() -> None:
     agent = make_agent()
     for number in range(200):
