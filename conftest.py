@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def start_server(tmp_path: Path, music_cache: Path) -> Iterator[StartServer]:
     """Starts servers with settings of the test's own; what is left of them at its end is killed."""
     with ExitStack() as stack:
 
-        def start(**settings: str) -> Running:
-            return stack.enter_context(Running(tmp_path, music_cache, **settings))
+        def start(*, before: Sequence[str] = (), **settings: str) -> Running:
+            return stack.enter_context(Running(tmp_path, music_cache, before=before, **settings))
 
         yield start

@@ -147,6 +147,7 @@ class SipServer(socketserver.UDPServer):
         self.stop_asked = 0
         """How often it was asked to end. No thread is made for that: there may be none left."""
         self._stops = 0
+        self._stumbled = False
         self._looks_at = 0.0  # when the loop looks at the clock and round it again
         self._cleaned = 0.0  # when the garbage was collected
         self._queues: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(WORKERS)]
@@ -210,6 +211,9 @@ class SipServer(socketserver.UDPServer):
         for name, address in self.resolver.answers():
             self._advance(self.agent.resolved, name, address)
         self._tell_dropped(now)
+        if self._stumbled:
+            self._stumbled = False
+            log.error("the server's loop stumbled, most likely for want of memory")
         if self.asked:
             self.asked = False
             with self.lock:  # while a worker takes a call in, nobody can count them
@@ -286,7 +290,10 @@ class SipServer(socketserver.UDPServer):
             try:
                 self.finish_request(*job)
             except Exception:
-                self.handle_error(*job)
+                try:
+                    self.handle_error(*job)
+                except Exception:  # no memory, not even for that: this thread has to go on for the next datagram
+                    time.sleep(POLL)
 
     def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:
         """Let the core take one step and do what it asks; in one piece, so that a stop cannot overtake its start."""
@@ -356,10 +363,15 @@ class SipServer(socketserver.UDPServer):
         """Serve by UDP in this thread, by TCP and TLS in one more each."""
         for server in self.tcp:
             threading.Thread(target=server.serve_forever, args=(POLL,), name=server.transport, daemon=True).start()
-        try:
-            super().serve_forever(poll_interval)
-        except Over:
-            pass
+        while True:
+            try:
+                super().serve_forever(poll_interval)
+                break
+            except Over:
+                break
+            except Exception:  # there was no memory for one turn of the loop, say; the next one may have it
+                time.sleep(poll_interval)
+                self._stumbled = True
         for server in self.tcp:
             server.shutdown()
             server.close_connections()

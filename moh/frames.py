@@ -7,6 +7,7 @@ ffmpeg encodes the tune while its beginning is heard already, since it is dozens
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import tempfile
 import threading
@@ -25,6 +26,8 @@ SHORTEST_LOOP = 30.0
 LEAD = 1200
 """Milliseconds of the tune's end that are encoded before its beginning, so that the encoder goes over the seam as it
 goes everywhere. A whole number of packets of any length that codecs with frames allow."""
+PATIENCE = 8
+"""Seconds without an octet after which an ffmpeg that encodes counts as hung."""
 AHEAD = 1000
 """Milliseconds that are encoded before the first packet leaves."""
 
@@ -92,14 +95,17 @@ class Frames:
                     leash(os.getpid(), MEMORY) + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
                     start_new_session=True,
                 ) as process:  # fmt: skip
-                    whole = self._read(process)
-                    process.kill()
+                    try:
+                        whole = self._read(process)
+                    finally:
+                        process.kill()
                 if not whole:
                     said.seek(0)
                     why = said.read(300).decode("utf-8", "replace").strip()
                     self.trouble = f"the music could not be encoded as {self._codec.name}: {why!r}"
-        except OSError as error:
-            self.trouble = f"the music could not be encoded as {self._codec.name}: {error.strerror}"
+        except Exception as error:  # no process, no memory: whoever waits for the music has to be told
+            reason = error.strerror if isinstance(error, OSError) else repr(error)
+            self.trouble = f"the music could not be encoded as {self._codec.name}: {reason}"
         if self.trouble:
             self._tell(self)
         else:
@@ -114,14 +120,23 @@ class Frames:
         """Read all of the loop; whether it came."""
         assert process.stdout is not None
         pipe = process.stdout.fileno()
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+
+        def wait() -> None:
+            if not poll.poll(PATIENCE * 1000):
+                raise TimeoutError(0, "ffmpeg hangs")
+
         loop, per_ms = self.plan.octets, self._codec.octets_per_ms
         lead = LEAD * per_ms
         while lead:
+            wait()
             skipped = os.read(pipe, lead)
             if not skipped:
                 return False
             lead -= len(skipped)
         while self._there < loop:
+            wait()
             count = os.readv(pipe, [self._octets[self._there : loop]])
             if not count:
                 return False

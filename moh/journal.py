@@ -47,21 +47,27 @@ class Journal(logging.Handler):
 
     def _write_on(self) -> None:
         while True:
-            gathered = [self._waiting.get()]
-            if isinstance(gathered[0], logging.LogRecord):
+            try:
+                self._write_what_waits()
+            except Exception:  # no memory for these lines; the next ones may be written again
                 time.sleep(GATHERED)
-            while not self._waiting.empty():
-                gathered.append(self._waiting.get())
-            lines = [self._line(piece) for piece in gathered if isinstance(piece, logging.LogRecord)]
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                text = f"{dropped} lines of the log were dropped: more came than could be written"
-                warning = {"name": "moh", "levelname": "WARNING", "levelno": logging.WARNING, "msg": text}
-                lines.append(self._line(logging.makeLogRecord(warning)))
-            self._write("".join(lines).encode("utf-8", "backslashreplace"))
-            for piece in gathered:
-                if isinstance(piece, threading.Event):
-                    piece.set()
+
+    def _write_what_waits(self) -> None:
+        gathered = [self._waiting.get()]
+        if isinstance(gathered[0], logging.LogRecord):
+            time.sleep(GATHERED)
+        while not self._waiting.empty():
+            gathered.append(self._waiting.get())
+        lines = [self._line(piece) for piece in gathered if isinstance(piece, logging.LogRecord)]
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            text = f"{dropped} lines of the log were dropped: more came than could be written"
+            warning = {"name": "moh", "levelname": "WARNING", "levelno": logging.WARNING, "msg": text}
+            lines.append(self._line(logging.makeLogRecord(warning)))
+        self._write("".join(lines).encode("utf-8", "backslashreplace"))
+        for piece in gathered:
+            if isinstance(piece, threading.Event):
+                piece.set()
 
     def _line(self, record: logging.LogRecord) -> str:
         try:

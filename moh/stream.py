@@ -116,15 +116,21 @@ class Streams:
 
     def _run(self) -> None:
         while not (self._closing and not self._players):
-            for key, _ in self._selector.select(self._patience()):
-                if key.data is None:
-                    self._read_orders()
-                else:
-                    self._listen(key.data)
-            now = time.monotonic()
-            if now >= self._look_at:
-                self._look(now)
-            self._reap(now)
+            try:
+                self._turn()
+            except Exception:  # no memory for one turn, say: the thread has to go on, all calls hang on it
+                time.sleep(GRACE)
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._patience()):
+            if key.data is None:
+                self._read_orders()
+            else:
+                self._listen(key.data)
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look(now)
+        self._reap(now)
 
     def _patience(self) -> Optional[float]:
         """How long nothing needs to be looked at; ``None``: until something happens."""

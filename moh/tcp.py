@@ -5,12 +5,14 @@ Here they are taken and counted; what goes on in one is in ``connection``.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import socket
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -27,6 +29,8 @@ no music could be started.
 """
 MAX_PER_HOST = 64
 """Connections at once from one address: a proxy has a few, a flood wants all."""
+NO_ROOM = 0.2
+"""Seconds until another connection is tried where the system has no descriptor or memory for it."""
 log = logging.getLogger("moh")
 
 
@@ -79,6 +83,24 @@ class TcpServer(socketserver.ThreadingTCPServer):
             else:
                 self.refused += 1
         return room
+
+    def get_request(self) -> tuple[Any, Any]:
+        """The next connection. Where there is no room for it, it still waits, and the loop must not spin meanwhile."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                time.sleep(NO_ROOM)
+            raise
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Take connections until ``shutdown``, whatever befalls one of them."""
+        while True:
+            try:
+                super().serve_forever(poll_interval)
+                break
+            except Exception:  # no memory for one turn of the loop, say
+                time.sleep(NO_ROOM)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a connection's thread; where the system has none left, the connection is closed and not counted."""

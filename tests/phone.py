@@ -169,11 +169,11 @@ class Phone:
     def bye(self) -> Message:
         return self.ask(self.request("BYE"))
 
-    def await_request(self, method: str) -> Message:
+    def await_request(self, method: str, seconds: float = PATIENCE) -> Message:
         """The next request of the server of that ``method``, answered with 200."""
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
-            message = self.receive()
+            message = self.receive(seconds)
             if message.status == 0 and message.method == method:
                 echoed = [f"{name}: {value}" for name, value in message.fields if name in ECHOED]
                 self.send(("\r\n".join(["SIP/2.0 200 OK", *echoed, "Content-Length: 0"]) + "\r\n\r\n").encode())

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,7 +95,8 @@ def processes() -> list[tuple[int, str, int]]:
 class Running:
     """A server in a process of its own, on free ports of the loopback. ``settings`` are its environment."""
 
-    def __init__(self, folder: Path, cache: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, cache: Path, *, before: Sequence[str] = (), **settings: str) -> None:
+        """``before`` are words that another command puts in front, one that becomes the server itself."""
         self.port = int(settings.get("MOH_SIP_PORT") or free_ports(1))
         self.log_file = folder / f"server-{self.port}.log"
         self.address: Address = ("127.0.0.1", self.port)
@@ -107,9 +108,10 @@ class Running:
             MOH_BIND="127.0.0.1", MOH_MUSIC=str(ROOT / "moh" / "builtin.mp3"), MOH_CACHE=str(cache), MOH_LOG="debug"
         )
         environment.update(settings, MOH_SIP_PORT=str(self.port))
+        self.settings = settings
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "sip_server.py")],
+                [*before, sys.executable, str(ROOT / "sip_server.py")],
                 cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 

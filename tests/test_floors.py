@@ -102,7 +102,7 @@ MAY_IMPORT = {
     "doubts": set(),
     "many": {"ctypes", "errno", "socket", "struct", "sys"},
     "inbox": {"ctypes", "socket", "struct", "sys"},
-    "frames": {"os", "subprocess", "tempfile", "threading", "time", "pathlib"},
+    "frames": {"os", "select", "subprocess", "tempfile", "threading", "time", "pathlib"},
     "batch": {"struct"},
     "pacer": {
         "heapq",
@@ -118,7 +118,7 @@ MAY_IMPORT = {
     "broadcast": {"os", "queue", "threading", "pathlib"},
     "engines": {"pathlib"},
     "connection": {"logging", "select", "socket", "socketserver", "ssl", "threading", "time"},
-    "tcp": {"itertools", "logging", "socket", "socketserver", "ssl", "threading"},
+    "tcp": {"errno", "itertools", "logging", "socket", "socketserver", "ssl", "threading", "time"},
 }
 """What each module may import from outside of ``moh``, on top of ``HARMLESS``."""
 
