@@ -37,6 +37,7 @@ from moh.config import Settings
 from moh.destinations import Destinations
 from moh.engines import Engines
 from moh.errors import SettingsError
+from moh.guard import TOO_SHORT, Gate, Guard
 from moh.identity import Identity
 from moh.journal import Journal
 from moh.message import MAX_DATAGRAM, parse
@@ -101,6 +102,8 @@ class SipServer(socketserver.UDPServer):
         self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
         self.tcp: list[TcpServer] = []
+        guard = Guard(settings.allow)
+        self.gate = Gate(settings.allow, guard.reaches, time.monotonic())
         try:
             self.server_bind()  # before there is any thread to end
             self._listen_on_tcp(settings)
@@ -124,7 +127,9 @@ class SipServer(socketserver.UDPServer):
             ),
             ports,
             Limits(codecs, settings.max_call, destinations_of(settings)),
+            guard,
         )
+        self._tally = self.agent.tally
         self.engines = Engines(broadcast)
         self._music: dict[int, Music] = {}  # while it is held here, its files stay
         self._bar = Bar() if sys.stderr.isatty() else None
@@ -177,6 +182,12 @@ class SipServer(socketserver.UDPServer):
             pass  # nothing more is there
 
     def _hand_over(self, request: Any, client_address: CLIENT) -> None:
+        """Into the queue of its worker; what the gate turns away costs no more than this look."""
+        host, now = client_address[0], time.monotonic()
+        if why := self.gate.refuses(host, request[0], now):
+            if why != TOO_SHORT and self.gate.tally.tell(why, host, now):
+                log.warning("turned away a datagram from %s: %s", host, why)
+            return
         waiting = self._queues[hash(client_address) % WORKERS]
         if waiting.qsize() < QUEUE:
             waiting.put((request, client_address))
@@ -207,7 +218,10 @@ class SipServer(socketserver.UDPServer):
             self.asked = False
             with self.lock:  # while a worker takes a call in, nobody can count them
                 calls = self.agent.calls
+                so_far = self._tally.told()
             log.info("%d calls: %s", calls, self.engines.told())
+            away = f"{self.dropped} for want of workers, {self.gate.tally.told()}".rstrip(", ")
+            log.info("since the start: %s; datagrams turned away: %s", so_far or "nothing", away)
         self._clean_up(now)
         if self.stop_asked > self._stops:
             self._stops = self.stop_asked
@@ -251,15 +265,22 @@ class SipServer(socketserver.UDPServer):
 
     def _tell_dropped(self, now: float) -> None:
         """One line in ten seconds for all that was turned away, however much it is."""
+        if news := self.gate.tally.news(now):
+            log.warning("turned away more datagrams: %s", news)
+        with self.lock:
+            news = self._tally.news(now)
+        if news:
+            log.info("more of the same: %s", news)
         refused = sum(server.refused for server in self.tcp)
         (dropped_before, refused_before), when = self._told
         if now - when < 10 or (self.dropped, refused) == (dropped_before, refused_before):
             return
         if self.dropped > dropped_before:
-            news = self.dropped - dropped_before
-            log.warning("dropped %d datagrams: more came than %d workers can take", news, WORKERS)
+            more = self.dropped - dropped_before
+            log.warning("dropped %d datagrams: more came than %d workers can take", more, WORKERS)
         if refused > refused_before:
-            log.warning("refused %d connections: too many at once, or from one address", refused - refused_before)
+            why = "too many at once, too many from one address, or not in MOH_ALLOW"
+            log.warning("refused %d connections: %s", refused - refused_before, why)
         self._told = ((self.dropped, refused), now)
 
     # -- deciding: the workers -------------------------------------------------------------------------------------
@@ -327,10 +348,12 @@ class SipServer(socketserver.UDPServer):
 
     def _listen_on_tcp(self, settings: Settings) -> None:
         """Open the other doors of RFC 3261 §18: TCP always, TLS where there is a certificate."""
-        self.tcp.append(TcpServer(Address(settings.bind, settings.sip_port), self.take, self._in_use))
+        plain_tcp = Address(settings.bind, settings.sip_port)
+        self.tcp.append(TcpServer(plain_tcp, self.take, self._in_use, allows=self.gate.allows))
         if settings.tls_cert:
             context = tls_context(settings.tls_cert, settings.tls_key)
-            self.tcp.append(TcpServer(Address(settings.bind, settings.tls_port), self.take, self._in_use, context))
+            tls = Address(settings.bind, settings.tls_port)
+            self.tcp.append(TcpServer(tls, self.take, self._in_use, context, self.gate.allows))
 
     def _in_use(self, flow: Flow) -> bool:
         with self.lock:

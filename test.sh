@@ -26,6 +26,7 @@ check() { # COMMAND...
 
 audit() { # is anything known against what we install? Not every machine reaches the list of that
     local said
+    if [[ ! -x $bin/pip-audit ]]; then say "Not audited with Python $version." && return; fi
     if said=$("$bin/pip-audit" --progress-spinner off -r requirements.txt 2>&1); then
         if [[ $said == *'Skip Reason'* ]]; then say "NOT AUDITED, the list knows nothing of:"; fi
         say "$said"

@@ -93,11 +93,11 @@ static int udp(int port) {
 
 /* A port that takes everything and keeps nothing, so that no sender hears that nobody listens. */
 static int deaf(int port) {
-    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof any)) return -1;
-    filtered(fd, nothing, 1);
+    filtered(fd, &nothing, 1);
     return fd;
 }
 
@@ -258,8 +258,7 @@ int main(int argc, char **argv) {
     count = (uint32_t)atoi(argv[4]);
     each = (uint32_t)atoi(argv[5]);
     if (!count || count > 65536 || !each || (raw && (each & (each - 1) || first_address % each || each > 256))) {
-        fprintf(stderr, "farm: COUNT %u, EACH %u; expected 1 to 65536, and a power of two that FIRST is one of\n",
-                count, each);
+        fprintf(stderr, "farm: COUNT %u, EACH %u; expected 1 to 65536, and a power of two\n", count, each);
         return 2;
     }
     room = (uint32_t)(seconds * 60) + 100; /* pages that nobody writes to cost nothing */
@@ -280,8 +279,7 @@ int main(int argc, char **argv) {
     }
     printf("port %d\n", port);
     fflush(stdout);
-    char said[64];
-    size_t had = 0;
+    char said[64]; size_t had = 0;
     for (int64_t until = now_ns() + (int64_t)(seconds * 1e9); now_ns() < until;) {
         struct pollfd input = {.fd = 0, .events = POLLIN};
         int ready = poll(&input, 1, LOOK_MS);

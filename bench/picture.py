@@ -19,7 +19,7 @@ PANELS = (
 
 
 ENGINES = (
-    ("cpu", "Processor per caller, % of a core", "linear"),
+    ("cpu", "Processor per caller, % of a core", "log"),
     ("spacing_p99", "Spacing of packets, 99th percentile, ms", "log"),
     ("jitter", "Jitter, ms", "log"),
     ("late", "Packets more than 5 ms late, %", "linear"),

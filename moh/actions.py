@@ -5,7 +5,7 @@ The one law here: an action says *what*, never *how*; the core does not know whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from .codecs import Codec
@@ -48,8 +48,7 @@ class Send(NamedTuple):
     flow: Flow
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where one caller's music goes, and in which shape.
 
     ``remote`` takes the RTP and ``remote_rtcp`` the RTCP; ``local`` is the address and the port that both the answer
@@ -64,8 +63,13 @@ class Target:
     payload_type: int
     ptime: int
     srtp_suite: str = ""
-    srtp_key: str = field(default="", repr=False)
+    srtp_key: str = ""
     """What we encrypt with, in base64; both are empty for plain RTP."""
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        shown = [f"{name}={value!r}" for name, value in zip(self._fields, self) if name != "srtp_key"]
+        return f"Target({', '.join(shown)})"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Shape(NamedTuple):
 class Member:
     """One caller in a batch: who, at which slot, and how many packets had gone before him."""
 
-    __slots__ = ("batch", "before", "call", "serial", "slot", "target")
+    __slots__ = ("batch", "before", "call", "leaving", "report_at", "serial", "slot", "target")
 
     def __init__(self, call: str, serial: int, target: Target) -> None:
         self.call = call
@@ -58,6 +58,10 @@ class Member:
         """``None`` before he hears anything and after he has gone."""
         self.slot = 0
         self.before = 0
+        self.leaving = ""
+        """The address of ours that his packets leave from; empty for any."""
+        self.report_at = 0.0
+        """When his next sender report is due."""
 
 
 class Batch:
@@ -92,9 +96,9 @@ class Batch:
         self._origin = due - self.tick * self._period
         self.ssrc, self._sequence, self._timestamp = chance
 
-    def join(self, member: Member, leaving: str) -> None:
-        """Let a caller hear from the next packet on, from our address ``leaving``, empty for any."""
-        self.table.add(member.target.remote, leaving)
+    def join(self, member: Member) -> None:
+        """Let a caller hear from the next packet on."""
+        self.table.add(member.target.remote, member.leaving)
         member.batch, member.slot, member.before = self, len(self.members), self.sent
         self.members.append(member)
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from .actions import Address, StartStream, StopStream
+from .actions import StartStream, StopStream
 from .codecs import Codec
 from .frames import Frames
+from .inbox import News
 from .network import media_sockets
 from .pacer import Pacer
 from .stream import Ended
@@ -109,7 +110,7 @@ class Broadcast:
                 known = self._frames[key] = Frames(music[codec.sample_rate], seconds, codec, ptime, self.tell_all)
             return known
 
-    def tell_all(self, word: Union[Frames, list[Address]]) -> None:
+    def tell_all(self, word: Union[Frames, News]) -> None:
         """Leave a word for every thread."""
         for pacer in list(self._pacers):
             pacer.words.put(word)

@@ -117,6 +117,9 @@ class Settings:
     advertised_address: str = _setting(
         "MOH_ADVERTISED_ADDRESS", "", _advertised_address, "IP address that phones are told; empty: as they dialled"
     )
+    allow: tuple[Network, ...] = _setting(
+        "MOH_ALLOW", "", _networks, "networks that may call, as 192.168.0.0/16,203.0.113.7; empty: all"
+    )
     allow_media: tuple[Network, ...] = _setting(
         "MOH_ALLOW_MEDIA", "", _networks, "networks that music may go to, as 192.168.0.0/16,10.0.0.0/8; empty: all"
     )

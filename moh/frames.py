@@ -47,7 +47,7 @@ class Plan:
         times = -(-round(SHORTEST_LOOP * codec.sample_rate) // tune) if codec.ptimes else 1
         self.source = max(1, times) * tune
         """Samples of music that make the loop."""
-        frame = ptime * per_ms if codec.ptimes else 1
+        frame = ptime * per_ms if codec.ptimes else per_ms // codec.octets_per_ms
         self.samples = max(1, round(self.source / frame)) * frame
         """Samples that the loop has."""
         lead = LEAD * per_ms * self.source // self.samples

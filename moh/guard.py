@@ -17,6 +17,7 @@ from typing import Generic, NamedTuple, Optional, TypeVar
 
 from .actions import Flow, Send
 from .addresses import Network, is_private, source_of, within
+from .tally import Tally
 
 FACTOR = 3
 """Octets out for each octet in, before the way back is proved: as QUIC has it."""
@@ -121,7 +122,7 @@ class Guard:
 
     def __init__(self, trusted: tuple[Network, ...] = ()) -> None:
         """``trusted`` are the networks that the owner names, beside the private ones."""
-        self._trusted = trusted
+        self._trusted = named(trusted)
         self._proved: Recent[float] = Recent(MOST_SOURCES)
         self._accounts: Recent[Account] = Recent(MOST_SOURCES)
         self._waiting: dict[str, str] = {}  # calls that no ACK has come for, and their sources
@@ -204,7 +205,10 @@ class Gate:
     """
 
     def __init__(self, allowed: tuple[Network, ...], reaches: Callable[[str, float], bool], now: float) -> None:
+        self.tally = Tally()
+        """What has been turned away."""
         self._allowed = allowed
+        self._trusted = named(allowed)
         self._reaches = reaches
         self._sources: Recent[Visitor] = Recent(MOST_SOURCES)
         self._strangers = tuple(Bucket(*limit, now) for limit in STRANGERS)
@@ -218,7 +222,7 @@ class Gate:
         if not visitor.allowed:
             return "not in MOH_ALLOW"
         if len(data) < SHORTEST:
-            return "too short"
+            return TOO_SHORT
         kind = 0 if data[:4] in OF_CALLS else 1
         if not visitor.buckets[kind].take(now):
             return RATES[kind]
@@ -231,7 +235,7 @@ class Gate:
         return not self._allowed or within(host, self._allowed)
 
     def _admitted(self, host: str, now: float) -> Visitor:
-        allowance = allowance_of(host, self._allowed)
+        allowance = allowance_of(host, self._trusted)
         buckets = (Bucket(*allowance.datagrams, now), Bucket(*allowance.others, now))
         return Visitor(self.allows(host), allowance is TRUSTED, buckets)
 
@@ -244,7 +248,13 @@ class Visitor(NamedTuple):
     buckets: tuple[Bucket, Bucket]
 
 
+TOO_SHORT = "too short"
 RATES = ("too many messages", "too many messages that belong to no call")
+
+
+def named(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Those of the owner's networks that name somebody: 0.0.0.0/0 lets everybody in and trusts nobody."""
+    return tuple(network for network in networks if network.prefixlen)
 
 
 def allowance_of(host: str, trusted: tuple[Network, ...]) -> Allowance:

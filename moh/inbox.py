@@ -9,15 +9,21 @@ import ctypes
 import socket
 import struct
 import sys
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
 
 from .actions import Address
-from .many import Iovec, Mmsghdr, system_call
+from .doubts import LEFT_FOR
+from .many import NAME, Iovec, Mmsghdr, system_call, unpacked
 from .network import IP_RECVERR, IPV6_RECVERR, plain
+from .rtcp import takes_leave
 
 AT_ONCE = 256
 """Datagrams that one look takes."""
 OCTETS = 256
 """Octets that are kept of each: RTCP of a caller is shorter."""
+TELL_EVERY = 0.5
+"""Seconds for which news are gathered, since to look for whom they are about is work for each caller."""
 TRIES = 2
 """Times that the kernel is asked, since it tells first, instead, of a packet of ours that was refused."""
 BY_ICMP, PORT_UNREACHABLE = 2, (3, 3)
@@ -29,6 +35,13 @@ RTCP_TYPES = range(192, 224)
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p)
 
 
+class Report(NamedTuple):
+    """RTCP, its first ``OCTETS``, and whose."""
+
+    data: bytes
+    source: Address
+
+
 class Inbox:
     """One socket's datagrams and errors."""
 
@@ -36,16 +49,19 @@ class Inbox:
         self._sock = sock
         self._fd = sock.fileno()
         self._octets = ctypes.create_string_buffer(OCTETS * AT_ONCE)
+        self._names = ctypes.create_string_buffer(NAME * AT_ONCE)
         self._vectors = (Iovec * AT_ONCE)()
         self._headers = (Mmsghdr * AT_ONCE)()
         start, vectors = ctypes.addressof(self._octets), ctypes.addressof(self._vectors)
+        names = ctypes.addressof(self._names)
         for place in range(AT_ONCE):
             self._vectors[place].base, self._vectors[place].length = start + place * OCTETS, OCTETS
             header = self._headers[place].header
             header.vector, header.vectors = vectors + place * ctypes.sizeof(Iovec), 1
+            header.name, header.name_length = names + place * NAME, NAME
         self._start = ctypes.addressof(self._headers)
 
-    def look(self) -> tuple[int, list[bytes]]:
+    def look(self) -> tuple[int, list[Report]]:
         """How many datagrams were waiting, ``AT_ONCE`` at the most, and those of them that are RTCP."""
         if RECVMMSG is None:
             return self._look_one_by_one()
@@ -57,21 +73,26 @@ class Inbox:
             return 0, []
         octets = self._octets.raw[: count * OCTETS]
         found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in RTCP_TYPES]
-        whole = [octets[place * OCTETS :][: self._headers[place].length] for place in found]
-        return count, [data for data in whole if len(data) > 1]  # else that was the type of one before
+        reports = []
+        for place in found:
+            data = octets[place * OCTETS :][: self._headers[place].length]
+            if len(data) > 1:  # else that was the type of one before
+                name = self._names.raw[place * NAME : (place + 1) * NAME]
+                reports.append(Report(data, unpacked(name, self._sock.family)))
+        return count, reports
 
-    def _look_one_by_one(self) -> tuple[int, list[bytes]]:
-        reports: list[bytes] = []
+    def _look_one_by_one(self) -> tuple[int, list[Report]]:
+        reports: list[Report] = []
         count = tries = 0
         while count < AT_ONCE and tries < TRIES:
             try:
-                data = self._sock.recv(OCTETS, socket.MSG_DONTWAIT)
+                data, source = self._sock.recvfrom(OCTETS, socket.MSG_DONTWAIT)
             except OSError:
                 tries += 1
                 continue
             count += 1
             if len(data) > 1 and data[1] in RTCP_TYPES:
-                reports.append(data)
+                reports.append(Report(data, Address(plain(source[0]), source[1])))
         return count, reports
 
     def unreachable(self) -> list[Address]:
@@ -90,6 +111,57 @@ class Inbox:
                     if (origin, tuple(what)) in ((BY_ICMP, PORT_UNREACHABLE), (BY_ICMP6, PORT_UNREACHABLE_6)):
                         found.append(Address(plain(to[0]), to[1]))
         return found
+
+
+class News(NamedTuple):
+    """What callers' machines and their phones have said."""
+
+    refused: frozenset[Address]
+    """Where nobody listens, by ICMP."""
+    left: frozenset[Address]
+    """Who took leave by an RTCP BYE."""
+    spoke: frozenset[Address]
+    """Who sent other RTCP."""
+
+
+class Post:
+    """All inboxes as one: what comes is counted, and told twice a second at the most."""
+
+    def __init__(self, sockets: Iterable[socket.socket]) -> None:
+        self.heard = 0
+        """Datagrams so far."""
+        self.reports = 0
+        """Those of them that were RTCP."""
+        self._inboxes = [Inbox(sock) for sock in sockets]
+        self._refused: set[Address] = set()
+        self._left: set[Address] = set()
+        self._spoke: set[Address] = set()
+        self._tell_at = 0.0
+        self._doubtful_until = 0.0  # so long it counts whether somebody who took leave speaks again
+
+    def look(self) -> int:
+        """Take in what is waiting; the most that one inbox had, ``AT_ONCE`` at the most."""
+        most = 0
+        for inbox in self._inboxes:
+            count, reports = inbox.look()
+            self.heard += count
+            self.reports += len(reports)
+            for report in reports:
+                (self._left if takes_leave(report.data) else self._spoke).add(report.source)
+            self._refused.update(inbox.unreachable())
+            most = max(most, count)
+        return most
+
+    def news(self, now: float) -> Optional[News]:
+        """What has been said since it was told last; ``None`` where that is nothing of interest, or not long ago."""
+        if now < self._tell_at:
+            return None
+        self._tell_at = now + TELL_EVERY
+        if self._left:
+            self._doubtful_until = now + 2 * LEFT_FOR
+        news = News(frozenset(self._refused), frozenset(self._left), frozenset(self._spoke - self._left))
+        self._refused, self._left, self._spoke = set(), set(), set()
+        return news if news.refused or now < self._doubtful_until else None
 
 
 ERRORS = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))

@@ -14,7 +14,7 @@ import sys
 from typing import Any, Protocol
 
 from .actions import Address
-from .network import destination, leaving_from
+from .network import destination, leaving_from, plain
 
 MOST = 1024
 """Messages that the kernel takes at once (UIO_MAXIOV)."""
@@ -207,6 +207,14 @@ class Prebuilt:
 
 
 CONTROL_HEADER = struct.calcsize("@Nii")
+
+
+def unpacked(name: bytes, family: int) -> Address:
+    """The address in a C structure."""
+    port = int.from_bytes(name[2:4], "big")
+    if family == socket.AF_INET:
+        return Address(socket.inet_ntoa(name[4:8]), port)
+    return Address(plain(socket.inet_ntop(socket.AF_INET6, name[8:24])), port)
 
 
 def _packed(to: Address, family: int) -> bytes:

@@ -18,17 +18,17 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Union
 
-from .actions import Address, StartStream, StopStream, Target
+from .actions import Address, StartStream, StopStream
 from .batch import FULL, RTP_HEADER, Batch, Member, Shape
 from .codecs import Codec
 from .command import cname
+from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Refusals, deaf
 from .frames import Frames
-from .inbox import AT_ONCE, Inbox
+from .inbox import AT_ONCE, News, Post
 from .many import table
 from .network import destination, leaving_from, way_out
 from .rtcp import description, farewell, report
 from .stream import Ended
-from .witness import DEAF_FOR, FORGIVEN, UNREACHABLE
 
 EARLY = 0.0002
 """Seconds that a packet may leave before its time: less than another wake-up would cost."""
@@ -42,15 +42,18 @@ MOMENTS = (0, 10, 5, 15, 2, 12, 7, 17, 1, 11, 6, 16, 3, 13, 8, 18, 4, 14, 9, 19)
 """Milliseconds after which batches leave one after another, so that the wire sees no bursts; in the order of taking."""
 REPORT_EVERY = 5.0 / 1.21828
 """Seconds between sender reports to a caller, times 0.5 to 1.5 (RFC 3550 §6.3.1)."""
-LOOK_EVERY = 0.02
-"""Seconds from one look into the inbox to the next."""
+LOOK_EVERY, LOOK_AGAIN = 0.1, 0.02
+"""Seconds from one look at what came back to the next, and where something had."""
 REST = 1.0
 """The same where the thread that looks has no callers itself."""
 
 log = logging.getLogger("moh")
 
-Word = Union[StartStream, StopStream, Frames, list[Address], None]
-"""What is left for a pacer: an order; frames that are ready or in trouble; who is unreachable; the end."""
+WORDS = 4
+"""Words that are heard after each packet where there is no time to spare; who wants to go has not to wait for long."""
+
+Word = Union[StartStream, StopStream, Frames, News, None]
+"""What is left for a pacer: an order; frames that are ready or in trouble; what came back; the end."""
 
 
 class Pacer:
@@ -59,14 +62,14 @@ class Pacer:
     def __init__(
         self,
         frames: Callable[[int, Codec, int], Frames],
-        tell_all: Callable[[list[Address]], None],
+        tell_all: Callable[[News], None],
         number: int,
         sockets: Mapping[bool, socket.socket],
         ended: queue.SimpleQueue[Ended],
     ) -> None:
         """``sockets`` by whether they are IPv6; ``frames`` gives those of a tune in a codec of a ptime.
 
-        ``tell_all`` tells every pacer who is unreachable; that of number 0 reads what comes back.
+        ``tell_all`` tells every pacer what came back; that of number 0 reads it.
         """
         self.words: queue.SimpleQueue[Word] = queue.SimpleQueue()
         self.callers = 0
@@ -76,19 +79,19 @@ class Pacer:
         self._ended = ended
         self._members: dict[str, Member] = {}
         self._waiting: dict[Frames, list[tuple[Member, int, Shape]]] = {}
-        self._listeners: dict[Address, set[Member]] = {}
-        self._deaf: dict[Member, tuple[float, float]] = {}
+        self._doubts: dict[Member, Refusals] = {}
+        self._took_leave: dict[Member, float] = {}
         self._batches: dict[Shape, list[Batch]] = {}
         self._count = itertools.count()  # what is due at the same time is taken in turn
         self._due: list[tuple[float, int, Batch]] = []
-        self._reports: list[tuple[float, int, Member, Batch]] = []
+        self._reports: list[tuple[float, int, Member]] = []
         self._load = dict.fromkeys(MOMENTS, 0)
         self._shift = number * 0.0005  # two threads do not begin at the same moment
-        self._inboxes = [Inbox(sock) for sock in sockets.values()] if number == 0 else []
+        self._post = Post(sockets.values()) if number == 0 else None
         self._look_at = 0.0
         self._closing = False
         self._past = [0, 0, 0]  # packets sent, lost and skipped of batches that are no more
-        self._back = [0, 0, 0]  # datagrams that came back, reports among them, callers given up
+        self._given_up = 0
         self.thread = threading.Thread(target=self._run, name=f"pacer-{number}", daemon=True)
         self.thread.start()
 
@@ -96,7 +99,8 @@ class Pacer:
         """Batches now; packets sent, lost and skipped; datagrams heard, reports among them, callers given up."""
         batches = [batch for _, _, batch in list(self._due)]
         past = [sum(column) for column in zip(self._past, *(batch.told() for batch in batches))]
-        return (len(batches), *past, *self._back)
+        back = (self._post.heard, self._post.reports) if self._post else (0, 0)
+        return (len(batches), *past, *back, self._given_up)
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -109,8 +113,9 @@ class Pacer:
             ahead = self._due[0][0] - now
             if ahead <= EARLY:
                 self._play(self._due[0][2], now)
-                if not self.words.empty():  # so that even without any time to spare everybody's turn comes
-                    self._hear(self.words.get())
+                for _ in range(WORDS):
+                    if not self.words.empty():
+                        self._hear(self.words.get())
             elif ahead <= SLACK or not self._work(now):
                 time.sleep(min(ahead, NAP))
 
@@ -118,9 +123,10 @@ class Pacer:
         """Nobody listens here: wait for a word, and look now and then what comes back to the other threads' packets."""
         self._reports.clear()
         try:
-            self._hear(self.words.get(timeout=REST if self._inboxes else None))
+            self._hear(self.words.get(timeout=REST if self._post else None))
         except queue.Empty:
-            self._try(self._look, time.monotonic())
+            if self._post:
+                self._try(self._look, self._post, time.monotonic())
 
     def _try(self, step: Callable[..., None], *args: Any) -> bool:
         """Whether that went well. If not, the thread has to go on all the same: all its callers hang on it."""
@@ -149,9 +155,11 @@ class Pacer:
         if not self.words.empty():
             self._hear(self.words.get())
         elif self._reports and self._reports[0][0] <= now:
-            self._try(self._report, *heapq.heappop(self._reports)[2:], now)
-        elif self._inboxes and self._look_at <= now:
-            self._try(self._look, now)
+            when, _, member = heapq.heappop(self._reports)
+            if member.report_at == when:  # else he has gone, or been moved
+                self._try(self._report, member, now)
+        elif self._post and self._look_at <= now:
+            self._try(self._look, self._post, now)
         else:
             return False
         return True
@@ -170,7 +178,7 @@ class Pacer:
                 for member in list(self._members.values()):
                     self._end(member, "the server stops")
             else:
-                self._refused(word, time.monotonic())
+                self._doubt(word, time.monotonic())
         except Exception as error:
             log.exception("the shared stream stumbled over %r", word)
             if isinstance(word, StartStream):
@@ -193,7 +201,8 @@ class Pacer:
         target = order.target
         ipv6 = ":" in target.remote.host
         if ipv6 not in self._sockets:
-            self._end(member, f"this machine has no {'IPv6' if ipv6 else 'IPv4'} to reach {target.remote}")
+            family = "IPv6" if ipv6 else "IPv4"
+            self._end(member, f"this machine has no {family} to reach {target.remote}", hopeless=True)
             return
         # who comes back hears another SSRC than the one that took leave of him
         shape = Shape(order.tune, target.codec, target.payload_type, target.ptime, ipv6, order.serial % 2)
@@ -224,10 +233,10 @@ class Pacer:
         batch = max(room, key=lambda each: len(each.members)) if room else self._open(shape, frames, began, now)
         local, remote = member.target.local.host, member.target.remote
         bound = self._sockets[shape.ipv6].getsockname()[0]
-        batch.join(member, "" if bound == local else way_out(local, remote.host))
+        member.leaving = "" if bound == local else way_out(local, remote.host)
+        batch.join(member)
         self._load[batch.moment] += 1
-        self._listeners.setdefault(remote, set()).add(member)
-        self._plan_report(member, batch, now, 0.5)  # the first comes after half the time (RFC 3550 §6.2)
+        self._plan_report(member, now, 0.5)  # the first comes after half the time (RFC 3550 §6.2)
 
     def _open(self, shape: Shape, frames: Frames, began: float, now: float) -> Batch:
         """A new batch, at the moment of the 20 ms when the fewest callers get theirs."""
@@ -248,14 +257,12 @@ class Pacer:
             return
         if batch.sent > member.before:
             last = self._last_report(member, batch, time.monotonic())
-            self._send(member.target, batch, farewell(last, batch.ssrc, cname(member.target)))
+            self._send(member, batch, farewell(last, batch.ssrc, cname(member.target)))
         batch.leave(member)
         self._load[batch.moment] -= 1
-        listeners = self._listeners[member.target.remote]
-        listeners.remove(member)
-        if not listeners:
-            del self._listeners[member.target.remote]
-        self._deaf.pop(member, None)
+        member.report_at = 0.0
+        self._doubts.pop(member, None)
+        self._took_leave.pop(member, None)
 
     def _end(self, member: Member, why: str, hopeless: bool = False) -> None:
         try:
@@ -266,28 +273,30 @@ class Pacer:
 
     # -- RTCP --------------------------------------------------------------------------------------------------------
 
-    def _plan_report(self, member: Member, batch: Batch, now: float, share: float = 1.0) -> None:
-        when = now + share * REPORT_EVERY * random.uniform(0.5, 1.5)
-        heapq.heappush(self._reports, (when, next(self._count), member, batch))
+    def _plan_report(self, member: Member, now: float, share: float = 1.0) -> None:
+        member.report_at = now + share * REPORT_EVERY * random.uniform(0.5, 1.5)
+        heapq.heappush(self._reports, (member.report_at, next(self._count), member))
 
-    def _report(self, member: Member, batch: Batch, now: float) -> None:
-        if member.batch is not batch:
-            return  # he has gone
+    def _report(self, member: Member, now: float) -> None:
+        batch = member.batch
+        if batch is None:
+            return
+        if now - self._took_leave.get(member, now) >= LEFT_FOR:
+            self._give_up(member, LEFT)
+            return
         if batch.sent > member.before:
             words = self._last_report(member, batch, now) + description(batch.ssrc, cname(member.target))
-            self._send(member.target, batch, words)
-        self._plan_report(member, batch, now)
+            self._send(member, batch, words)
+        self._plan_report(member, now)
 
     def _last_report(self, member: Member, batch: Batch, now: float) -> bytes:
         packets = batch.sent - member.before
         return report(batch.ssrc, time.time(), batch.timestamp(now), packets, packets * batch.shape.octets)
 
-    def _send(self, target: Target, batch: Batch, data: bytes) -> None:
+    def _send(self, member: Member, batch: Batch, data: bytes) -> None:
         sock = self._sockets[batch.shape.ipv6]
-        leaving = way_out(target.local.host, target.remote.host)
-        ancillary = leaving_from(leaving, sock.family) if leaving else []
-        # only the port of a=rtcp is followed: who asks for music does not send packets to anybody else
-        to = Address(target.remote.host, target.remote_rtcp.port)
+        ancillary = leaving_from(member.leaving, sock.family) if member.leaving else []
+        to = Address(*_rtcp_of(member))
         try:
             sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT, destination(to, sock.family))
         except OSError as error:
@@ -295,25 +304,30 @@ class Pacer:
 
     # -- what comes back ---------------------------------------------------------------------------------------------
 
-    def _look(self, now: float) -> None:
+    def _look(self, post: Post, now: float) -> None:
         """Take in what is waiting; where there was as much as one look takes, look again at once."""
-        self._look_at = now + LOOK_EVERY
-        for inbox in self._inboxes:
-            count, reports = inbox.look()
-            self._back[0] += count
-            self._back[1] += len(reports)
-            if count == AT_ONCE:
-                self._look_at = now
-            if refused := inbox.unreachable():
-                self._tell_all(refused)
+        count = post.look()
+        self._look_at = now + (0.0 if count == AT_ONCE else LOOK_AGAIN if count else LOOK_EVERY)
+        if news := post.news(now):
+            self._tell_all(news)
 
-    def _refused(self, addresses: list[Address], now: float) -> None:
-        """Nobody listens there, say those machines; give up whom they have said that of for ``DEAF_FOR``."""
-        for address in addresses:
-            for member in list(self._listeners.get(address, ())):
-                first, last = self._deaf.get(member, (now, now))
-                first = now if now - last > FORGIVEN else first
-                self._deaf[member] = (first, now)
-                if now - first >= DEAF_FOR:
-                    self._back[2] += 1
-                    self._end(member, UNREACHABLE.format(address, now - first), hopeless=True)
+    def _doubt(self, news: News, now: float) -> None:
+        """Give up whose machine has said for long enough that nobody listens; remember who took leave."""
+        for member in [member for member in self._members.values() if member.batch is not None]:
+            if member.target.remote in news.refused:
+                seconds = self._doubts.setdefault(member, Refusals(now)).again(now)
+                if seconds >= DEAF_FOR:
+                    self._give_up(member, deaf(member.target.remote, seconds))
+            elif _rtcp_of(member) in news.left:
+                self._took_leave.setdefault(member, now)
+            elif _rtcp_of(member) in news.spoke:
+                self._took_leave.pop(member, None)
+
+    def _give_up(self, member: Member, why: str) -> None:
+        self._given_up += 1
+        self._end(member, why, hopeless=True)
+
+
+def _rtcp_of(member: Member) -> tuple[str, int]:
+    """Where his RTCP is. Of ``a=rtcp`` only the port is followed: who asks for music sends packets to nobody else."""
+    return member.target.remote.host, member.target.remote_rtcp.port

@@ -39,6 +39,15 @@ def description(ssrc: int, cname: str) -> bytes:
     return struct.pack("!BBH", 0x81, DESCRIPTION, len(item) // 4) + item
 
 
+def takes_leave(data: bytes) -> bool:
+    """Whether a BYE is in what came (§6.6); octets behind the last whole packet are left out."""
+    while len(data) >= 4 and data[0] >> 6 == 2:
+        if data[1] == GOODBYE:
+            return True
+        data = data[4 * (int.from_bytes(data[2:4], "big") + 1) :]
+    return False
+
+
 def farewell(last: bytes, ssrc: int, cname: str) -> bytes:
     """The compound packet with which a sender goes whose ``last`` report this is (§6.3.7)."""
     return last + description(ssrc, cname) + _bye(ssrc)

@@ -48,11 +48,13 @@ class TcpServer(socketserver.ThreadingTCPServer):
         take: Callable[[bytes, Flow], None],
         in_use: Callable[[Flow], bool],
         tls: Optional[ssl.SSLContext] = None,
+        allows: Callable[[str], bool] = lambda host: True,
     ) -> None:
         self.address_family = family_of(address.host)
         self.take = take
         self.in_use = in_use
         self.tls = tls
+        self._allows = allows
         self.transport = "TLS" if tls else "TCP"
         self.refused = 0
         self._numbers = itertools.count(1)
@@ -68,10 +70,14 @@ class TcpServer(socketserver.ThreadingTCPServer):
         super().server_bind()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether there is room for one more connection, and for one more from this host."""
+        """Whether this host may connect, and there is room for one more connection and one more of its own."""
         with self._lock:
             host = client_address[0]
-            room = sum(self._hosts.values()) < MAX_CONNECTIONS and self._hosts.get(host, 0) < MAX_PER_HOST
+            room = (
+                self._allows(host)
+                and sum(self._hosts.values()) < MAX_CONNECTIONS
+                and self._hosts.get(host, 0) < MAX_PER_HOST
+            )
             if room:
                 self._hosts[host] = self._hosts.get(host, 0) + 1
             else:

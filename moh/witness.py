@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Optional
 
 from .actions import Address
+from .doubts import DEAF_FOR, Refusals, deaf
 from .network import family_of
 
 LOOK_EVERY = 0.5
@@ -29,11 +30,6 @@ STILL = 3
 
 Counted in looks and not in seconds, as a machine that slept, or a container that was paused, has stopped us as well.
 """
-DEAF_FOR = 2.0
-"""Seconds for which a caller's machine says that nobody listens until he is given up: his phone may be about to."""
-FORGIVEN = 3.0
-"""Seconds without such a word after which that begins anew: some machines say it once a second only."""
-UNREACHABLE = "nobody listens at {}: ICMP port unreachable for {:.0f} s"
 
 SWITCHES = re.compile(rb"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 
@@ -46,7 +42,7 @@ class Witness:
         self._pid = pid
         self._remote = remote
         self._socket = None if local is None else _beside(local, remote)
-        self._refused: Optional[tuple[float, float]] = None  # since when nobody listens, and when that was said last
+        self._refusals: Optional[Refusals] = None
         self._looks = 0
         self._pulse: Optional[int] = None
         self._still = 0
@@ -55,10 +51,9 @@ class Witness:
         """Why the player may as well end; empty while it may not."""
         if self._socket is None or self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNREFUSED:
             return ""
-        first, last = self._refused or (now, now)
-        first = now if now - last > FORGIVEN else first
-        self._refused = (first, now)
-        return UNREACHABLE.format(self._remote, now - first) if now - first >= DEAF_FOR else ""
+        self._refusals = self._refusals or Refusals(now)
+        seconds = self._refusals.again(now)
+        return deaf(self._remote, seconds) if seconds >= DEAF_FOR else ""
 
     def hangs(self) -> bool:
         """Whether the player shows no sign of life any more; to be asked at each look."""

@@ -76,7 +76,7 @@ def header(packet: bytes) -> tuple[int, int, int]:
 
 def test_a_packet_is_rtp_with_the_sound_of_its_moment() -> None:
     batch, wire, _ = a_batch(shape(payload_type=100))
-    batch.join(member(1), "")
+    batch.join(member(1))
     batch.play(10.0)
     ((packet, _),) = wire.sent
     # 6 s after the beginning 300 packets of 160 octets have gone by
@@ -87,7 +87,7 @@ def test_a_packet_is_rtp_with_the_sound_of_its_moment() -> None:
 @pytest.mark.parametrize("payload_type", [0, 8, 9, 34, 72, 96, 127])
 def test_any_payload_number_stands_without_a_marker(payload_type: int) -> None:
     batch, wire, _ = a_batch(shape(payload_type=payload_type))
-    batch.join(member(1), "")
+    batch.join(member(1))
     batch.play(10.0)
     assert wire.sent[0][0][1] == payload_type
 
@@ -107,7 +107,7 @@ def test_any_payload_number_stands_without_a_marker(payload_type: int) -> None:
 )
 def test_each_codec_and_packet_length_counts_by_its_clock(codec: Codec, ptime: int, octets: int, step: int) -> None:
     batch, wire, _ = a_batch(shape(codec, 96, ptime))
-    batch.join(member(1), "")
+    batch.join(member(1))
     dues = []
     for _ in range(3):
         dues.append(round(batch.due, 9))
@@ -121,7 +121,7 @@ def test_each_codec_and_packet_length_counts_by_its_clock(codec: Codec, ptime: i
 
 def test_deadlines_do_not_drift_however_late_each_packet_is() -> None:
     batch, wire, _ = a_batch(shape(ptime=120))
-    batch.join(member(1), "")
+    batch.join(member(1))
     for number in range(20_000):  # more than half an hour
         assert abs(batch.due - (10.0 + number * 0.12)) < 1e-6
         batch.play(batch.due + 0.013)
@@ -132,7 +132,7 @@ def test_deadlines_do_not_drift_however_late_each_packet_is() -> None:
 
 def test_sequence_number_and_timestamp_begin_anew_at_their_ends() -> None:
     batch, wire, _ = a_batch(chance=(SSRC, 65_535, 2**32 - 300 * 160 - 160))
-    batch.join(member(1), "")
+    batch.join(member(1))
     for _ in range(3):
         batch.play(batch.due)
     assert [header(packet)[:2] for packet, _ in wire.sent] == [(65_535, 2**32 - 160), (0, 0), (1, 160)]
@@ -140,7 +140,7 @@ def test_sequence_number_and_timestamp_begin_anew_at_their_ends() -> None:
 
 def test_after_a_stall_there_is_no_burst_and_the_timestamp_tells_what_was_left_out() -> None:
     batch, wire, _ = a_batch()
-    batch.join(member(1), "")
+    batch.join(member(1))
     batch.play(10.0)
     # due at 10.02, awake at 11.005: what is due at 11.0 goes out, and nothing of the 49 packets before
     batch.play(11.005)
@@ -154,7 +154,7 @@ def test_after_a_stall_there_is_no_burst_and_the_timestamp_tells_what_was_left_o
 
 def test_less_than_a_packet_late_is_no_stall() -> None:
     batch, wire, _ = a_batch()
-    batch.join(member(1), "")
+    batch.join(member(1))
     batch.play(10.0199)
     batch.play(10.02)
     assert header(wire.sent[1][0])[1] - header(wire.sent[0][0])[1] == 160
@@ -163,14 +163,14 @@ def test_less_than_a_packet_late_is_no_stall() -> None:
 
 def test_a_packet_early_by_a_hair_is_the_one_that_is_due() -> None:
     batch, _, _ = a_batch()
-    batch.join(member(1), "")
+    batch.join(member(1))
     batch.play(9.9998)
     assert batch.due == pytest.approx(10.02)
 
 
 def test_what_is_not_encoded_yet_is_left_out_in_time() -> None:
     batch, wire, tune = a_batch()
-    batch.join(member(1), "")
+    batch.join(member(1))
     tune.missing = range(301 * 160, 303 * 160)
     for _ in range(4):
         batch.play(batch.due)
@@ -183,8 +183,8 @@ def test_what_is_not_encoded_yet_is_left_out_in_time() -> None:
 
 def test_two_batches_of_a_tune_play_the_same_place_at_the_same_time() -> None:
     (one, first, _), (other, second, _) = a_batch(due=10.0), a_batch(due=10.01)
-    one.join(member(1), "")
-    other.join(member(2), "")
+    one.join(member(1))
+    other.join(member(2))
     one.play(10.0)
     other.play(10.01)
     assert header(first.sent[0][0])[2] == header(second.sent[0][0])[2]
@@ -195,7 +195,7 @@ def test_who_joins_hears_from_the_next_packet_and_who_leaves_none_more() -> None
     ann, bob, eve = member(1), member(2), member(3)
     for who, gone in ((ann, None), (bob, None), (eve, ann), (None, eve)):
         if who is not None:
-            batch.join(who, "")
+            batch.join(who)
         batch.play(batch.due)
         if gone is not None:
             batch.leave(gone)
@@ -217,9 +217,9 @@ def test_who_joins_hears_from_the_next_packet_and_who_leaves_none_more() -> None
 def test_who_cannot_join_has_not_joined() -> None:
     batch, wire, _ = a_batch()
     ann, nobody = member(1), Member("nobody", 1, target(Address("10.0.0.9", 0), 10_100))
-    batch.join(ann, "")
+    batch.join(ann)
     with pytest.raises(OSError):
-        batch.join(nobody, "")
+        batch.join(nobody)
     assert nobody.batch is None
     assert batch.members == [ann]
     batch.play(10.0)
@@ -228,7 +228,7 @@ def test_who_cannot_join_has_not_joined() -> None:
 
 def test_a_report_gives_the_timestamp_of_what_is_heard_now() -> None:
     batch, _, _ = a_batch()
-    batch.join(member(1), "")
+    batch.join(member(1))
     batch.play(10.0)
     assert batch.timestamp(10.0) == TIMESTAMP + 300 * 160
     assert batch.timestamp(10.005) == TIMESTAMP + 300 * 160 + 40

@@ -62,7 +62,10 @@ def test_engines_are_compared_where_both_were_measured() -> None:
 def test_what_sipp_writes_is_read() -> None:
     table = "TotalCallCreated;SuccessfulCall(P);SuccessfulCall(C);FailedCall(C);\n1;1;1;0;\n20;4;17;3;\n"
     assert read_counts(table) == {"SuccessfulCall": 17, "FailedCall": 3, "TotalCallCreated": 20}
-    assert read_answers("Date_ms;response_time_ms;rtd_no\n1700.1;2;1\n1700.2;31.5;1\n") == [2.0, 31.5]
+    assert read_answers("Date_ms;response_time_ms;rtd_no\n1700.1;2;1\n1700.2;31.5;1\n") == [
+        (1700.1, 2.0),
+        (1700.2, 31.5),
+    ]
 
 
 @in_c

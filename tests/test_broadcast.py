@@ -14,7 +14,6 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from moh.batch import FULL, Batch
 from moh.broadcast import Broadcast
 from moh.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.command import encoders
+from moh.inbox import News
 from moh.pacer import Pacer
 from moh.stream import Ended
 from tests.crowd import Crowd, climbing, start, target, without_a_gap, write_wave
@@ -33,6 +33,7 @@ from tests.phone import Ear, Packet, reports
 from tests.running import ffmpegs_of, free_ports, wait_for
 from tests.test_frames import stand_in
 
+NONE: frozenset[Address] = frozenset()
 TUNE = 8001
 """Samples; one more than whole packets."""
 
@@ -159,7 +160,7 @@ def test_a_caller_by_ipv6_hears_the_same_stream(stream: Broadcast) -> None:
 def test_bound_to_all_it_leaves_from_the_address_that_the_answer_named(music: dict[int, Path]) -> None:
     with playing(music, bind="0.0.0.0") as stream, Ear() as ann, Ear() as bob:
         for ear, local in ((ann, "127.0.0.1"), (bob, "127.0.0.2")):
-            there = replace(to(ear, stream), local=Address(local, stream.port))
+            there = to(ear, stream)._replace(local=Address(local, stream.port))
             stream.order(start(local, there))
             assert {packet.source for packet in ear.packets(3)} == {(local, stream.port)}
             report, source = ear.report()
@@ -309,7 +310,7 @@ def test_of_the_place_for_rtcp_only_the_port_is_followed(stream: Broadcast, ear:
     """As with an ffmpeg of one's own: a stranger is not to be sent what somebody else asked for."""
     with Ear("127.0.0.9", ear.address[1]) as stranger:
         rtcp = Address("127.0.0.9", ear.address[1] + 1)
-        stream.order(start("ann", replace(to(ear, stream), remote_rtcp=rtcp)))
+        stream.order(start("ann", to(ear, stream)._replace(remote_rtcp=rtcp)))
         assert reports(ear.report()[0]) == [200, 202]
         stream.order(StopStream("ann"))
         assert reports(ear.report()[0]) == [200, 202, 203]
@@ -369,7 +370,7 @@ def test_how_long_a_machine_has_to_say_so(
     monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: ended.append(member.call))
     stopped = []
     for now in told:
-        pacer._refused([Address(*ear.address), Address("127.0.0.1", 9)], now)
+        pacer._doubt(News(frozenset({Address(*ear.address), Address("127.0.0.1", 9)}), NONE, NONE), now)
         stopped += [now] * len(ended)
         ended.clear()
     assert stopped == given_up
@@ -384,6 +385,39 @@ def test_what_comes_back_is_read_though_the_first_thread_has_no_callers(music: d
         stream._choose = lambda: _in_turn(stream)  # type: ignore[method-assign]
         stream.order(start("ann", target(Address(*address), stream.port)))
         assert the_end(stream).hopeless
+
+
+@linux
+@pytest.mark.parametrize(
+    ("told", "given_up"),
+    [
+        ([("left", 0.0), ("report", 4.9)], []),
+        ([("left", 0.0), ("report", 5.0)], [5.0]),
+        ([("left", 0.0), ("left", 3.0), ("report", 5.0)], [5.0]),
+        ([("left", 0.0), ("spoke", 3.0), ("report", 9.0)], []),
+        ([("spoke", 0.0), ("report", 9.0)], []),
+    ],
+)
+def test_who_took_leave_by_rtcp_is_given_up_unless_he_speaks_again(
+    stream: Broadcast, ear: Ear, told: list[tuple[str, float]], given_up: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By literal clocks, in the place of the thread's own."""
+    stream.order(start("ann", to(ear, stream)))
+    ear.packets(1)
+    (pacer,) = stream._pacers
+    (member,) = pacer._members.values()
+    ended: list[str] = []
+    monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: ended.append(why))
+    stopped = []
+    source = frozenset({Address(ear.address[0], ear.address[1] + 1)})
+    for what, now in told:
+        if what == "report":
+            pacer._report(member, now)
+        else:
+            pacer._doubt(News(NONE, source if what == "left" else NONE, source if what == "spoke" else NONE), now)
+        stopped += [now for why in ended if why == "the listener took leave by RTCP BYE"]
+        ended.clear()
+    assert stopped == given_up
 
 
 # -- tunes -----------------------------------------------------------------------------------------------------------
@@ -558,7 +592,7 @@ def test_thousands_who_come_and_go_leave_nothing(stream: Broadcast) -> None:
 
     wait_for(lambda: left() == 0, "the memory of the batches")
     (pacer,) = stream._pacers
-    wait_for(lambda: not (pacer._members or pacer._listeners or pacer._reports or pacer._due or pacer._deaf), "nobody")
+    wait_for(lambda: not (pacer._members or pacer._reports or pacer._due or pacer._doubts), "nobody")
     assert not pacer._batches and not pacer._waiting and set(pacer._load.values()) == {0}
 
 

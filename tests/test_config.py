@@ -37,6 +37,7 @@ def test_every_variable_is_read() -> None:
             "MOH_SIP_PORT": " 5070 ",
             "MOH_RTP_PORTS": "20001 - 20003",
             "MOH_ADVERTISED_ADDRESS": "203.0.113.1",
+            "MOH_ALLOW": "203.0.113.7",
             "MOH_ALLOW_MEDIA": "192.168.0.0/16, 2001:db8::/32",
             "MOH_MUSIC": "/my music.mp3",
             "MOH_CACHE": "/tmp/moh",
@@ -52,6 +53,7 @@ def test_every_variable_is_read() -> None:
         sip_port=5070,
         rtp_ports=(20001, 20003),
         advertised_address="203.0.113.1",
+        allow=(IPv4Network("203.0.113.7/32"),),
         allow_media=(IPv4Network("192.168.0.0/16"), IPv6Network("2001:db8::/32")),
         music="/my music.mp3",
         cache="/tmp/moh",
@@ -137,9 +139,10 @@ def test_no_other_loudness_is_taken(text: str) -> None:
 def test_the_table_has_a_line_for_each_setting() -> None:
     table = Settings.table()
     assert [name for name, _, _ in table] == [
-        "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_ALLOW_MEDIA",
-        "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN", "MOH_TLS_CERT", "MOH_TLS_KEY",
-        "MOH_TLS_PORT", "MOH_LOG",
+        "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_ALLOW",
+        "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN", "MOH_TLS_CERT",
+        "MOH_TLS_KEY", "MOH_TLS_PORT",
+        "MOH_LOG",
     ]  # fmt: skip
     assert all(text for _, _, text in table)
     assert Settings.from_environment({name: default for name, default, _ in table}) == Settings()

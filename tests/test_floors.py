@@ -21,7 +21,7 @@ FLOORS = [
 """The core from the ground up; who stands on one line does not know each other."""
 
 BESIDE = [
-    ["config", "network", "shown", "journal", "resolver", "seam"],
+    ["config", "network", "doubts", "shown", "journal", "resolver", "seam"],
     ["command", "many", "connection"],
     ["runner", "cache", "witness", "frames", "inbox", "tcp"],
     ["filters", "batch", "player"],
@@ -100,6 +100,7 @@ MAY_IMPORT = {
         "time",
         "pathlib",
     },
+    "doubts": set(),
     "many": {"ctypes", "errno", "socket", "struct", "sys"},
     "inbox": {"ctypes", "socket", "struct", "sys"},
     "frames": {"os", "select", "subprocess", "tempfile", "threading", "time", "pathlib"},

@@ -326,6 +326,13 @@ def test_whom_the_owner_has_not_named_is_not_looked_at() -> None:
         assert door.refuses(host, INVITE, now=0.0) == ""
 
 
+def test_who_is_named_has_more_and_all_others_are_let_in() -> None:
+    door = gate("203.0.113.9, 0.0.0.0/0, ::/0")
+    assert [door.refuses("203.0.113.9", OPTIONS, now=0.0) for _ in range(300)] == [""] * 300
+    assert door.refuses("198.51.100.7", OPTIONS, now=0.0) == ""
+    assert any(door.refuses("198.51.100.7", OPTIONS, now=0.0) for _ in range(300))
+
+
 def test_keep_alives_are_nothing() -> None:
     assert gate().refuses("192.168.1.50", b"\r\n\r\n", now=0.0) == "too short"
 

@@ -11,12 +11,14 @@ import pytest
 
 from moh import inbox as module
 from moh.actions import Address
-from moh.inbox import AT_ONCE, OCTETS, RECVMMSG, Inbox
+from moh.inbox import AT_ONCE, OCTETS, RECVMMSG, Inbox, News, Post
 from moh.network import family_of, media_sockets
-from moh.rtcp import goodbye
+from moh.rtcp import goodbye, report
 from tests.running import free_ports
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+GOODBYE = goodbye(7, "phone")
+SPEAKS = report(7, 0.0, 0, 0, 0)
 REPORT = goodbye(1, "phone@127.0.0.2")
 RTP = bytes([0x80, 0]) + bytes(170)
 
@@ -59,16 +61,29 @@ def nobody(host: str) -> Address:
         return Address(host, probe.getsockname()[1])
 
 
+def looked(inbox: Inbox) -> tuple[int, list[bytes]]:
+    count, reports = inbox.look()
+    return count, [report.data for report in reports]
+
+
+def test_whose_report_it_is(inbox: Inbox, phone: socket.socket) -> None:
+    host, port = phone.getsockname()[:2]
+    phone.send(RTP)
+    phone.send(REPORT)
+    phone.send(REPORT)
+    assert [report.source for report in inbox.look()[1]] == [Address(host, port)] * 2
+
+
 def test_where_nothing_came_there_is_nothing(inbox: Inbox) -> None:
-    assert inbox.look() == (0, [])
+    assert looked(inbox) == (0, [])
     assert inbox.unreachable() == []
 
 
 def test_all_is_counted_and_only_rtcp_is_kept(inbox: Inbox, phone: socket.socket) -> None:
     for data in (RTP, REPORT, b"\0\1\0\0" + bytes(16), REPORT[:8], b"hello"):
         phone.send(data)
-    assert inbox.look() == (5, [REPORT, REPORT[:8]])
-    assert inbox.look() == (0, [])
+    assert looked(inbox) == (5, [REPORT, REPORT[:8]])
+    assert looked(inbox) == (0, [])
 
 
 @pytest.mark.parametrize("kind", [191, 192, 200, 207, 223, 224])
@@ -80,13 +95,13 @@ def test_rtcp_is_known_by_the_type_that_no_rtp_has(inbox: Inbox, phone: socket.s
 def test_a_look_takes_so_many_and_leaves_the_rest_for_the_next(inbox: Inbox, phone: socket.socket) -> None:
     for _ in range(AT_ONCE + 44):
         phone.send(REPORT)
-    assert inbox.look() == (AT_ONCE, [REPORT] * AT_ONCE)
-    assert inbox.look() == (44, [REPORT] * 44)
+    assert looked(inbox) == (AT_ONCE, [REPORT] * AT_ONCE)
+    assert looked(inbox) == (44, [REPORT] * 44)
 
 
 def test_of_a_long_datagram_the_beginning_is_kept(inbox: Inbox, phone: socket.socket) -> None:
     phone.send(REPORT + bytes(1400))
-    assert inbox.look() == (1, [(REPORT + bytes(1400))[:OCTETS]])
+    assert looked(inbox) == (1, [(REPORT + bytes(1400))[:OCTETS]])
 
 
 def test_a_datagram_too_short_for_a_type_is_not_taken_for_the_one_before(inbox: Inbox, phone: socket.socket) -> None:
@@ -94,7 +109,7 @@ def test_a_datagram_too_short_for_a_type_is_not_taken_for_the_one_before(inbox: 
     inbox.look()
     phone.send(b"")
     phone.send(b"\x80")
-    assert inbox.look() == (2, [])
+    assert looked(inbox) == (2, [])
 
 
 def test_garbage_is_counted(inbox: Inbox, phone: socket.socket) -> None:
@@ -102,7 +117,7 @@ def test_garbage_is_counted(inbox: Inbox, phone: socket.socket) -> None:
         phone.send(secrets.token_bytes(size))
     count, reports = inbox.look()
     assert count == 200
-    assert all(len(data) > 1 and data[1] in range(192, 224) for data in reports)
+    assert all(len(report.data) > 1 and report.data[1] in range(192, 224) for report in reports)
 
 
 @linux
@@ -132,7 +147,7 @@ def test_news_of_the_gone_do_not_hide_what_others_send(
     for _ in range(3):
         phone.send(REPORT)
         sock.sendto(RTP, nobody(host))
-        assert inbox.look() == (1, [REPORT])
+        assert looked(inbox) == (1, [REPORT])
         assert len(inbox.unreachable()) == 1
 
 
@@ -146,3 +161,24 @@ def test_more_news_than_one_look_takes_come_with_the_next(inbox: Inbox, sock: so
             except ConnectionRefusedError:
                 sock.sendto(RTP, gone)
     assert inbox.unreachable()
+
+
+# -- all of them -----------------------------------------------------------------------------------------------------
+
+
+def test_news_are_gathered_and_told_twice_a_second(sock: socket.socket, phone: socket.socket) -> None:
+    post = Post([sock])
+    source = Address(*phone.getsockname()[:2])
+    assert (post.look(), post.news(10.0)) == (0, None)
+    phone.send(GOODBYE)
+    assert post.look() == 1
+    assert post.news(10.4) is None, "not yet"
+    told = post.news(10.5)
+    assert told == News(frozenset(), frozenset({source}), frozenset())
+    phone.send(SPEAKS)
+    post.look()
+    assert post.news(11.0) == News(frozenset(), frozenset(), frozenset({source})), "he took leave, and speaks again"
+    phone.send(SPEAKS)
+    post.look()
+    assert post.news(30.0) is None, "what is said by who did not is of no interest"
+    assert (post.heard, post.reports) == (3, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moh.rtcp import description, farewell, goodbye, report
+from moh.rtcp import description, farewell, goodbye, report, takes_leave
 
 
 def test_a_goodbye_is_a_report_a_name_and_a_bye() -> None:
@@ -52,3 +52,19 @@ def test_a_report_and_a_name_are_a_compound_and_a_bye_ends_it(cname: str) -> Non
     assert farewell(last, 7, cname) == last + description(7, cname) + bytes.fromhex("81cb000100000007")
     assert len(description(7, cname)) % 4 == 0
     assert len(description(7, cname)) == 4 * (1 + int.from_bytes(description(7, cname)[2:4], "big"))
+
+
+@pytest.mark.parametrize(
+    ("data", "leaves"),
+    [
+        (goodbye(7, "phone"), True),
+        (report(7, 0.0, 0, 0, 0) + description(7, "phone"), False),
+        (goodbye(7, "phone")[:8], False),
+        (b"\x81\xcb\0\1\0\0\0\7", True),
+        (b"\x01\xcb\0\1\0\0\0\7", False),
+        (b"\x81\xc9\0\xff", False),
+        (b"", False),
+    ],
+)
+def test_a_bye_is_found_wherever_it_stands(data: bytes, leaves: bool) -> None:
+    assert takes_leave(data) == leaves

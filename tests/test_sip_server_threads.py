@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,10 @@ class Agent:
 
 
 @pytest.fixture
-def shell() -> Iterator[SipServer]:
-    settings = Settings.from_environment({"MOH_BIND": "127.0.0.1", "MOH_SIP_PORT": str(free_ports(1))})
+def shell(tmp_path: Path) -> Iterator[SipServer]:
+    """Its cache is empty, so that no music is ready before a test has ended."""
+    port = str(free_ports(1))
+    settings = Settings.from_environment({"MOH_BIND": "127.0.0.1", "MOH_SIP_PORT": port, "MOH_CACHE": str(tmp_path)})
     with SipServer(settings) as server:
         yield server
 
@@ -66,7 +69,7 @@ def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, mo
     """In order, though the loop takes a turn for many; and what is more than a worker can take is counted."""
     taken: list[bytes] = []
     monkeypatch.setattr(shell, "take", lambda data, flow: taken.append(data))
-    sent = [b"%d" % number for number in range(BATCH)]
+    sent = [b"ACK sip:123@moh SIP/2.0 %d" % number for number in range(BATCH)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         for data in sent:
             phone.sendto(data, shell.server_address)
@@ -75,7 +78,7 @@ def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, mo
     assert taken == sent
 
     monkeypatch.setattr("sip_server.QUEUE", 0)
-    shell.process_request((b"one more", "127.0.0.1"), ("127.0.0.1", 9))
+    shell.process_request((b"ACK sip:123@moh SIP/2.0", "127.0.0.1"), ("127.0.0.1", 9))
     assert shell.dropped == 1
 
 

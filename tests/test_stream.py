@@ -7,7 +7,6 @@ import subprocess
 import wave
 from array import array
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -242,7 +241,7 @@ def test_an_encrypted_packet_holds_as_much_sound_and_its_tag(streams: Streams, e
     """SRTP adds 10 or 4 octets to the packet (RFC 4568 section 6.2), and hides what is in it."""
     key = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
     plain = target(Address(*ear.address), free_ports(2))
-    streams.order(StartStream("call", 1, replace(plain, srtp_suite=suite, srtp_key=key), 0.0))
+    streams.order(StartStream("call", 1, plain._replace(srtp_suite=suite, srtp_key=key), 0.0))
     packets = ear.packets(30)
     assert {packet.size for packet in packets} == {size}
     assert {(latter.timestamp - former.timestamp) % 2**32 for former, latter in zip(packets, packets[1:])} == {160}

@@ -16,8 +16,9 @@ import pytest
 from moh.actions import Address, StartStream, StopStream, Target
 from moh.codecs import PCMU
 from moh.command import ffmpeg_command
+from moh.doubts import DEAF_FOR
 from moh.stream import Streams
-from moh.witness import DEAF_FOR, Witness, pulse
+from moh.witness import Witness, pulse
 from tests.phone import Ear
 from tests.running import ffmpegs_of, free_ports, is_free, wait_for
 from tests.test_streams import STOP, music, port, stand_in, start, streams, the_end, with_tune

@@ -1,0 +1,152 @@
+"""How much leaves for an octet that comes in a stranger's name: ``python -m bench.abuse``, as root, on Linux.
+
+A real server in a network namespace of its own, whose loopback has public addresses (RFC 5737). From one of them each
+message is sent once, or as often as its row says, and then that address listens and says nothing, as a victim would:
+to SIP and to music. What is counted is UDP payload, from the first octet until all that the server repeats is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SERVER = ("203.0.113.1", 5070)
+INSIDE = "MOH_BENCH_NAMESPACE"
+HEAD = (
+    "{method} sip:1@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{number}\r\n"
+    "From: <sip:1@{host}>;tag=1\r\nTo: <sip:1@{server}>\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
+)
+PHONE = (
+    "Max-Forwards: 70\r\nContact: <sip:1@{host}>\r\nUser-Agent: phone 1.0\r\nSupported: replaces, timer\r\n"
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER\r\n"
+)
+OFFER = "v=0\r\nc=IN IP4 {host}\r\nm=audio 4000 RTP/AVP {formats}\r\n"
+
+
+@dataclass
+class Case:
+    """One way to abuse the server, and what it came to."""
+
+    name: str
+    method: str = "INVITE"
+    offer: str = ""
+    lines: str = ""
+    raw: bytes = b""
+    times: tuple[float, ...] = (0.0,)
+    host: str = ""
+    taken: int = 0
+    given: int = 0
+    messages: int = 0
+    sockets: list[socket.socket] = field(default_factory=list)
+
+    def message(self, number: int) -> bytes:
+        """What is sent."""
+        if self.raw:
+            return self.raw
+        names = {"method": self.method, "host": self.host, "server": SERVER[0], "number": number}
+        body = OFFER.format(host=self.host, formats=self.offer) if self.offer else ""
+        kind = "Content-Type: application/sdp\r\n" if body else ""
+        return (HEAD.format(**names) + self.lines.format(**names) + kind + "\r\n" + body).encode()
+
+
+REPEATS = (0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5)
+
+
+def cases() -> list[Case]:
+    """All of them; each gets an address of its own."""
+    chosen = [
+        Case("INVITE, as short as can be"),
+        Case("INVITE with an offer, as short as can be", offer="0"),
+        Case("INVITE with an offer, as a phone sends it", offer="0 8 9 101", lines=PHONE),
+        Case("the same, repeated 6 times", offer="0 8 9 101", lines=PHONE, times=REPEATS),
+        Case("INVITE that is refused (only G.729)", offer="18"),
+        Case("OPTIONS", "OPTIONS"),
+        Case("REGISTER", "REGISTER"),
+        Case("BYE for nobody", "BYE"),
+        Case("CANCEL for nobody", "CANCEL"),
+        Case("a method that nobody knows", "DANCE"),
+        Case("a request without its header fields", raw=b"OPTIONS\r\nv:SIP/2.0/UDP a\r\n\r\n"),
+        Case("garbage", raw=bytes(range(256))),
+        Case("INVITE of a private address", offer="0 8 9 101", lines=PHONE, host="192.168.1.50"),
+    ]
+    for number, case in enumerate(chosen, 1):
+        case.host = case.host or f"198.51.100.{number}"
+    return chosen
+
+
+def measure(chosen: list[Case], seconds: float) -> None:
+    """Send all, and listen."""
+    owners: dict[socket.socket, Case] = {}
+    for case in chosen:
+        for port in (5060, 4000, 4001):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind((case.host, port))
+            owners[sock] = case
+            case.sockets.append(sock)
+    began = time.monotonic()
+    waiting = sorted((when, number) for number, case in enumerate(chosen) for when in case.times)
+    while (now := time.monotonic() - began) < seconds:
+        while waiting and waiting[0][0] <= now:
+            number = waiting.pop(0)[1]
+            data = chosen[number].message(number)
+            chosen[number].sockets[0].sendto(data, SERVER)
+            chosen[number].taken += len(data)
+        for sock in select.select(list(owners), [], [], 0.1)[0]:
+            owners[sock].given += len(sock.recv(65535))
+            owners[sock].messages += 1
+
+
+def table(chosen: list[Case]) -> str:
+    """As README has it."""
+    rows = ["| what comes in a stranger's name | octets in | octets out | datagrams out | out for 1 in |"]
+    rows.append("|---|--:|--:|--:|--:|")
+    for case in chosen:
+        factor = case.given / case.taken
+        rows.append(f"| {case.name} | {case.taken} | {case.given} | {case.messages} | {factor:.1f} |")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=70.0, help="how long to listen: 64 is a whole life of a call")
+    parser.add_argument("--server", type=Path, default=ROOT / "sip_server.py", help="another version's")
+    given = parser.parse_args()
+    if INSIDE not in os.environ:
+        command = ["unshare", "--net", sys.executable, "-m", "bench.abuse", *sys.argv[1:]]
+        return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+    chosen = cases()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for host in {SERVER[0], *(case.host for case in chosen)}:
+        subprocess.run(["ip", "address", "add", f"{host}/32", "dev", "lo"], check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
+    with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
+        environment.update(MOH_SIP_PORT=str(SERVER[1]), MOH_CACHE=folder, MOH_MUSIC=str(ROOT / "moh" / "builtin.mp3"))
+        log = Path(folder) / "log"
+        with log.open("wb") as out:
+            server = subprocess.Popen([sys.executable, str(given.server)], env=environment, stdout=out, stderr=out)
+        try:
+            while "ready:" not in log.read_text():
+                if server.poll() is not None:
+                    print(log.read_text(), file=sys.stderr)
+                    return 1
+                time.sleep(0.1)
+            measure(chosen, given.seconds)
+        finally:
+            server.terminate()
+            server.wait(10)
+    print(table(chosen))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
