@@ -103,6 +103,9 @@ class Broadcast:
     def frames(self, tune: int, codec: Codec, ptime: int) -> Frames:
         """The tune in that codec; encoding begins with the first who asks."""
         key = (tune, codec, ptime if codec.ptimes else 0)
+        known = self._frames.get(key)
+        if known is not None and not known.trouble:
+            return known  # without the lock: who paces waits for nobody that may be held up
         with self._lock:
             known = self._frames.get(key)
             if known is None or known.trouble:

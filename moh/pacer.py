@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Union
 
 from .actions import Address, StartStream, StopStream
+from .addresses import is_loopback
 from .batch import FULL, RTP_HEADER, Batch, Member, Shape
 from .codecs import Codec
 from .command import cname
@@ -44,13 +45,12 @@ REPORT_EVERY = 5.0 / 1.21828
 """Seconds between sender reports to a caller, times 0.5 to 1.5 (RFC 3550 §6.3.1)."""
 LOOK_EVERY, LOOK_AGAIN = 0.1, 0.02
 """Seconds from one look at what came back to the next, and where something had."""
+WAY_OUT_HOLDS = 5.0
+"""Seconds for which it is believed that an address is ours, or not."""
 REST = 1.0
 """The same where the thread that looks has no callers itself."""
 
 log = logging.getLogger("moh")
-
-WORDS = 4
-"""Words that are heard after each packet where there is no time to spare; who wants to go has not to wait for long."""
 
 Word = Union[StartStream, StopStream, Frames, News, None]
 """What is left for a pacer: an order; frames that are ready or in trouble; what came back; the end."""
@@ -89,6 +89,7 @@ class Pacer:
         self._shift = number * 0.0005  # two threads do not begin at the same moment
         self._post = Post(sockets.values()) if number == 0 else None
         self._look_at = 0.0
+        self._ways_out: dict[tuple[str, bool, bool], tuple[str, float]] = {}
         self._closing = False
         self._past = [0, 0, 0]  # packets sent, lost and skipped of batches that are no more
         self._given_up = 0
@@ -113,9 +114,8 @@ class Pacer:
             ahead = self._due[0][0] - now
             if ahead <= EARLY:
                 self._play(self._due[0][2], now)
-                for _ in range(WORDS):
-                    if not self.words.empty():
-                        self._hear(self.words.get())
+                if not self.words.empty() and self._due and self._due[0][0] - now <= 2 * SLACK:
+                    self._hear(self.words.get())  # even where there is no time to spare, everybody's turn has to come
             elif ahead <= SLACK or not self._work(now):
                 time.sleep(min(ahead, NAP))
 
@@ -231,12 +231,23 @@ class Pacer:
         # the fullest that has room, so that those which empty themselves come to an end
         room = [batch for batch in batches if len(batch.members) < FULL and batch.frames is frames]
         batch = max(room, key=lambda each: len(each.members)) if room else self._open(shape, frames, began, now)
-        local, remote = member.target.local.host, member.target.remote
-        bound = self._sockets[shape.ipv6].getsockname()[0]
-        member.leaving = "" if bound == local else way_out(local, remote.host)
+        member.leaving = self._way_out(shape.ipv6, member.target.local.host, member.target.remote.host, now)
         batch.join(member)
         self._load[batch.moment] += 1
         self._plan_report(member, now, 0.5)  # the first comes after half the time (RFC 3550 §6.2)
+
+    def _way_out(self, ipv6: bool, local: str, remote: str, now: float) -> str:
+        """``way_out``, asked of the kernel every few seconds only: each question gives the interpreter's lock away."""
+        if self._sockets[ipv6].getsockname()[0] == local:
+            return ""
+        key = (local, ipv6, is_loopback(remote))
+        found, until = self._ways_out.get(key, ("", 0.0))
+        if until <= now:
+            if len(self._ways_out) > 100:
+                self._ways_out.clear()
+            found = way_out(local, remote)
+            self._ways_out[key] = (found, now + WAY_OUT_HOLDS)
+        return found
 
     def _open(self, shape: Shape, frames: Frames, began: float, now: float) -> Batch:
         """A new batch, at the moment of the 20 ms when the fewest callers get theirs."""
