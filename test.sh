@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what is missing, then checks style, types and behaviour: ./test.sh [pytest's arguments]
-# PYTHON=python3.13 chooses another Python.
+# PYTHON=python3.13 chooses another Python; SOAK=3 lets calls come and go for three minutes at the end.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 . tools/setup.sh
@@ -47,6 +47,7 @@ check "$bin/hadolint" --ignore DL3008 Dockerfile
 ! docker compose version &>/dev/null || check docker compose config --quiet
 if [[ -n ${CI:-} ]]; then check audit; fi
 check "$bin/pytest" "$@"
+[[ -z ${SOAK:-} ]] || check "$bin/python" -m bench.soak --minutes "$SOAK"
 
 if ((${#failed[@]})); then
     printf 'Failed: %s\n' "${failed[@]}"

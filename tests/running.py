@@ -34,9 +34,12 @@ def wait_for(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
 
 
 def free_ports(count: int) -> int:
-    """An even port that is free, with those behind it; never the same twice, none that the system gives away."""
+    """An even port that is free, with those behind it; none that is given already, or that the system gives away.
+
+    A few come from below, so that there are long rows above: those are given again when their server has ended.
+    """
     for _ in range(1000):
-        first = random.randrange(11000, 32000, 2)
+        first = random.randrange(11000, 17000, 2) if count < 20 else random.randrange(17000, 32000, 2)
         ports = range(first, first + count)
         if _given.isdisjoint(ports) and all(map(is_free, ports)):
             _given.update(ports)
@@ -98,10 +101,12 @@ class Running:
     def __init__(self, folder: Path, cache: Path, *, before: Sequence[str] = (), **settings: str) -> None:
         """``before`` are words that another command puts in front, one that becomes the server itself."""
         self.port = int(settings.get("MOH_SIP_PORT") or free_ports(1))
+        self._ports = range(0)
         self.log_file = folder / f"server-{self.port}.log"
         self.address: Address = ("127.0.0.1", self.port)
         if "MOH_RTP_PORTS" not in settings:
             first = free_ports(100)
+            self._ports = range(first, first + 100)
             settings["MOH_RTP_PORTS"] = f"{first}-{first + 99}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
         environment.update(
@@ -151,3 +156,4 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        _given.difference_update(self._ports)
