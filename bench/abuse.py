@@ -120,10 +120,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=70.0, help="how long to listen: 64 is a whole life of a call")
     parser.add_argument("--server", type=Path, default=ROOT / "sip_server.py", help="another version's")
+    parser.add_argument("--floods", action="store_true", help="instead: how calls and callers fare in floods")
+    parser.add_argument("--only", default="", metavar="REGEX", help="with --floods: those whose names have it")
     given = parser.parse_args()
     if INSIDE not in os.environ:
         command = ["unshare", "--net", sys.executable, "-m", "bench.abuse", *sys.argv[1:]]
         return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+    if given.floods:
+        from bench.floods import run
+
+        return run(given.server, min(given.seconds, 8.0), given.only)
     chosen = cases()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for host in {SERVER[0], *(case.host for case in chosen)}:

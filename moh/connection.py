@@ -60,18 +60,22 @@ class Connection(socketserver.BaseRequestHandler):
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
-        self._ending = False
+        self.ending = False
+        """Whether it is to be closed."""
+        self.spoke = False
+        """Whether a whole message has come by it."""
         if isinstance(self.request, tuple):
             self.request, first = self.request
             self._outbox += first
-            self._dialled = True
+            self._dialled = self.spoke = True
         else:
             self._dialled = False
+        self._socket: Optional[socket.socket] = self.request  # for ``cut``, until it is closed
 
     def finish(self) -> None:
         """Give the wake-up pair back."""
         with self._lock:
-            self._ending = True
+            self.ending = True
             self._woken.close()
             self._waker.close()
 
@@ -80,19 +84,33 @@ class Connection(socketserver.BaseRequestHandler):
     def post(self, data: bytes) -> None:
         """Have ``data`` sent soon. A reader who lets too much pile up loses his connection."""
         with self._lock:
-            if self._ending:
+            if self.ending:
                 return
             self._outbox += data
             if len(self._outbox) > MAX_OUTBOX:
-                self._ending = True
+                self.ending = True
             self._wake()
 
     def end(self) -> None:
         """Close when what waits has been sent."""
         with self._lock:
-            if not self._ending:
-                self._ending = True
+            if not self.ending:
+                self.ending = True
                 self._wake()
+
+    def cut(self) -> None:
+        """Have it closed now, also where its handshake goes on."""
+        with self._lock:
+            if self.ending:
+                return
+            self.ending = True
+            self._outbox.clear()
+            self._wake()
+            try:
+                if self._socket is not None:  # not as TLS does it: that is its own thread's
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other side was first
 
     def _wake(self) -> None:
         try:
@@ -104,6 +122,17 @@ class Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         """Read messages and write answers until one side has had enough."""
+        number = self.server.opened(self)
+        try:
+            self._handle(number)
+        finally:
+            self.server.closed(number)
+            with self._lock:
+                self._socket, secured = None, self._socket
+            if secured is not None and secured is not self.request:
+                secured.close()
+
+    def _handle(self, number: int) -> None:
         try:
             sock = self._secured(self.request)
         except (OSError, ssl.SSLError) as error:
@@ -111,7 +140,6 @@ class Connection(socketserver.BaseRequestHandler):
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        number = self.server.opened(self)
         remote = Address(plain(self.client_address[0]), self.client_address[1])
         local = sock.getsockname()
         flow = Flow(remote, Address(plain(local[0]), local[1]), self.server.transport, number)
@@ -119,10 +147,6 @@ class Connection(socketserver.BaseRequestHandler):
             self._converse(sock, flow)
         except OSError as error:
             log.debug("connection of %s ended: %s", flow.remote, error)
-        finally:
-            self.server.closed(number)
-            if sock is not self.request:
-                sock.close()
 
     def _secured(self, sock: socket.socket) -> Union[socket.socket, ssl.SSLSocket]:
         sock.settimeout(PATIENCE)
@@ -133,8 +157,15 @@ class Connection(socketserver.BaseRequestHandler):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-            return context.wrap_socket(sock)
-        return self.server.tls.wrap_socket(sock, server_side=True)
+        else:
+            context = self.server.tls
+        secured = context.wrap_socket(sock, server_side=not self._dialled, do_handshake_on_connect=False)
+        with self._lock:
+            self._socket = secured
+            if self.ending:
+                raise OSError("it had to make room")
+        secured.do_handshake()
+        return secured
 
     def _converse(self, sock: Union[socket.socket, ssl.SSLSocket], flow: Flow) -> None:
         framer = Framer()
@@ -144,7 +175,7 @@ class Connection(socketserver.BaseRequestHandler):
         patience = now + PATIENCE
         while True:
             with self._lock:
-                ending = self._ending
+                ending = self.ending
                 if ending and not 0 < len(self._outbox) <= MAX_OUTBOX:
                     return
                 # whose connection ends is not listened to any more
@@ -201,6 +232,7 @@ class Connection(socketserver.BaseRequestHandler):
                 return None
             for piece in framer.feed(data):
                 heard += 1
+                self.spoke = self.spoke or piece != PING
                 if piece == PING:
                     self.post(PONG)
                 else:

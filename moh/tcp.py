@@ -27,6 +27,8 @@ MAX_CONNECTIONS = 128
 TCP and TLS, with the ffmpegs of 50 calls, have to stay below the 1024 that a process usually may have: with none left
 no music could be started.
 """
+SPARE = 16
+"""How many of them are kept free: where fewer are, the oldest that has not sent a whole message yet makes room."""
 MAX_PER_HOST = 64
 """Connections at once from one address: a proxy has a few, a flood wants all."""
 NO_ROOM = 0.2
@@ -71,17 +73,18 @@ class TcpServer(socketserver.ThreadingTCPServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether this host may connect, and there is room for one more connection and one more of its own."""
+        silent = None
         with self._lock:
-            host = client_address[0]
-            room = (
-                self._allows(host)
-                and sum(self._hosts.values()) < MAX_CONNECTIONS
-                and self._hosts.get(host, 0) < MAX_PER_HOST
-            )
+            host, count = client_address[0], sum(self._hosts.values())
+            room = self._allows(host) and count < MAX_CONNECTIONS and self._hosts.get(host, 0) < MAX_PER_HOST
             if room:
                 self._hosts[host] = self._hosts.get(host, 0) + 1
             else:
                 self.refused += 1
+            if room and count >= MAX_CONNECTIONS - SPARE:
+                silent = next((each for each in self._open.values() if not (each.spoke or each.ending)), None)
+        if silent is not None:
+            silent.cut()
         return room
 
     def get_request(self) -> tuple[Any, Any]:

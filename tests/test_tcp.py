@@ -192,6 +192,27 @@ def test_a_connection_that_gets_no_thread_is_not_counted(monkeypatch: pytest.Mon
         server.server_close()
 
 
+def test_who_connects_and_says_nothing_makes_room_for_who_comes_later(own_server: Running) -> None:
+    silent: list[socket.socket] = []
+    try:
+        with Phone(own_server.address) as phone, Line(own_server.address) as early:
+            early.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
+            assert early.receive().status == 200
+            for number in range(200):
+                silent.append(socket.create_connection(own_server.address, 10, (f"127.0.0.{2 + number % 8}", 0)))
+                silent[-1].sendall(b"OPTIONS sip:half" if number % 2 else b"")
+            silent[0].settimeout(5)
+            assert silent[0].recv(1) == b"", "the oldest is closed"
+            with Line(own_server.address) as late:
+                late.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
+                assert late.receive().status == 200
+            early.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
+            assert early.receive().status == 200, "who has spoken stays"
+    finally:
+        for one in silent:
+            one.close()
+
+
 def test_tls_with_a_certificate(start_server: StartServer, tmp_path: Path) -> None:
     trustme = pytest.importorskip("trustme")
     certificate = tmp_path / "certificate.pem"
@@ -205,6 +226,11 @@ def test_tls_with_a_certificate(start_server: StartServer, tmp_path: Path) -> No
         assert ear.packets(5)
         line.socket.sendall(over("TLS", phone, phone.request("BYE")))
         assert line.receive().status == 200
+    silent = [socket.create_connection(("127.0.0.1", port), 10, (f"127.0.0.{2 + n % 8}", 0)) for n in range(200)]
+    silent[0].settimeout(5)
+    assert silent[0].recv(1) == b"", "who begins no handshake makes room as well"
+    for one in silent:
+        one.close()
     with Phone(server.address) as phone:
         phone.uri = f"sips:123@127.0.0.1:{port}"
         phone.send(phone.request("OPTIONS"))
