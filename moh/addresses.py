@@ -25,6 +25,8 @@ PRIVATE = tuple(
 """Where a stranger on the internet cannot be. Not ``is_private`` of :mod:`ipaddress`: that counts much more."""
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """What is longer is no address; so what is kept of strangers' texts stays small."""
+KEPT = 256
+"""Addresses that are kept read: those of the server and of who calls most. Each costs half a kilobyte."""
 
 
 def literal(host: str) -> Optional[IPAddress]:
@@ -36,7 +38,7 @@ def literal(host: str) -> Optional[IPAddress]:
     return None if len(host) > LONGEST else _literal(host)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT)
 def _literal(host: str) -> Optional[IPAddress]:
     """What ``literal`` says; kept, since a few addresses come again and again and to read one takes a while."""
     if "%" in host:
@@ -57,7 +59,7 @@ def is_private(host: str) -> bool:
     return len(host) <= LONGEST and _is_private(host)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT)
 def _is_private(host: str) -> bool:
     return within(host, PRIVATE)
 
