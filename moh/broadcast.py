@@ -21,7 +21,7 @@ from .network import media_sockets
 from .pacer import Pacer
 from .stream import Ended
 
-EACH_THREAD = 4000
+EACH_THREAD = 5000
 """Callers that one thread has before the next is started."""
 
 
