@@ -39,6 +39,7 @@ from moh.engines import Engines
 from moh.errors import SettingsError
 from moh.guard import TOO_SHORT, Gate, Guard
 from moh.identity import Identity
+from moh.intake import RECVMMSG, Intake
 from moh.journal import Journal
 from moh.message import MAX_DATAGRAM, parse
 from moh.music import Bar, Music
@@ -67,13 +68,15 @@ POLL = 0.05
 LOOKS = 0.005
 """Shortest time in seconds between two such looks: in a crowd not each datagram needs one."""
 WORKERS = 8
+FOR_STRANGERS = 2
+"""How many of the workers take what strangers send: whom we know does not wait behind a flood of theirs."""
 QUEUE = 512
 """Datagrams that may wait for one worker; what comes on top is dropped and counted, as a network would.
 
 All that a PBX sends waits for one. They are done before it sends the first of them again, after half a second.
 """
 BATCH = 64
-"""Datagrams that are read before the loop takes its next turn."""
+"""Datagrams that are read before the loop takes its next turn, where the system does not give many at once."""
 FAREWELL = 2.0
 """Seconds at the end for the BYEs to be answered; Docker gives ten in all."""
 CLIENT = tuple[str, int]
@@ -88,8 +91,8 @@ class Over(Exception):
 class SipServer(socketserver.UDPServer):
     """Threaded SIP over UDP: a bounded number of workers, each with a queue of its own.
 
-    A source always meets the same worker, so its datagrams are handled in the order they came, and whoever floods the
-    server fills one queue and not all.
+    A source always meets the same worker, until it is known another one, so its datagrams are handled in the order they
+    came, and whoever floods the server fills one queue and not all.
     """
 
     max_packet_size = MAX_DATAGRAM
@@ -102,6 +105,7 @@ class SipServer(socketserver.UDPServer):
         self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
         self.tcp: list[TcpServer] = []
+        self._intake: Optional[Intake] = None
         guard = Guard(settings.allow)
         self.gate = Gate(settings.allow, guard.reaches, time.monotonic())
         try:
@@ -166,6 +170,8 @@ class SipServer(socketserver.UDPServer):
         ask_for_local_address(self.socket)
         self.socket.setblocking(False)  # a full send buffer loses a datagram rather than holding up everybody
         super().server_bind()
+        if RECVMMSG is not None:
+            self._intake = Intake(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
     def get_request(self) -> tuple[Any, CLIENT]:
         """One datagram and the address of ours that it came to."""
@@ -175,6 +181,10 @@ class SipServer(socketserver.UDPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Hand the datagram to the worker of this source, and what else has come: that is quicker than a turn each."""
         self._hand_over(request, client_address)
+        if self._intake is not None:
+            for data, local, client in self._intake.read():
+                self._hand_over((data, local), client)
+            return
         try:
             for _ in range(BATCH):
                 self._hand_over(*self.get_request())
@@ -188,7 +198,9 @@ class SipServer(socketserver.UDPServer):
             if why != TOO_SHORT and self.gate.tally.tell(why, host, now):
                 log.warning("turned away a datagram from %s: %s", host, why)
             return
-        waiting = self._queues[hash(client_address) % WORKERS]
+        place = hash(client_address)
+        known = self.gate.knows(host, now)
+        waiting = self._queues[FOR_STRANGERS + place % (WORKERS - FOR_STRANGERS) if known else place % FOR_STRANGERS]
         if waiting.qsize() < QUEUE:
             waiting.put((request, client_address))
         else:

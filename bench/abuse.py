@@ -125,7 +125,7 @@ def main() -> int:
     given = parser.parse_args()
     if INSIDE not in os.environ:
         command = ["unshare", "--net", sys.executable, "-m", "bench.abuse", *sys.argv[1:]]
-        return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+        os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})  # so that who ends us ends all
     if given.floods:
         from bench.floods import run
 

@@ -27,6 +27,8 @@ PATIENCE = 4.0
 STAYS = 0.1
 """Seconds that an answered caller stays."""
 KINDS = ("known", "stranger", "by TCP")
+NUMBERS = itertools.count()
+"""Of all callers of a run, so that no stranger has been there before."""
 PROVED = "203.0.113.77"
 """The public address that has called before."""
 IS_FINAL = re.compile(rb"SIP/2\.0 ([2-6]\d\d)")
@@ -77,7 +79,6 @@ class Honest:
 
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
-        self._numbers = itertools.count()
         self._count = itertools.count()
         self._plans: list[tuple[float, int, Callable[[], None]]] = []
         self._selector = selectors.DefaultSelector()
@@ -121,9 +122,10 @@ class Honest:
         if not self._open:
             return
         self._plan(EVERY, lambda: self._arrive(kind))
-        number = next(self._numbers)
-        host = f"192.0.2.{1 + number // 2 % 254}" if kind == "stranger" else f"10.9.{number // 250}.{1 + number % 250}"
-        if kind == "known" and number % 4 == 0:
+        number = next(NUMBERS)
+        net = "198.19" if kind == "stranger" else "10.9"
+        host = f"{net}.{number // 250}.{1 + number % 250}"
+        if kind == "known" and len(self.waits[kind]) % 2 == 0:
             host = PROVED
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind((host, 0))

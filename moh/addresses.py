@@ -23,6 +23,7 @@ PRIVATE = tuple(
     )
 )
 """Where a stranger on the internet cannot be. Not ``is_private`` of :mod:`ipaddress`: that counts much more."""
+FIRST_OCTETS = frozenset(str(network).partition(".")[0] for network in PRIVATE if network.version == 4)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """What is longer is no address; so what is kept of strangers' texts stays small."""
 KEPT = 256
@@ -55,7 +56,12 @@ def _literal(host: str) -> Optional[IPAddress]:
 
 
 def is_private(host: str) -> bool:
-    """Whether ``host`` is the literal of a private, loopback or link-local address."""
+    """Whether ``host`` is the literal of a private, loopback or link-local address.
+
+    Of nearly all others the first octet tells that they are none: a flood comes from more than can be kept.
+    """
+    if ":" not in host and host.lstrip("[").partition(".")[0] not in FIRST_OCTETS:
+        return False
     return len(host) <= LONGEST and _is_private(host)
 
 
@@ -79,7 +85,7 @@ def networks(text: str) -> tuple[Network, ...]:
 
 def within(host: str, allowed: tuple[Network, ...]) -> bool:
     """Whether ``host`` is the literal of an address in one of the networks."""
-    address = literal(host)
+    address = literal(host) if allowed else None
     return address is not None and any(address in network for network in allowed)
 
 

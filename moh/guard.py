@@ -31,6 +31,8 @@ MOST_STRANGERS = 512
 """Calls of strangers that may wait for their ACK, of all of them together: the oldest makes room for the next."""
 STRANGERS = ((1000.0, 2000.0), (200.0, 400.0))
 """What all strangers may do together, datagrams that belong to calls and others, by seconds and at once."""
+HOUSE = (1000.0, 2000.0)
+"""What all private and named sources may do together that belongs to no call: a thousand phones ask once a minute."""
 OF_CALLS = frozenset((b"INVI", b"ACK ", b"BYE ", b"CANC", b"UPDA", b"INFO", b"SIP/"))
 """How a datagram begins that may belong to a call."""
 SHORTEST = 16
@@ -99,12 +101,16 @@ class Bucket:
 
     def take(self, now: float) -> bool:
         """Take a token; whether there was one."""
-        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
-        self._when = now
-        if self._tokens < 1:
+        if not self.has(now):
             return False
         self._tokens -= 1
         return True
+
+    def has(self, now: float) -> bool:
+        """Whether there is a token."""
+        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
+        self._when = now
+        return self._tokens >= 1
 
 
 class Account:
@@ -212,23 +218,30 @@ class Gate:
         self._reaches = reaches
         self._sources: Recent[Visitor] = Recent(MOST_SOURCES)
         self._strangers = tuple(Bucket(*limit, now) for limit in STRANGERS)
+        self._house = Bucket(*HOUSE, now)
 
     def refuses(self, host: str, data: bytes, now: float) -> str:
         """Why a datagram of ``host`` is not looked at; empty for one that is welcome."""
         source = source_of(host)
+        kind = 0 if data[:4] in OF_CALLS else 1
         visitor = self._sources.get(source)
         if visitor is None:
+            if not (self._allowed or self._strangers[kind].has(now) or self.knows(host, now)):
+                return RATES[kind]  # nothing is kept of him: in a flood from everywhere this is the way of nearly all
             visitor = self._sources.put(source, self._admitted(host, now))
         if not visitor.allowed:
             return "not in MOH_ALLOW"
         if len(data) < SHORTEST:
             return TOO_SHORT
-        kind = 0 if data[:4] in OF_CALLS else 1
         if not visitor.buckets[kind].take(now):
             return RATES[kind]
-        if visitor.trusted or self._reaches(host, now) or self._strangers[kind].take(now):
-            return ""
-        return RATES[kind]
+        if visitor.trusted:
+            return "" if kind == 0 or self._house.take(now) else RATES[kind]
+        return "" if self._reaches(host, now) or self._strangers[kind].take(now) else RATES[kind]
+
+    def knows(self, host: str, now: float) -> bool:
+        """Whether ``host`` is private or named by the owner, or has proved that our answers reach it."""
+        return self._reaches(host, now) or within(host, self._trusted)
 
     def allows(self, host: str) -> bool:
         """Whether ``host`` is in the networks that may call."""

@@ -52,11 +52,14 @@ NAME = 28
 EACH = ctypes.sizeof(Mmsghdr)
 
 
-def system_call(name: str, *more: Any) -> Any:
-    """``sendmmsg`` or ``recvmmsg``, which has one argument ``more``, of the C library; ``None`` where there is none."""
+def system_call(name: str, *more: Any, hold: bool = False) -> Any:
+    """``sendmmsg`` or ``recvmmsg``, which has one argument ``more``, of the C library; ``None`` where there is none.
+
+    ``hold``: without giving the interpreter's lock away, for what never waits.
+    """
     if not sys.platform.startswith("linux"):
         return None
-    call = getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    call = getattr((ctypes.PyDLL if hold else ctypes.CDLL)(None, use_errno=True), name, None)
     if call is not None:
         call.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, *more]
         call.restype = ctypes.c_int

@@ -23,7 +23,7 @@ FLOORS = [
 BESIDE = [
     ["config", "network", "doubts", "shown", "journal", "resolver", "seam"],
     ["command", "many", "connection"],
-    ["runner", "cache", "witness", "frames", "inbox", "tcp"],
+    ["runner", "cache", "witness", "frames", "inbox", "intake", "tcp"],
     ["filters", "batch", "player"],
     ["mastering", "stream"],
     ["music", "pacer"],
@@ -102,6 +102,7 @@ MAY_IMPORT = {
     },
     "doubts": set(),
     "many": {"ctypes", "errno", "socket", "struct", "sys"},
+    "intake": {"ctypes", "mmap", "socket", "struct"},
     "inbox": {"ctypes", "socket", "struct", "sys"},
     "frames": {"os", "select", "subprocess", "tempfile", "threading", "time", "pathlib"},
     "batch": {"struct"},

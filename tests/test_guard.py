@@ -326,6 +326,25 @@ def test_whom_the_owner_has_not_named_is_not_looked_at() -> None:
         assert door.refuses(host, INVITE, now=0.0) == ""
 
 
+def test_a_flood_from_everywhere_leaves_no_trace_and_keeps_nobody_out_who_is_known() -> None:
+    guard = Guard()
+    guard.proved(Flow(Address("203.0.113.9", 5060), SERVER), now=0.0)
+    door = Gate((), guard.reaches, now=0.0)
+    refused = [door.refuses(f"198.18.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(1000)]
+    assert sum(map(bool, refused)) == 600 and len(door._sources) == 400
+    for host in ("203.0.113.9", "192.168.1.1"):
+        assert door.refuses(host, OPTIONS, now=0.0) == "" and door.knows(host, now=0.0)
+    assert door.refuses("198.51.100.7", INVITE, now=0.0) == "" and not door.knows("198.51.100.7", now=0.0)
+
+
+def test_all_private_sources_together_may_ask_so_often_and_call_in_spite_of_it() -> None:
+    door = gate()
+    refused = [door.refuses(f"10.1.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(5000)]
+    assert sum(map(bool, refused)) == 3000
+    assert door.refuses("10.9.9.9", INVITE, now=0.0) == ""
+    assert door.refuses("10.9.9.9", OPTIONS, now=1.0) == ""
+
+
 def test_who_is_named_has_more_and_all_others_are_let_in() -> None:
     door = gate("203.0.113.9, 0.0.0.0/0, ::/0")
     assert [door.refuses("203.0.113.9", OPTIONS, now=0.0) for _ in range(300)] == [""] * 300
@@ -341,7 +360,7 @@ def test_tables_are_bounded() -> None:
     door, guard = gate(), Guard()
     for number in range(2 * MOST_SOURCES):
         host = f"198.51.{number // 250}.{number % 250}"
-        door.refuses(host, OPTIONS, now=0.0)
+        door.refuses(host, OPTIONS, now=number / 100)
         guard.came(Flow(Address(host, 1), SERVER), 100, now=0.0)
         guard.proved(Flow(Address(host, 1), SERVER), now=0.0)
     assert len(door._sources) == len(guard._accounts) == len(guard._proved) == MOST_SOURCES
