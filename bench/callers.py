@@ -11,7 +11,7 @@ import selectors
 import socket
 import struct
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Optional
 
@@ -23,6 +23,8 @@ AFTERWARDS = 1.0
 RESENT = (0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5)
 """Seconds after which a request without an answer is sent again (RFC 3261 §17.1)."""
 GIVEN_UP = 32.0
+HOSTS = 800
+"""Addresses at which music is heard, over and over: a server has so many phones, and not a new one with each call."""
 IP_PKTINFO = 8
 """Of Linux; Python names it from 3.14 on only."""
 CODECS = {"PCMU": "0 101", "PCMA": "8 0", "G722": "9 0", "opus": "96 0"}
@@ -76,10 +78,11 @@ class Caller:
 class Callers:
     """Everybody who calls. ``run`` does all the work, in the thread that calls it."""
 
-    def __init__(self, server: tuple[str, int], rate: float, chance: random.Random) -> None:
-        """``rate`` is how many call each second, on the average."""
+    def __init__(self, server: tuple[str, int], rate: float, longest: float, chance: random.Random) -> None:
+        """``rate`` is how many call each second, on the average; ``longest`` the server's longest call in seconds."""
         self._server = server
         self._rate = rate
+        self._longest = longest
         self._chance = chance
         self._sip = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sip.bind((HOST, 0))
@@ -94,7 +97,8 @@ class Callers:
             self._selector.register(sock, selectors.EVENT_READ, take)
         self._calls: dict[str, Caller] = {}
         self._ears: dict[str, Ear] = {}
-        self._hosts = itertools.count(1)
+        self._numbers = itertools.count()
+        self._hosts = deque(self._new_host() for _ in range(HOSTS))
         self._count = itertools.count()
         self._plans: list[tuple[float, int, Callable[[], None]]] = []
         self._open = True
@@ -193,6 +197,8 @@ class Callers:
         if caller.over:
             return
         caller.over = True
+        if caller.ear is not None:
+            self._part(caller.ear, self._longest + GIVEN_UP)
         caller.asked.clear()
         self._calls.pop(caller.call_id, None)
         if caller.own is not None:
@@ -207,8 +213,7 @@ class Callers:
     # -- ears --------------------------------------------------------------------------------------------------------
 
     def _new_ear(self, caller: Caller) -> Ear:
-        number = next(self._hosts)
-        host = f"127.{1 + (number >> 16) % 250}.{(number >> 8) % 256}.{number % 256}"
+        host = self._hosts.popleft() if self._hosts else self._new_host()  # the one that was used longest ago
         port = self._sink_port
         if caller.kind == "deaf":
             caller.own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -217,17 +222,22 @@ class Callers:
             port = caller.own.getsockname()[1]
             self._selector.register(caller.own, selectors.EVENT_READ, self._drop)
         ear = Ear(host, port, time.monotonic())
-        if port == self._sink_port:
-            self._ears[host] = ear
+        self._ears[host] = ear
         return ear
 
-    def _part(self, ear: Ear) -> None:
-        """What still comes there after a moment is a stray."""
+    def _new_host(self) -> str:
+        number = next(self._numbers)
+        return f"127.{1 + number // 62500 % 250}.{number // 250 % 250}.{number % 250 + 1}"
+
+    def _part(self, ear: Ear, seconds: float = AFTERWARDS) -> None:
+        """What still comes there after some time is a stray."""
 
         def forget() -> None:
-            self._ears.pop(ear.host, None)
+            if self._ears.get(ear.host) is ear:
+                del self._ears[ear.host]
+                self._hosts.append(ear.host)
 
-        self._plan(AFTERWARDS, forget)
+        self._plan(seconds, forget)
 
     def _check(self, caller: Caller) -> None:
         """Whether he has heard what he should, before that ends."""

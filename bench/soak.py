@@ -221,7 +221,7 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[Sample, list[Sample], 
     try:
         server.ready()
         before = server.sample()
-        callers = Callers(server.address, rate, random.Random(seed))
+        callers = Callers(server.address, rate, given.longest, random.Random(seed))
         began = time.monotonic()
         callers.open()
         while (now := time.monotonic()) - began < given.minutes * 60:
