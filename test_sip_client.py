@@ -668,7 +668,7 @@ REFUSED = {
     401: "it asks for a password, and a phone has none for its music: switch that off for this address",
     403: "is this machine's address allowed to call? The server's settings and its log say who is",
     404: "it does not know sip:123; is this the music server?",
-    488: "it plays none of the codecs that were offered: call without --codec, and see its log",
+    488: "the reason above tells: another codec (try without --codec), or a place where it does not play; see its log",
     503: "it is up, but full, not ready or stopping: its log says which; try again in a moment",
 }
 REFUSED |= {407: REFUSED[401], 415: REFUSED[488], 606: REFUSED[488], 486: REFUSED[503], 600: REFUSED[503]}
