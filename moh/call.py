@@ -186,16 +186,16 @@ class Call:
                 return self._refresh_answered(response, now)
         return []
 
-    def stream_gone(self, serial: int, why: str, hopeless: bool, now: float) -> list[Action]:
+    def stream_gone(self, serial: int, why: str, hopeless: str, now: float) -> list[Action]:
         """The stream of that ``serial`` is no more. If nobody asked for that, start it again once, then say BYE.
 
-        ``hopeless``: say BYE at once, since nobody listens.
+        ``hopeless`` is why that would be in vain, in two words, or empty: then say BYE at once.
         """
         unasked = self.media.gone(serial, now)
         if self.ended or not unasked:
             return []
         if hopeless:
-            return self.hang_up(why, "nobody listens", now)
+            return self.hang_up(why, hopeless, now)
         if self._restarted is not None and now - self._restarted < STEADY:
             return self.hang_up(f"the music failed twice: {why}", "music failed", now)
         if self._unacknowledged is not None and self._unacknowledged.starts_music:

@@ -5,6 +5,8 @@ No clock here. Neither word ends a call at once: a phone may be about to open it
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from .actions import Address
 
 DEAF_FOR = 2.0
@@ -13,7 +15,16 @@ FORGIVEN = 3.0
 """Seconds without such a word after which that begins anew: some machines say it once a second only."""
 LEFT_FOR = 5.0
 """Seconds after an RTCP BYE without a word of his until a listener is given up."""
-LEFT = "the listener took leave by RTCP BYE"
+
+
+class Verdict(NamedTuple):
+    """Why a listener is given up: at length, and in two words by which it is counted."""
+
+    why: str
+    by: str
+
+
+LEFT = Verdict("the listener took leave by RTCP BYE", "RTCP BYE")
 
 
 class Refusals:
@@ -32,6 +43,6 @@ class Refusals:
         return now - self._first
 
 
-def deaf(address: Address, seconds: float) -> str:
+def deaf(address: Address, seconds: float) -> Verdict:
     """Why a call ends that nobody hears."""
-    return f"nobody listens at {address}: ICMP port unreachable for {seconds:.0f} s"
+    return Verdict(f"nobody listens at {address}: ICMP port unreachable for {seconds:.0f} s", "nobody listens")

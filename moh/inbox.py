@@ -16,7 +16,7 @@ from .actions import Address
 from .doubts import LEFT_FOR
 from .many import NAME, Iovec, Mmsghdr, system_call, unpacked
 from .network import IP_RECVERR, IPV6_RECVERR, plain
-from .rtcp import takes_leave
+from .rtcp import TYPES, takes_leave
 
 AT_ONCE = 256
 """Datagrams that one look takes."""
@@ -30,8 +30,6 @@ BY_ICMP, PORT_UNREACHABLE = 2, (3, 3)
 BY_ICMP6, PORT_UNREACHABLE_6 = 3, (1, 4)
 """Who tells of an error and what it is (struct sock_extended_err; RFC 792, RFC 4443 §3.1)."""
 EXTENDED = struct.Struct("@IBBBxII")
-RTCP_TYPES = range(192, 224)
-"""Where RTP has marker and payload type, and none of that number (RFC 5761 §4)."""
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p)
 
 
@@ -72,7 +70,7 @@ class Inbox:
         else:
             return 0, []
         octets = self._octets.raw[: count * OCTETS]
-        found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in RTCP_TYPES]
+        found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in TYPES]
         reports = []
         for place in found:
             data = octets[place * OCTETS :][: self._headers[place].length]
@@ -91,7 +89,7 @@ class Inbox:
                 tries += 1
                 continue
             count += 1
-            if len(data) > 1 and data[1] in RTCP_TYPES:
+            if len(data) > 1 and data[1] in TYPES:
                 reports.append(Report(data, Address(plain(source[0]), source[1])))
         return count, reports
 

@@ -23,7 +23,7 @@ from .addresses import is_loopback
 from .batch import FULL, RTP_HEADER, Batch, Member, Shape
 from .codecs import Codec
 from .command import cname
-from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Refusals, deaf
+from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Refusals, Verdict, deaf
 from .frames import Frames
 from .inbox import AT_ONCE, News, Post
 from .many import table
@@ -202,7 +202,7 @@ class Pacer:
         ipv6 = ":" in target.remote.host
         if ipv6 not in self._sockets:
             family = "IPv6" if ipv6 else "IPv4"
-            self._end(member, f"this machine has no {family} to reach {target.remote}", hopeless=True)
+            self._end(member, f"this machine has no {family} to reach {target.remote}", "no way")
             return
         # who comes back hears another SSRC than the one that took leave of him
         shape = Shape(order.tune, target.codec, target.payload_type, target.ptime, ipv6, order.serial % 2)
@@ -275,7 +275,7 @@ class Pacer:
         self._doubts.pop(member, None)
         self._took_leave.pop(member, None)
 
-    def _end(self, member: Member, why: str, hopeless: bool = False) -> None:
+    def _end(self, member: Member, why: str, hopeless: str = "") -> None:
         try:
             self._leave(member)
         finally:
@@ -334,9 +334,9 @@ class Pacer:
             elif _rtcp_of(member) in news.spoke:
                 self._took_leave.pop(member, None)
 
-    def _give_up(self, member: Member, why: str) -> None:
+    def _give_up(self, member: Member, verdict: Verdict) -> None:
         self._given_up += 1
-        self._end(member, why, hopeless=True)
+        self._end(member, *verdict)
 
 
 def _rtcp_of(member: Member) -> tuple[str, int]:

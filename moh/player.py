@@ -44,8 +44,8 @@ class Player:
     """It was asked to end."""
     verdict: str = ""
     """Why we end it ourselves."""
-    hopeless: bool = False
-    """It is ended because nobody listens."""
+    hopeless: str = ""
+    """In two words, why another one would be in vain; empty where it would not."""
     said: bytes = b""
     """The end of what it wrote to its standard error."""
     kill_at: Optional[float] = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 
 SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION, GOODBYE = 200, 201, 202, 203
+TYPES = range(192, 224)
+"""Where RTP has marker and payload type, and none of that number (RFC 5761 §4)."""
 CNAME = 1
 NTP_EPOCH = 2_208_988_800
 """Seconds from 1900, where NTP begins to count, to 1970 (RFC 5905 §6)."""

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from .actions import Address, StartStream, StopStream
+from .actions import StartStream, StopStream
 from .command import MEMORY, ffmpeg_command, leash
 from .network import way_out
 from .player import Player
@@ -46,8 +46,8 @@ class Ended(NamedTuple):
     call: str
     serial: int
     why: str
-    hopeless: bool = False
-    """Nobody listens, so that it need not be begun again."""
+    hopeless: str = ""
+    """In two words, why it need not be begun again: nobody listens, say. Empty where it may be."""
 
 
 class Streams:
@@ -184,7 +184,7 @@ class Streams:
             # both need the same port, so the new one has to wait until the former is gone
             former.following = order
             former.serial = order.serial
-            former.verdict, former.hopeless = "", False
+            former.verdict, former.hopeless = "", ""
             self._ask_to_end(former)
         else:
             self._away.pop(order.call, None)
@@ -218,8 +218,7 @@ class Streams:
         except OSError as error:
             self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
-        at = Address(bound_to, order.target.local.port) if witnessed else None
-        witness = Witness(process.pid, at, order.target.remote)
+        witness = Witness(process.pid, order.target, bound_to if witnessed else None)
         player = Player(order.call, order.serial, process, order.target, ssrc, bound_to, witness, order, away)
         self._players[order.call] = player
         assert process.stderr is not None
@@ -253,8 +252,8 @@ class Streams:
         for order, away in list(self._away.values()):
             self._try(order, away)
         for player in [player for player in self._players.values() if player.kill_at is None]:
-            if deaf := player.witness.nobody_listens(now):
-                player.verdict, player.hopeless = deaf, True
+            if (verdict := player.witness.given_up(now)) is not None:
+                player.verdict, player.hopeless = verdict
                 self._ask_to_end(player)
             elif player.witness.hangs():
                 player.verdict = "ffmpeg hangs"

@@ -143,10 +143,10 @@ class UserAgent:
             actions += self._go_on(waiting, address, now)
         return self._affordable(actions, now)
 
-    def stream_gone(self, call_id: str, serial: int, why: str, hopeless: bool = False, *, now: float) -> list[Action]:
+    def stream_gone(self, call_id: str, serial: int, why: str, hopeless: str = "", *, now: float) -> list[Action]:
         """The stream that ``StartStream`` with this ``serial`` began is gone, and with it its hold on the port.
 
-        ``hopeless``: another one would be in vain, since nobody listens.
+        ``hopeless`` is why another one would be in vain, in two words; else empty.
         """
         call = self._calls.get(call_id)
         if call is None:

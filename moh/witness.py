@@ -1,11 +1,12 @@
 """What is seen of an ffmpeg from outside: whether it still plays, and whether anybody listens.
 
-ffmpeg does not tell either. An ffmpeg that plays goes to sleep after each packet, which Linux counts in ``/proc``; one
+ffmpeg tells neither. An ffmpeg that plays goes to sleep after each packet, which Linux counts in ``/proc``; one
 that hangs does not, be it stopped, waiting for ever or busy with itself. Where there is no ``/proc`` nothing is seen.
 
 Where nobody listens, the listener's machine answers each packet with "port unreachable". The kernel hands that to a
 socket which is connected to the same two ports, and to no other. ffmpeg can connect its own (``connect=1``), but then
-it ends where a phone has no port for RTCP, as many do; so a second socket stands beside its, and only listens.
+it ends where a phone has no port for RTCP, as many do; so a second socket stands beside its, and only listens. So it
+is with RTCP, which ffmpeg does not read: a second socket that is connected gets what the listener says, BYE above all.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import socket
 from pathlib import Path
 from typing import Optional
 
-from .actions import Address
-from .doubts import DEAF_FOR, Refusals, deaf
+from .actions import Address, Target
+from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Refusals, Verdict, deaf
 from .network import family_of
+from .rtcp import TYPES, takes_leave
 
 LOOK_EVERY = 0.5
 """Seconds from one look at a player to the next."""
@@ -31,29 +33,60 @@ STILL = 3
 Counted in looks and not in seconds, as a machine that slept, or a container that was paused, has stopped us as well.
 """
 
+READ_AT_ONCE = 16
+"""RTCP packets that one look takes; a phone sends one in five seconds."""
+OCTETS, ROOM = 1500, 8192
+"""Octets that are read of each; and the room for all that wait, what the kernel needs for itself included."""
+
 SWITCHES = re.compile(rb"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 
 
 class Witness:
-    """Watches one player: the process ``pid``, which plays from ``local`` to ``remote``."""
+    """Watches one player: the process ``pid``, which plays to ``target``."""
 
-    def __init__(self, pid: int, local: Optional[Address], remote: Address) -> None:
-        """``local`` is ``None`` where no second socket may be beside the player's."""
+    def __init__(self, pid: int, target: Target, bound_to: Optional[str]) -> None:
+        """``bound_to`` is the address of ours that it plays from, empty for any.
+
+        ``None``: no second sockets may be beside the player's.
+        """
         self._pid = pid
-        self._remote = remote
-        self._socket = None if local is None else _beside(local, remote)
+        self._remote = remote = target.remote
+        self._rtp = self._rtcp = None
+        if bound_to is not None:
+            port = target.local.port
+            self._rtp = _beside(Address(bound_to, port), remote)
+            self._rtcp = _beside(Address(bound_to, port + 1), Address(remote.host, target.remote_rtcp.port))
         self._refusals: Optional[Refusals] = None
+        self._left: Optional[float] = None
         self._looks = 0
         self._pulse: Optional[int] = None
         self._still = 0
 
-    def nobody_listens(self, now: float) -> str:
-        """Why the player may as well end; empty while it may not."""
-        if self._socket is None or self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNREFUSED:
-            return ""
+    def given_up(self, now: float) -> Optional[Verdict]:
+        """Why the player may as well end; ``None`` while it may not."""
+        if self._rtcp is not None:
+            self._read(self._rtcp, now)
+            if self._left is not None and now - self._left >= LEFT_FOR:
+                return LEFT
+        if self._rtp is None or self._rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNREFUSED:
+            return None
         self._refusals = self._refusals or Refusals(now)
         seconds = self._refusals.again(now)
-        return deaf(self._remote, seconds) if seconds >= DEAF_FOR else ""
+        return deaf(self._remote, seconds) if seconds >= DEAF_FOR else None
+
+    def _read(self, sock: socket.socket, now: float) -> None:
+        """Take in what the listener has said: his leave counts until he speaks again."""
+        for _ in range(READ_AT_ONCE):
+            try:
+                data = sock.recv(OCTETS, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # a report of ours was refused: he has no port for RTCP
+            if takes_leave(data):
+                self._left = now if self._left is None else self._left
+            elif len(data) > 1 and data[1] in TYPES:
+                self._left = None
 
     def hangs(self) -> bool:
         """Whether the player shows no sign of life any more; to be asked at each look."""
@@ -66,8 +99,9 @@ class Witness:
 
     def close(self) -> None:
         """Look no more."""
-        if self._socket is not None:
-            self._socket.close()
+        for sock in (self._rtp, self._rtcp):
+            if sock is not None:
+                sock.close()
 
 
 def pulse(pid: int) -> Optional[int]:
@@ -81,12 +115,12 @@ def pulse(pid: int) -> Optional[int]:
 
 
 def _beside(local: Address, remote: Address) -> Optional[socket.socket]:
-    """A second socket on the port that the player has; it reads nothing, so it has hardly any room for it."""
+    """A second socket on a port that the player has, connected; with room for a few packets, which are small."""
     sock = None
     try:
         sock = socket.socket(family_of(remote.host), socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
         sock.bind((local.host, local.port))
         sock.connect((remote.host, remote.port))
     except OSError:

@@ -278,6 +278,10 @@ class Ear:
             raise AssertionError(f"no RTCP at {self.address} within {PATIENCE} s") from None
         return data, source[:2]
 
+    def says_rtcp(self, data: bytes, to: Address) -> None:
+        """Send RTCP from where it is heard."""
+        self._rtcp.sendto(data, to)
+
 
 def reports(data: bytes) -> list[int]:
     """The packet types in an RTCP datagram: 200 sender report, 202 description, 203 goodbye (RFC 3550 section 12.1)."""

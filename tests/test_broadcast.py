@@ -342,7 +342,7 @@ def test_where_nobody_listens_for_two_seconds_the_stream_ends_without_hope(strea
     stream.order(start("bob", to(ear, stream)))
     stream.order(start("ann", target(Address(*address), stream.port)))
     over = the_end(stream)
-    assert (over.call, over.serial, over.hopeless) == ("ann", 1, True)
+    assert (over.call, over.serial, over.hopeless) == ("ann", 1, "nobody listens")
     assert over.why == f"nobody listens at 127.0.0.1:{address[1]}: ICMP port unreachable for 2 s"
     assert stream.figures().deaf == 1
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])

@@ -17,6 +17,7 @@ from moh.actions import Address, StartStream, StopStream, Target
 from moh.codecs import PCMU
 from moh.command import ffmpeg_command
 from moh.doubts import DEAF_FOR
+from moh.rtcp import description, goodbye
 from moh.stream import Streams
 from moh.witness import Witness, pulse
 from tests.phone import Ear
@@ -47,7 +48,7 @@ def ear() -> Iterator[Ear]:
 def test_an_ffmpeg_that_nobody_hears_ends_without_hope(streams: Streams, port: int, local: str) -> None:
     streams.order(towards(Address(NOWHERE, free_ports(2)), port, local=local))
     over = the_end(streams)
-    assert over.hopeless
+    assert over.hopeless == "nobody listens"
     assert over.why.startswith(f"nobody listens at {NOWHERE}:")
     assert is_free(port)
 
@@ -101,14 +102,87 @@ def test_a_word_that_came_once_is_forgiven() -> None:
         def getsockopt(self, *_: int) -> int:  # type: ignore[override]
             return self.error
 
-    witness = Witness(os.getpid(), None, Address(NOWHERE, 4000))
-    witness._socket = said = Said()
-    assert [bool(witness.nobody_listens(now)) for now in (0.0, 1.0)] == [False, False]
+    witness = Witness(os.getpid(), towards(Address(NOWHERE, 4000), 4002).target, None)
+    witness._rtp = said = Said()
+    assert [witness.given_up(now) for now in (0.0, 1.0)] == [None, None]
     said.error = 0
-    assert not witness.nobody_listens(4.5)
+    assert witness.given_up(4.5) is None
     said.error = 111
-    assert [bool(witness.nobody_listens(now)) for now in (5.0, 6.0, 7.0)] == [False, False, True]
+    assert [bool(witness.given_up(now)) for now in (5.0, 6.0, 7.0)] == [False, False, True]
     witness.close()
+
+
+# -- the listener takes leave --------------------------------------------------------------------------------------
+
+REPORT = description(7, "ann")
+"""Any RTCP that is no BYE will do."""
+
+
+class Listener:
+    """Where a phone has its RTCP, and what it says there to the witness of an ffmpeg that is not there."""
+
+    def __init__(self) -> None:
+        first, ours = free_ports(4), free_ports(2)
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", first + 3))  # as its a=rtcp says
+        here = Address("127.0.0.1", first)
+        target = Target(here, Address(here.host, first + 3), Address("127.0.0.1", ours), PCMU, 0, 20)
+        self.witness = Witness(os.getpid(), target, "127.0.0.1")
+        self.ours = ("127.0.0.1", ours + 1)
+
+    def says(self, data: bytes) -> None:
+        self.sock.sendto(data, self.ours)
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.witness.close()
+    listener.sock.close()
+
+
+def test_five_seconds_after_an_rtcp_bye_the_listener_is_given_up(listener: Listener) -> None:
+    listener.says(REPORT)
+    assert listener.witness.given_up(0.0) is None
+    listener.says(goodbye(7, "ann"))
+    assert [listener.witness.given_up(now) for now in (10.0, 12.5, 14.9)] == [None] * 3
+    assert listener.witness.given_up(15.0) == ("the listener took leave by RTCP BYE", "RTCP BYE")
+
+
+def test_who_speaks_again_after_his_bye_hears_on(listener: Listener) -> None:
+    """As one who takes another SSRC."""
+    listener.says(goodbye(7, "ann"))
+    assert listener.witness.given_up(10.0) is None
+    listener.says(REPORT)
+    assert [listener.witness.given_up(now) for now in (13.0, 20.0)] == [None] * 2
+    listener.says(goodbye(7, "ann"))
+    listener.says(goodbye(7, "ann"))
+    assert [bool(listener.witness.given_up(now)) for now in (30.0, 34.9, 35.0)] == [False, False, True]
+
+
+def test_only_rtcp_of_the_listener_counts(listener: Listener) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.sendto(goodbye(7, "ann"), listener.ours)
+        assert [listener.witness.given_up(now) for now in (0.0, 6.0)] == [None] * 2
+    listener.says(goodbye(7, "ann"))
+    assert listener.witness.given_up(10.0) is None
+    for noise in (b"", b"\x80", b"\x80\x00" + bytes(170), bytes(1400)):
+        listener.says(noise)
+    assert listener.witness.given_up(15.0) is not None, "noise is no word of his"
+
+
+def test_an_ffmpeg_whose_listener_took_leave_ends_without_hope(
+    streams: Streams, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moh.witness.LEFT_FOR", 1.0)
+    streams.order(start(ear, port))
+    assert ear.packets(1)[0].source == ("127.0.0.1", port)
+    ear.says_rtcp(goodbye(7, "ann"), ("127.0.0.1", port + 1))
+    over = the_end(streams)
+    assert (over.why, over.hopeless) == ("the listener took leave by RTCP BYE", "RTCP BYE")
+    assert is_free(port)
 
 
 def test_an_ffmpeg_too_old_for_a_witness_plays_all_the_same(
@@ -148,7 +222,7 @@ def test_an_ffmpeg_that_is_stopped_is_noticed_and_killed(streams: Streams, ear: 
     (ffmpeg,) = ffmpegs_of(os.getpid())
     os.kill(ffmpeg, signal.SIGSTOP)
     (over,) = wait_for(streams.ended, "the report of an end", 30)
-    assert (over.why, over.hopeless) == ("ffmpeg hangs", False)
+    assert (over.why, over.hopeless) == ("ffmpeg hangs", "")
     assert ffmpegs_of(os.getpid()) == []
     assert is_free(port)
 
@@ -171,9 +245,9 @@ def test_an_ffmpeg_that_never_plays_is_noticed_and_killed(
 
 def test_where_nobody_tells_nothing_is_seen() -> None:
     assert pulse(2**22 + 1) is None
-    witness = Witness(2**22 + 1, None, Address(NOWHERE, 4000))
+    witness = Witness(2**22 + 1, towards(Address(NOWHERE, 4000), 4002).target, None)
     assert not any(witness.hangs() for _ in range(100))
-    assert witness.nobody_listens(0.0) == ""
+    assert witness.given_up(0.0) is None
 
 
 # -- memory --------------------------------------------------------------------------------------------------------
