@@ -156,13 +156,18 @@ class Call:
 
     # -- what we do by ourselves -------------------------------------------------------------------------------------
 
-    def hang_up(self, why: str, by: str, now: float) -> list[Action]:
-        """End the call with a BYE of our own, since ``by``; nothing if it has ended."""
+    def hang_up(self, why: str, by: str, now: float, insist: bool = True) -> list[Action]:
+        """End the call with a BYE of our own, since ``by``; nothing if it has ended.
+
+        ``insist``: the BYE is sent until it is answered, and so long the call is kept; else it is sent once.
+        """
         if self.ended:
             return []
         actions = self._end(why, by, now)
-        self._bye = self._request("BYE", [("Reason", f'SIP;text="{why[:80]}"')] if '"' not in why else [], now)
-        return [*actions, *self._bye.start()]
+        bye = self._request("BYE", [("Reason", f'SIP;text="{why[:80]}"')] if '"' not in why else [], now)
+        if insist:
+            self._bye = bye
+        return [*actions, *bye.start()]
 
     def end_by(self, until: float, by: str) -> None:
         """Let the call go on, but not beyond that time, since ``by``."""

@@ -3,8 +3,8 @@
 The only tables are here: transactions by key, calls by dialog, requests that wait for a host name's address. Each door
 that acts gives back a list of actions, in the order in which they have to be done. The laws kept here: a request that
 is refused changes nothing; a repeated request gets its answer again and does nothing twice; a port is given back when
-its call is finished, and then only; what leaves is what the guard lets go. More than 300 lines, because the tables
-belong together.
+its call is finished, and then only; what leaves is what the guard lets go; a flood in the names of strangers fills no
+table. More than 300 lines, because the tables belong together.
 """
 
 from __future__ import annotations
@@ -492,10 +492,16 @@ class UserAgent:
     def _refuse(self, request: Request, flow: Flow, key: Key, refusal: Refusal, now: float) -> list[Action]:
         """Answer with the refusal's status: an INVITE's by a transaction that resends it, others' at once.
 
-        Within a call it is kept, whatever it was: what is refused now might be accepted when it comes again.
+        Within a call it is kept, whatever it was: what is refused now might be accepted when it comes again. Nothing
+        is kept for a stranger, who may be a flood in the names of others.
         """
-        kept = request.method == "INVITE" or key in self._transactions or dialog_id(request) in self._dialogs
-        if not kept or request.method == "CANCEL":
+        within = dialog_id(request) in self._dialogs
+        begun = self._transactions.get(key)
+        if not within and not self.guard.knows(flow, now):
+            if begun is not None:
+                self._forget_transaction(begun)
+            return self._refuse_statelessly(request, flow, refusal, now)
+        if request.method == "CANCEL" or not (within or begun is not None or request.method == "INVITE"):
             return self._refuse_statelessly(request, flow, refusal, now)
         tag = self._identity.stateless_tag(request)
         transaction = self._open(request, flow, key, tag)
@@ -528,9 +534,17 @@ class UserAgent:
         return [action for action in actions if not isinstance(action, Note)]
 
     def _make_room(self, call: Call, now: float) -> list[Action]:
-        """End the oldest call of a stranger: an honest one has sent his ACK long ago."""
-        actions = self._quietly(call.hang_up("too many strangers wait for their ACK", NO_ACK, now), call, now)
+        """End the oldest call of a stranger: an honest one has sent his ACK long ago.
+
+        And forget it: whoever floods us in the names of others would fill the memory with what is kept for repeats.
+        """
+        why = "too many strangers wait for their ACK"
+        actions = self._quietly(call.hang_up(why, NO_ACK, now, insist=False), call, now)
         self._settle(call)
+        call_id, _, tag = call.dialog.id
+        key = self._merged.get((call_id, tag, str(call.dialog.remote_cseq), "INVITE"))
+        if key is not None and (invited := self._transactions.get(key)) is not None:
+            self._forget_transaction(invited)
         return actions
 
     def _affordable(self, actions: list[Action], now: float) -> list[Action]:
@@ -579,6 +593,11 @@ class UserAgent:
             self._merged.pop(transaction.merge_key, None)
         if (waiting := self._waiting.get(transaction.key)) is not None:
             self._stop_waiting(waiting)
+
+    def _forget_transaction(self, transaction: ServerTransaction) -> None:
+        """Take a transaction out of every table before its time: its request would be another one if it came again."""
+        self._schedule.set(transaction, None)
+        self._drop(transaction)
 
     def _forget(self, call: Call) -> None:
         """Take a finished call out of every table and give its port back."""

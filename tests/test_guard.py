@@ -24,6 +24,7 @@ from tests.ladder import (
     bye,
     invite,
     make_agent,
+    methods,
     music,
     notes,
     request,
@@ -209,6 +210,79 @@ def test_of_all_strangers_the_oldest_makes_room_and_one_who_acknowledges_has_his
     assert honest in agent._calls and not agent._calls[honest].ended
     agent.tick(100.0)
     assert agent.calls == 1 and not agent.guard._waiting and not agent.guard._strangers and not agent.guard._of_source
+
+
+def strangers(count: int) -> list[Flow]:
+    return [Flow(Address(f"198.{18 + n // 65536}.{n // 256 % 256}.{n % 256}", 5060), SERVER) for n in range(count)]
+
+
+def most_kept(agent: UserAgent) -> int:
+    """Entries of the agent's fullest table."""
+    woken = len(agent._schedule) - len(agent._calls)
+    mine = (len(agent._calls), len(agent._dialogs), len(agent._transactions), len(agent._merged), len(agent._waiting))
+    return max(woken, len(agent.guard._strangers), *mine)
+
+
+def test_what_a_flood_of_strangers_leaves_behind_has_an_end() -> None:
+    """Of those who made room nothing is kept, neither the call nor what would know its INVITE again."""
+    agent = make_agent(ports=(10000, 10100), shared=10100)
+    for number, flow in enumerate(strangers(4 * MOST_STRANGERS)):
+        agent.receive(caller(number, flow), flow, now=number / 1000)
+        assert most_kept(agent) <= MOST_STRANGERS
+    agent.tick(100.0)
+    agent.tick(200.0)
+    assert most_kept(agent) == 0
+
+
+def test_who_made_room_hears_bye_and_may_call_again() -> None:
+    agent = make_agent(ports=(10000, 10100), shared=10100)
+    first, *rest = strangers(MOST_STRANGERS + 1)
+    agent.guard.came(first, 10_000, now=0.0)  # he has sent enough before to pay for it
+    to_tag = tag(response(agent.receive(caller(0, first), first, now=0.0)))
+    for number, flow in enumerate(rest, 1):
+        actions = agent.receive(caller(number, flow), flow, now=0.1)
+    assert methods(actions) == ["BYE"] and response(actions).status == 200
+    assert agent.receive(ack(to_tag, call_id="Call-ID: 0"), first, now=0.2) == []
+    assert statuses(agent.receive(caller(0, first), first, now=0.5)) == [200], "its repeat is a call of its own"
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["by its body", "by Require"])
+def test_of_a_strangers_invite_that_is_refused_nothing_is_kept(number: int) -> None:
+    agent = make_agent()
+    refused = (
+        forged("INVITE", SHORT_OFFER.replace("AVP 0", "AVP 18"))
+        if number == 1
+        else forged("INVITE", "", 1, "Require: a")
+    )
+    message = parse(refused)
+    assert isinstance(message, Request)
+    first = response(agent.receive(message, VICTIM, now=0.0))
+    assert most_kept(agent) == 0
+    again = response(agent.receive(message, VICTIM, now=0.5))
+    assert (again.status, tag(again)) == (first.status, tag(first)), "as RFC 3261 §8.2.7 has it"
+    assert agent.tick(40.0) == []
+
+
+def test_who_is_known_hears_a_refusal_until_he_acknowledges_it() -> None:
+    agent = make_agent()
+    answered(agent, flow=PUBLIC_FLOW)  # an ACK that only he can have sent
+    unfit = OFFER.replace("RTP/AVP 0 8 101", "RTP/AVP 18")
+    assert statuses(agent.receive(caller(7, PUBLIC_FLOW, unfit), PUBLIC_FLOW, now=1.0)) == [488]
+    assert statuses(agent.tick(1.5)) == [488]
+
+
+def test_a_stranger_who_cancels_while_a_name_is_looked_up_hears_487_and_is_forgotten() -> None:
+    agent = make_agent()
+    named_host = SHORT_OFFER.replace("198.51.100.7", "held.example")
+    invited, cancelled = parse(forged("INVITE", named_host)), parse(forged("CANCEL"))
+    assert isinstance(invited, Request) and isinstance(cancelled, Request)
+    agent.guard.came(VICTIM, 10_000, now=0.0)
+    assert statuses(agent.receive(invited, VICTIM, now=0.0)) == [100]
+    assert statuses(agent.receive(cancelled, VICTIM, now=0.1)) == [200, 487]
+    assert agent.resolved("held.example", "198.51.100.7", now=0.2) == []
+    assert not agent._waiting and not agent._merged
+    agent.tick(32.2)
+    assert most_kept(agent) == 0
 
 
 def test_500_calls_a_second_of_one_private_address_are_taken() -> None:
