@@ -151,6 +151,7 @@ class SipServer(socketserver.UDPServer):
         self.stop_asked = 0
         """How often it was asked to end. No thread is made for that: there may be none left."""
         self._stops = 0
+        self._over = False  # the loop has ended, and what is left is not worth an answer
         self._stumbled = False
         self._looks_at = 0.0  # when the loop looks at the clock and round it again
         self._cleaned = 0.0  # when the garbage was collected
@@ -298,7 +299,7 @@ class SipServer(socketserver.UDPServer):
     # -- deciding: the workers -------------------------------------------------------------------------------------
 
     def _work(self, waiting: queue.Queue[Any]) -> None:
-        while (job := waiting.get()) is not None:
+        while (job := waiting.get()) is not None and not self._over:
             try:
                 self.finish_request(*job)
             except Exception:
@@ -409,7 +410,11 @@ class SipServer(socketserver.UDPServer):
         self._advance(self.agent.close, grace)
 
     def server_close(self) -> None:
-        """End the workers and all music, then close the socket."""
+        """End the workers and all music, then close the socket.
+
+        What still waits for a worker is not looked at any more: with a full queue that would take seconds.
+        """
+        self._over = True
         for waiting in self._queues:
             waiting.put(None)
         for worker in self._workers:

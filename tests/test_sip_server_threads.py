@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,30 @@ def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, mo
     monkeypatch.setattr("sip_server.QUEUE", 0)
     shell.process_request((b"ACK sip:123@moh SIP/2.0", "127.0.0.1"), ("127.0.0.1", 9))
     assert shell.dropped == 1
+
+
+def test_at_the_end_nobody_waits_for_what_is_still_in_the_queues(
+    shell: SipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bytes] = []
+    first = threading.Event()
+    ended = threading.Event()
+
+    def take(data: bytes, flow: object) -> None:
+        taken.append(data)
+        first.set()
+        ended.wait(10)
+
+    monkeypatch.setattr(shell, "take", take)
+    for number in range(100):
+        shell.process_request((b"ACK sip:123@moh SIP/2.0 %d" % number, "127.0.0.1"), ("127.0.0.1", 9))
+    first.wait(10)
+    closing = threading.Thread(target=shell.server_close)
+    closing.start()
+    wait_for(lambda: shell._over, "the end")
+    ended.set()
+    closing.join()
+    assert taken == [b"ACK sip:123@moh SIP/2.0 0"]
 
 
 def test_a_fault_in_one_call_does_not_end_the_loop(
