@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import secrets
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Optional, Protocol
 
 from bench.ears import HOST
+from bench.phone import Phone
 from bench.processes import children, end
 from moh.actions import Address, Target
 from moh.codecs import PCMU
@@ -144,14 +144,14 @@ class WholeServer:
             (shelf / "ffmpeg").symlink_to(Path(binary).absolute())
             self._environment["PATH"] = f"{shelf}{os.pathsep}{self._environment.get('PATH', os.defpath)}"
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self._phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._phone.bind((HOST, 0))
-        self._server = (HOST, 0)
+        self._phone = Phone(HOST, (HOST, 0))
+        self._port = 0
 
     def open(self, calls: int) -> None:
         """Start the server and wait until it answers."""
         port, first, *_, last = free_pairs(random.choice(SENDERS), calls + 20)
-        self._server = (HOST, port)
+        self._port = port
+        self._phone = Phone(HOST, (HOST, port))
         settings = {
             "MOH_BIND": HOST, "MOH_SIP_PORT": str(port), "MOH_RTP_PORTS": f"{first}-{last + 1}", "MOH_LOG": "warning",
         }  # fmt: skip
@@ -162,58 +162,20 @@ class WholeServer:
                 words, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
             )
         give_up = time.monotonic() + PATIENCE
-        while not self._ask("OPTIONS", "", 0.2):
+        while not self._phone.there(0.2):
             if self._process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError(f"the server does not start: {self._said.read_text(errors='replace')[-300:]}")
 
     @property
     def port(self) -> int:
         """The one that it listens on."""
-        return self._server[1]
+        return self._port
 
     def begin(self, port: int, host: str = HOST) -> float:
         """INVITE, 200, ACK, for music to ``host``."""
         began = time.time()
-        self._ask("INVITE", f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
-                            f"m=audio {port} RTP/AVP 0\r\na=recvonly\r\n", 2.0)  # fmt: skip
+        self._phone.call(host, port, 2.0)
         return began
-
-    def _ask(self, method: str, body: str, seconds: float) -> str:
-        """The final answer to a request that begins a dialog, acknowledged; empty where none comes in time."""
-        token = secrets.token_hex(8)
-        uri = f"sip:123@{HOST}:{self._server[1]}"
-
-        def request(name: str, to_tag: str, content: str) -> bytes:
-            host, port = self._phone.getsockname()
-            lines = [
-                f"{name} {uri} SIP/2.0",
-                f"Via: SIP/2.0/UDP {host}:{port};rport;branch=z9hG4bK{secrets.token_hex(8)}",
-                "Max-Forwards: 70",
-                f"From: <sip:bench@{host}>;tag={token}",
-                f"To: <{uri}>{to_tag}",
-                f"Call-ID: {token}",
-                f"CSeq: 1 {name}",
-                f"Contact: <sip:bench@{host}:{port}>",
-                *(["Content-Type: application/sdp"] if content else []),
-                f"Content-Length: {len(content)}",
-            ]
-            return ("\r\n".join(lines) + "\r\n\r\n" + content).encode()
-
-        self._phone.sendto(request(method, "", body), self._server)
-        give_up = time.monotonic() + seconds
-        while (left := give_up - time.monotonic()) > 0:
-            self._phone.settimeout(left)
-            try:
-                answer = self._phone.recv(65535).decode("utf-8", "replace")
-            except OSError:
-                time.sleep(min(left, 0.02))  # the port is not open yet
-                continue
-            if token in answer and re.match(r"SIP/2\.0 [2-6]", answer):
-                if method == "INVITE":
-                    tag = re.search(r"^To:[^\r]*(;tag=[^\s;]+)", answer, re.MULTILINE)
-                    self._phone.sendto(request("ACK", tag[1] if tag else "", ""), self._server)
-                return answer
-        return ""
 
     def players(self) -> list[int]:
         """The ffmpegs of the server."""
