@@ -1,8 +1,9 @@
 """What the shared stream costs and how punctual it is with thousands of callers, beside the least that C can do.
 
 ``python3 -m bench.engines --help``, from the project's folder. Needs Linux and a C compiler; root for callers beyond a
-virtual network card. Nothing leaves the machine. In each round all engines play to the same callers one after another,
-and the next round takes them in the opposite order; what is compared was measured in the same round.
+virtual network card. Other servers are measured where they are installed (``bench.peers``). Nothing leaves the machine.
+In each round all engines play to the same callers one after another, and the next round takes them in the opposite
+order; what is compared was measured in the same round.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from bench.crowds import Crowd, Ffmpegs, Sender, Shared
 from bench.farm import compiled, pacing
 from bench.load import Load, tables
+from bench.peers import peers
 from bench.places import Loopback, Place, Veth
 from bench.processes import await_quiet, machine, prefer, private_memory, share, spent, threads
 from moh.codecs import PCMU
@@ -32,9 +34,11 @@ LONGEST = 120.0
 """Seconds that one measurement may take with everything."""
 FIT = {
     "shared": range(1, 65536), "shared x1": range(4001, 8001), "C": range(1, 8001), "C burst": range(1, 8001),
-    "C x2": range(4001, 65536), "ffmpeg": range(1, 201),
+    "C x2": range(4001, 65536), "ffmpeg": range(1, 201), "baresip": range(1, 256), "rtpengine": range(1, 501),
 }  # fmt: skip
 """The numbers of callers that each engine is tried with."""
+PEERS = "baresip and rtpengine where they are installed; Debian 12 has no Asterisk and no SEMS"
+"""Which other servers there are."""
 
 
 def arguments() -> argparse.Namespace:
@@ -44,7 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=4, help="how often all is measured (%(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each time (%(default)s)")
     parser.add_argument("--places", default="loopback,veth", help="where the callers are, by commas (%(default)s)")
-    parser.add_argument("--engines", default=",".join(FIT), help="what plays, by commas (%(default)s)")
+    parser.add_argument("--engines", default=",".join(FIT), help=f"what plays, by commas (%(default)s); {PEERS}")
     parser.add_argument("--quiet", type=float, default=20.0, help="%% of a core that others may take (%(default)s)")
     parser.add_argument("--patience", type=float, default=5.0, help="seconds to wait for that at most (%(default)s)")
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
@@ -119,9 +123,9 @@ def run(
     every: dict[str, Crowd] = {
         "shared": Shared(music, 0), "shared x1": Shared(music, 1),
         "C": Sender(send, 20, 1), "C burst": Sender(send, 1, 1), "C x2": Sender(send, 20, 2),
-        "ffmpeg": Ffmpegs(music, folder / "ffmpeg.log"),
+        "ffmpeg": Ffmpegs(music, folder / "ffmpeg.log"), **peers(given.engines, music, folder, given.seconds),
     }  # fmt: skip
-    crowds = {name: every[name] for name in FIT if name in given.engines}
+    crowds = {name: every[name] for name in FIT if name in given.engines and name in every}
     loads.update(
         ((place.name, name, callers), [])
         for place in places for callers in given.callers for name in crowds if callers in FIT[name]

@@ -49,6 +49,7 @@ COLUMNS = (
 )  # fmt: skip
 PAIRS = (
     ("shared", "C"), ("shared", "C burst"), ("shared x1", "C"), ("shared", "C x2"), ("ffmpeg", "shared"),
+    ("baresip", "shared"), ("rtpengine", "shared"),
 )  # fmt: skip
 """What is divided by what, where both were measured."""
 COMPARED = (("cpu", "cpu"), ("spacing_p99", "spacing p99"), ("jitter", "jitter"))

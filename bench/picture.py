@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.soak import Sample
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee")
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#994455", "#999999")
 PANELS = (
     ("cpu", "Processor per call, % of a core", "linear"),
     ("private", "Private memory per call, MB", "linear"),

@@ -1,12 +1,15 @@
-"""The figures of ``bench.engines``: pure arithmetic; and its receiver and sender in C, end to end on real sockets."""
+"""The figures of ``bench.engines``: pure arithmetic; and its receiver, sender and peers, end to end on real sockets."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import struct
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,14 @@ import pytest
 
 from bench.farm import Farm, compiled, pacing, spacing
 from bench.load import Load, tables
+from bench.ng import Control, Value, decode, encode
+from bench.peers import Baresip, Peer, Rtpengine, peers
+from bench.phone import Phone
+from bench.places import Loopback
 from bench.rate import read_answers, read_counts
+from moh.codecs import PCMU
+from moh.config import Settings
+from moh.music import BUILTIN, Music, prepare
 
 LOAD = Load(
     cpu=0.02, thread=20.0, memory=0.5, spacing_p50=20.0, spacing_p99=20.2, spacing_max=21.0, jitter=0.05, late=0.0,
@@ -66,6 +76,116 @@ def test_what_sipp_writes_is_read() -> None:
         (1700.1, 2.0),
         (1700.2, 31.5),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "octets"),
+    [
+        (-7, b"i-7e"),
+        ("\xb5", b"2:\xc2\xb5"),
+        ([1, "a", []], b"li1e1:alee"),
+        ({"to": {"b": 1}, "at": ""}, b"d2:at0:2:tod1:bi1eee"),
+    ],
+)
+def test_what_is_bencoded_comes_back(value: Value, octets: bytes) -> None:
+    assert encode(value) == octets
+    assert decode(octets) == value
+
+
+@pytest.mark.parametrize("octets", [b"", b"i7", b"l1:a", b"3:ab", b"-1:ab", b"x", b"i1ei2e", b"d1:ae1"])
+def test_what_is_not_bencoded_is_refused(octets: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode(octets)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([b"d6:result2:oke"] * 3, ""),
+        ([b"d6:result2:oke", b"d12:error-reason7:No call6:result5:errore"], "answer: No call"),
+        ([b"d6:result2:oke", b"d6:result2:oke", b"le"], "play media: no answer"),
+    ],
+)
+def test_rtpengine_is_told_in_three_steps(answers: list[bytes], told: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        asked: list[Value] = []
+
+        def serve() -> None:
+            for answer in answers:
+                request, peer = server.recvfrom(65535)
+                cookie, _, words = request.partition(b" ")
+                asked.append(decode(words))
+                server.sendto(b"of-another " + answer, peer)
+                server.sendto(cookie + b" " + answer, peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        said = Control("127.0.0.1", server.getsockname(), "/music").call("127.1.0.3", 4000, 10.0)
+        thread.join()
+    assert said == told
+    first = asked[0]
+    assert isinstance(first, dict) and first["command"] == "offer"
+    assert "c=IN IP4 127.1.0.3\r\n" in first["sdp"] and "m=audio 4000 RTP/AVP 0\r\n" in first["sdp"]
+
+
+def test_a_phone_tells_what_it_was_refused_with() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        heard: list[bytes] = []
+
+        def serve() -> None:
+            request, peer = server.recvfrom(65535)
+            head = b"\r\n".join(line for line in request.split(b"\r\n") if line[:4] in (b"Call", b"From"))
+            server.sendto(b"SIP/2.0 100 Trying\r\n" + head, peer)
+            server.sendto(b"SIP/2.0 486 Busy\r\n" + head + b"\r\nTo: <sip:1@a>;tag=9\r\n", peer)
+            heard.extend([request, server.recv(65535)])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        said = Phone("127.0.0.1", server.getsockname()).call("127.1.0.3", 4000, 10.0)
+        thread.join()
+    assert said == "SIP/2.0 486 Busy"
+    assert heard[0].startswith(b"INVITE ") and b"c=IN IP4 127.1.0.3\r\n" in heard[0]
+    assert heard[1].startswith(b"ACK ") and b";tag=9\r\n" in heard[1]
+
+
+def test_a_peer_that_is_not_installed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    music = Music({PCMU.sample_rate: tmp_path / "none.wav"}, 48.0, BUILTIN)
+    assert peers(["shared", "baresip", "rtpengine"], music, tmp_path, 5.0) == {}
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["Without baresip", "Without rtpengine"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
+@pytest.mark.parametrize("kind", [Baresip, Rtpengine])
+def test_a_peer_plays_to_everybody_and_is_ended(kind: type[Peer], tmp_path: Path) -> None:
+    program = kind.__name__.lower()
+    if not shutil.which(program) or not shutil.which("ffmpeg"):
+        pytest.skip(f"needs {program} and ffmpeg")
+    settings = {"PATH": os.environ["PATH"], "MOH_CACHE": str(tmp_path), "MOH_MUSIC": str(BUILTIN)}
+    crowd, place = kind(prepare(Settings.from_environment(settings)), tmp_path), Loopback()
+    assert crowd.lacks(5.0) == ""
+    with ExitStack() as stack:
+        ears = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3)]
+        port = 0
+        for number, ear in enumerate(ears):
+            ear.bind((f"127.1.0.{number}", port))
+            ear.settimeout(10)
+            port = ear.getsockname()[1]
+        stack.callback(crowd.finish)
+        crowd.open(place, 3, port)
+        (pid,) = crowd.players()
+        crowd.begin()
+        packets = [ear.recv(2000) for ear in ears]
+        assert {(len(packet), packet[1] & 127) for packet in packets} == {(172, 0)}  # 20 ms of PCMU
+        assert crowd.finish() == "plays to 3 of 3"
+    assert not crowd.players() and not Path(f"/proc/{pid}").exists()
 
 
 @in_c
