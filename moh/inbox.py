@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 from .actions import Address
 from .doubts import LEFT_FOR
 from .many import NAME, Iovec, Mmsghdr, system_call, unpacked
-from .network import IP_RECVERR, IPV6_RECVERR, plain
+from .network import IP_RECVERR, IPV6_RECVERR, neighbours, plain, unsent
 from .rtcp import TYPES, takes_leave
 
 AT_ONCE = 256
@@ -26,9 +26,13 @@ TELL_EVERY = 0.5
 """Seconds for which news are gathered, since to look for whom they are about is work for each caller."""
 TRIES = 2
 """Times that the kernel is asked, since it tells first, instead, of a packet of ours that was refused."""
-BY_ICMP, PORT_UNREACHABLE = 2, (3, 3)
-BY_ICMP6, PORT_UNREACHABLE_6 = 3, (1, 4)
-"""Who tells of an error and what it is (struct sock_extended_err; RFC 792, RFC 4443 §3.1)."""
+BY_ICMP, BY_ICMP6 = 2, 3
+NOBODY_LISTENS = {(BY_ICMP, 3, 3), (BY_ICMP6, 1, 4)}
+"""Who tells of an error and what it is (struct sock_extended_err; RFC 792, RFC 4443 §3.1): the port is unreachable."""
+NO_WAY = {(BY_ICMP, 3, 0), (BY_ICMP, 3, 1), (BY_ICMP6, 1, 0), (BY_ICMP6, 1, 3)}
+"""The same: the network or the host is. Our own kernel says so as well, of a neighbour that does not answer."""
+FULL = 4
+"""A socket's memory is that much full, one part in so many, when it is looked which neighbours do not answer."""
 EXTENDED = struct.Struct("@IBBBxII")
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p)
 
@@ -46,6 +50,7 @@ class Inbox:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._fd = sock.fileno()
+        self._room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         self._octets = ctypes.create_string_buffer(OCTETS * AT_ONCE)
         self._names = ctypes.create_string_buffer(NAME * AT_ONCE)
         self._vectors = (Iovec * AT_ONCE)()
@@ -73,7 +78,7 @@ class Inbox:
         found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in TYPES]
         reports = []
         for place in found:
-            data = octets[place * OCTETS :][: self._headers[place].length]
+            data = octets[place * OCTETS : place * OCTETS + min(self._headers[place].length, OCTETS)]
             if len(data) > 1:  # else that was the type of one before
                 name = self._names.raw[place * NAME : (place + 1) * NAME]
                 reports.append(Report(data, unpacked(name, self._sock.family)))
@@ -93,11 +98,13 @@ class Inbox:
                 reports.append(Report(data, Address(plain(source[0]), source[1])))
         return count, reports
 
-    def unreachable(self) -> list[Address]:
-        """To whom packets were sent for which nobody listens, as the other machine says; ``AT_ONCE`` at the most."""
+    def unreachable(self) -> tuple[list[Address], list[str]]:
+        """Where packets of ours have not arrived, of ``AT_ONCE`` at the most: nobody listens there, as the other
+        machine says; and the hosts to which there is no way, as somebody on it says."""
         found: list[Address] = []
+        lost: list[str] = []
         if not sys.platform.startswith("linux"):
-            return found
+            return found, lost
         for _ in range(AT_ONCE):
             try:
                 _, ancillary, _, to = self._sock.recvmsg(0, 256, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
@@ -106,9 +113,15 @@ class Inbox:
             for level, kind, value in ancillary:
                 if (level, kind) in ERRORS and len(value) >= EXTENDED.size:
                     _, origin, *what, _, _ = EXTENDED.unpack_from(value)
-                    if (origin, tuple(what)) in ((BY_ICMP, PORT_UNREACHABLE), (BY_ICMP6, PORT_UNREACHABLE_6)):
+                    if (origin, *what) in NOBODY_LISTENS:
                         found.append(Address(plain(to[0]), to[1]))
-        return found
+                    elif (origin, *what) in NO_WAY:
+                        lost.append(plain(to[0]))
+        return found, lost
+
+    def crowded(self) -> bool:
+        """Whether so much of what was sent has not left that somebody may hold it up."""
+        return unsent(self._sock) > self._room // FULL
 
 
 class News(NamedTuple):
@@ -120,6 +133,8 @@ class News(NamedTuple):
     """Who took leave by an RTCP BYE."""
     spoke: frozenset[Address]
     """Who sent other RTCP."""
+    no_way: frozenset[str] = frozenset()
+    """Hosts to which no packet finds its way."""
 
 
 class Post:
@@ -134,6 +149,8 @@ class Post:
         self._refused: set[Address] = set()
         self._left: set[Address] = set()
         self._spoke: set[Address] = set()
+        self._no_way: set[str] = set()
+        self._urgent = False  # packets to who does not answer take the room of all others
         self._tell_at = 0.0
         self._doubtful_until = 0.0  # so long it counts whether somebody who took leave speaks again
 
@@ -146,20 +163,26 @@ class Post:
             self.reports += len(reports)
             for report in reports:
                 (self._left if takes_leave(report.data) else self._spoke).add(report.source)
-            self._refused.update(inbox.unreachable())
+            refused, no_way = inbox.unreachable()
+            self._refused.update(refused)
+            self._no_way.update(no_way)
             most = max(most, count)
+        if any(inbox.crowded() for inbox in self._inboxes):
+            self._no_way.update(host for host, answers in neighbours().items() if not answers)
+            self._urgent = bool(self._no_way)
         return most
 
     def news(self, now: float) -> Optional[News]:
         """What has been said since it was told last; ``None`` where that is nothing of interest, or not long ago."""
-        if now < self._tell_at:
+        if now < self._tell_at and not self._urgent:
             return None
-        self._tell_at = now + TELL_EVERY
+        self._tell_at, self._urgent = now + TELL_EVERY, False
         if self._left:
             self._doubtful_until = now + 2 * LEFT_FOR
-        news = News(frozenset(self._refused), frozenset(self._left), frozenset(self._spoke - self._left))
-        self._refused, self._left, self._spoke = set(), set(), set()
-        return news if news.refused or now < self._doubtful_until else None
+        left = frozenset(self._left)
+        news = News(frozenset(self._refused), left, frozenset(self._spoke - left), frozenset(self._no_way))
+        self._refused, self._left, self._spoke, self._no_way = set(), set(), set(), set()
+        return news if news.refused or news.no_way or now < self._doubtful_until else None
 
 
 ERRORS = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))

@@ -23,12 +23,12 @@ from .addresses import is_loopback
 from .batch import FULL, RTP_HEADER, Batch, Member, Shape
 from .codecs import Codec
 from .command import cname
-from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Refusals, Verdict, deaf
+from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Lost, Refusals, Verdict, deaf, no_way
 from .frames import Frames
 from .inbox import AT_ONCE, News, Post
 from .many import table
-from .network import destination, leaving_from, way_out
-from .rtcp import description, farewell, report
+from .network import destination, leaving_from, neighbours, way_out
+from .rtcp import description, farewell, hello, report
 from .stream import Ended
 
 EARLY = 0.0002
@@ -49,6 +49,8 @@ WAY_OUT_HOLDS = 5.0
 """Seconds for which it is believed that an address is ours, or not."""
 REST = 1.0
 """The same where the thread that looks has no callers itself."""
+ATTEND_EVERY = 0.5
+"""Seconds from one look at those to whom there is no way to the next."""
 
 log = logging.getLogger("moh")
 
@@ -81,6 +83,8 @@ class Pacer:
         self._waiting: dict[Frames, list[tuple[Member, int, Shape]]] = {}
         self._doubts: dict[Member, Refusals] = {}
         self._took_leave: dict[Member, float] = {}
+        self._lost: dict[Member, tuple[Shape, Frames, Lost]] = {}
+        self._attend_at = 0.0
         self._batches: dict[Shape, list[Batch]] = {}
         self._count = itertools.count()  # what is due at the same time is taken in turn
         self._due: list[tuple[float, int, Batch]] = []
@@ -123,10 +127,12 @@ class Pacer:
         """Nobody listens here: wait for a word, and look now and then what comes back to the other threads' packets."""
         self._reports.clear()
         try:
-            self._hear(self.words.get(timeout=REST if self._post else None))
+            self._hear(self.words.get(timeout=ATTEND_EVERY if self._lost else REST if self._post else None))
         except queue.Empty:
             if self._post:
                 self._try(self._look, self._post, time.monotonic())
+        if self._lost and self._attend_at <= time.monotonic():
+            self._try(self._attend, time.monotonic())
 
     def _try(self, step: Callable[..., None], *args: Any) -> bool:
         """Whether that went well. If not, the thread has to go on all the same: all its callers hang on it."""
@@ -160,6 +166,8 @@ class Pacer:
                 self._try(self._report, member, now)
         elif self._post and self._look_at <= now:
             self._try(self._look, self._post, now)
+        elif self._lost and self._attend_at <= now:
+            self._try(self._attend, now)
         else:
             return False
         return True
@@ -176,7 +184,7 @@ class Pacer:
             elif word is None:
                 self._closing = True
                 for member in list(self._members.values()):
-                    self._end(member, "the server stops")
+                    self._try(self._end, member, "the server stops")
             else:
                 self._doubt(word, time.monotonic())
         except Exception as error:
@@ -261,14 +269,15 @@ class Pacer:
         heapq.heappush(self._due, (due, next(self._count), batch))
         return batch
 
-    def _leave(self, member: Member) -> None:
-        """Let him hear no more, and take leave of him (RFC 3550 §6.3.7)."""
+    def _leave(self, member: Member, silently: bool = False) -> None:
+        """Let him hear no more, and take leave of him (RFC 3550 §6.3.7) unless ``silently``."""
+        self._lost.pop(member, None)
         batch = member.batch
         if batch is None:
             return
-        if batch.sent > member.before:
+        if batch.sent > member.before and not silently:
             last = self._last_report(member, batch, time.monotonic())
-            self._send(member, batch, farewell(last, batch.ssrc, cname(member.target)))
+            self._send(member, batch.shape.ipv6, farewell(last, batch.ssrc, cname(member.target)))
         batch.leave(member)
         self._load[batch.moment] -= 1
         member.report_at = 0.0
@@ -297,15 +306,15 @@ class Pacer:
             return
         if batch.sent > member.before:
             words = self._last_report(member, batch, now) + description(batch.ssrc, cname(member.target))
-            self._send(member, batch, words)
+            self._send(member, batch.shape.ipv6, words)
         self._plan_report(member, now)
 
     def _last_report(self, member: Member, batch: Batch, now: float) -> bytes:
         packets = batch.sent - member.before
         return report(batch.ssrc, time.time(), batch.timestamp(now), packets, packets * batch.shape.octets)
 
-    def _send(self, member: Member, batch: Batch, data: bytes) -> None:
-        sock = self._sockets[batch.shape.ipv6]
+    def _send(self, member: Member, ipv6: bool, data: bytes) -> None:
+        sock = self._sockets[ipv6]
         ancillary = leaving_from(member.leaving, sock.family) if member.leaving else []
         to = Address(*_rtcp_of(member))
         try:
@@ -323,9 +332,15 @@ class Pacer:
             self._tell_all(news)
 
     def _doubt(self, news: News, now: float) -> None:
-        """Give up whose machine has said for long enough that nobody listens; remember who took leave."""
+        """Give up whose machine has said for long enough that nobody listens; remember who took leave, who is lost."""
+        if news.no_way:
+            for member, (_, _, lost) in self._lost.items():
+                if member.target.remote.host in news.no_way:
+                    lost.again(now)
         for member in [member for member in self._members.values() if member.batch is not None]:
-            if member.target.remote in news.refused:
+            if member.target.remote.host in news.no_way:
+                self._lose(member, now)
+            elif member.target.remote in news.refused:
                 seconds = self._doubts.setdefault(member, Refusals(now)).again(now)
                 if seconds >= DEAF_FOR:
                     self._give_up(member, deaf(member.target.remote, seconds))
@@ -333,6 +348,29 @@ class Pacer:
                 self._took_leave.setdefault(member, now)
             elif _rtcp_of(member) in news.spoke:
                 self._took_leave.pop(member, None)
+
+    def _lose(self, member: Member, now: float) -> None:
+        """Play to him no more until there is a way to him again; he may come back to the same SSRC."""
+        batch = member.batch
+        assert batch is not None, "who is lost hears music"
+        self._leave(member, silently=True)
+        self._lost[member] = (batch.shape, batch.frames, Lost(now))
+        log.debug("[%s] no way to %s", member.call, member.target.remote)
+
+    def _attend(self, now: float) -> None:
+        """Play again to those to whom there is a way, try it with the others, give up who is lost for too long."""
+        self._attend_at = now + ATTEND_EVERY
+        answers = neighbours()
+        for member, (shape, frames, lost) in list(self._lost.items()):
+            if frames.trouble:
+                self._end(member, frames.trouble)
+            elif lost.over(now):
+                self._give_up(member, no_way(member.target.remote))
+            elif lost.back(answers.get(member.target.remote.host), now):
+                del self._lost[member]
+                self._join(member, shape, frames, frames.began or now)
+            elif lost.probe(now):
+                self._send(member, shape.ipv6, hello(secrets.randbits(32), cname(member.target)))
 
     def _give_up(self, member: Member, verdict: Verdict) -> None:
         self._given_up += 1

@@ -11,12 +11,11 @@ from typing import Optional
 
 from .actions import StartStream, Target
 from .command import cname
+from .doubts import AWAY
 from .network import family_of
 from .rtcp import goodbye
 from .witness import LOOK_EVERY, Witness
 
-AWAY = 30.0
-"""Seconds for which a listener may have no way to him until his call is given up: an interface is down for a while."""
 STEADY = 5.0
 """Seconds of playing after which that begins anew."""
 

@@ -17,7 +17,12 @@ def goodbye(ssrc: int, cname: str) -> bytes:
 
     ``cname`` is at most 255 octets long.
     """
-    return struct.pack("!BBHI", 0x80, RECEIVER_REPORT, 1, ssrc) + description(ssrc, cname) + _bye(ssrc)
+    return hello(ssrc, cname) + _bye(ssrc)
+
+
+def hello(ssrc: int, cname: str) -> bytes:
+    """The least that may be said (§6.1): an empty report and the CNAME, which is at most 255 octets long."""
+    return struct.pack("!BBHI", 0x80, RECEIVER_REPORT, 1, ssrc) + description(ssrc, cname)
 
 
 def report(ssrc: int, clock: float, timestamp: int, packets: int, octets: int) -> bytes:

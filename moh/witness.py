@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Optional
 
 from .actions import Address, Target
-from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Refusals, Verdict, deaf
-from .network import family_of
+from .doubts import AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Refusals, Verdict, deaf, no_way
+from .network import ask_for_errors, family_of
 from .rtcp import TYPES, takes_leave
 
 LOOK_EVERY = 0.5
@@ -57,6 +57,7 @@ class Witness:
             self._rtp = _beside(Address(bound_to, port), remote)
             self._rtcp = _beside(Address(bound_to, port + 1), Address(remote.host, target.remote_rtcp.port))
         self._refusals: Optional[Refusals] = None
+        self._losses: Optional[Refusals] = None
         self._left: Optional[float] = None
         self._looks = 0
         self._pulse: Optional[int] = None
@@ -68,11 +69,15 @@ class Witness:
             self._read(self._rtcp, now)
             if self._left is not None and now - self._left >= LEFT_FOR:
                 return LEFT
-        if self._rtp is None or self._rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNREFUSED:
-            return None
-        self._refusals = self._refusals or Refusals(now)
-        seconds = self._refusals.again(now)
-        return deaf(self._remote, seconds) if seconds >= DEAF_FOR else None
+        error = 0 if self._rtp is None else self._rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error == errno.ECONNREFUSED:
+            self._refusals = self._refusals or Refusals(now)
+            seconds = self._refusals.again(now)
+            return deaf(self._remote, seconds) if seconds >= DEAF_FOR else None
+        if error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            self._losses = self._losses or Refusals(now, RARE)
+            return no_way(self._remote) if self._losses.again(now) >= AWAY else None
+        return None
 
     def _read(self, sock: socket.socket, now: float) -> None:
         """Take in what the listener has said: his leave counts until he speaks again."""
@@ -121,6 +126,7 @@ def _beside(local: Address, remote: Address) -> Optional[socket.socket]:
         sock = socket.socket(family_of(remote.host), socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
+        ask_for_errors(sock)  # else only "port unreachable" is told
         sock.bind((local.host, local.port))
         sock.connect((remote.host, remote.port))
     except OSError:

@@ -391,9 +391,9 @@ def test_what_comes_back_is_read_though_the_first_thread_has_no_callers(music: d
 @pytest.mark.parametrize(
     ("told", "given_up"),
     [
-        ([("left", 0.0), ("report", 4.9)], []),
-        ([("left", 0.0), ("report", 5.0)], [5.0]),
-        ([("left", 0.0), ("left", 3.0), ("report", 5.0)], [5.0]),
+        ([("left", 0.0), ("report", 6.9)], []),
+        ([("left", 0.0), ("report", 7.0)], [7.0]),
+        ([("left", 0.0), ("left", 3.0), ("report", 7.0)], [7.0]),
         ([("left", 0.0), ("spoke", 3.0), ("report", 9.0)], []),
         ([("spoke", 0.0), ("report", 9.0)], []),
     ],

@@ -21,6 +21,7 @@ GOODBYE = goodbye(7, "phone")
 SPEAKS = report(7, 0.0, 0, 0, 0)
 REPORT = goodbye(1, "phone@127.0.0.2")
 RTP = bytes([0x80, 0]) + bytes(170)
+NOWHERE: tuple[list[Address], list[str]] = ([], [])
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -76,7 +77,7 @@ def test_whose_report_it_is(inbox: Inbox, phone: socket.socket) -> None:
 
 def test_where_nothing_came_there_is_nothing(inbox: Inbox) -> None:
     assert looked(inbox) == (0, [])
-    assert inbox.unreachable() == []
+    assert inbox.unreachable() == NOWHERE
 
 
 def test_all_is_counted_and_only_rtcp_is_kept(inbox: Inbox, phone: socket.socket) -> None:
@@ -127,8 +128,8 @@ def test_the_machine_of_a_caller_says_that_nobody_listens(inbox: Inbox, sock: so
     with pytest.raises(ConnectionRefusedError):  # to be told with the next packet is the price of being told
         sock.sendto(RTP, also_gone)
     sock.sendto(RTP, also_gone)
-    assert inbox.unreachable() == [gone, also_gone]
-    assert inbox.unreachable() == []
+    assert inbox.unreachable() == ([gone, also_gone], [])
+    assert inbox.unreachable() == NOWHERE
 
 
 @linux
@@ -136,7 +137,7 @@ def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: Inbox, s
     """A packet too long for the way is our own kernel's complaint."""
     with pytest.raises(OSError):
         sock.sendto(bytes(65_530), (sock.getsockname()[0], 9))
-    assert inbox.unreachable() == []
+    assert inbox.unreachable() == NOWHERE
 
 
 @linux
@@ -148,19 +149,19 @@ def test_news_of_the_gone_do_not_hide_what_others_send(
         phone.send(REPORT)
         sock.sendto(RTP, nobody(host))
         assert looked(inbox) == (1, [REPORT])
-        assert len(inbox.unreachable()) == 1
+        assert len(inbox.unreachable()[0]) == 1
 
 
 @linux
 def test_more_news_than_one_look_takes_come_with_the_next(inbox: Inbox, sock: socket.socket, host: str) -> None:
     gone = nobody(host)
-    while len(inbox.unreachable()) < AT_ONCE:
+    while len(inbox.unreachable()[0]) < AT_ONCE:
         for _ in range(AT_ONCE + 10):
             try:
                 sock.sendto(RTP, gone)
             except ConnectionRefusedError:
                 sock.sendto(RTP, gone)
-    assert inbox.unreachable()
+    assert inbox.unreachable()[0]
 
 
 # -- all of them -----------------------------------------------------------------------------------------------------

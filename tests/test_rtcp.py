@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moh.rtcp import description, farewell, goodbye, report, takes_leave
+from moh.rtcp import description, farewell, goodbye, hello, report, takes_leave
 
 
 def test_a_goodbye_is_a_report_a_name_and_a_bye() -> None:
@@ -12,6 +12,11 @@ def test_a_goodbye_is_a_report_a_name_and_a_bye() -> None:
     assert words[:2] == ["80c90001", "01020304"], "an empty report"
     assert words[2:6] == ["81ca0003", "01020304", "01056d6f", "68406100"], "the name"
     assert words[6:] == ["81cb0001", "01020304"], "the farewell"
+
+
+def test_a_hello_is_a_goodbye_without_the_bye() -> None:
+    assert goodbye(7, "moh@a").startswith(hello(7, "moh@a"))
+    assert not takes_leave(hello(7, "moh@a")) and takes_leave(goodbye(7, "moh@a"))
 
 
 @pytest.mark.parametrize("cname", ["moh@a", "moh@10.0.0.1", "moh@2001:db8::1", "m"])

@@ -150,3 +150,42 @@ def can_reach(server: Running) -> bool:
             return b" 200 " in phone.socket.recv(65535)[:20]
         except OSError:
             return False
+
+
+# -- hosts that are gone from the network of the server ---------------------------------------------------------------
+
+GONE = [f"10.213.77.{number}" for number in range(50, 200)]
+"""Addresses in that network which nobody has, so that none answers ARP."""
+
+
+def test_hosts_that_are_gone_take_no_packet_from_the_others(start_server: StartServer, namespace: str) -> None:
+    """What waits for them in the kernel would fill the socket that all share; one who comes back hears music."""
+    server = inside(start_server, namespace, "0")
+    with ExitStack() as stack:
+        held = calls_from_outside(server, 4, stack)
+        phone = stack.enter_context(Phone(server.address, OUTSIDE))
+        for host in GONE:
+            phone.call((host, 20000))
+            phone = stack.enter_context(Phone(server.address, OUTSIDE))
+        heard = list(zip(*([one.ear.packets(1)[0] for one in held] for _ in range(450))))
+        assert ip("addr", "add", f"{GONE[7]}/24", "dev", f"moh{os.getpid()}").returncode == 0
+        back = stack.enter_context(Ear(GONE[7], 20000))
+        wait_for(lambda: bool(back.waiting()), "music for who is back", SLOW)
+        for packets in heard:
+            steps = {(later.sequence - earlier.sequence) % 65536 for earlier, later in zip(packets, packets[1:])}
+            assert steps == {1}
+        server.says("no way to 10.213.77.50:20000: the network says so for 30 s")
+        all_hear(held)
+        hang_up(held)
+    server.terminate()
+    assert server.exit_status() == 0
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whose_host_is_gone_for_long_is_let_go(start_server: StartServer, namespace: str, engine: str) -> None:
+    server = inside(start_server, namespace, engine)
+    with Phone(server.address, OUTSIDE) as phone:
+        phone.call((GONE[0], 20000))
+        phone.await_request("BYE", 2 * SLOW)
+    server.says(f"no way to {GONE[0]}:20000: the network says so for 30 s")
