@@ -20,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SERVER = ("203.0.113.1", 5070)
+PEERS = ("baresip", "baresip-as-is")
+"""What else can be flooded, by the names in ``bench.targets``."""
 INSIDE = "MOH_BENCH_NAMESPACE"
 HEAD = (
     "{method} sip:1@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{number}\r\n"
@@ -122,14 +124,18 @@ def main() -> int:
     parser.add_argument("--server", type=Path, default=ROOT / "sip_server.py", help="another version's")
     parser.add_argument("--floods", action="store_true", help="instead: how calls and callers fare in floods")
     parser.add_argument("--only", default="", metavar="REGEX", help="with --floods: those whose names have it")
+    parser.add_argument("--part", type=float, default=1.0, help="with --floods: of their rates, to try it out")
+    parser.add_argument("--peer", action="append", default=[], choices=PEERS, help="with --floods: it as well")
     given = parser.parse_args()
+    if not 0 < given.part <= 1:
+        parser.error(f"--part {given.part}: expected more than 0, at most 1")
     if INSIDE not in os.environ:
         command = ["unshare", "--net", sys.executable, "-m", "bench.abuse", *sys.argv[1:]]
         os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})  # so that who ends us ends all
     if given.floods:
         from bench.floods import run
 
-        return run(given.server, min(given.seconds, 8.0), given.only)
+        return run(given.server, min(given.seconds, 8.0), given.only, given.part, given.peer)
     chosen = cases()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for host in {SERVER[0], *(case.host for case in chosen)}:

@@ -1,7 +1,8 @@
 """What those hear who are on hold, and those who call, while the server is flooded: ``python -m bench.abuse --floods``.
 
 A real server in a network namespace of its own has 50 calls, of which 25 have an ffmpeg each. Each flood of ``flood.c``
-is measured against the seconds just before it, while honest callers (``bench.honest``) come all the time.
+is measured against the seconds just before it, while honest callers (``bench.honest``) come all the time. A peer
+(``bench.targets``) gets the same calls and floods after it, in the same place, by the same clock.
 """
 
 from __future__ import annotations
@@ -9,26 +10,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from bench.abuse import HEAD, OFFER, PHONE, SERVER
 from bench.farm import Farm, compiled, pacing
-from bench.figures import markdown, quantile
-from bench.honest import KINDS, Call, Honest
-from bench.processes import children, end, prefer, share, spent
-from bench.ways import ROOT
-from moh.command import leash
+from bench.honest import Call, Honest, answers, hang_up, place
+from bench.outcome import Row, absent, compared, table
+from bench.processes import prefer, share, spent
+from bench.targets import Rest, Target, overflown, targets
 
-CALLS, FFMPEGS = 50, 25
+CALLS = 50
 EARS = "127.1.0.0"
+SETTLE = 3.0
+"""Seconds from the last call on hold until measuring begins."""
 QUIET = 4.0
 """Seconds before each flood that it is measured against."""
 LINGER = 45.0
@@ -80,215 +79,144 @@ def floods() -> list[Flood]:
     ]
 
 
-class Rest(NamedTuple):
-    """What the server has, apart from memory."""
-
-    calls: int
-    threads: int
-    descriptors: int
-    processes: int
-    ports: int
-
-
-@dataclass
-class Row:
-    """What one flood came to."""
-
-    name: str
-    did: dict[str, Any]
-    before: dict[str, float]
-    during: dict[str, float]
-    lost: tuple[int, int]
-    """Packets of music that were sent and did not arrive, and that were left out by the server."""
-    cpu: tuple[float, float]
-    rss: tuple[float, float]
-    kernel: int
-    """Datagrams that found the buffer of the socket full."""
-    told: dict[str, int]
-    """What SIGUSR1 counts of this time."""
-    waits: dict[str, list[Optional[float]]]
-    rested: float
-    """Seconds until all was as before."""
-    left: list[str] = field(default_factory=list)
-    """What was not, in the end."""
-
-
-class Target:
-    """The server."""
-
-    def __init__(self, folder: Path, script: Path) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
-        environment.update(MOH_SIP_PORT=str(SERVER[1]), MOH_FFMPEG_CALLS=str(FFMPEGS), MOH_CACHE=str(folder))
-        environment.update(MOH_MUSIC=str(ROOT / "moh" / "builtin.mp3"))
-        self._log = folder / "log"
-        with self._log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [*leash(os.getpid()), sys.executable, str(script)], env=environment, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=out, start_new_session=True,
-            )  # fmt: skip
-        give_up = time.monotonic() + 60
-        while "ready:" not in (said := self._log.read_text()):
-            if self.process.poll() is not None or time.monotonic() > give_up:
-                end([self.process])
-                raise RuntimeError(said)
-            time.sleep(0.1)
-
-    def told(self) -> tuple[int, dict[str, int]]:
-        """What it says when asked by SIGUSR1: its calls, and what it has counted."""
-        start = self._log.stat().st_size
-        os.kill(self.process.pid, signal.SIGUSR1)
-        give_up = time.monotonic() + 10
-        while time.monotonic() < give_up:
-            with self._log.open("rb") as file:
-                file.seek(start)
-                said = file.read().decode()
-            if found := re.search(r" (\d+) calls: .*\n(?:.*\n)*?.* since the start: (.*)\n", said):
-                return int(found[1]), counted(found[2])
-            time.sleep(0.05)
-        raise RuntimeError("the server does not answer SIGUSR1")
-
-    def rest(self) -> Rest:
-        """What it has now."""
-        pid = self.process.pid
-        ports = sum(0x2710 <= int(line.split()[1].rpartition(":")[2], 16) <= 0x2774 for line in bound())
-        threads, descriptors = (len(os.listdir(f"/proc/{pid}/{what}")) for what in ("task", "fd"))
-        return Rest(self.told()[0], threads, descriptors, len(children(pid, zombies=True)), ports)
-
-    def rss(self) -> float:
-        """MB of memory."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) * 1024 / 1e6
-
-
-def bound() -> list[str]:
-    """The lines of all UDP sockets of this namespace."""
-    return Path("/proc/net/udp").read_text().splitlines()[1:]
-
-
-def overflown() -> int:
-    """Datagrams that found the SIP socket full since it is open."""
-    return sum(int(line.split()[-1]) for line in bound() if line.split()[1].endswith(f":{SERVER[1]:04X}"))
-
-
-def counted(said: str) -> dict[str, int]:
-    """The numbers of a line of counts."""
-    return {reason.strip(): int(number) for number, reason in re.findall(r"(\d+) ([^,;:]+)", said)}
-
-
-def call(number: int, port: int) -> None:
-    """One of those that are on hold all the time, who listens at ``port``."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(10)
-        server = ("127.0.0.1", SERVER[1])
-        one = Call(server, sock.getsockname(), (f"127.1.0.{number}", port))
-        sock.sendto(one.invite(), server)
-        while not (answer := sock.recv(65535)).startswith(b"SIP/2.0 200"):
-            pass
-        sock.sendto(one.ack(answer), server)
-
-
-def measure(flood: Flood, binary: str, file: Path, seconds: float, target: Target, farm: Farm) -> Row:
-    """The seconds before it, the flood, and the rest afterwards."""
-    rest, rss, (_, told), pid = target.rest(), target.rss(), target.told(), [target.process.pid]
+def measure(flood: Flood, binary: str, file: Path, seconds: float, target: Target, farm: Farm, calls: int) -> Row:
+    """The seconds before it, the flood, and the rest afterwards; ``calls`` are on hold."""
+    rest, rss, (_, told), pids = target.rest(farm), target.rss(), target.told(), target.processes()
     file.write_bytes(flood.data)
     honest = Honest(SERVER)
     farm.begin()
-    spent_before = spent(pid)
+    spent_before = spent(pids)
     time.sleep(QUIET)
-    quiet, before = share(spent_before, spent(pid)), farm.end()
-    lost_before, spent_before = overflown(), spent(pid)
+    quiet, before = share(spent_before, spent(pids)), farm.end()
+    lost_before, spent_before = overflown(), spent(pids)
     farm.begin()
+    began = time.monotonic()
     honest.begin()
     did: dict[str, Any] = {}
     if flood.rate:
-        words = [
-            "nice",
-            "-n",
-            str(-NICE),
-            binary,
-            flood.way,
-            *map(str, (*SERVER, *flood.source, flood.rate, seconds)),
-            str(file),
-        ]
+        numbers = map(str, (*SERVER, *flood.source, flood.rate, seconds))
+        words = ["nice", "-n", str(-NICE), binary, flood.way, *numbers, str(file)]
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        time.sleep(seconds)
-        busy, kernel = share(spent_before, spent(pid)), overflown() - lost_before
+        fate = watched(target, seconds)
+        busy, kernel = share(spent_before, spent(pids)), overflown() - lost_before
         did = json.loads(process.communicate(timeout=30)[0] or "{}")
     else:
-        time.sleep(seconds)
-        busy, kernel = share(spent_before, spent(pid)), 0
-    during = farm.end()
+        fate = watched(target, seconds)
+        busy, kernel = share(spent_before, spent(pids)), 0
+    lasted, during = time.monotonic() - began, farm.end()
     honest.end()
-    began = time.monotonic()
-    while (now := target.rest()) != rest and time.monotonic() - began < LINGER:
-        time.sleep(0.5)
-    after = target.told()[1]
+    now, rested = rest, 0.0
+    if not fate:
+        fate, now, rested = settled(target, farm, rest)
+    after = {} if fate else target.told()[1]
     grown = {name: number - told.get(name, 0) for name, number in after.items() if number > told.get(name, 0)}
+    left = [f"{name} {was} -> {is_}" for name, was, is_ in zip(Rest._fields, rest, now) if was != is_]
+    lost = (during["lost"], during["skipped"] + absent(during["due"], calls, lasted))
+    cpu = (quiet, float("nan") if target.fate() else busy)
     return Row(
-        flood.name, did, pacing(before), pacing(during), (during["lost"], during["skipped"]), (quiet, busy),
-        (rss, target.rss()), kernel, grown, honest.waits, time.monotonic() - began,
-        [f"{name} {was} -> {is_}" for name, was, is_ in zip(Rest._fields, rest, now) if was != is_],
+        flood.name, did, pacing(before), pacing(during), lost, cpu, (rss, target.rss()), max(0, kernel), grown,
+        honest.waits, rested, left, fate,
     )  # fmt: skip
 
 
-def waited(waits: list[Optional[float]]) -> str:
-    """How many were answered, and after how many milliseconds the median and the last one of them."""
-    answered = [1000 * each for each in waits if each is not None]
-    if not answered:
-        return f"0 of {len(waits)}"
-    return f"{len(answered)} of {len(waits)}, {quantile(answered, 0.5):.0f} / {max(answered):.0f}"
+def watched(target: Target, seconds: float) -> str:
+    """Let ``seconds`` pass; how and when it died meanwhile, empty: it did not."""
+    began = time.monotonic()
+    fate, lived = target.fate(seconds), time.monotonic() - began
+    time.sleep(max(0.0, seconds - lived))
+    return f"{fate} after {lived:.1f} s" if fate else ""
 
 
-def table(rows: list[Row]) -> str:
-    """As README has it."""
-    head = ["flood", "a second", "octets out for 1 in", "lost in the kernel %", "server cpu %", "music lost / left out",
-            "spacing p99", *(f"{kind}: answered, ms" for kind in KINDS), "RSS MB"]  # fmt: skip
-    lines = [head]
-    for row in rows:
-        did, sent = row.did, max(1, row.did.get("sent", 0))
-        rate = f"{did['sent'] / did['seconds']:.0f}" if did else ""
-        out = f"{did['answer_octets'] / max(1, did['sent_octets']):.4f}" if did else ""
-        ratio = row.during["spacing_p99"] / row.before["spacing_p99"]
-        cells = [row.name, rate, out, f"{100 * row.kernel / sent:.1f}" if did else "",
-                 f"{row.cpu[0]:.0f} -> {row.cpu[1]:.0f}", f"{row.lost[0]} / {row.lost[1]}", f"x {ratio:.2f}",
-                 *(waited(row.waits[kind]) for kind in KINDS), f"{row.rss[0]:.1f} -> {row.rss[1]:.1f}"]  # fmt: skip
-        lines.append(cells)
-    return markdown(lines)
+def settled(target: Target, farm: Farm, rest: Rest) -> tuple[str, Rest, float]:
+    """Wait until it has ``rest`` again, for ``LINGER`` seconds at most; why it is no use any more (empty: it takes
+    calls), what it has now, and how many seconds that took."""
+    began, now = time.monotonic(), rest
+    rested = 0.0
+    try:
+        while (now := target.rest(farm)) != rest and rested < LINGER:
+            rested = time.monotonic() - began
+        fate = "" if answers(SERVER) else target.fate() or "takes no calls any more"
+    except (OSError, RuntimeError) as error:
+        fate = target.fate(1.0) or str(error)
+    return fate, now, rested
 
 
-def run(script: Path, seconds: float, only: str) -> int:
-    """Measure and print, in a network namespace."""
+def made_ready(target: Target, held: list[Call], farm: Farm) -> list[Call]:
+    """Start the server, unless it holds calls already; where these end with the music, make them anew.
+
+    Raises ``RuntimeError`` where it does not start, or dies of being called.
+    """
+    if held and not target.plays_once:
+        return held
+    if not held or not all(hang_up(SERVER, call) for call in held):
+        target.start()
+        held = []
+    calls = on_hold(farm)
+    if held and len(calls) < len(held):  # what an earlier flood has left is in their way
+        target.start()
+        calls = on_hold(farm)
+    if fate := target.fate():
+        raise RuntimeError(f"{target.name} {fate}, while its calls were made")
+    if len(calls) < CALLS:
+        print(f"{target.name} takes {len(calls)} of {CALLS} calls", file=sys.stderr)
+    prefer([os.getpid(), farm.pid, *target.processes()], NICE)
+    time.sleep(SETTLE)
+    return calls
+
+
+def on_hold(farm: Farm) -> list[Call]:
+    """As many calls as are taken, each with an ear of its own, in their order."""
+    calls = []
+    for number in range(CALLS):
+        call = place(SERVER, (f"127.1.0.{number}", farm.port))
+        if call is None:
+            break
+        calls.append(call)
+    return calls
+
+
+def campaign(target: Target, chosen: list[Flood], folder: Path, seconds: float) -> list[Row]:
+    """All floods against one server; those until it could not be started any more."""
+    farm = Farm(str(folder / "farm"), [], "udp", EARS, CALLS, 1, LONGEST, 20000)
+    rows: list[Row] = []
+    held: list[Call] = []
+    try:
+        for flood in chosen:
+            try:
+                held = made_ready(target, held, farm)
+            except RuntimeError as error:
+                print(error, file=sys.stderr)
+                break
+            row = measure(flood, str(folder / "flood"), folder / "data", seconds, target, farm, len(held))
+            rows.append(row)
+            away = ", ".join(f"{number} {reason}" for reason, number in row.told.items())
+            print(
+                f"{target.name} {table([row]).splitlines()[-1]} {row.during['spacing_p99']:.2f} ms, widest "
+                f"{row.during['spacing_max']:.0f} ms; {row.did}; told: {away}",
+                file=sys.stderr,
+            )
+            if row.fate:
+                print(f"{target.name} {row.fate}; its last words: {target.said()}", file=sys.stderr)
+                held = []
+    finally:
+        target.finish()
+        farm.close()
+    return rows
+
+
+def run(script: Path, seconds: float, only: str, part: float, peers: list[str]) -> int:
+    """Measure and print, in a network namespace: our server, then the ``peers``, at ``part`` of the floods' rates."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for network in ROUTES:
         subprocess.run(["ip", "route", "add", "local", network, "dev", "lo"], check=True)
-    with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
-        binary = compiled("flood.c", Path(folder))
-        farm = Farm(compiled("farm.c", Path(folder)), [], "udp", EARS, CALLS, 1, LONGEST, 20000)
-        try:
-            target = Target(Path(folder), script)
-        except BaseException:
-            farm.close()
-            raise
-        rows = []
-        try:
-            prefer([os.getpid(), farm.pid, target.process.pid], NICE)
-            for number in range(CALLS):
-                call(number, farm.port)
-            time.sleep(3)
-            for flood in floods():
-                if re.search(only, flood.name):
-                    rows.append(measure(flood, binary, Path(folder) / "data", seconds, target, farm))
-                    row = rows[-1]
-                    rest = ", ".join(row.left) or f"at rest after {row.rested:.0f} s"
-                    away = ", ".join(f"{number} {reason}" for reason, number in row.told.items())
-                    print(
-                        f"{table(rows[-1:]).splitlines()[-1]} {row.during['spacing_p99']:.2f} ms, widest "
-                        f"{row.during['spacing_max']:.0f} ms; {row.did}; {rest}; told: {away}",
-                        file=sys.stderr,
-                    )
-        finally:
-            end([target.process], 10)
-            farm.close()
-    print(table(rows))
-    return 0
+    chosen = [flood._replace(rate=round(flood.rate * part)) for flood in floods() if re.search(only, flood.name)]
+    with tempfile.TemporaryDirectory(prefix="moh-bench-") as name:
+        folder = Path(name)
+        for source in ("flood.c", "farm.c"):
+            compiled(source, folder)
+        found = {target.name: campaign(target, chosen, folder, seconds) for target in targets(folder, script, peers)}
+    (_, ours), *others = found.items()
+    print(table(ours))
+    for peer, rows in others:
+        print(f"\n{peer}:\n\n{table(rows)}\n\n{compared(ours, rows, peer)}")
+    return 0 if all(len(rows) == len(chosen) for rows in found.values()) else 1

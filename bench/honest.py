@@ -74,6 +74,51 @@ class Call:
         return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
+def place(server: tuple[str, int], ear: tuple[str, int]) -> Optional[Call]:
+    """Call ``server`` by UDP, for music to ``ear``; the call once it is up, ``None`` where that was refused or nobody
+    answered within ``PATIENCE`` seconds."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        call = Call(server, sock.getsockname(), ear)
+        answer = asked(sock, server, call.invite())
+        if not answer.startswith(b"SIP/2.0 200"):
+            return None
+        sock.sendto(call.ack(answer), server)
+    return call
+
+
+def hang_up(server: tuple[str, int], call: Call) -> bool:
+    """End a call; whether anybody has answered that within ``PATIENCE`` seconds."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return asked(sock, server, call.bye()) != b""
+
+
+def asked(sock: socket.socket, server: tuple[str, int], request: bytes) -> bytes:
+    """The final answer to ``request``, which is repeated as RFC 3261 §17.1 says; empty: none came."""
+    began = time.monotonic()
+    for until in (*REPEATS, PATIENCE):
+        sock.sendto(request, server)
+        while (left := began + until - time.monotonic()) > 0:
+            sock.settimeout(left)
+            try:
+                answer = sock.recv(65535)
+            except OSError:
+                time.sleep(min(0.02, max(0.0, left)))  # nothing came, or nobody is there yet
+                continue
+            if IS_FINAL.match(answer):
+                return answer
+    return b""
+
+
+def answers(server: tuple[str, int]) -> bool:
+    """Whether it takes a call, which is ended at once."""
+    call = place(server, ("127.1.255.1", 4000))
+    if call is not None:
+        hang_up(server, call)
+    return call is not None
+
+
 class Honest:
     """They call from ``begin`` to ``end``, in threads of their own."""
 
