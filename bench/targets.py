@@ -64,6 +64,8 @@ class Target(ABC):
     """Its UDP ports for music."""
     plays_once = False
     """Whether its calls end when the music does, and have to be made anew before each flood."""
+    shelf: Optional[Path] = None
+    """The folder that it works in, ours being ``None``: where it leaves its core when it crashes."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / f"{self.name}.log"
@@ -80,7 +82,7 @@ class Target(ABC):
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(
                 [*leash(os.getpid()), *words], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True,
+                start_new_session=True, cwd=self.shelf,
             )  # fmt: skip
         give_up = time.monotonic() + START
         while not answers(SERVER):
@@ -187,10 +189,10 @@ class Baresip(Target):
         super().__init__(folder)
         environment = {"MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN)}
         music = prepare(Settings.from_environment(environment)).paths[PCMU.sample_rate]
-        (shelf := folder / self.name).mkdir()
-        self._command = baresip.configure(
-            shelf, SERVER, baresip.prolonged(music, shelf / "music.wav", MUSIC), "1", self.ports
-        )
+        self.shelf = folder / self.name
+        self.shelf.mkdir()
+        longer = baresip.prolonged(music, self.shelf / "music.wav", MUSIC)
+        self._command = baresip.configure(self.shelf, SERVER, longer, "1", self.ports)
 
     def _words(self) -> tuple[list[str], dict[str, str]]:
         return self._command, dict(os.environ)

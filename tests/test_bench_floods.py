@@ -252,6 +252,7 @@ def test_baresip_holds_calls_and_is_seen_to_die(name: str, tmp_path: Path, monke
         assert up.descriptors > alone.descriptors and up.threads > alone.threads and up.ports >= alone.ports + 2
         assert hang_up(server, call)
         wait_for(lambda: target.rest(farm)[3:] == alone[3:], "all as before", 30.0)
+        assert os.readlink(f"/proc/{target.pid}/cwd") == str(target.shelf)
         os.kill(target.pid, signal.SIGKILL)
         assert target.fate(10.0) == "died: SIGKILL"
         assert target.rss() != target.rss()  # nan
