@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -209,6 +210,7 @@ def run(script: Path, seconds: float, only: str, part: float, peers: list[str]) 
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for network in ROUTES:
         subprocess.run(["ip", "route", "add", "local", network, "dev", "lo"], check=True)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # who crashes is dead at once, not after a core of 500 MB
     chosen = [flood._replace(rate=round(flood.rate * part)) for flood in floods() if re.search(only, flood.name)]
     with tempfile.TemporaryDirectory(prefix="moh-bench-") as name:
         folder = Path(name)

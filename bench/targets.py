@@ -65,7 +65,7 @@ class Target(ABC):
     plays_once = False
     """Whether its calls end when the music does, and have to be made anew before each flood."""
     shelf: Optional[Path] = None
-    """The folder that it works in, ours being ``None``: where it leaves its core when it crashes."""
+    """The folder that it works in, for what it may write there; ``None``: that of the bench."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / f"{self.name}.log"
