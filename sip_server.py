@@ -17,6 +17,7 @@ import logging
 import math
 import os
 import queue
+import resource
 import secrets
 import signal
 import socket
@@ -79,6 +80,7 @@ BATCH = 64
 """Datagrams that are read before the loop takes its next turn, where the system does not give many at once."""
 FAREWELL = 2.0
 """Seconds at the end for the BYEs to be answered; Docker gives ten in all."""
+MOST_DESCRIPTORS = 1 << 16
 CLIENT = tuple[str, int]
 
 log = logging.getLogger("moh")
@@ -498,6 +500,14 @@ def be_steady() -> None:
     sys.setswitchinterval(0.0005)
 
 
+def have_descriptors() -> None:
+    """Take as many as there may be: an ffmpeg needs three, and many a system begins with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> int:
     """Run until SIGTERM or SIGINT. Exit status 0 after an orderly end, 1 with one line where it cannot start."""
     read_arguments()
@@ -506,6 +516,7 @@ def main() -> int:
         journal = Journal(sys.stdout.fileno())
         logging.basicConfig(handlers=[journal], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody reads of them
+        have_descriptors()
         server = SipServer(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)

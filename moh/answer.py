@@ -17,8 +17,11 @@ from .codecs import CODECS, Codec
 from .errors import Refusal
 from .sdp import Media, Session, number
 
-PTIME, MIN_PTIME, MAX_PTIME = 20, 10, 120
-"""Milliseconds of sound in a packet: without a wish of the offer (RFC 3551 §4.2), and the wishes we follow."""
+PTIME, MIN_PTIME, MAX_PTIME, STEP = 20, 10, 120, 10
+"""Milliseconds of sound in a packet: without a wish of the offer (RFC 3551 §4.2), and the wishes we follow.
+
+In steps, rounded down: who shares the stream hears it with all who have the same packets, and 25 ms is nobody's need.
+"""
 MIN_PORT = 1024
 """Lowest port we send to: those below belong to services, not to phones."""
 PLAIN = ("RTP/AVP", "RTP/AVPF")
@@ -145,6 +148,7 @@ def _chosen(index: int, media: Media, host: str, codec: Codec, payload_type: int
     ptime = min(max(media.ptime, MIN_PTIME), MAX_PTIME) if media.ptime else PTIME
     if media.maxptime:
         ptime = max(min(ptime, media.maxptime), MIN_PTIME)
+    ptime -= ptime % STEP
     held = media.direction in ("inactive", "sendonly") or is_unspecified(host)
     address = literal(host)
     remote = Address(str(address or host), media.port)

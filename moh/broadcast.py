@@ -6,6 +6,7 @@ is that of ``stream``: each call that was started is reported gone exactly once,
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -23,6 +24,10 @@ from .stream import Ended
 
 EACH_THREAD = 5000
 """Callers that one thread has before the next is started."""
+PATIENCE = 5.0
+"""Seconds that a thread may take for its farewells; leave of 10,000 is taken in less than one."""
+
+log = logging.getLogger("moh")
 
 
 class Figures(NamedTuple):
@@ -85,7 +90,11 @@ class Broadcast:
                 break
         else:
             if len(self._pacers) < self._most_threads:
-                self._pacers.append(Pacer(self.frames, self.tell_all, len(self._pacers), self._sockets, self._ended))
+                try:
+                    more = Pacer(self.frames, self.tell_all, len(self._pacers), self._sockets, self._ended)
+                    self._pacers.append(more)
+                except RuntimeError as error:  # the machine has no thread for it
+                    log.warning("the shared stream goes on with %d thread: %s", len(self._pacers), error)
             pacer = min(self._pacers, key=lambda each: each.callers)
         pacer.callers += 1
         return pacer
@@ -142,6 +151,6 @@ class Broadcast:
         for pacer in self._pacers:
             pacer.words.put(None)
         for pacer in self._pacers:
-            pacer.thread.join()
+            pacer.thread.join(PATIENCE)
         for sock in self._sockets.values():
             sock.close()

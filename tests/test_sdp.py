@@ -87,6 +87,7 @@ def test_what_one_stream_says_does_not_hold_for_the_next() -> None:
     [
         ("", 20), ("a=ptime:30\n", 30), ("a=ptime:20.0\n", 20), ("a=ptime: 40 \n", 40), ("a=ptime:1\n", 10),
         ("a=ptime:500\n", 120), ("a=ptime:0\n", 20), ("a=ptime:-20\n", 20), ("a=ptime:²\n", 20), ("a=ptime\n", 20),
+        ("a=ptime:25\n", 20), ("a=maxptime:15\n", 10),
         ("a=maxptime:10\n", 10), ("a=ptime:60\na=maxptime:40\n", 40), ("a=ptime:9999999999\n", 20),
     ],
 )  # fmt: skip

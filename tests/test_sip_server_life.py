@@ -75,6 +75,14 @@ def test_without_ffmpeg_it_does_not_start(own_server: Running, start_server: Sta
     assert one_line(start_server(PATH=str(tmp_path))).startswith("ffmpeg does not run, or ")
 
 
+def test_it_takes_as_many_descriptors_as_it_may_have(start_server: StartServer) -> None:
+    if not shutil.which("prlimit"):
+        pytest.skip("needs prlimit (util-linux)")
+    server = start_server(before=["prlimit", "--nofile=256:4096", "--"]).ready()
+    limits = Path(f"/proc/{server.process.pid}/limits").read_text().splitlines()
+    assert next(line.split()[3:5] for line in limits if line.startswith("Max open files")) == ["4096", "4096"]
+
+
 def test_sigterm_while_the_music_is_converted_ends_the_conversion_and_leaves_no_file(
     start_server: StartServer, tmp_path: Path
 ) -> None:
