@@ -35,6 +35,7 @@ LONGEST = 120.0
 FIT = {
     "shared": range(1, 65536), "shared x1": range(4001, 8001), "C": range(1, 8001), "C burst": range(1, 8001),
     "C x2": range(4001, 65536), "ffmpeg": range(1, 201), "baresip": range(1, 256), "rtpengine": range(1, 501),
+    "server": range(1, 20001), "server shared": range(1, 20001),
 }  # fmt: skip
 """The numbers of callers that each engine is tried with."""
 PEERS = "baresip and rtpengine where they are installed; Debian 12 has no Asterisk and no SEMS"

@@ -1,4 +1,4 @@
-"""Other servers as engines of ``bench.engines``: baresip, and rtpengine's "play media", as Debian has them.
+"""Whole servers as engines of ``bench.engines``: ours; baresip and rtpengine's "play media", as Debian has them.
 
 Each is started with settings of its own, on the leash like all others, and is told by ``bench.dial`` whom to play to.
 """
@@ -15,10 +15,11 @@ from typing import Optional
 
 from bench.crowds import Crowd, One
 from bench.places import Place
-from bench.processes import end
+from bench.processes import children, end
+from bench.ways import ROOT
 from moh.codecs import PCMU
 from moh.command import leash
-from moh.music import Music
+from moh.music import BUILTIN, Music
 
 RTP_PORTS = (28000, 32766)
 """The least and the greatest that the music may leave from: none of the callers', none that the system gives away."""
@@ -138,6 +139,37 @@ class Baresip(Peer):
         return ["baresip", "-4", "-f", str(home)]
 
 
+class Moh(Peer):
+    """Our own server, as one starts it: the first callers have an ffmpeg each, all others share the stream."""
+
+    ffmpegs = 50
+    """MOH_FFMPEG_CALLS."""
+
+    def lacks(self, seconds: float) -> str:
+        """See ``Peer``."""
+        return ""
+
+    def serve(self, place: Place) -> list[str]:
+        """See ``Peer``."""
+        least = RTP_PORTS[0]
+        settings = {
+            "MOH_BIND": place.local, "MOH_SIP_PORT": self._port, "MOH_RTP_PORTS": f"{least}-{least + 100}",
+            "MOH_FFMPEG_CALLS": self.ffmpegs, "MOH_CACHE": self._folder, "MOH_MUSIC": BUILTIN, "MOH_LOG": "warning",
+        }  # fmt: skip
+        words = [f"{name}={value}" for name, value in settings.items()]
+        return ["env", *words, sys.executable, str(ROOT / "sip_server.py")]
+
+    def players(self) -> list[int]:
+        """See ``Crowd``: the server and its ffmpegs."""
+        return [pid for server in super().players() for pid in (server, *children(server))]
+
+
+class MohShared(Moh):
+    """The same, where all share the stream."""
+
+    ffmpegs = 0
+
+
 class Rtpengine(Peer):
     """One process of rtpengine without its kernel module, which plays a file to each call, over and over.
 
@@ -174,7 +206,10 @@ class Rtpengine(Peer):
 def peers(names: Container[str], music: Music, folder: Path, seconds: float) -> dict[str, Crowd]:
     """Those of ``names`` that can be measured here for ``seconds``; of each other a line on standard error says why."""
     found: dict[str, Crowd] = {}
-    every: dict[str, Peer] = {"baresip": Baresip(music, folder), "rtpengine": Rtpengine(music, folder)}
+    every: dict[str, Peer] = {
+        "server": Moh(music, folder), "server shared": MohShared(music, folder),
+        "baresip": Baresip(music, folder), "rtpengine": Rtpengine(music, folder),
+    }  # fmt: skip
     for name, peer in every.items():
         if name not in names:
             continue

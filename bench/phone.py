@@ -28,8 +28,8 @@ class Phone:
         self._socket.bind((host, 0))
 
     def there(self, seconds: float) -> bool:
-        """Whether the server answers within ``seconds``, whatever it says."""
-        return bool(self._ask("OPTIONS", "", seconds))
+        """Whether the server says within ``seconds`` that it takes calls."""
+        return self._ask("OPTIONS", "", seconds).startswith("SIP/2.0 200")
 
     def call(self, host: str, port: int, seconds: float) -> str:
         """INVITE, 200, ACK, for music to ``host`` and ``port``; what was answered if not 200, "" if it was.

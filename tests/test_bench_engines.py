@@ -18,7 +18,7 @@ import pytest
 from bench.farm import Farm, compiled, pacing, spacing
 from bench.load import Load, tables
 from bench.ng import Control, Value, decode, encode
-from bench.peers import Baresip, Peer, Rtpengine, peers
+from bench.peers import Baresip, Moh, MohShared, Peer, Rtpengine, peers
 from bench.phone import Phone
 from bench.places import Loopback
 from bench.rate import read_answers, read_counts
@@ -163,9 +163,9 @@ def test_a_peer_that_is_not_installed_is_left_out(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
-@pytest.mark.parametrize("kind", [Baresip, Rtpengine])
+@pytest.mark.parametrize("kind", [Baresip, Rtpengine, Moh, MohShared])
 def test_a_peer_plays_to_everybody_and_is_ended(kind: type[Peer], tmp_path: Path) -> None:
-    program = kind.__name__.lower()
+    program = "python3" if issubclass(kind, Moh) else kind.__name__.lower()
     if not shutil.which(program) or not shutil.which("ffmpeg"):
         pytest.skip(f"needs {program} and ffmpeg")
     settings = {"PATH": os.environ["PATH"], "MOH_CACHE": str(tmp_path), "MOH_MUSIC": str(BUILTIN)}
@@ -180,7 +180,7 @@ def test_a_peer_plays_to_everybody_and_is_ended(kind: type[Peer], tmp_path: Path
             port = ear.getsockname()[1]
         stack.callback(crowd.finish)
         crowd.open(place, 3, port)
-        (pid,) = crowd.players()
+        pid = crowd.players()[0]
         crowd.begin()
         packets = [ear.recv(2000) for ear in ears]
         assert {(len(packet), packet[1] & 127) for packet in packets} == {(172, 0)}  # 20 ms of PCMU
