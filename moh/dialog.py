@@ -29,14 +29,16 @@ class Dialog:
     """
 
     __slots__ = (
-        "_local", "_local_cseq", "_own", "_remote", "_remote_target", "_secure", "flow", "id", "remote_cseq",
-        "route_set", "takes_update",
+        "_local", "_local_cseq", "_own", "_remote", "_remote_target", "_secure", "flow", "id", "invited_by",
+        "remote_cseq", "route_set", "takes_update",
     )  # fmt: skip
 
     def __init__(self, request: Request, flow: Flow, local_tag: str, own: Address) -> None:
         self.id: DialogId = (request.call_id, local_tag, request.from_.tag)
         self._own = own
         self.flow = flow
+        self.invited_by = flow
+        """The way its first INVITE came, and so the way that our tag went; a later one may come by another."""
         self.takes_update = "UPDATE" in request.option_tags("allow")
         """Whether the other side takes an UPDATE, as far as it has said."""
         self.remote_cseq = request.cseq.number

@@ -143,10 +143,18 @@ class Guard:
             account = self._account(flow.remote.host, now)
             account.credit = min(MOST_CREDIT, account.credit + FACTOR * octets)
 
-    def proved(self, flow: Flow, now: float) -> None:
-        """What came by ``flow`` held a tag of ours that only the reader of our answer can know."""
-        if not is_private(flow.remote.host):
-            self._proved.put(source_of(flow.remote.host), now + PROOF_LASTS)
+    def proved(self, flow: Flow, invited_by: Flow, now: float) -> None:
+        """What came by ``flow`` held the tag of a call whose INVITE came by ``invited_by``: our answer was read there.
+
+        That is a proof for the source of the INVITE alone, to which the tag was sent, and only if this comes from there
+        as well: the caller may write a victim's address over a request with his own tag, or tell it to anybody. So a
+        phone whose proxy sends the INVITE and which sends the ACK itself, or whose address has changed since, has its
+        music and ends its call as ever, but neither address is known by that: what goes there is paid by what comes,
+        as any stranger's, until a call comes and is acknowledged from one address.
+        """
+        host = flow.remote.host
+        if source_of(host) == source_of(invited_by.remote.host) and not is_private(host):
+            self._proved.put(source_of(host), now + PROOF_LASTS)
 
     def knows(self, flow: Flow, now: float) -> bool:
         """Whether what we send back surely reaches the one who asks."""
@@ -187,7 +195,11 @@ class Guard:
         return next(iter(self._strangers)) if len(self._strangers) > MOST_STRANGERS else None
 
     def closed(self, call: str) -> None:
-        """The ACK of a call has come, or the call has ended."""
+        """The ACK of a call has come, or the call has ended.
+
+        From wherever it came: who knows the tag has it from the reader of our answer, and a call that goes on does not
+        wait any more. Else a phone whose ACK takes another way than its INVITE would have to make room for strangers.
+        """
         source = self._waiting.pop(call, None)
         self._strangers.pop(call, None)
         if source is not None:

@@ -64,7 +64,7 @@ class ServerTransaction:
     """A request that we answer, kept as long as it may be repeated: over TCP and TLS nothing is (§17.2.1, §17.2.2)."""
 
     __slots__ = (
-        "_answer_to", "_ends", "_flow", "_last", "_next_resend", "_resend", "invite", "key", "merge_key", "state",
+        "_answer_to", "_ends", "_last", "_next_resend", "_resend", "flow", "invite", "key", "merge_key", "state",
         "to_tag",
     )  # fmt: skip
 
@@ -74,7 +74,7 @@ class ServerTransaction:
         self.to_tag = to_tag
         self.merge_key: Optional[Key] = None  # where the agent looks for requests that came twice by two ways
         self.state = State.PROCEEDING
-        self._flow = flow
+        self.flow = flow
         self._answer_to = answer_to
         self._last: Optional[Send] = None
         self._resend: Iterator[float] = iter(())
@@ -83,16 +83,16 @@ class ServerTransaction:
 
     def respond(self, status: int, data: bytes, now: float) -> list[Action]:
         """Send an answer and remember it for the repeats."""
-        self._last = Send(data, self._answer_to, self._flow)
+        self._last = Send(data, self._answer_to, self.flow)
         if not self.invite:
-            self._enter("final", now if self._flow.reliable else now + TRANSACTION_LIFE)
+            self._enter("final", now if self.flow.reliable else now + TRANSACTION_LIFE)
         elif status < 200:
             self._enter("INVITE 1xx", None)
         elif status < 300:
             self._enter("INVITE 2xx", now + TRANSACTION_LIFE)
         else:
             self._enter("INVITE 3xx-6xx", now + TRANSACTION_LIFE)
-            if not self._flow.reliable:
+            if not self.flow.reliable:
                 self._resend = retransmit_times(now)
                 self._next_resend = next(self._resend)
         return [self._last]
@@ -106,7 +106,7 @@ class ServerTransaction:
     def acknowledged(self, now: float) -> None:
         """The ACK to a refused INVITE came: stop resending, absorb further ACKs for T4."""
         if self.state is State.COMPLETED and self.invite:
-            self._enter("ACK", now if self._flow.reliable else now + T4)
+            self._enter("ACK", now if self.flow.reliable else now + T4)
             self._next_resend = None
 
     @property

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Optional, Union
 
 from .actions import Action, Address, Flow, Note, Resolve, Send
+from .addresses import source_of
 from .answer import NO_NAMES, Choice, choose
 from .call import BRANCH, NO_ACK, Call
 from .codecs import CODECS, Codec
@@ -220,8 +221,7 @@ class UserAgent:
             raise Refusal(482, "This request has come by another way already")
         call = self._called(request)
         if call is not None:
-            self.guard.proved(flow, now)
-            self.guard.closed(call.id)
+            self._heard(call, flow, now)
         if request.method == "OPTIONS":
             self._check_room(call)
             headers = [ALLOW, ACCEPT, SUPPORTED, ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
@@ -356,6 +356,16 @@ class UserAgent:
         self._calls[call.id] = call
         return call
 
+    def _heard(self, call: Call, flow: Flow, now: float) -> None:
+        """A request with our tag came: somebody has read our 200.
+
+        Who reads our BYE knows the tag as well, and that goes to the Contact, not to where the INVITE came from: so
+        nothing is proved by a call that has ended.
+        """
+        if not call.ended:
+            self.guard.proved(flow, call.dialog.invited_by, now)
+        self.guard.closed(call.id)
+
     def _check_room(self, call: Optional[Call]) -> None:
         """Raises ``Refusal`` 503 where a new call would find no port."""
         if self._closing:
@@ -375,9 +385,13 @@ class UserAgent:
         return actions
 
     def _cancel(self, request: Request, flow: Flow, key: Key, now: float) -> list[Action]:
-        """An INVITE that waits for a name is ended with 487; any other has its final answer already (§9.2)."""
+        """An INVITE that waits for a name is ended with 487; any other has its final answer already (§9.2).
+
+        It has to come from the source of the INVITE (§22.1): the answer holds the tag of the call, which would else
+        reach whoever has sent an INVITE in the name of another and now asks for it from an address of his own.
+        """
         cancelled = self._transactions.get(transaction_key(request, "INVITE"))
-        if cancelled is None:
+        if cancelled is None or source_of(cancelled.flow.remote.host) != source_of(flow.remote.host):
             raise Refusal(481, "No INVITE of this branch to cancel")
         transaction = self._open(request, flow, key, cancelled.to_tag)
         actions = transaction.respond(200, write_response(request, flow, 200, cancelled.to_tag), now)
@@ -398,8 +412,7 @@ class UserAgent:
         call = self._dialogs.get(dialog_id(request))
         if call is None:
             return []
-        self.guard.proved(flow, now)
-        self.guard.closed(call.id)
+        self._heard(call, flow, now)
         answer_due = call.answer_due
         actions: list[Action] = []
         if call.acknowledged(request):

@@ -176,6 +176,86 @@ def test_addresses_of_one_subscriber_of_ipv6_are_one_source() -> None:
     assert not guard.lets(Send(bytes(1), one.remote, one), now=0.0)
 
 
+# -- the way back --------------------------------------------------------------------------------------------------
+
+ATTACKER = Flow(Address("203.0.113.66", 5060), SERVER)
+
+
+def to_host(actions: list[Action], host: str) -> list[Send]:
+    return [action for action in actions if isinstance(action, Send) and action.to.host == host]
+
+
+@pytest.mark.parametrize("method", ["ACK", "INFO", "OPTIONS", "UPDATE", "BYE"])
+def test_a_callers_own_tag_proves_nothing_for_another_address(method: str) -> None:
+    """He has it from an honest call and sends it once more, with his victim's address as the source."""
+    agent = make_agent()
+    to_tag = answered(agent, flow=ATTACKER)
+    out = agent.receive(forged_in_call := request(method, to_tag=to_tag, cseq=f"CSeq: 131 {method}"), VICTIM, now=1.0)
+    assert agent.guard.knows(ATTACKER, now=1.0) and not agent.guard.knows(VICTIM, now=1.0)
+    invited = caller(2, VICTIM)
+    out += agent.receive(invited, VICTIM, now=1.1)
+    for tenth in range(12, 700):
+        out += agent.tick(tenth / 10)
+    given = sum(len(send.data) for send in to_host(out, VICTIM.remote.host))
+    assert 0 < given <= 3 * (forged_in_call.size + invited.size)
+
+
+@pytest.mark.parametrize("method", ["ACK", "BYE"])
+def test_a_tag_that_our_bye_has_told_proves_nothing(method: str) -> None:
+    """The BYE goes to the Contact; who wrote that there need not be who the INVITE seems to come from."""
+    agent = make_agent()
+    agent.receive(invite(contact=f"Contact: <sip:1@{ATTACKER.remote}>"), VICTIM, now=0.0)
+    (told,) = to_host(agent.tick(32.0), ATTACKER.remote.host)
+    message = parse(told.data)
+    assert isinstance(message, Request) and message.method == "BYE"
+    agent.receive(request(method, to_tag=message.from_.tag, cseq=f"CSeq: 131 {method}"), VICTIM, now=32.1)
+    assert not agent.guard.knows(VICTIM, now=32.1)
+
+
+def test_only_whose_invite_it_is_may_cancel_it_and_be_told_its_tag() -> None:
+    """RFC 3261 §22.1. With the tag an ACK in the victim's name would have proved him, and started his music."""
+    agent = make_agent()
+    to_tag = tag(response(agent.receive(invite(), VICTIM, now=0.0)))
+    cancel = request("CANCEL", via="Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKinvite1;rport")
+    refusal = response(agent.receive(cancel, ATTACKER, now=0.1))
+    assert refusal.status == 481 and tag(refusal) != to_tag
+    answer = response(agent.receive(cancel, VICTIM, now=0.2))
+    assert (answer.status, tag(answer)) == (200, to_tag)
+
+
+def test_a_phone_whose_ack_takes_another_way_has_its_music_and_keeps_its_place() -> None:
+    """A proxy has sent its INVITE, or the NAT before it has more than one address: neither is proved by that."""
+    agent = make_agent(ports=(10000, 10100), shared=10100)
+    to_tag = tag(response(agent.receive(invite(), PUBLIC_FLOW, now=0.0)))
+    assert len(music(agent.receive(ack(to_tag), VICTIM, now=0.1))) == 1
+    assert not agent.guard.knows(PUBLIC_FLOW, now=0.2) and not agent.guard.knows(VICTIM, now=0.2)
+    for number, flow in enumerate(strangers(MOST_STRANGERS + 1), 1):
+        agent.receive(caller(number, flow), flow, now=0.2)
+    assert not agent._calls[to_tag].ended, "who no longer waits for an ACK makes no room for strangers"
+    assert statuses(agent.receive(bye(to_tag), VICTIM, now=0.3)) == [200]
+
+
+def test_one_subscriber_of_ipv6_may_acknowledge_from_another_address_of_his() -> None:
+    agent = make_agent()
+    one, other = (
+        Flow(Address(host, 5060), Address("2001:db8::100", 5060)) for host in ("2001:db8:1::1", "2001:db8:1::2")
+    )
+    to_tag = tag(response(agent.receive(invite(), one, now=0.0)))
+    agent.receive(ack(to_tag), other, now=0.1)
+    assert agent.guard.knows(one, now=0.2)
+
+
+def test_a_call_that_goes_on_elsewhere_proves_nothing_there() -> None:
+    """A re-INVITE moves the call; our tag had been told before."""
+    agent = make_agent()
+    to_tag = answered(agent, flow=ATTACKER)
+    agent.receive(
+        invite(to_tag=to_tag, via="Via: SIP/2.0/UDP a;branch=z9hG4bKre", cseq="CSeq: 131 INVITE"), VICTIM, now=1
+    )
+    agent.receive(ack(to_tag, cseq="CSeq: 131 ACK"), VICTIM, now=1.1)
+    assert not agent.guard.knows(VICTIM, now=1.2)
+
+
 # -- calls ---------------------------------------------------------------------------------------------------------
 
 
@@ -402,7 +482,7 @@ def test_whom_the_owner_has_not_named_is_not_looked_at() -> None:
 
 def test_a_flood_from_everywhere_leaves_no_trace_and_keeps_nobody_out_who_is_known() -> None:
     guard = Guard()
-    guard.proved(Flow(Address("203.0.113.9", 5060), SERVER), now=0.0)
+    guard.proved(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)
     door = Gate((), guard.reaches, now=0.0)
     refused = [door.refuses(f"198.18.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(1000)]
     assert sum(map(bool, refused)) == 600 and len(door._sources) == 400
@@ -435,8 +515,9 @@ def test_tables_are_bounded() -> None:
     for number in range(2 * MOST_SOURCES):
         host = f"198.51.{number // 250}.{number % 250}"
         door.refuses(host, OPTIONS, now=number / 100)
-        guard.came(Flow(Address(host, 1), SERVER), 100, now=0.0)
-        guard.proved(Flow(Address(host, 1), SERVER), now=0.0)
+        flow = Flow(Address(host, 1), SERVER)
+        guard.came(flow, 100, now=0.0)
+        guard.proved(flow, flow, now=0.0)
     assert len(door._sources) == len(guard._accounts) == len(guard._proved) == MOST_SOURCES
 
 
