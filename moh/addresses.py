@@ -104,6 +104,14 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
+def out_of_reach(host: str, source: str) -> bool:
+    """Whether ``source`` itself could send nothing to ``host``, so that we must not do it for it.
+
+    A private address is beyond whoever is on the internet, and our own loopback beyond all other machines.
+    """
+    return is_private(host) and (not is_private(source) or (is_loopback(host) and not is_loopback(source)))
+
+
 def is_unspecified(host: str) -> bool:
     """Whether ``host`` is ``0.0.0.0`` or ``::``, the "hold" of RFC 2543."""
     address = literal(host)

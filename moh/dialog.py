@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from .actions import Address, Flow, Send
-from .addresses import is_private, literal, same_family
+from .addresses import literal, out_of_reach, same_family
 from .errors import Refusal
 from .headers import NameAddr, Uri
 from .message import Request
@@ -99,7 +99,8 @@ class Dialog:
     def _address(self, uri: str) -> Address:
         """Where a request to ``uri`` is sent: to its literal address; else back the way the caller's INVITE came.
 
-        Also back that way where the caller sits behind a NAT: its Contact is private, it called from a public address.
+        Also back that way where that address is out of the caller's own reach: its Contact is private and it called
+        from a public address, as behind a NAT, or it is the loopback, of the phone's machine and not of ours.
         """
         try:
             parsed: Optional[Uri] = Uri.parse(uri)
@@ -109,6 +110,6 @@ class Dialog:
             return self.flow.remote
         if not same_family(str(address), self.flow.remote.host):  # its INVITE did not come by that family
             return self.flow.remote
-        if is_private(parsed.host) and not is_private(self.flow.remote.host):
+        if out_of_reach(parsed.host, self.flow.remote.host):
             return self.flow.remote
         return Address(str(address), parsed.port or SIP_PORT)

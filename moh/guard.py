@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Optional, TypeVar
 
 from .actions import Flow, Send
-from .addresses import Network, is_private, source_of, within
+from .addresses import Network, is_private, out_of_reach, source_of, within
 from .tally import Tally
 
 FACTOR = 3
@@ -165,8 +165,14 @@ class Guard:
         return is_private(host) or (self._proved.peek(source_of(host)) or 0.0) > now
 
     def lets(self, send: Send, now: float) -> bool:
-        """Whether this may leave; what goes to whom we do not know is paid by the source of its flow."""
-        if send.flow.reliable or self.reaches(send.to.host, now):
+        """Whether this may leave; what goes to whom we do not know is paid by the source of its flow.
+
+        So is what goes to a private address because of somebody who could not send there himself. Nothing should, as
+        ``reply.answer_address`` and ``Dialog`` have it; if anything does, it is bounded.
+        """
+        if send.flow.reliable:
+            return True
+        if self.reaches(send.to.host, now) and not out_of_reach(send.to.host, send.flow.remote.host):
             return True
         account = self._account(send.flow.remote.host, now)
         if account.credit < len(send.data):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .actions import Address, Flow
-from .addresses import is_private, is_unicast, same_family
+from .addresses import is_private, is_unicast, out_of_reach, same_family
 from .headers import Via, read_params, split
 from .message import Request
 
@@ -58,14 +58,21 @@ def answered_via(via: Via, source: Address) -> str:
 def answer_address(via: Via, source: Address) -> Address:
     """Where the answer to a UDP request goes (RFC 3261 §18.2.2, RFC 3581 §4).
 
-    ``maddr`` is followed only to a private address: an open server would otherwise answer to any stranger that
-    somebody names.
+    ``maddr`` is followed from one private address to another only, though §18.2.2 says always: an open server would
+    otherwise answer to any stranger that somebody names, and aim what the internet sends at the hosts beside it. And
+    ``rport`` goes first, though RFC 3581 §4 has ``maddr`` first: who asks for it can hear us by it. The host in Via's
+    sent-by is never an address to send to, only its port counts.
     """
     if "rport" in via.params:
         return source
     maddr = via.params.get("maddr", "")
-    host = maddr if is_unicast(maddr) and is_private(maddr) and same_family(maddr, source.host) else source.host
-    return Address(host, via.port or SIP_PORT)
+    followed = (
+        is_unicast(maddr)
+        and is_private(maddr)
+        and not out_of_reach(maddr, source.host)
+        and same_family(maddr, source.host)
+    )
+    return Address(maddr if followed else source.host, via.port or SIP_PORT)
 
 
 def write_response(

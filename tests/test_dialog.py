@@ -68,6 +68,13 @@ def test_a_private_contact_behind_a_nat_is_reached_the_way_its_invite_came() -> 
     assert made_by(invite(), PUBLIC_FLOW).request("BYE", "z9hG4bKb").to == PUBLIC_FLOW.remote
 
 
+def test_a_contact_on_the_loopback_is_that_of_the_phones_machine() -> None:
+    contact = "Contact: <sip:201@127.0.0.1:5071>"
+    assert made_by(invite(contact=contact)).request("BYE", "z9hG4bKb").to == PHONE
+    here = Flow(Address("127.0.0.1", 5070), SERVER)
+    assert made_by(invite(contact=contact), here).request("BYE", "z9hG4bKb").to == Address("127.0.0.1", 5071)
+
+
 def test_without_a_contact_the_from_address_has_to_do() -> None:
     sent = made_by(invite(contact="")).request("BYE", "z9hG4bKb")
     assert read(sent).uri == "sip:201@pbx.lan"

@@ -17,6 +17,7 @@ from moh.user_agent import UserAgent
 from tests.ladder import (
     FLOW,
     OFFER,
+    PHONE,
     PUBLIC_FLOW,
     SERVER,
     ack,
@@ -166,6 +167,28 @@ def test_credit_is_bounded() -> None:
     while guard.lets(Send(bytes(1000), VICTIM.remote, VICTIM), now=0.0):
         sent += 1000
     assert sent <= MOST_CREDIT
+
+
+def test_nothing_goes_to_a_neighbour_of_ours_whom_a_stranger_names_in_via() -> None:
+    agent = make_agent()
+    via = "Via: SIP/2.0/UDP 198.51.100.7:53;branch=z9hG4bKm;maddr=192.168.1.60"
+    out = agent.receive(invite(via=via), VICTIM, now=0.0)
+    for now in range(1, 80):
+        out += agent.tick(float(now))
+    assert {action.to.host for action in out if isinstance(action, Send)} == {VICTIM.remote.host}
+
+
+@pytest.mark.parametrize("source", ["198.51.100.7", "203.0.113.9"])
+def test_whoever_makes_us_send_to_where_he_cannot_pays_for_it(source: str) -> None:
+    guard, flow = Guard(), Flow(Address(source, 5060), SERVER)
+    guard.proved(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)  # the second of them is known
+    guard.came(flow, 100, now=0.0)
+    assert guard.lets(Send(bytes(300), PHONE, flow), now=0.0)
+    assert not guard.lets(Send(bytes(1), PHONE, flow), now=0.0)
+    assert not guard.lets(Send(bytes(1), Address("127.0.0.1", 53), FLOW), now=0.0), (
+        "nor is our loopback free for a phone"
+    )
+    assert guard.lets(Send(bytes(1000), PHONE, FLOW), now=0.0)
 
 
 def test_addresses_of_one_subscriber_of_ipv6_are_one_source() -> None:

@@ -63,7 +63,8 @@ def test_the_top_via_tells_where_the_request_came_from(came: str, goes_back: str
         ("SIP/2.0/UDP 192.0.2.1:5062", Address("192.0.2.1", 5062)),
         ("SIP/2.0/UDP 10.0.0.5:5062", Address("192.0.2.1", 5062)),
         ("SIP/2.0/UDP pbx.lan:5062;received=198.51.100.66", Address("192.0.2.1", 5062)),
-        ("SIP/2.0/UDP 192.0.2.1:5062;maddr=10.0.0.7", Address("10.0.0.7", 5062)),
+        ("SIP/2.0/UDP 192.0.2.1:5062;maddr=10.0.0.7", Address("192.0.2.1", 5062)),
+        ("SIP/2.0/UDP 192.0.2.1:5062;maddr=127.0.0.1", Address("192.0.2.1", 5062)),
         ("SIP/2.0/UDP 192.0.2.1:5062;maddr=198.51.100.66", Address("192.0.2.1", 5062)),
         ("SIP/2.0/UDP 192.0.2.1:5062;maddr=224.0.1.75", Address("192.0.2.1", 5062)),
         ("SIP/2.0/UDP 192.0.2.1:5062;maddr=pbx.lan", Address("192.0.2.1", 5062)),
@@ -72,6 +73,21 @@ def test_the_top_via_tells_where_the_request_came_from(came: str, goes_back: str
 )
 def test_an_answer_goes_to_the_source_or_to_the_port_that_via_names(via: str, to: Address) -> None:
     assert answer_address(Via.parse(via), SOURCE) == to
+
+
+@pytest.mark.parametrize(
+    ("via", "to"),
+    [
+        ("SIP/2.0/UDP 10.0.0.5:5062;maddr=10.0.0.7", Address("10.0.0.7", 5062)),
+        ("SIP/2.0/UDP 10.0.0.5;maddr=192.168.1.7", Address("192.168.1.7", 5060)),
+        ("SIP/2.0/UDP 10.0.0.5:5062;maddr=198.51.100.66", Address("10.0.0.5", 5062)),
+        ("SIP/2.0/UDP 10.0.0.5:53;maddr=127.0.0.1", Address("10.0.0.5", 53)),
+        ("SIP/2.0/UDP 10.0.0.5:53;maddr=::1", Address("10.0.0.5", 53)),
+        ("SIP/2.0/UDP 10.0.0.5:5062;maddr=224.0.1.75", Address("10.0.0.5", 5062)),
+    ],
+)
+def test_in_a_private_network_maddr_is_followed_but_not_to_our_own_loopback(via: str, to: Address) -> None:
+    assert answer_address(Via.parse(via), Address("10.0.0.5", 40000)) == to
 
 
 # -- responses -----------------------------------------------------------------------------------------------------
