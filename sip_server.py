@@ -170,6 +170,8 @@ class SipServer(socketserver.UDPServer):
     def server_bind(self) -> None:
         """Bind, and ask the kernel to tell for each datagram which of our addresses it was sent to."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        # what waits for a host beside us that does not say where it is counts as well, up to 200 KB of it
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
         ask_for_local_address(self.socket)
         self.socket.setblocking(False)  # a full send buffer loses a datagram rather than holding up everybody
         super().server_bind()
@@ -353,7 +355,8 @@ class SipServer(socketserver.UDPServer):
             self.socket.sendmsg([send.data], ancillary, 0, destination(send.to, family))
         except OSError as error:
             # lost like any datagram; what matters is sent again by its timer
-            log.info("could not send to %s: %s", send.to, error.strerror)
+            if self._tally.tell("could not be sent", send.to.host, time.monotonic()):
+                log.info("could not send to %s: %s", send.to, error.strerror)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A fault of ours: tell it in the log, with the datagram, and go on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moh.actions import Action
+from moh.actions import Action, Address, Flow, Send
 from moh.config import Settings
 from sip_server import BATCH, SipServer
 from tests.running import free_ports, wait_for
@@ -115,3 +116,20 @@ def test_a_fault_in_one_call_does_not_end_the_loop(
     assert "the server stumbled over tick" in caplog.text
     assert "LookupError: a fault in one call" in caplog.text
     assert not shell.lock.locked()
+
+
+def test_what_cannot_be_sent_again_and_again_has_one_line(shell: SipServer, caplog: pytest.LogCaptureFixture) -> None:
+    """To everybody nothing may be sent, so the kernel says no each time, as it does where its buffer is full."""
+    caplog.set_level(logging.INFO)
+    flow = Flow(Address("127.0.0.1", 9), Address("127.0.0.1", shell.server_address[1]))
+    for _ in range(100):
+        with shell.lock:
+            shell.perform(Send(b"BYE", Address("255.255.255.255", 9), flow))
+    assert caplog.text.count("could not send to 255.255.255.255:9: Permission denied") == 1
+    assert "100 could not be sent" in shell._tally.told()
+
+
+def test_a_host_that_is_gone_does_not_fill_what_all_answers_leave_through(shell: SipServer) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        usual = other.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert shell.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > usual
