@@ -143,7 +143,7 @@ class SipServer(socketserver.UDPServer):
         self.trouble = ""
         """Why the server cannot go on, in one line for the owner."""
         self._settings = settings
-        self.resolver = Resolver()
+        self.resolver = Resolver(self._unasked)
         self.lock = threading.Lock()
         self.dropped = 0
         self.asked = False
@@ -225,8 +225,8 @@ class SipServer(socketserver.UDPServer):
             self._advance(self.agent.stream_gone, *over)
         for news in self.watch.news():
             self._take_news(news)
-        for name, address in self.resolver.answers():
-            self._advance(self.agent.resolved, name, address)
+        for asked, address in self.resolver.answers():
+            self._advance(self.agent.resolved, asked, address)
         self._tell_dropped(now)
         if self._stumbled:
             self._stumbled = False
@@ -337,7 +337,7 @@ class SipServer(socketserver.UDPServer):
         elif isinstance(action, Note):
             log.log(action.level, "%s%s", f"[{action.about[:8]}] " if action.about else "", action.text)
         elif isinstance(action, Resolve):
-            self.resolver.ask(action.name)
+            self.resolver.ask(action)
         else:
             self.engines.order(action)
 
@@ -357,6 +357,10 @@ class SipServer(socketserver.UDPServer):
             # lost like any datagram; what matters is sent again by its timer
             if self._tally.tell("could not be sent", send.to.host, time.monotonic()):
                 log.info("could not send to %s: %s", send.to, error.strerror)
+
+    def _unasked(self, asked: Resolve) -> bool:
+        with self.lock:
+            return self.agent.unasked(asked)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A fault of ours: tell it in the log, with the datagram, and go on."""

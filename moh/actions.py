@@ -104,11 +104,17 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True)
-class Resolve:
-    """Find the address of a host name without keeping anybody waiting, and tell ``UserAgent.resolved``."""
+class Resolve(NamedTuple):
+    """Find the address of a host name without keeping anybody waiting, and tell ``UserAgent.resolved``.
+
+    Where its turn comes late, ``UserAgent.unasked`` says whether anybody still waits for it.
+    """
 
     name: str
+    source: str
+    """Who asks, as ``addresses.source_of`` has it."""
+    stranger: bool
+    """Whether he is a stranger: then those who are known shall not wait behind him, nor he behind them."""
 
 
 Action = Union[Send, StartStream, StopStream, Resolve, Note]

@@ -5,7 +5,8 @@ to us what only its owner can have read, at most ``FACTOR`` octets leave for eac
 their repeats and our BYE. Addresses of private networks are exempt: a packet of the internet that bears one reaches
 no router's inside, and what we send there stays there.
 
-All tables are bounded; whoever was heard of longest ago is forgotten first.
+All tables are bounded; whoever was heard of longest ago is forgotten first. More than 300 lines, because what anybody
+may cost is to be read in one place.
 """
 
 from __future__ import annotations
@@ -52,11 +53,14 @@ class Allowance:
     calls: tuple[float, float]
     unacknowledged: int
     """Calls that wait for their first ACK."""
+    names: int
+    """Host names that are looked up at once. Each may hold a thread of the resolver's for as long as its DNS server is
+    silent, so for whom we do not trust it is half of them."""
 
 
-STRANGER = Allowance(datagrams=(100, 1000), others=(10, 50), calls=(20, 200), unacknowledged=128)
+STRANGER = Allowance(datagrams=(100, 1000), others=(10, 50), calls=(20, 200), unacknowledged=128, names=4)
 """Anybody on the internet. A PBX may well take 100 calls at once from hold to hold, and two messages later again."""
-TRUSTED = Allowance(datagrams=(4000, 8000), others=(200, 400), calls=(1000, 2000), unacknowledged=1024)
+TRUSTED = Allowance(datagrams=(4000, 8000), others=(200, 400), calls=(1000, 2000), unacknowledged=1024, names=16)
 """Private networks and those that the owner names: 500 calls a second are 1500 datagrams."""
 
 
@@ -179,6 +183,10 @@ class Guard:
             return False
         account.credit -= len(send.data)
         return True
+
+    def names(self, flow: Flow) -> int:
+        """How many host names may be looked up at once for who comes by ``flow``."""
+        return allowance_of(flow.remote.host, self._trusted).names
 
     # -- how many calls --------------------------------------------------------------------------------------------
 

@@ -1,47 +1,61 @@
-"""Host names in SDP become addresses here, in a few threads of their own, so that no caller waits for another's DNS."""
+"""Host names in SDP become addresses here, in a few threads of their own, so that no caller waits for another's DNS.
+
+A name whose server is silent holds a thread for many seconds. So strangers' names have threads of their own, as their
+datagrams have workers; a source has fewer names under way than there are threads (``guard.Allowance``); and what nobody
+waits for any more when its turn comes is not looked up.
+"""
 
 from __future__ import annotations
 
 import queue
 import socket
 import threading
+from collections.abc import Callable
 
-WORKERS = 4
+from .actions import Resolve
+
+WORKERS = 8
+"""Threads for strangers' names, and as many for those of all others."""
 WAITING = 64
-"""Names that may wait; what comes on top is answered as unknown at once."""
+"""Names of each of both that may wait; what comes on top is answered as unknown at once."""
 
 
 class Resolver:
     """Asks the system's resolver. ``ask`` never waits; ``answers`` tells what has come since the last time."""
 
-    def __init__(self) -> None:
-        self._names: queue.Queue[str] = queue.Queue(WAITING)
-        self._answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._started = False
+    def __init__(self, unasked: Callable[[Resolve], bool] = lambda asked: False) -> None:
+        """``unasked`` tells, in any thread, whether nobody waits for a name any more; it gets no answer then."""
+        self._unasked = unasked
+        self._names: dict[bool, queue.Queue[Resolve]] = {}  # by whether strangers ask
+        self._answers: queue.SimpleQueue[tuple[Resolve, str]] = queue.SimpleQueue()
 
-    def ask(self, name: str) -> None:
-        """Look ``name`` up; the threads are started with the first name, since most servers never see one."""
-        if not self._started:
-            self._started = True
-            for number in range(WORKERS):
-                # daemons: the system's resolver may hold on for half a minute, and nobody waits for it at the end
-                threading.Thread(target=self._work, name=f"resolver-{number}", daemon=True).start()
+    def ask(self, asked: Resolve) -> None:
+        """Look a name up; the threads are started with the first one, since most servers never see any."""
+        if asked.stranger not in self._names:
+            self._names[asked.stranger] = queue.Queue(WAITING)
+            self._start(self._names[asked.stranger])
         try:
-            self._names.put_nowait(name)
+            self._names[asked.stranger].put_nowait(asked)
         except queue.Full:
-            self._answers.put((name, ""))
+            self._answers.put((asked, ""))
 
-    def answers(self) -> list[tuple[str, str]]:
-        """Pairs of a name and its address, IPv4 first; the address is empty where the name has none."""
+    def answers(self) -> list[tuple[Resolve, str]]:
+        """Pairs of what was asked and its address, IPv4 first; the address is empty where the name has none."""
         known = []
         while not self._answers.empty():
             known.append(self._answers.get())
         return known
 
-    def _work(self) -> None:
+    def _start(self, names: queue.Queue[Resolve]) -> None:
+        for number in range(WORKERS):
+            # daemons: the system's resolver may hold on for half a minute, and nobody waits for it at the end
+            threading.Thread(target=self._work, args=(names,), name=f"resolver-{number}", daemon=True).start()
+
+    def _work(self, names: queue.Queue[Resolve]) -> None:
         while True:
-            name = self._names.get()
-            self._answers.put((name, look_up(name)))
+            asked = names.get()
+            if not self._unasked(asked):
+                self._answers.put((asked, look_up(asked.name)))
 
 
 def look_up(name: str) -> str:

@@ -63,7 +63,7 @@ class Waiting:
     key: Key
     names: Mapping[str, str]
     """What is known of the host names in it already: where the first has no address, the next may count."""
-    name: str
+    asked: Resolve
     next_due: float
 
 
@@ -82,6 +82,7 @@ class UserAgent:
         self._dialogs: dict[DialogId, Call] = {}
         self._calls: dict[str, Call] = {}
         self._waiting: dict[Key, Waiting] = {}
+        self._asked: set[Resolve] = set()  # what the shell looks up, also if nobody waits for it any more
         self._closing = False
         self._tune: Optional[int] = None  # what new calls hear; none before the first music is ready
         self._schedule: Schedule[Union[ServerTransaction, Call, Waiting]] = Schedule()
@@ -137,12 +138,20 @@ class UserAgent:
                 self._settle(owner)
         return self._affordable(actions, now)
 
-    def resolved(self, name: str, address: str, now: float) -> list[Action]:
-        """The address of a host name that ``Resolve`` asked for; empty where it has none."""
+    def resolved(self, asked: Resolve, address: str, now: float) -> list[Action]:
+        """The address of the host name that ``asked`` is for; empty where it has none."""
+        self._asked.discard(asked)
         actions: list[Action] = []
-        for waiting in [waiting for waiting in self._waiting.values() if waiting.name == name]:
+        for waiting in [waiting for waiting in self._waiting.values() if waiting.asked == asked]:
             actions += self._go_on(waiting, address, now)
         return self._affordable(actions, now)
+
+    def unasked(self, asked: Resolve) -> bool:
+        """Whether nobody waits for this name any more; then it is forgotten, and ``resolved`` need not come."""
+        if any(waiting.asked == asked for waiting in self._waiting.values()):
+            return False
+        self._asked.discard(asked)
+        return True
 
     def stream_gone(self, call_id: str, serial: int, why: str, hopeless: str = "", *, now: float) -> list[Action]:
         """The stream that ``StartStream`` with this ``serial`` began is gone, and with it its hold on the port.
@@ -428,6 +437,8 @@ class UserAgent:
             if former is None:  # else that is done, and of a multipart body only the part is left
                 screen(request, secure=flow.transport == "TLS")
             session, choice = self._read_offer(request, flow, former, again=False)
+            if choice is not None and choice.name and choice.crypto is None:
+                return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), former, now)
         except Refusal as refusal:
             return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", "no answer in the ACK", now)
         if session is None or choice is None:
@@ -435,8 +446,6 @@ class UserAgent:
         if choice.crypto is not None:
             why = "the answer in the ACK is SRTP; our offer was RTP/AVP"
             return call.hang_up(why, "no answer in the ACK", now)
-        if choice.name:
-            return self._wait(choice.name, request, flow, (*transaction_key(request), "ACK"), former, now)
         actions = call.agreed(choice, now)
         return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
 
@@ -457,8 +466,11 @@ class UserAgent:
     ) -> list[Action]:
         """Keep a request until the name in it has an address; an INVITE hears 100 (§17.2.1).
 
-        All names in one request have ``NAME_PATIENCE`` together, and each is asked for once.
+        All names in one request have ``NAME_PATIENCE`` together, and each is asked for once. Raises ``Refusal`` 503
+        where too many of this source are looked up.
         """
+        asked = Resolve(name, source_of(flow.remote.host), not self.guard.knows(flow, now))
+        look_up = self._ask(asked, flow)
         actions: list[Action] = []
         if request.method != "ACK" and former is None:
             transaction = self._open(request, flow, key, self._identity.stateless_tag(request))
@@ -467,10 +479,24 @@ class UserAgent:
                 if not request.to.tag:
                     self._remember(transaction, request)
         names, until = (former.names, former.next_due) if former else (NO_NAMES, now + NAME_PATIENCE)
-        waiting = Waiting(request, flow, key, names, name, until)
+        waiting = Waiting(request, flow, key, names, asked, until)
         self._waiting[key] = waiting
         self._schedule.set(waiting, waiting.next_due)
-        return [*actions, Resolve(name)]
+        return [*actions, *look_up]
+
+    def _ask(self, asked: Resolve, flow: Flow) -> list[Action]:
+        """Look a name up, unless that is under way for the same source. Raises ``Refusal`` where too many are.
+
+        A name counts until its look-up is over, be it that nobody waits for it any more: so long it may hold up others.
+        The refusal is 503, since the name and the offer may well be good, and later there may be room.
+        """
+        if asked in self._asked:
+            return []
+        most = self.guard.names(flow)
+        if sum(other.source == asked.source for other in self._asked) >= most:
+            raise Refusal(503, f"{most} host names of this address are being looked up", RETRY_LATER)
+        self._asked.add(asked)
+        return [asked]
 
     def _stop_waiting(self, waiting: Waiting) -> None:
         self._waiting.pop(waiting.key, None)
@@ -486,7 +512,7 @@ class UserAgent:
     def _go_on(self, waiting: Waiting, address: str, now: float) -> list[Action]:
         """The name is known, or will not be: go on where the request was kept."""
         self._stop_waiting(waiting)
-        waiting.names = {**waiting.names, waiting.name: address}
+        waiting.names = {**waiting.names, waiting.asked.name: address}
         request, flow, key = waiting.request, waiting.flow, waiting.key
         if request.method == "ACK":
             call = self._dialogs.get(dialog_id(request))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Optional, Union
 
-from moh.actions import Action, Address, Flow, Note, Send, StartStream, StopStream
+from moh.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream
 from moh.destinations import Destinations
 from moh.identity import Identity
 from moh.message import Request, Response, parse
@@ -120,6 +120,11 @@ def methods(actions: Iterable[Action]) -> list[str]:
 def music(actions: Iterable[Action]) -> list[Union[StartStream, StopStream]]:
     """What shall start and stop, in order."""
     return [action for action in actions if isinstance(action, (StartStream, StopStream))]
+
+
+def lookup(name: str, flow: Flow = FLOW, stranger: bool = False) -> Resolve:
+    """What the agent asks for a host name of the phone's."""
+    return Resolve(name, flow.remote.host, stranger)
 
 
 def notes(actions: Iterable[Action]) -> list[str]:

@@ -24,6 +24,7 @@ from tests.ladder import (
     answered,
     bye,
     invite,
+    lookup,
     make_agent,
     methods,
     music,
@@ -382,7 +383,7 @@ def test_a_stranger_who_cancels_while_a_name_is_looked_up_hears_487_and_is_forgo
     agent.guard.came(VICTIM, 10_000, now=0.0)
     assert statuses(agent.receive(invited, VICTIM, now=0.0)) == [100]
     assert statuses(agent.receive(cancelled, VICTIM, now=0.1)) == [200, 487]
-    assert agent.resolved("held.example", "198.51.100.7", now=0.2) == []
+    assert agent.resolved(lookup("held.example", VICTIM, stranger=True), "198.51.100.7", now=0.2) == []
     assert not agent._waiting and not agent._merged
     agent.tick(32.2)
     assert most_kept(agent) == 0

@@ -119,7 +119,7 @@ class Phones(RuleBasedStateMachine):
         self.owner: dict[str, Talk] = {}
         self.own: list[tuple[Request, Send]] = []
         self.own_cseq: dict[str, dict[str, int]] = {}
-        self.resolving: set[str] = set()
+        self.resolving: set[Resolve] = set()
         self.offering: list[Offered] = []
         self.failed = False
 
@@ -137,7 +137,8 @@ class Phones(RuleBasedStateMachine):
                 assert not stream.dying, "a stream that does not play is stopped"
                 stream.dying = True
             elif isinstance(action, Resolve):
-                self.resolving.add(action.name)
+                assert action not in self.resolving, "asked twice"
+                self.resolving.add(action)
         self.failed = False
 
     def start(self, action: StartStream) -> None:
@@ -399,14 +400,21 @@ class Phones(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), address=st.sampled_from(["192.168.1.90", "198.51.100.9", "", "fd00::90"]))
     def resolved(self, name: str, address: str) -> None:
-        if name not in self.resolving:
+        pending = sorted(asked for asked in self.resolving if asked.name == name)
+        if not pending:
             return
-        self.resolving.discard(name)
+        self.resolving.difference_update(pending)
         for talk in self.talks:
             for offered in talk.offers.values():
                 if offered.host == name:
                     offered.host = address
-        self.do(self.agent.resolved(name, address, self.now))
+        for asked in pending:
+            self.do(self.agent.resolved(asked, address, self.now))
+
+    @rule()
+    def unasked(self) -> None:
+        """The turn of the names has come for which nobody waits any more."""
+        self.resolving = {asked for asked in self.resolving if not self.agent.unasked(asked)}
 
     @precondition(lambda self: self.streams)
     @rule(index=INDEX, unasked=st.booleans())

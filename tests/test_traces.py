@@ -14,7 +14,22 @@ import pytest
 from moh.actions import StartStream
 from moh.message import parse
 from moh.user_agent import UserAgent
-from tests.ladder import FLOW, OFFER, ack, answered, bye, invite, make_agent, music, ok_to, request, response, sent, tag
+from tests.ladder import (
+    FLOW,
+    OFFER,
+    ack,
+    answered,
+    bye,
+    invite,
+    lookup,
+    make_agent,
+    music,
+    ok_to,
+    request,
+    response,
+    sent,
+    tag,
+)
 
 LATE = 500.0
 """When all timers have run out, those of the calls that nobody ends excepted."""
@@ -45,7 +60,7 @@ def a_bye_for_nobody(agent: UserAgent) -> None:
 
 def a_name_without_an_address(agent: UserAgent) -> None:
     agent.receive(invite(body=OFFER.replace("192.168.1.77", "held.example")), FLOW, now=0.0)
-    assert response(agent.resolved("held.example", "", now=0.6)).status == 488
+    assert response(agent.resolved(lookup("held.example"), "", now=0.6)).status == 488
 
 
 def a_call_without_an_ack(agent: UserAgent) -> None:
