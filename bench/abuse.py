@@ -3,6 +3,9 @@
 A real server in a network namespace of its own, whose loopback has public addresses (RFC 5737). From one of them each
 message is sent once, or as often as its row says, and then that address listens and says nothing, as a victim would:
 to SIP and to music. What is counted is UDP payload, from the first octet until all that the server repeats is over.
+
+Some rows have a stranger who calls from an address of his own as well, to learn what he writes into a message in his
+victim's name; what he sends and gets under his own is not counted.
 """
 
 from __future__ import annotations
@@ -22,10 +25,16 @@ ROOT = Path(__file__).parent.parent
 SERVER = ("203.0.113.1", 5070)
 PEERS = ("baresip", "baresip-as-is")
 """What else can be flooded, by the names in ``bench.targets``."""
+ATTACKER = "203.0.113.66"
+"""The address of those who have one of their own."""
+NEIGHBOUR = "192.168.1.60"
+"""A host beside the server that a stranger on the internet names: what it gets is the row's."""
+PATIENCE = 5.0
+"""Seconds that an attacker waits for an answer of the server's."""
 INSIDE = "MOH_BENCH_NAMESPACE"
 HEAD = (
-    "{method} sip:1@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{number}\r\n"
-    "From: <sip:1@{host}>;tag=1\r\nTo: <sip:1@{server}>\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
+    "{method} sip:1@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{number}{via}\r\n"
+    "From: <sip:1@{host}>;tag=1\r\nTo: <sip:1@{server}>{tag}\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
 )
 PHONE = (
     "Max-Forwards: 70\r\nContact: <sip:1@{host}>\r\nUser-Agent: phone 1.0\r\nSupported: replaces, timer\r\n"
@@ -45,19 +54,49 @@ class Case:
     raw: bytes = b""
     times: tuple[float, ...] = (0.0,)
     host: str = ""
+    learn: str = ""
+    """How the attacker learns a tag of ours: by a "call" of his own before, or by a "CANCEL" of his victim's INVITE."""
+    via: str = ""
+    """Parameters of Via."""
     taken: int = 0
     given: int = 0
     messages: int = 0
     sockets: list[socket.socket] = field(default_factory=list)
 
-    def message(self, number: int) -> bytes:
-        """What is sent."""
+    def message(self, number: int, method: str = "", tag: str = "") -> bytes:
+        """What is sent; with ``tag``, which is ours, within a call."""
         if self.raw:
             return self.raw
-        names = {"method": self.method, "host": self.host, "server": SERVER[0], "number": number}
-        body = OFFER.format(host=self.host, formats=self.offer) if self.offer else ""
+        method = method or self.method
+        body = OFFER.format(host=self.host, formats=self.offer) if self.offer and method == "INVITE" else ""
         kind = "Content-Type: application/sdp\r\n" if body else ""
-        return (HEAD.format(**names) + self.lines.format(**names) + kind + "\r\n" + body).encode()
+        head = HEAD.format(method=method, host=self.host, server=SERVER[0], number=number, tag=tag, via=self.via)
+        return (head + self.lines.format(host=self.host) + kind + "\r\n" + body).encode()
+
+    def send(self, data: bytes) -> None:
+        """In the name of the victim."""
+        self.sockets[0].sendto(data, SERVER)
+        self.taken += len(data)
+
+    def run(self, number: int) -> None:
+        """Send the message, and if there is a tag to be had, what can be done with it."""
+        if self.learn == "call":
+            before = 1000 + number
+            mine = self.message(before).replace(self.host.encode(), ATTACKER.encode())
+            self.send(self.message(before, "ACK", tag_of(mine)))
+        self.send(self.message(number))
+        if self.learn == "CANCEL":
+            time.sleep(0.2)  # until the INVITE has been taken in: another worker reads what comes from elsewhere
+            self.send(self.message(number, "ACK", tag_of(self.message(number, "CANCEL"))))
+
+
+def tag_of(data: bytes) -> str:
+    """The tag in the answer to what is sent from the attacker's own address, as To has it. ``OSError`` if none is."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind((ATTACKER, 0))
+        own.settimeout(PATIENCE)
+        own.sendto(data.replace(b";branch", b";rport;branch", 1), SERVER)
+        return own.recv(65535).decode().partition("\r\nTo: ")[2].partition("\r\n")[0].partition(">")[2]
 
 
 REPEATS = (0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5)
@@ -78,6 +117,9 @@ def cases() -> list[Case]:
         Case("a method that nobody knows", "DANCE"),
         Case("a request without its header fields", raw=b"OPTIONS\r\nv:SIP/2.0/UDP a\r\n\r\n"),
         Case("garbage", raw=bytes(range(256))),
+        Case("ACK with the tag of a call of one's own, then INVITE", offer="0 8 9 101", lines=PHONE, learn="call"),
+        Case("INVITE that its sender cancels by his own address, ACK", offer="0 8 9 101", lines=PHONE, learn="CANCEL"),
+        Case("INVITE with `maddr`, a neighbour of ours", offer="0 8 9 101", lines=PHONE, via=f";maddr={NEIGHBOUR}"),
         Case("INVITE of a private address", offer="0 8 9 101", lines=PHONE, host="192.168.1.50"),
     ]
     for number, case in enumerate(chosen, 1):
@@ -89,9 +131,10 @@ def measure(chosen: list[Case], seconds: float) -> None:
     """Send all, and listen."""
     owners: dict[socket.socket, Case] = {}
     for case in chosen:
-        for port in (5060, 4000, 4001):
+        own = [(case.host, port) for port in (5060, 4000, 4001)]
+        for address in [*own, (NEIGHBOUR, 5060)] if case.via else own:
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.bind((case.host, port))
+            sock.bind(address)
             owners[sock] = case
             case.sockets.append(sock)
     began = time.monotonic()
@@ -99,9 +142,7 @@ def measure(chosen: list[Case], seconds: float) -> None:
     while (now := time.monotonic() - began) < seconds:
         while waiting and waiting[0][0] <= now:
             number = waiting.pop(0)[1]
-            data = chosen[number].message(number)
-            chosen[number].sockets[0].sendto(data, SERVER)
-            chosen[number].taken += len(data)
+            chosen[number].run(number)
         for sock in select.select(list(owners), [], [], 0.1)[0]:
             owners[sock].given += len(sock.recv(65535))
             owners[sock].messages += 1
@@ -138,7 +179,7 @@ def main() -> int:
         return run(given.server, min(given.seconds, 8.0), given.only, given.part, given.peer)
     chosen = cases()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for host in {SERVER[0], *(case.host for case in chosen)}:
+    for host in {SERVER[0], ATTACKER, NEIGHBOUR, *(case.host for case in chosen)}:
         subprocess.run(["ip", "address", "add", f"{host}/32", "dev", "lo"], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
     with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:

@@ -54,7 +54,7 @@ class Flood(NamedTuple):
 
 def message(method: str, offer: str = "", lines: str = PHONE) -> bytes:
     """A request in which each "########" is to become its number."""
-    names = {"method": method, "host": MANY[0], "server": SERVER[0], "number": "########"}
+    names = {"method": method, "host": MANY[0], "server": SERVER[0], "number": "########", "tag": "", "via": ""}
     body = OFFER.format(host=MANY[0], formats=offer) if offer else ""
     kind = "Content-Type: application/sdp\r\n" if body else ""
     return (HEAD.format(**names) + lines.format(**names) + kind + "\r\n" + body).encode()
