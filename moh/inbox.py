@@ -167,10 +167,14 @@ class Post:
             self._refused.update(refused)
             self._no_way.update(no_way)
             most = max(most, count)
-        if any(inbox.crowded() for inbox in self._inboxes):
+        if self.crowded():
             self._no_way.update(host for host, answers in neighbours().items() if not answers)
             self._urgent = bool(self._no_way)
         return most
+
+    def crowded(self) -> bool:
+        """Whether it is time to look, since what cannot leave takes the room of what could."""
+        return any(inbox.crowded() for inbox in self._inboxes)
 
     def news(self, now: float) -> Optional[News]:
         """What has been said since it was told last; ``None`` where that is nothing of interest, or not long ago."""

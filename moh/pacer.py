@@ -92,7 +92,7 @@ class Pacer:
         self._load = dict.fromkeys(MOMENTS, 0)
         self._shift = number * 0.0005  # two threads do not begin at the same moment
         self._post = Post(sockets.values()) if number == 0 else None
-        self._look_at = 0.0
+        self._look_at = self._crowd_at = 0.0
         self._ways_out: dict[tuple[str, bool, bool], tuple[str, float]] = {}
         self._closing = False
         self._past = [0, 0, 0]  # packets sent, lost and skipped of batches that are no more
@@ -147,6 +147,8 @@ class Pacer:
         if batch.members and not self._try(batch.play, now):
             for member in list(batch.members):
                 self._try(self._end, member, "the shared stream stumbled")
+        if self._post and now >= self._crowd_at and self._post.crowded():
+            self._look_at, self._crowd_at = now, now + LOOK_AGAIN  # in a tenth of a second it may be too late
         if batch.members:
             heapq.heapreplace(self._due, (batch.due, next(self._count), batch))
         else:
