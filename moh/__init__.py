@@ -8,7 +8,7 @@ The package is built in floors, and imports point down only (``tests/test_floors
 - floor 3, one caller: ``media``, ``dialog``, ``call``
 - floor 4, everybody: ``user_agent``
 - beside the floors, for the shell only: ``config``, ``shown``; ``command``, ``runner``, ``filters``, ``mastering``,
-  ``seam``, ``cache``, ``music``, ``watch`` make the music ready, ``stream`` plays it by ffmpeg; ``network``,
+  ``seam``, ``cache``, ``music``, ``watch`` make the music ready, ``stream``, ``starts`` play it by ffmpeg; ``network``,
   ``resolver``, ``connection``, ``tcp`` drive sockets
 
 Floors 0 to 4 are the core: a message and a clock go in, a list of actions comes out. The core opens no socket,

@@ -1,19 +1,24 @@
-"""One ffmpeg as ``stream`` knows it: its process, its call, and what is planned for both."""
+"""One ffmpeg as ``stream`` knows it: how it is started, its process, its call, and what is planned for both."""
 
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Optional
+from pathlib import Path
+from typing import IO, Optional
 
 from .actions import StartStream, Target
-from .command import cname
+from .command import cname, ffmpeg_command
 from .doubts import AWAY
-from .network import family_of
+from .network import family_of, way_out
 from .rtcp import goodbye
+from .starts import Waiting
 from .witness import LOOK_EVERY, Witness
 
 STEADY = 5.0
@@ -53,11 +58,15 @@ class Player:
     """It did not end in time, as no ffmpeg from 7 on does; so it could not take leave of its listener either."""
     silent: bool = False
     """Its standard error is closed: it is ending."""
-    following: Optional[StartStream] = field(default=None)
-    """What to start on the same port when it is gone."""
 
-    def again(self, now: float) -> Optional[tuple[StartStream, float]]:
-        """How it is started again, since there was no way, and for how long there has been none; ``None``: too long.
+    @property
+    def pipe(self) -> IO[bytes]:
+        """Its standard error; reading does not wait."""
+        assert self.process.stderr is not None
+        return self.process.stderr
+
+    def again(self, now: float) -> Optional[Waiting]:
+        """How it is started again after ``LOOK_EVERY``, since there was no way; ``None``: there has been none too long.
 
         The tune goes on as if it had been heard meanwhile, as it does for who shares a stream.
         """
@@ -65,7 +74,8 @@ class Player:
         away = (0.0 if played > STEADY else self.away + played) + LOOK_EVERY
         if away > AWAY:
             return None
-        return replace(self.order, position=self.order.position + played + LOOK_EVERY), away
+        order = replace(self.order, position=self.order.position + played + LOOK_EVERY)
+        return Waiting(order, now + LOOK_EVERY, away)
 
     def take_leave(self) -> None:
         """Say RTCP BYE for an ffmpeg that was killed, from the port that is free now (RFC 3550 §6.3.7)."""
@@ -77,3 +87,30 @@ class Player:
                 rtcp.sendto(farewell, (remote.host, self.target.remote_rtcp.port))
         except OSError as error:
             log.debug("[%s] no RTCP BYE: %s", self.call, error)
+
+
+def start_player(
+    order: StartStream, away: float, tune: tuple[Mapping[int, Path], float], words: list[str], witnessed: bool
+) -> Player:
+    """Start an ffmpeg as ordered, and all that belongs to it. Takes as long as a fork, up to 40 ms on a busy machine.
+
+    ``away``: seconds for which it has been started in vain. ``tune``: a file for each sample rate, and its length in
+    seconds. ``words`` stand in front of the command; ``witnessed``: this ffmpeg knows what a witness needs. Raises
+    ``OSError`` where ffmpeg does not start.
+    """
+    target = order.target
+    bound_to = way_out(target.local.host, target.remote.host)
+    files, seconds = tune
+    ssrc = secrets.randbits(30) + 1
+    witnessed = witnessed and not target.srtp_suite
+    music = files[target.codec.sample_rate]
+    command = words + ffmpeg_command(music, seconds, target, order.position, bool(bound_to), ssrc, witnessed)
+    log.debug("[%s] = %s", order.call, " ".join(word if word != target.srtp_key else "KEY" for word in command))
+    # a session of its own, so that Ctrl-C in a terminal reaches the server only and callers get their BYE
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    witness = Witness(process.pid, target, bound_to if witnessed else None)
+    player = Player(order.call, order.serial, process, target, ssrc, bound_to, witness, order, away)
+    os.set_blocking(player.pipe.fileno(), False)
+    return player

@@ -4,6 +4,9 @@ That thread alone starts processes and lives as long as the server: a child asks
 *thread* that made it ends (PR_SET_PDEATHSIG), so no ffmpeg outlives the server, however it dies. Nothing here knows
 of SIP. The law kept here: each call that was started is reported gone exactly once, for its latest start, when no
 process of it is left; till then its port counts as taken.
+
+To end an ffmpeg is one system call, to start one takes as long as a fork does, 40 ms where the machine is busy. So all
+orders are read at once, whatever ends is ended, and of those that begin one is started a turn.
 """
 
 from __future__ import annotations
@@ -12,24 +15,22 @@ import logging
 import os
 import queue
 import re
-import secrets
 import selectors
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from .actions import StartStream, StopStream
-from .command import MEMORY, ffmpeg_command, leash
-from .network import way_out
-from .player import Player
-from .witness import LOOK_EVERY, Witness
+from .command import MEMORY, leash
+from .player import Player, start_player
+from .starts import Starts, Waiting
+from .witness import LOOK_EVERY
 
 GRACE = 0.15
-"""Seconds from asking an ffmpeg to end until it is killed: silence within 200 ms of a BYE is promised."""
+"""Seconds from the order to end an ffmpeg until it is killed: silence within 200 ms of a BYE is promised."""
 
 UNKNOWN = b"localaddr"
 """The option that an ffmpeg too old for a witness complains of."""
@@ -38,6 +39,9 @@ NO_WAY = re.compile(rb"(Network is (unreachable|down)|No route to host|Cannot as
 """What ffmpeg says at its end where an interface of ours is down for a while."""
 
 log = logging.getLogger("moh")
+
+Order = Union[StartStream, StopStream, None]
+"""``None`` is the end of everything."""
 
 
 class Ended(NamedTuple):
@@ -58,11 +62,11 @@ class Streams:
         self._leash = leash(os.getpid(), MEMORY)
         if not self._leash:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
-        self._orders: queue.SimpleQueue[Union[StartStream, StopStream, None]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[Order, float]] = queue.SimpleQueue()
+        """Each with the time when it was given."""
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._players: dict[str, Player] = {}
-        self._away: dict[str, tuple[StartStream, float]] = {}
-        """Calls whose ffmpeg ended for want of a way to the listener, and for how many seconds there has been none."""
+        self._starts = Starts()
         self._look_at = 0.0
         self._witnessed = True  # until an ffmpeg does not know the option for that
         self._selector = selectors.DefaultSelector()
@@ -77,8 +81,8 @@ class Streams:
     # -- for the shell, from any thread ----------------------------------------------------------------------------
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
-        """Do as the core says, soon: orders are carried out in the order given."""
-        self._orders.put(action)
+        """Do as the core says, soon: of each call the latest order counts, and no end waits behind a start."""
+        self._orders.put((action, time.monotonic()))
         self._wake()
 
     def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
@@ -104,8 +108,8 @@ class Streams:
         return len(self._players)
 
     def close(self) -> None:
-        """End all ffmpegs and wait until they are gone: a few milliseconds, ``GRACE`` at the most each, all at once."""
-        self._orders.put(None)
+        """End all ffmpegs and wait until they are gone: a few milliseconds, ``GRACE`` at the most, all at once."""
+        self._orders.put((None, time.monotonic()))
         self._wake()
         self._thread.join()
         self._selector.close()
@@ -121,7 +125,7 @@ class Streams:
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not (self._closing and not self._players and not self._away):
+        while not (self._closing and not self._players and not self._starts):
             try:
                 self._turn()
             except Exception:  # no memory for one turn, say: the thread has to go on, all calls hang on it
@@ -137,124 +141,102 @@ class Streams:
         if now >= self._look_at:
             self._look(now)
         self._reap(now)
+        if (start := self._starts.take(now, self._players)) is not None:
+            self._try(self._spawn, start.order, start.away)
 
     def _patience(self) -> Optional[float]:
         """How long nothing needs to be looked at; ``None``: until something happens."""
+        now = time.monotonic()
+        due = [player.kill_at for player in self._players.values() if player.kill_at is not None]
+        if self._players:
+            due.append(self._look_at)
+        if (start := self._starts.next_due(self._players)) is not None:
+            if start <= now:
+                return 0.0
+            due.append(start)
         if any(player.silent for player in self._players.values()):
-            return 0.005  # it closed its standard error and will be gone in a moment
-        if not self._players and not self._away:
-            return None
-        deadlines = [player.kill_at for player in self._players.values() if player.kill_at is not None]
-        return max(0.0, min([*deadlines, self._look_at]) - time.monotonic()) + 0.001
+            due.append(now + 0.004)  # it closed its standard error and will be gone in a moment
+        return max(0.0, min(due) - now) + 0.001 if due else None
 
     def _read_orders(self) -> None:
         try:
             self._wake_read.recv(4096)
         except BlockingIOError:
             pass
-        while True:
-            try:
-                order = self._orders.get_nowait()
-            except queue.Empty:
-                return
-            self._try(order)
+        for _ in range(self._orders.qsize()):  # what comes meanwhile has its turn when all others were looked after
+            self._try(self._carry_out, *self._orders.get_nowait())
 
-    def _try(self, order: Union[StartStream, StopStream, None], away: float = 0.0) -> None:
+    def _try(self, step: Callable[[Any, float], None], order: Order, number: float) -> None:
         try:
-            self._carry_out(order, away)
+            step(order, number)
         except Exception as error:  # whatever it is, the thread has to go on: all calls hang on it
-            log.exception("an order to the streams failed: %r", order)
-            if isinstance(order, StartStream):
+            if isinstance(order, StartStream) and order.call not in self._players:
                 self._ended.put(Ended(order.call, order.serial, f"could not be started: {error!r}"))
+            log.exception("an order to the streams failed: %r", order)
 
-    def _carry_out(self, order: Union[StartStream, StopStream, None], away: float) -> None:
+    def _carry_out(self, order: Order, given: float) -> None:
+        """Note who is to be started, end who is to be ended; nothing here takes long."""
         if order is None:
             self._closing = True
-            for call in list(self._away):
-                self._call_back(call)
-            for player in self._players.values():
-                player.following = None
-                self._ask_to_end(player)
+            for call in {*self._starts, *self._players}:
+                self._stop(call, "the server stops", given)
         elif isinstance(order, StopStream):
-            self._call_back(order.call)
-            if (stopped := self._players.get(order.call)) is not None:
-                stopped.following = None
-                self._ask_to_end(stopped)
-        elif (former := self._players.get(order.call)) is not None:
-            # both need the same port, so the new one has to wait until the former is gone
-            former.following = order
-            former.serial = order.serial
-            former.verdict, former.hopeless = "", ""
-            self._ask_to_end(former)
+            self._stop(order.call, "stopped", given)
         else:
-            self._away.pop(order.call, None)
-            self._spawn(order, away)
+            if (former := self._players.get(order.call)) is not None:
+                # both need the same port; and where it plays to, nobody may want it any more, so it ends in any case
+                former.serial = order.serial
+                former.verdict, former.hopeless = "", ""
+                self._ask_to_end(former, given)
+            self._starts.put(order)
+            if self._closing:
+                self._stop(order.call, "the server stops", given)
 
-    def _call_back(self, call: str) -> None:
-        if (waiting := self._away.pop(call, None)) is not None:
-            self._ended.put(Ended(call, waiting[0].serial, "stopped"))
+    def _stop(self, call: str, why: str, given: float) -> None:
+        """Let the call neither play nor be started. What plays is reported when it is gone, what waits at once."""
+        waiting = self._starts.drop(call)
+        if (player := self._players.get(call)) is not None:
+            self._ask_to_end(player, given)
+        elif waiting is not None:
+            self._ended.put(Ended(call, waiting.serial, why))
 
     def _spawn(self, order: StartStream, away: float) -> None:
-        if self._closing:
-            self._ended.put(Ended(order.call, order.serial, "the server stops"))
-            return
-        bound_to = way_out(order.target.local.host, order.target.remote.host)
-        files, seconds = self._tunes[order.tune]
-        music = files[order.target.codec.sample_rate]
-        ssrc = secrets.randbits(30) + 1
-        witnessed = self._witnessed and not order.target.srtp_suite
-        command = self._leash + ffmpeg_command(
-            music, seconds, order.target, order.position, bool(bound_to), ssrc, witnessed
-        )
-        log.debug(
-            "[%s] = %s", order.call, " ".join(word if word != order.target.srtp_key else "KEY" for word in command)
-        )
         try:
-            # a session of its own, so that Ctrl-C in a terminal reaches the server only and callers get their BYE
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                start_new_session=True,
-            )  # fmt: skip
+            player = start_player(order, away, self._tunes[order.tune], self._leash, self._witnessed)
         except OSError as error:
             self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
-        witness = Witness(process.pid, order.target, bound_to if witnessed else None)
-        player = Player(order.call, order.serial, process, order.target, ssrc, bound_to, witness, order, away)
         self._players[order.call] = player
-        assert process.stderr is not None
-        os.set_blocking(process.stderr.fileno(), False)
-        self._selector.register(process.stderr, selectors.EVENT_READ, player)
+        self._selector.register(player.pipe, selectors.EVENT_READ, player)
 
-    def _ask_to_end(self, player: Player) -> None:
+    def _ask_to_end(self, player: Player, given: float) -> None:
+        """Ask an ffmpeg to end, as ordered at that time."""
         player.asked = True
         if player.kill_at is None:
             player.process.terminate()
-            player.kill_at = time.monotonic() + GRACE
+            player.kill_at = given + GRACE
 
     def _listen(self, player: Player) -> None:
         """Take in what an ffmpeg says, lest it stalls on a full pipe; the last words may explain its end."""
-        assert player.process.stderr is not None
         try:
-            said = os.read(player.process.stderr.fileno(), 65536)
+            said = os.read(player.pipe.fileno(), 65536)
         except BlockingIOError:
             return
         if said:
             player.said = (player.said + said)[-1000:]
         else:
-            self._selector.unregister(player.process.stderr)
+            self._selector.unregister(player.pipe)
             player.silent = True
             if player.kill_at is None:
                 player.kill_at = time.monotonic() + 1.0  # nothing ever seen does so, but the port must come back
 
     def _look(self, now: float) -> None:
-        """End who plays to nobody, and who does not play; let those play again for whom there was no way."""
+        """End who plays to nobody, and who does not play."""
         self._look_at = now + LOOK_EVERY
-        for order, away in list(self._away.values()):
-            self._try(order, away)
         for player in [player for player in self._players.values() if player.kill_at is None]:
             if (verdict := player.witness.given_up(now)) is not None:
                 player.verdict, player.hopeless = verdict
-                self._ask_to_end(player)
+                self._ask_to_end(player, now)
             elif player.witness.hangs():
                 player.verdict = "ffmpeg hangs"
                 player.kill_at = now  # it would not hear a mild word
@@ -268,25 +250,23 @@ class Streams:
                 player.process.kill()
 
     def _bury(self, player: Player) -> None:
-        assert player.process.stderr is not None
         if not player.silent:
-            self._selector.unregister(player.process.stderr)
-        player.process.stderr.close()
+            self._selector.unregister(player.pipe)
+        player.pipe.close()
         player.witness.close()
         del self._players[player.call]
         if player.killed and not player.target.srtp_suite:
             player.take_leave()
-        if player.following is not None:
-            self._try(player.following)
-            return
+        if player.call in self._starts:
+            return  # it is moved or resumed: the next one may have the port now
         if self._witnessed and not player.asked and UNKNOWN in player.said:
             log.warning("this ffmpeg does not know %s: who plays to nobody is not noticed", UNKNOWN.decode())
             self._witnessed = False
-            self._try(player.order)
+            self._starts.again(Waiting(player.order, 0.0, player.away))
             return
         if not player.asked and NO_WAY.search(player.said) and (again := player.again(time.monotonic())) is not None:
-            log.debug("[%s] no way to %s for %.0f s, trying again", player.call, player.target.remote, again[1])
-            self._away[player.call] = again
+            log.debug("[%s] no way to %s for %.0f s, trying again", player.call, player.target.remote, again.away)
+            self._starts.again(again)
             return
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()
         why = f"ffmpeg ended with status {player.process.returncode}"

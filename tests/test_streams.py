@@ -85,6 +85,14 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
+def children() -> list[int]:
+    return [process for process, _, parent in processes() if parent == os.getpid()]
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
 # -- orders --------------------------------------------------------------------------------------------------------
 
 
@@ -285,14 +293,6 @@ def test_an_ffmpeg_that_talks_without_end_does_not_stall(
 
 
 # -- the end -------------------------------------------------------------------------------------------------------
-
-
-def children() -> list[int]:
-    return [process for process, _, parent in processes() if parent == os.getpid()]
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_close_leaves_no_process_no_thread_and_no_open_file(music: Path, ear: Ear) -> None:
