@@ -23,6 +23,8 @@ from .witness import LOOK_EVERY, Witness
 
 STEADY = 5.0
 """Seconds of playing after which that begins anew."""
+KILLED = 1.0
+"""Seconds that a killed process may take to be gone; milliseconds, unless the kernel itself hangs."""
 
 log = logging.getLogger("moh")
 
@@ -96,7 +98,7 @@ def start_player(
 
     ``away``: seconds for which it has been started in vain. ``tune``: a file for each sample rate, and its length in
     seconds. ``words`` stand in front of the command; ``witnessed``: this ffmpeg knows what a witness needs. Raises
-    ``OSError`` where ffmpeg does not start.
+    ``OSError`` where ffmpeg does not start; whatever is raised, no process is left.
     """
     target = order.target
     bound_to = way_out(target.local.host, target.remote.host)
@@ -110,7 +112,25 @@ def start_player(
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
-    witness = Witness(process.pid, target, bound_to if witnessed else None)
-    player = Player(order.call, order.serial, process, target, ssrc, bound_to, witness, order, away)
-    os.set_blocking(player.pipe.fileno(), False)
+    witness = None
+    try:
+        witness = Witness(process.pid, target, bound_to if witnessed else None)
+        player = Player(order.call, order.serial, process, target, ssrc, bound_to, witness, order, away)
+        os.set_blocking(player.pipe.fileno(), False)
+    except BaseException:  # no memory, say: it would play on, and nobody would know of it
+        discard(process, witness)
+        raise
     return player
+
+
+def discard(process: subprocess.Popen[bytes], witness: Optional[Witness]) -> None:
+    """Kill an ffmpeg that nobody could look after, reap it, and close its pipe and its witness.
+
+    Raises ``subprocess.TimeoutExpired`` where the kernel does not end it within ``KILLED`` seconds.
+    """
+    process.kill()
+    if process.stderr is not None:
+        process.stderr.close()
+    if witness is not None:
+        witness.close()
+    process.wait(KILLED)

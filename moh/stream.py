@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from .actions import StartStream, StopStream
 from .command import MEMORY, leash
-from .player import Player, start_player
+from .player import Player, discard, start_player
 from .starts import Starts, Waiting
 from .witness import LOOK_EVERY
 
@@ -206,8 +206,13 @@ class Streams:
         except OSError as error:
             self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
-        self._players[order.call] = player
-        self._selector.register(player.pipe, selectors.EVENT_READ, player)
+        try:
+            self._players[order.call] = player
+            self._selector.register(player.pipe, selectors.EVENT_READ, player)
+        except BaseException:  # no room for one more file, say: nobody would look after it, so it must not play on
+            self._players.pop(order.call, None)
+            discard(player.process, player.witness)
+            raise
 
     def _ask_to_end(self, player: Player, given: float) -> None:
         """Ask an ffmpeg to end, as ordered at that time."""

@@ -292,6 +292,31 @@ def test_an_ffmpeg_that_talks_without_end_does_not_stall(
         streams.close()
 
 
+@pytest.mark.parametrize("what", ["moh.player.Witness", "moh.player.Player", "the selector"])
+def test_what_fails_after_the_fork_leaves_no_ffmpeg_behind(
+    what: str, streams: Streams, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise MemoryError("none is left")
+
+    before, files = children(), open_files()
+    with monkeypatch.context() as broken:
+        if what == "the selector":
+            broken.setattr(streams._selector, "register", fails)
+        else:
+            broken.setattr(what, fails)
+        streams.order(start(ear, port))
+        (over,) = wait_for(streams.ended, "the report")
+    assert (over.call, over.serial) == ("call", 1)
+    assert "MemoryError" in over.why
+    assert (children(), open_files()) == (before, files)
+    assert is_free(port)
+    assert streams.playing == 0
+    streams.order(start(ear, port, serial=2))
+    assert ear.packets(1)
+    assert streams.ended() == []
+
+
 # -- the end -------------------------------------------------------------------------------------------------------
 
 
