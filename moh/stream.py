@@ -32,6 +32,9 @@ from .witness import LOOK_EVERY
 GRACE = 0.15
 """Seconds from the order to end an ffmpeg until it is killed: silence within 200 ms of a BYE is promised."""
 
+LAST = 2.0
+"""Seconds that ``Streams.close`` waits for ffmpegs that the kernel cannot end, as it hangs itself: on a disk, say."""
+
 UNKNOWN = b"localaddr"
 """The option that an ffmpeg too old for a witness complains of."""
 
@@ -108,10 +111,16 @@ class Streams:
         return len(self._players)
 
     def close(self) -> None:
-        """End all ffmpegs and wait until they are gone: a few milliseconds, ``GRACE`` at the most, all at once."""
+        """End all ffmpegs and wait until they are gone: a few milliseconds, ``GRACE`` at the most, all at once.
+
+        Those that cannot even be killed are left after ``LAST`` seconds, with a line in the log.
+        """
         self._orders.put((None, time.monotonic()))
         self._wake()
-        self._thread.join()
+        self._thread.join(LAST)
+        if self._thread.is_alive():
+            log.error("%d ffmpegs have not ended %.0f s after the last order; they are left behind", self.playing, LAST)
+            return  # what follows belongs to the thread while it lives
         self._selector.close()
         self._wake_read.close()
         self._wake_write.close()

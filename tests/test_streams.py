@@ -335,6 +335,24 @@ def test_close_leaves_no_process_no_thread_and_no_open_file(music: Path, ear: Ea
     streams.close()
 
 
+def test_the_end_waits_not_for_ever(
+    music: Path, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As for an ffmpeg that hangs in the kernel: here its end is not seen."""
+    streams = with_tune({8000: music}, 0.5)
+    streams.order(start(ear, port))
+    ear.packets(1)
+    with monkeypatch.context() as hanging:
+        hanging.setattr("moh.stream.LAST", 0.1)
+        hanging.setattr(streams, "_bury", lambda player: None)
+        closing = threading.Thread(target=streams.close, daemon=True)
+        closing.start()
+        wait_for(lambda: not closing.is_alive(), "the end")
+        assert "1 ffmpegs have not ended" in caplog.text
+    wait_for(lambda: not streams._thread.is_alive(), "the end of the thread, now that it sees that of ffmpeg")
+    streams.close()
+
+
 # -- no way to the listener ----------------------------------------------------------------------------------------
 
 
