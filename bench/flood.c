@@ -3,6 +3,7 @@
  *
  *   flood udp HOST PORT FIRST COUNT RATE SECONDS FILE
  *   flood tcp HOST PORT FIRST COUNT RATE SECONDS FILE
+ *   flood pipe HOST PORT FIRST COUNT RATE SECONDS FILE
  *
  * "udp" sends the datagram in FILE to HOST:PORT, RATE times a second, from port 5060 of the COUNT addresses from FIRST
  * on in turn, all of which have to be this machine's (a local route to the loopback is enough). Each "########" in it
@@ -10,6 +11,10 @@
  *
  * "tcp" opens RATE connections a second, each from the next address, sends FILE on every second one and nothing on the
  * others, and leaves them until the other end closes them.
+ *
+ * "pipe" keeps connections open by TCP, 16 from the one address or one from each of up to 112, opens what was closed
+ * anew, and sends FILE by them in turn, RATE times a second in all, whether answers come or not. What the other end
+ * does not take, as TCP pushes back, is left out.
  *
  * What the machine has no time for is left out, so that nothing comes in one burst afterwards. Ends after SECONDS, or
  * with its standard input; then says in one line of JSON what it has done.
@@ -31,6 +36,7 @@
 #include <unistd.h>
 
 enum { BATCH = 64, LONGEST = 65507, MARK = 8, MARKS = 32, MOST_OPEN = 8192, SLOT_MS = 1, BEHIND_MS = 20 };
+enum { PIPES_OF_ONE = 16, PIPES_OF_MANY = 112 };
 
 static char text[LONGEST];
 static size_t length, marks[MARKS], marked;
@@ -116,20 +122,28 @@ static void hear(int fd) {
     }
 }
 
+/* A connection from the next address that has begun; -1 where the system has none. */
+static int from_address(uint32_t which) {
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(first + which % count)};
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    int bad = bind(fd, (struct sockaddr *)&from, sizeof from);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (bad || (connect(fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS)) {
+        close(fd);
+        return -1;
+    }
+    return fd; /* on the loopback it is there at once, or the other end has no room for it */
+}
+
 static void open_some(int poll_fd, uint64_t wanted) {
     for (; wanted && opened - closed < MOST_OPEN; wanted--) {
-        struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(first + (uint32_t)opened % count)};
-        int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0) break;
-        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-        int bad = bind(fd, (struct sockaddr *)&from, sizeof from);
-        fcntl(fd, F_SETFL, O_NONBLOCK);
-        bad = bad || (connect(fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS);
-        /* on the loopback it is there at once, or the other end has no room for it */
+        int fd = from_address((uint32_t)opened);
         struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.fd = fd};
-        if (bad || epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &event)) {
+        if (fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &event)) {
             failed++;
-            close(fd);
+            if (fd >= 0) close(fd);
             continue;
         }
         if (opened++ % 2 == 0 && send(fd, text, length, MSG_NOSIGNAL) > 0) sent_octets += length;
@@ -156,13 +170,57 @@ static void close_some(int poll_fd) {
     }
 }
 
+static void pipe_some(uint64_t wanted) {
+    static struct { int fd; size_t at; } pipes[PIPES_OF_MANY];
+    static unsigned turn;
+    char octets[65536];
+    unsigned all = count == 1 ? PIPES_OF_ONE : count < PIPES_OF_MANY ? count : PIPES_OF_MANY;
+    for (unsigned i = 0; i < all; i++) {
+        ssize_t came = 0;
+        for (int k = 0; pipes[i].fd && k < BATCH && (came = read(pipes[i].fd, octets, sizeof octets)) > 0; k++) {
+            answer_octets += (uint64_t)came;
+            for (char *at = octets; (at = memmem(at, (size_t)(octets + came - at), "SIP/2.0 2", 9)); at++) answers++;
+        }
+        if (pipes[i].fd && (came > 0 || (came < 0 && (errno == EAGAIN || errno == EINTR)))) continue;
+        if (pipes[i].fd) {
+            close(pipes[i].fd);
+            closed++;
+        }
+        pipes[i].at = 0;
+        if ((pipes[i].fd = from_address(i)) < 0) pipes[i].fd = 0, failed++;
+    }
+    for (unsigned stuck = 0; wanted && stuck < all; turn++) {
+        unsigned i = turn % all;
+        if (!pipes[i].at) { /* a number for the next one */
+            char number[MARK + 1];
+            snprintf(number, sizeof number, "%08x", (uint32_t)sent);
+            for (size_t k = 0; k < marked; k++) memcpy(text + marks[k], number, MARK);
+        }
+        ssize_t gone = pipes[i].fd ? send(pipes[i].fd, text + pipes[i].at, length - pipes[i].at, MSG_NOSIGNAL) : -1;
+        if (gone < 0) {
+            stuck++;
+            continue;
+        }
+        sent_octets += (uint64_t)gone;
+        pipes[i].at += (size_t)gone;
+        if (pipes[i].at < length) {
+            stuck++;
+            continue;
+        }
+        pipes[i].at = stuck = 0;
+        sent++;
+        wanted--;
+    }
+    skipped += wanted;
+}
+
 int main(int argc, char **argv) {
     struct in_addr from;
     if (argc != 9 || !inet_aton(argv[2], &server.sin_addr) || !inet_aton(argv[4], &from) || read_template(argv[8])) {
-        fprintf(stderr, "usage: flood udp|tcp HOST PORT FIRST COUNT RATE SECONDS FILE\n");
+        fprintf(stderr, "usage: flood udp|tcp|pipe HOST PORT FIRST COUNT RATE SECONDS FILE\n");
         return 2;
     }
-    int tcp = !strcmp(argv[1], "tcp");
+    int tcp = !strcmp(argv[1], "tcp"), piped = !strcmp(argv[1], "pipe"), udp = !tcp && !piped;
     double rate = atof(argv[6]), seconds = atof(argv[7]);
     server.sin_port = htons((uint16_t)atoi(argv[3]));
     first = ntohl(from.s_addr);
@@ -171,7 +229,7 @@ int main(int argc, char **argv) {
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    int fd = tcp ? epoll_create1(EPOLL_CLOEXEC) : on_udp();
+    int fd = udp ? on_udp() : epoll_create1(EPOLL_CLOEXEC);
     if (fd < 0 || !count || rate < 1) {
         perror("flood");
         return 1;
@@ -187,6 +245,8 @@ int main(int argc, char **argv) {
         if (tcp) {
             open_some(fd, due - done);
             close_some(fd);
+        } else if (piped) {
+            pipe_some(due - done);
         } else {
             send_some(fd, due - done);
             hear(fd);
@@ -197,7 +257,7 @@ int main(int argc, char **argv) {
         if (poll(&input, 1, SLOT_MS) && read(0, said, sizeof said) <= 0) break;
     }
     double lasted = now() - began;
-    for (int i = 0; i < 100 && !tcp; i++) { /* what is still on its way */
+    for (int i = 0; i < 100 && udp; i++) { /* what is still on its way */
         usleep(10000);
         hear(fd);
     }

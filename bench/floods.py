@@ -77,6 +77,12 @@ def floods() -> list[Flood]:
         Flood("REGISTER, friendly-scanner, many", "udp", MANY, 20000, scanner),
         Flood("TCP half open, one source", "tcp", ONE, 1000, invite[: len(invite) // 2]),
         Flood("TCP half open, many", "tcp", MANY, 1000, invite[: len(invite) // 2]),
+        Flood("TCP, one OPTIONS each, three sources", "tcp", (ONE[0], 3), 200, options),
+        Flood("OPTIONS by TCP, one source", "pipe", ONE, 20000, options),
+        Flood("OPTIONS by TCP, many", "pipe", MANY, 20000, options),
+        Flood("OPTIONS by TCP, many private", "pipe", HOUSE, 20000, options),
+        Flood("ACK by TCP, many", "pipe", MANY, 20000, message("ACK")),
+        Flood("keep-alives by TCP, one source", "pipe", ONE, 20000, b"\r" * 4096),
     ]
 
 
