@@ -232,10 +232,10 @@ class Connection(socketserver.BaseRequestHandler):
                 return None
             for piece in framer.feed(data):
                 heard += 1
-                self.spoke = self.spoke or piece != PING
-                if piece == PING:
-                    self.post(PONG)
+                if piece.startswith(PING):
+                    self.post(PONG * (len(piece) // len(PING)))
                 else:
+                    self.spoke = True
                     self.server.take(piece, flow)
             if framer.broken:
                 self.end()

@@ -1,7 +1,8 @@
 """Where one message ends and the next begins on a stream (RFC 3261 §18.3): Content-Length counts there.
 
 Bounded: who sends more than a message may hold, or what cannot be cut into messages, is at fault, and the connection
-with it. Keep-alives (RFC 5626 §3.5.1) come out as ``PING``.
+with it. Keep-alives (RFC 5626 §3.5.1) come out as ``PING``, those in a row as one piece: however many octets of
+nothing somebody sends, they cost one look.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from .message import MAX_DATAGRAM, end_of_head
 
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
+BEGUN = (PING[:3], PING[:2], PING[:1], b"")
+"""What may be the beginning of a keep-alive, the longest first."""
 
 
 class Framer:
@@ -30,9 +33,10 @@ class Framer:
         return bytes(self._held[:1]) not in (b"", b"\r", b"\n")
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take octets in; give the messages, and the ``PING`` keep-alives, that are complete now, in order.
+        """Take octets in; give the messages, and the keep-alives, that are complete now, in order.
 
-        What is too long comes out as far as it is there, for ``parse`` to say what is wrong with it.
+        Keep-alives in a row are one piece: so many times ``PING``. What is too long comes out as far as it is there,
+        for ``parse`` to say what is wrong with it.
         """
         out: list[bytes] = []
         if self.broken:
@@ -64,12 +68,14 @@ class Framer:
         return self._take(head + length) if len(self._held) >= head + length else None
 
     def _cut_keep_alive(self) -> Optional[bytes]:
-        if self._held[:4] == PING:
-            return self._take(4)
-        if PING.startswith(bytes(self._held)):
+        """All the white space between two messages at once: its keep-alives, if there are any."""
+        if self._held in BEGUN:
             return None
-        self._take(1)
-        return b""
+        space = len(self._held) - len(self._held.lstrip(PONG))
+        *pings, rest = self._take(space).split(PING)
+        if not self._held:  # what may be the beginning of one waits for the rest of it
+            self._held += next(begun for begun in BEGUN if rest.endswith(begun))
+        return PING * len(pings)
 
     def _head_length(self) -> Optional[int]:
         """The length of the header fields and the empty line behind them; ``None`` while that is not there."""

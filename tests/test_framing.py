@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
 
 from moh.framing import PING, Framer
@@ -45,6 +47,29 @@ def test_a_double_crlf_is_a_ping_and_a_single_one_is_nothing() -> None:
     assert framer.feed(b"\r\n" + OPTIONS) == [OPTIONS]
     assert framer.feed(b"\r\n") == []
     assert framer.feed(b"\r\n") == [PING]
+
+
+def test_keep_alives_in_a_row_are_one_piece_however_they_come() -> None:
+    assert Framer().feed(5 * PING + b"\r\n" + OPTIONS + b"\r\n") == [5 * PING, OPTIONS]
+    framer = Framer()
+    pieces = [piece for octet in 5 * PING + b"\n\r" + PING for piece in framer.feed(bytes([octet]))]
+    assert b"".join(pieces) == 6 * PING
+
+
+def test_octets_of_nothing_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Framer] = []
+
+    def cut(framer: Framer) -> Optional[bytes]:
+        looks.append(framer)
+        return look(framer)
+
+    look = Framer._cut
+    monkeypatch.setattr(Framer, "_cut", cut)
+    framer = Framer()
+    for nothing in (b"\r" * 65536, b"\n\r" * 32768, PING * 16384):
+        assert b"".join(framer.feed(nothing)).replace(PING, b"") == b""
+    assert len(looks) < 10
+    assert framer.feed(OPTIONS) == [OPTIONS]
 
 
 @pytest.mark.parametrize("length", [b"-1", b"many", b"", b"1\r\nContent-Length: 2", b"9999999999"])
