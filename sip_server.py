@@ -377,9 +377,9 @@ class SipServer(socketserver.UDPServer):
             tls = Address(settings.bind, settings.tls_port)
             self.tcp.append(TcpServer(tls, self.take, self._in_use, context, self.gate.allows))
 
-    def _in_use(self, flow: Flow) -> bool:
+    def _in_use(self) -> set[int]:
         with self.lock:
-            return self.agent.uses(flow)
+            return self.agent.connections
 
     def serve_forever(self, poll_interval: float = POLL) -> None:
         """Serve by UDP in this thread, by TCP and TLS in one more each."""

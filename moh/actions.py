@@ -32,7 +32,7 @@ class Flow(NamedTuple):
     local: Address
     transport: str = "UDP"
     connection: int = 0
-    """The shell's number of the TCP or TLS connection; 0 for UDP."""
+    """The shell's number of the TCP or TLS connection, which no other has; 0 for UDP."""
 
     @property
     def reliable(self) -> bool:

@@ -1,18 +1,21 @@
 """One TCP or TLS connection: messages in, answers out, keep-alives answered (RFC 3261 §18.3, RFC 5626 §4.4.1).
 
 The laws kept here: only its own thread touches a connection (TLS allows nothing else); whoever wants to send leaves
-his octets in its outbox and never waits; who is silent, slow or reads nothing is cut off.
+his octets in its outbox and never waits; who is silent, slow or reads nothing is cut off; who sends too fast is not
+read until his turn has come, and TCP pushes back. No message that was read is lost by that.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import select
 import socket
 import socketserver
 import ssl
 import threading
 import time
+from collections import deque
 from typing import Optional, Protocol, Union
 
 from .actions import Address, Flow
@@ -25,6 +28,8 @@ PATIENCE = 10.0
 """Seconds for the handshake, for the first message, and for the rest of one that has begun."""
 IDLE = 600.0
 """Seconds of silence after which a connection that no call uses is closed."""
+DIALLED = 32.0
+"""Seconds that a connection of our own making may last: as long as we wait for an answer (RFC 3261 §17.1.2, 64*T1)."""
 
 log = logging.getLogger("moh")
 
@@ -41,6 +46,9 @@ class Host(Protocol):
     def in_use(self, flow: Flow) -> bool:
         """Whether a call goes by this connection."""
 
+    def wait(self, host: str, data: bytes) -> float:
+        """Let a message of ``host`` take its place; the seconds that it has to wait. Empty: a read without one."""
+
     def opened(self, connection: Connection) -> int:
         """Give it a number."""
 
@@ -52,11 +60,14 @@ class Connection(socketserver.BaseRequestHandler):
     """One connection, in its own thread."""
 
     server: Host  # type: ignore[assignment]  # what a Connection needs of the server that made it
+    dialled = False
+    """Whether it is we who opened it."""
 
     def setup(self) -> None:
         """Get ready to be written to by others."""
         self._outbox = bytearray()
         self._lock = threading.Lock()
+        self._thread = threading.current_thread()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -64,12 +75,10 @@ class Connection(socketserver.BaseRequestHandler):
         """Whether it is to be closed."""
         self.spoke = False
         """Whether a whole message has come by it."""
-        if isinstance(self.request, tuple):
-            self.request, first = self.request
-            self._outbox += first
-            self._dialled = self.spoke = True
-        else:
-            self._dialled = False
+        self.began = self.heard = time.monotonic()
+        """When it was opened, and when octets came by it last."""
+        self._unread: deque[bytes] = deque()  # what has come and is not handed on yet
+        self._in_place = False  # the first of it has its place behind all others
         self._socket: Optional[socket.socket] = self.request  # for ``cut``, until it is closed
 
     def finish(self) -> None:
@@ -113,6 +122,8 @@ class Connection(socketserver.BaseRequestHandler):
                 pass  # the other side was first
 
     def _wake(self) -> None:
+        if threading.current_thread() is self._thread:
+            return  # it is awake
         try:
             self._waker.send(b".")
         except OSError:
@@ -152,14 +163,14 @@ class Connection(socketserver.BaseRequestHandler):
         sock.settimeout(PATIENCE)
         if self.server.tls is None:
             return sock
-        if self._dialled:
+        if self.dialled:
             # the phone's certificate is checked by nobody, as with every call that comes in
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
             context = self.server.tls
-        secured = context.wrap_socket(sock, server_side=not self._dialled, do_handshake_on_connect=False)
+        secured = context.wrap_socket(sock, server_side=not self.dialled, do_handshake_on_connect=False)
         with self._lock:
             self._socket = secured
             if self.ending:
@@ -169,22 +180,33 @@ class Connection(socketserver.BaseRequestHandler):
 
     def _converse(self, sock: Union[socket.socket, ssl.SSLSocket], flow: Flow) -> None:
         framer = Framer()
-        poll = select.poll()  # unlike select() it takes descriptors above 1023
-        poll.register(self._woken, select.POLLIN)
+        quiet, poll = select.poll(), select.poll()  # unlike select() it takes descriptors above 1023
+        for each in (quiet, poll):
+            each.register(self._woken, select.POLLIN)
         now = time.monotonic()
         patience = now + PATIENCE
+        last = now + DIALLED if self.dialled else math.inf
+        turn = now  # when the first of what is unread may be handed on
         while True:
             with self._lock:
                 ending = self.ending
                 if ending and not 0 < len(self._outbox) <= MAX_OUTBOX:
                     return
-                # whose connection ends is not listened to any more
-                poll.register(sock, (0 if ending else select.POLLIN) | (select.POLLOUT if self._outbox else 0))
+                held = bool(self._unread) and not ending
+                # whose connection ends is not listened to any more, nor who has to wait
+                wanted = (0 if ending or held else select.POLLIN) | (select.POLLOUT if self._outbox else 0)
+            if wanted:
+                poll.register(sock, wanted)
             if ending:
                 patience = min(patience, now + PATIENCE)
-            events = dict(poll.poll(1000 * max(0.0, patience - now) + 1))
-            now = time.monotonic()
+            until = min(last, turn if held else patience)
+            events = dict((poll if wanted else quiet).poll(1000 * max(0.0, until - now) + 1))
+            then, now = now, time.monotonic()
             happened = events.get(sock.fileno(), 0)
+            if held:
+                patience += now - then  # it is not he who keeps us waiting
+            if now >= last:
+                return
             if now >= patience:
                 if ending or framer.unfinished or not self.server.in_use(flow):
                     return
@@ -193,15 +215,20 @@ class Connection(socketserver.BaseRequestHandler):
                 self._drain_wake_ups()
             if happened & select.POLLOUT and not self._write(sock):
                 return
-            if happened & ~select.POLLOUT:
+            if happened & ~select.POLLOUT and not held:
                 began = framer.unfinished
-                heard = self._read(sock, framer, flow)
+                heard = self._read(sock, framer)
                 if heard is None:
                     return
                 if framer.unfinished:
                     patience = patience if began and not heard else now + PATIENCE
                 elif heard:
                     patience = now + IDLE
+            if self._unread and now >= turn:
+                wait = self._hand_on(flow)
+                turn = time.monotonic() + wait
+            if framer.broken and not self._unread:
+                self.end()
 
     def _drain_wake_ups(self) -> None:
         try:
@@ -220,24 +247,45 @@ class Connection(socketserver.BaseRequestHandler):
                 pass
         return True
 
-    def _read(self, sock: Union[socket.socket, ssl.SSLSocket], framer: Framer, flow: Flow) -> Optional[int]:
+    def _read(self, sock: Union[socket.socket, ssl.SSLSocket], framer: Framer) -> Optional[int]:
         """Take in what has come, and tell how many messages and pings; ``None`` when the connection has ended."""
-        heard = 0
+        pieces: list[bytes] = []
         while True:
             try:
                 data = sock.recv(65536)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return heard
+                break
             if not data:
                 return None
-            for piece in framer.feed(data):
-                heard += 1
-                if piece.startswith(PING):
-                    self.post(PONG * (len(piece) // len(PING)))
-                else:
-                    self.spoke = True
-                    self.server.take(piece, flow)
-            if framer.broken:
-                self.end()
+            self.heard = time.monotonic()
+            pieces += framer.feed(data)
             if framer.broken or not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
-                return heard
+                break
+        self._unread.extend(pieces or [b""])
+        return len(pieces)
+
+    def _hand_on(self, flow: Flow) -> float:
+        """Hand on what has come as far as it may be now; the seconds that the rest has to wait, 0.0 if there is none.
+
+        A read that brought nothing whole has to take its place as well: it costs us as much.
+        """
+        while self._unread and not self.ending:
+            piece = self._unread[0]
+            if not self._in_place:
+                self._in_place = True
+                if wait := self.server.wait(flow.remote.host, piece):
+                    return wait
+            self._in_place = False
+            self._unread.popleft()
+            if piece.startswith(PING):
+                self.post(PONG * (len(piece) // len(PING)))
+            elif piece:
+                self.spoke = True
+                self.server.take(piece, flow)
+        return 0.0
+
+
+class Dialled(Connection):
+    """A connection that we opened ourselves, for what cannot go back the way that its request came (§18.2.2)."""
+
+    dialled = True

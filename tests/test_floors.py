@@ -118,7 +118,7 @@ MAY_IMPORT = {
     },
     "broadcast": {"logging", "os", "queue", "threading", "pathlib"},
     "engines": {"pathlib"},
-    "connection": {"logging", "select", "socket", "socketserver", "ssl", "threading", "time"},
+    "connection": {"logging", "math", "select", "socket", "socketserver", "ssl", "threading", "time"},
     "tcp": {"errno", "itertools", "logging", "socket", "socketserver", "ssl", "threading", "time"},
 }
 """What each module may import from outside of ``moh``, on top of ``HARMLESS``."""

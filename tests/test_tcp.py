@@ -1,4 +1,7 @@
-"""SIP over TCP and TLS against a running server (RFC 3261 §18, RFC 5626 §4.4.1): end-to-end, with real sockets."""
+"""SIP over TCP and TLS against a running server (RFC 3261 §18, RFC 5626 §4.4.1): end-to-end, with real sockets.
+
+How connections make room is in ``test_room.py``, how they wait and are dialled in ``test_connections.py``.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,6 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer
-from moh.actions import Address as Peer
-from moh.actions import Flow, Send
-from moh.tcp import TcpServer
 from tests.phone import Ear, Message, Phone
 from tests.running import Address, Running, free_ports, wait_for
 
@@ -19,8 +19,8 @@ from tests.running import Address, Running, free_ports, wait_for
 class Line:
     """The phone's end of a TCP or TLS connection: sends octets, reads whole messages."""
 
-    def __init__(self, server: Address, tls: bool = False) -> None:
-        self.socket: socket.socket = socket.create_connection(server, timeout=10)
+    def __init__(self, server: Address, tls: bool = False, host: str = "") -> None:
+        self.socket: socket.socket = socket.create_connection(server, 10, (host, 0))
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -168,28 +168,12 @@ def test_one_host_cannot_take_all_connections(own_server: Running) -> None:
 
 def test_who_reads_nothing_and_makes_no_sense_is_cut_off(own_server: Running) -> None:
     with Phone(own_server.address) as phone, Line(own_server.address) as line:
-        options = over("TCP", phone, phone.request("OPTIONS"))
-        line.socket.sendall(options * 2000)
-        line.socket.sendall(options.replace(b"Content-Length: 0", b"Content-Length: lots"))
+        stray = over("TCP", phone, phone.request("BYE"))
+        line.socket.sendall(stray * 2000)
+        line.socket.sendall(stray.replace(b"Content-Length: 0", b"Content-Length: lots"))
         with pytest.raises(OSError):
             for _ in range(4000):
                 line.socket.sendall(bytes(65536))
-
-
-def test_a_connection_that_gets_no_thread_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_thread(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    server = TcpServer(Peer("127.0.0.1", 0), lambda data, flow: None, lambda flow: False)
-    monkeypatch.setattr("threading.Thread.start", no_thread)
-    try:
-        flow = Flow(Peer("127.0.0.1", 9), Peer("127.0.0.1", 9), "TCP", 1)
-        server.send(Send(b"", Peer("127.0.0.1", 9), flow))
-        with socket.create_connection(("127.0.0.1", server.server_address[1])):
-            server.handle_request()
-        assert server._hosts == {}
-    finally:
-        server.server_close()
 
 
 def test_who_connects_and_says_nothing_makes_room_for_who_comes_later(own_server: Running) -> None:
@@ -211,6 +195,28 @@ def test_who_connects_and_says_nothing_makes_room_for_who_comes_later(own_server
     finally:
         for one in silent:
             one.close()
+
+
+def test_two_addresses_that_spoke_and_fell_silent_keep_nobody_out(own_server: Running) -> None:
+    lines: list[Line] = []
+    with Phone(own_server.address) as phone, Line(own_server.address) as held, Ear("127.0.0.2") as ear:
+        answered(phone, held, "TCP", ear.address)
+        try:
+            with Phone(own_server.address) as other:
+                for number in range(128):
+                    lines.append(Line(own_server.address, host=f"127.0.0.{3 + number % 2}"))
+                    lines[-1].socket.sendall(over("TCP", other, other.request("OPTIONS")))
+                    assert lines[-1].more(), f"connection {number} is refused"
+                with Line(own_server.address) as late:
+                    late.socket.sendall(over("TCP", other, other.request("OPTIONS")))
+                    assert late.receive().status == 200
+            wait_for(lambda: not lines[0].more(), "the end of the one that was silent longest")
+            held.socket.sendall(over("TCP", phone, phone.request("BYE")))
+            assert held.receive().status == 200, "whose call goes by it keeps his connection"
+        finally:
+            for line in lines:
+                line.socket.close()
+    own_server.has_no_ffmpeg()
 
 
 def test_tls_with_a_certificate(start_server: StartServer, tmp_path: Path) -> None:
