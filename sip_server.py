@@ -22,6 +22,7 @@ import secrets
 import signal
 import socket
 import socketserver
+import ssl
 import sys
 import threading
 import time
@@ -61,6 +62,7 @@ from moh.ports import Ports, shared_port
 from moh.resolver import Resolver
 from moh.shown import Shown
 from moh.tcp import TcpServer, tls_context
+from moh.turnstile import Turnstile
 from moh.user_agent import Limits, UserAgent
 from moh.watch import MusicWatch, News
 
@@ -81,6 +83,7 @@ BATCH = 64
 FAREWELL = 2.0
 """Seconds at the end for the BYEs to be answered; Docker gives ten in all."""
 MOST_DESCRIPTORS = 1 << 16
+TOO_FAST = "messages that came too fast"
 CLIENT = tuple[str, int]
 
 log = logging.getLogger("moh")
@@ -110,6 +113,8 @@ class SipServer(socketserver.UDPServer):
         self._intake: Optional[Intake] = None
         guard = Guard(settings.allow)
         self.gate = Gate(settings.allow, guard.reaches, time.monotonic())
+        self.turnstile = Turnstile(settings.allow, time.monotonic())
+        self._at_turnstile = threading.Lock()
         try:
             self.server_bind()  # before there is any thread to end
             self._listen_on_tcp(settings)
@@ -238,7 +243,10 @@ class SipServer(socketserver.UDPServer):
                 so_far = self._tally.told()
             log.info("%d calls: %s", calls, self.engines.told())
             away = f"{self.dropped} for want of workers, {self.gate.tally.told()}".rstrip(", ")
-            log.info("since the start: %s; datagrams turned away: %s", so_far or "nothing", away)
+            with self._at_turnstile:
+                held = self.turnstile.tally.told() or "none"
+            told = "since the start: %s; datagrams turned away: %s; held back by TCP: %s"
+            log.info(told, so_far or "nothing", away, held)
         self._clean_up(now)
         if self.stop_asked > self._stops:
             self._stops = self.stop_asked
@@ -284,6 +292,10 @@ class SipServer(socketserver.UDPServer):
         """One line in ten seconds for all that was turned away, however much it is."""
         if news := self.gate.tally.news(now):
             log.warning("turned away more datagrams: %s", news)
+        with self._at_turnstile:
+            news = self.turnstile.tally.news(now)
+        if news:
+            log.warning("held back more by TCP: %s", news)
         with self.lock:
             news = self._tally.news(now)
         if news:
@@ -370,16 +382,26 @@ class SipServer(socketserver.UDPServer):
 
     def _listen_on_tcp(self, settings: Settings) -> None:
         """Open the other doors of RFC 3261 §18: TCP always, TLS where there is a certificate."""
-        plain_tcp = Address(settings.bind, settings.sip_port)
-        self.tcp.append(TcpServer(plain_tcp, self.take, self._in_use, allows=self.gate.allows))
+        doors: list[tuple[int, Optional[ssl.SSLContext]]] = [(settings.sip_port, None)]
         if settings.tls_cert:
-            context = tls_context(settings.tls_cert, settings.tls_key)
-            tls = Address(settings.bind, settings.tls_port)
-            self.tcp.append(TcpServer(tls, self.take, self._in_use, context, self.gate.allows))
+            doors.append((settings.tls_port, tls_context(settings.tls_cert, settings.tls_key)))
+        for port, tls in doors:
+            address = Address(settings.bind, port)
+            self.tcp.append(TcpServer(address, self.take, self._in_use, tls, self.gate.allows, self._wait))
 
     def _in_use(self) -> set[int]:
         with self.lock:
             return self.agent.connections
+
+    def _wait(self, host: str, data: bytes) -> float:
+        """Seconds that a message has to wait, told in the thread of its connection; the first has a line."""
+        now = time.monotonic()
+        with self._at_turnstile:
+            wait = self.turnstile.wait(host, data, now)
+            told = wait > 0 and self.turnstile.tally.tell(TOO_FAST, host, now)
+        if told:
+            log.warning("holding back %s by TCP: %s", host, TOO_FAST)
+        return wait
 
     def serve_forever(self, poll_interval: float = POLL) -> None:
         """Serve by UDP in this thread, by TCP and TLS in one more each."""

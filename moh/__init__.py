@@ -4,7 +4,8 @@ The package is built in floors, and imports point down only (``tests/test_floors
 
 - floor 0, words: ``errors``, ``timers``, ``addresses``, ``codecs``, ``actions``
 - floor 1, octets to meaning and back: ``headers``, ``sdp``, ``message``, ``answer``, ``reply``, ``framing``, ``rtcp``
-- floor 2, one exchange: ``screening``, ``identity``, ``transaction``, ``session_timer``, ``ports``
+- floor 2, one exchange: ``screening``, ``identity``, ``transaction``, ``session_timer``, ``ports``, ``guard``,
+  ``turnstile``
 - floor 3, one caller: ``media``, ``dialog``, ``call``
 - floor 4, everybody: ``user_agent``
 - beside the floors, for the shell only: ``config``, ``shown``; ``command``, ``runner``, ``filters``, ``mastering``,

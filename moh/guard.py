@@ -116,6 +116,12 @@ class Bucket:
         self._when = now
         return self._tokens >= 1
 
+    def owe(self, now: float, most: float) -> float:
+        """Take a token, be there one or not; the seconds until it is there. No more than ``most`` are ever owed."""
+        self.has(now)
+        self._tokens = max(-most, self._tokens - 1)
+        return max(0.0, -self._tokens / self._rate)
+
 
 class Account:
     """What is remembered of one source: octets that it has paid for, and how fast it calls."""

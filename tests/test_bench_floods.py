@@ -268,7 +268,6 @@ def test_baresip_holds_calls_and_is_seen_to_die(name: str, tmp_path: Path, monke
         farm.close()
 
 
-@in_c
 def generator(folder: Path, door: socket.socket, way: str) -> subprocess.Popen[str]:
     """It comes to ``door`` from three addresses, until its input ends; skips where it cannot be made."""
     if not shutil.which("cc") or not sys.platform.startswith("linux"):

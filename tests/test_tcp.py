@@ -219,6 +219,18 @@ def test_two_addresses_that_spoke_and_fell_silent_keep_nobody_out(own_server: Ru
     own_server.has_no_ffmpeg()
 
 
+def test_who_sends_too_fast_is_held_back_and_loses_nothing(start_server: StartServer) -> None:
+    server = start_server(MOH_LOG="info").ready()
+    with Phone(server.address) as phone, Line(server.address, host="127.0.0.9") as line:
+        line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")) * 500)
+        for _ in range(500):
+            assert line.receive().status == 200
+        server.says("holding back 127.0.0.9 by TCP: messages that came too fast")
+        line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")) * 5000)
+        server.terminate()
+        assert server.exit_status() == 0
+
+
 def test_tls_with_a_certificate(start_server: StartServer, tmp_path: Path) -> None:
     trustme = pytest.importorskip("trustme")
     certificate = tmp_path / "certificate.pem"
