@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from bench.callers import HOST, KINDS, MEAN_HOLD, Callers
-from bench.processes import children, end, private_memory
+from bench.processes import children, end
 from bench.ways import PATIENCE, ROOT, SENDERS, free_pairs
 from moh.command import leash
 from moh.music import BUILTIN
@@ -46,7 +46,7 @@ class Sample(NamedTuple):
     rss: float
     """MB of 10^6 octets, with what it shares with others."""
     private: float
-    """MB that it shares with nobody."""
+    """MB of no file. What is nobody else's, as ``smaps`` has it, is nothing at all while a child is being forked."""
     threads: int
     descriptors: int
     processes: int
@@ -105,7 +105,7 @@ class Server:
         return Sample(
             (time.monotonic() - self._began) / 60,
             _number(status, "VmRSS") * 1024 / 1e6,
-            private_memory([pid]) / 1e6,
+            _number(status, "RssAnon") * 1024 / 1e6,
             _number(status, "Threads"),
             len(os.listdir(f"/proc/{pid}/fd")),
             len(children(pid, zombies=True)),

@@ -135,7 +135,7 @@ def test_all_that_a_phone_does_and_another_one_loses_nothing(server: Running, he
         assert phone.bye().status == 200
         heard = held.waiting()
         assert [(packet.sequence - heard[0].sequence) % 2**16 for packet in heard] == list(range(len(heard)))
-        assert len({packet.ssrc for packet in heard}) == 1 and len(heard) > 50
+        assert len({packet.ssrc for packet in heard}) == 1
         steady.bye()
 
 
