@@ -142,14 +142,19 @@ def hang_up(held: Sequence[Held]) -> None:
 
 
 class BadWire:
-    """What lies between the phones and a server: datagrams are lost, doubled, late, and overtake each other."""
+    """What lies between the phones and a server: datagrams are lost, doubled, late, and overtake each other.
 
-    def __init__(self, server: tuple[str, int], seed: int, lost: float = 0.3, doubled: float = 0.1) -> None:
+    Whoever sends to ``address`` is one of the phones; to ``server`` each of them comes from an address of its own.
+    """
+
+    def __init__(
+        self, server: tuple[str, int], seed: int, lost: float = 0.3, doubled: float = 0.1, port: int = 0
+    ) -> None:
         self._server = server
         self._chance = random.Random(seed)
         self._lost, self._doubled = lost, doubled
         self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._front.bind(("127.0.0.1", 0))
+        self._front.bind(("127.0.0.1", port))
         self.address: tuple[str, int] = self._front.getsockname()
         self._backs: dict[tuple[str, int], socket.socket] = {}
         self._over = False

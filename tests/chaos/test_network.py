@@ -1,6 +1,7 @@
 """End to end: a wire that loses, doubles, delays and reorders, and one that is cut for a while.
 
-The wire is a relay of our own for SIP, and where the kernel has it netem between two network namespaces, for all.
+The wire is a relay of our own for SIP, or for RTP and RTCP; where the kernel has it, netem between two network
+namespaces for all of it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, SLOW, BadWire, Held, Rest, all_hear, hang_up, insist
 from tests.phone import Ear, Phone
-from tests.running import Running, wait_for
+from tests.running import Running, free_ports, wait_for
 
 INSIDE, OUTSIDE = "10.213.77.2", "10.213.77.1"
 """The server's address and ours; private, so the music starts with the 200."""
+
+GOODBYE = bytes.fromhex("80c9000100000007 81cb000100000007")
+"""A listener takes leave: an empty receiver report, then BYE (RFC 3550 §6.6)."""
 
 
 def over_a_bad_wire(server: Running, address: tuple[str, int], count: int, host: str) -> None:
@@ -64,6 +68,52 @@ def test_who_is_cut_off_in_a_bad_moment_is_let_go(start_server: StartServer) -> 
     server.says("nobody listens at 127.0.0.1:")
     wait_for(lambda: not server.ffmpegs, "its end")
     rest.returns()
+
+
+@contextmanager
+def far_away(ear: Ear, seed: int) -> Iterator[tuple[BadWire, BadWire]]:
+    """A bad wire before the ear, for RTP and for RTCP on the next port: what the server is told to send to."""
+    host, port = ear.address
+    first = free_ports(2)
+    with BadWire(ear.address, seed, port=first) as rtp, BadWire((host, port + 1), seed + 1, port=first + 1) as rtcp:
+        yield rtp, rtcp
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_music_over_such_a_wire_is_one_stream_with_gaps_and_goes_on(start_server: StartServer, engine: str) -> None:
+    """What is lost of it is lost, and the server does not mind; what comes is in order by its numbers."""
+    server = start_server(MOH_FFMPEG_CALLS=engine, MOH_LOG="info").ready()
+    rest = Rest(server)
+    with Phone(server.address) as phone, Ear() as ear, far_away(ear, seed=9) as (wire, _):
+        phone.call(wire.address)
+        heard = ear.packets(100)
+        assert len({packet.ssrc for packet in heard}) == 1
+        first = heard[0]
+        for packet in heard:  # numbers and timestamps wrap; half way round is before
+            number = (packet.sequence - first.sequence + 0x8000) % 0x10000 - 0x8000
+            assert (packet.timestamp - first.timestamp - 160 * number) % 2**32 == 0
+        assert len({packet.sequence for packet in heard}) < 100, "none came twice"
+        assert [packet.sequence for packet in heard] != sorted(packet.sequence for packet in heard), "all in order"
+        assert phone.bye().status == 200
+        print(f"{wire.dropped} of {wire.seen} packets were lost")
+    rest.is_well()
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_rtcp_bye_gets_through_such_a_wire_or_is_sent_again(start_server: StartServer, engine: str) -> None:
+    server = start_server(MOH_FFMPEG_CALLS=engine, MOH_LOG="info").ready()
+    rest = Rest(server)
+    with Phone(server.address) as phone, Ear() as ear, far_away(ear, seed=10) as (wire, control):
+        phone.call(wire.address)
+        ear.packets(10)
+        back = ear.report()[1]  # the end of the wire, which knows the way on to the server
+        for _ in range(10):
+            ear.says_rtcp(GOODBYE, back)
+        phone.await_request("BYE", SLOW)
+        server.says("took leave by RTCP BYE")
+        print(f"{control.dropped} of {control.seen} datagrams of RTCP were lost")
+    rest.is_well()
 
 
 # -- in a network namespace ----------------------------------------------------------------------------------------
