@@ -9,6 +9,7 @@ streams that end, names that resolve; and after each 10,000 messages silence, in
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import hashlib
 import random
@@ -39,16 +40,14 @@ what has to hold:
 - each line of what leaves is a header field of ours, or one of the message's that is echoed whole
 - a stream is started with the next number, and stopped only while it plays
 - after each 10,000 messages, when the clock has run on: no call, transaction, timer, waiting name, port or stream
-- at the end no more memory than after the first tenth, but for 4 MB in the hands of the allocator"""
+- at the end no more memory than after the first tenth, but for 4 MB of the allocator's"""
 
-ROUND = 10_000
-LONGEST_CALL = 120.0
-"""Seconds."""
+ROUND, FACTOR = 10_000, 3
+LONGEST_CALL = 120.0  # seconds
 REST = 400.0
 """Seconds after which all must be at rest: the longest call, its BYE, a stream that is slow to go, and some."""
 GROWTH = 4.0
-"""MB that a process may have grown by, which is what the allocator keeps in hand."""
-FACTOR = 3
+"""MB that a process may have grown by, in pieces that the allocator cannot give back."""
 HEARD = frozenset(flow.remote.host for flow in HEARING)
 
 
@@ -100,13 +99,12 @@ class Fuzz:
         self.data = b""  # the last of them
         self.slowest = Slowest()
         self.answers = self.starts = self.most_calls = self._count = 0
-        self.digest = hashlib.blake2b(digest_size=8)
-        """Of all messages: equal for two runs that were the same."""
+        self.digest = hashlib.blake2b(digest_size=8)  # of all messages: equal for two runs that were the same
         self._streams: dict[str, Stream] = {}
         self._resolving: dict[str, float] = {}
         self._came: dict[str, int] = {}
         self._gone: dict[str, int] = {}
-        """Octets that came by UDP from each host, and those that therefore went where nothing was proved."""
+        """Octets that came by UDP from a host, and those that therefore went where nothing was proved."""
         self._framers: dict[Flow, Framer] = {}
         self._callers: list[Caller] = []
         self._recent = [*WIRE]
@@ -216,6 +214,7 @@ class Fuzz:
         self.now += seconds
         if (due := self.agent.next_due) is not None and due <= self.now:
             self._do(self.agent.tick(self.now))
+        self.agent.tally.news(self.now)
         for call, stream in list(self._streams.items()):
             if stream.ends is not None and stream.ends <= self.now:
                 del self._streams[call]
@@ -245,10 +244,11 @@ class Fuzz:
 
 
 def memory() -> float:
-    """MB of the machine's memory that this process has; 0 where the system does not tell."""
+    """MB of memory that this process has, without what is free in it; 0 where the system does not tell."""
     try:
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps in hand comes and goes by megabytes
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-    except OSError:
+    except (AttributeError, OSError, TypeError):  # not glibc, or not Linux
         return 0.0
 
 
