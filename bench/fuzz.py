@@ -101,7 +101,7 @@ class Fuzz:
         self.answers = self.starts = self.most_calls = self._count = 0
         self.digest = hashlib.blake2b(digest_size=8)  # of all messages: equal for two runs that were the same
         self._streams: dict[str, Stream] = {}
-        self._resolving: dict[str, float] = {}
+        self._resolving: dict[Resolve, float] = {}
         self._came: dict[str, int] = {}
         self._gone: dict[str, int] = {}
         """Octets that came by UDP from a host, and those that therefore went where nothing was proved."""
@@ -181,7 +181,7 @@ class Fuzz:
                 self._streams[action.call].asked = True
                 self._streams[action.call].ends = self.now + self._chance.uniform(0.0, 0.2)
             elif isinstance(action, Resolve):
-                self._resolving[action.name] = self.now + self._chance.choice([0.01, 1.0, 3.0, 9.0])
+                self._resolving[action] = self.now + self._chance.choice([0.01, 1.0, 3.0, 9.0])
 
     def _send(self, send: Send) -> None:
         self.answers += 1
@@ -220,10 +220,11 @@ class Fuzz:
                 del self._streams[call]
                 hopeless = self._chance.choice(["", "nobody listens"])
                 self._do(self.agent.stream_gone(call, stream.serial, "ended", hopeless, now=self.now))
-        for name in [name for name, when in self._resolving.items() if when <= self.now]:
-            del self._resolving[name]
-            address = self._chance.choice(["192.168.1.90", "203.0.113.4", "fd00::90", ""])
-            self._do(self.agent.resolved(name, address, self.now))
+        for asked in [asked for asked, when in self._resolving.items() if when <= self.now]:
+            del self._resolving[asked]
+            if self._chance.random() < 0.5 or not self.agent.unasked(asked):
+                address = self._chance.choice(["192.168.1.90", "203.0.113.4", "fd00::90", ""])
+                self._do(self.agent.resolved(asked, address, self.now))
 
     def rest(self) -> None:
         """Let the clock run on and see that nothing is left. Raises ``Failure`` where something is."""
@@ -232,9 +233,10 @@ class Fuzz:
             self._pass(0.5)
         kept: dict[str, Sized] = {
             "calls": agent._calls, "dialogs": agent._dialogs, "transactions": agent._transactions,
-            "to be merged": agent._merged, "waiting for names": agent._waiting, "timers": agent._schedule,
-            "ports": agent._ports._taken, "sharing": range(agent._ports.sharing), "streams": self._streams,
-            "unacknowledged": guard._waiting, "strangers": guard._strangers, "sources that call": guard._of_source,
+            "to be merged": agent._merged, "waiting for names": agent._waiting, "names": agent._asked,
+            "timers": agent._schedule, "ports": agent._ports._taken, "sharing": range(agent._ports.sharing),
+            "streams": self._streams, "unacknowledged": guard._waiting, "strangers": guard._strangers,
+            "sources that call": guard._of_source,
         }  # fmt: skip
         left = {name: len(table) for name, table in kept.items() if len(table)}
         check(not left, f"{REST:.0f} s later there are still {left}")

@@ -202,9 +202,9 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:
         name, colon, value = line.partition(":")
         name = name.rstrip().lower()
         if len(line) > MAX_LINE:
-            fault = fault or _too_long(name)
             if name in ("via", "v"):
-                raise fault  # without all of its Vias an answer finds nobody
+                raise _too_long(name)  # without all of its Vias an answer finds nobody
+            fault = fault or _too_long(name)
         elif not colon or not is_token(name):
             fault = fault or Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'")
         else:

@@ -127,13 +127,10 @@ class UserAgent:
             if isinstance(owner, Waiting):
                 actions += self._go_on(owner, "", now)
             else:
+                was_up = isinstance(owner, Call) and not owner.ended
                 done = owner.tick(now)
-                if (
-                    isinstance(owner, Call)
-                    and owner.ended_by == NO_ACK
-                    and not self.guard.knows(owner.dialog.flow, now)
-                ):
-                    done = self._quietly(done, owner, now)
+                if isinstance(owner, Call) and was_up and owner.ended_by == NO_ACK:
+                    done = done if self.guard.knows(owner.dialog.flow, now) else self._quietly(done, owner, now)
                 actions += done
                 self._settle(owner)
         return self._affordable(actions, now)

@@ -100,6 +100,13 @@ def test_for_an_octet_in_a_strangers_name_at_most_three_leave(data: bytes, repea
     assert given <= 3 * taken
 
 
+def test_a_call_that_is_never_acknowledged_is_counted_once() -> None:
+    agent = make_agent()
+    life(agent, forged(body=SHORT_OFFER), VICTIM)
+    del agent.tally.counts["not sent to a stranger"]
+    assert agent.tally.counts == {"answered, not acknowledged yet": 1, "unacknowledged": 1, "ended by no ACK": 1}
+
+
 def test_nor_more_in_the_name_of_a_phone_for_somebody_else() -> None:
     """From a private address with the Contact of a stranger, whom our BYE would go to."""
     agent = make_agent()
