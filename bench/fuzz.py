@@ -1,9 +1,8 @@
 """Mutated messages against the core, as many as one likes: ``python -m bench.fuzz --messages 1000000 --seed 7``.
 
 No socket, no server: messages go through ``moh.message.parse`` into a ``UserAgent``, as the shell hands them over, and
-the clock is a number. Callers lead whole calls (``mutations.py``), so that what is spoilt finds calls, transactions
-and names that wait; they come from private and public addresses, by UDP and TCP. The shell's part is played as well:
-streams that end, names that resolve; and after each 10,000 messages silence, in which all has to come to rest.
+the clock is a number. Callers lead whole calls (``mutations.py``), private and public, by UDP and TCP, so that what is
+spoilt finds something. Streams end, names resolve; and after each 10,000 messages all has to come to rest in silence.
 """
 
 from __future__ import annotations
