@@ -21,7 +21,7 @@ from moh.codecs import PCMU
 from moh.command import leash
 from moh.music import BUILTIN, Music
 
-RTP_PORTS = (28000, 32766)
+RTP_PORTS = (29000, 32766)
 """The least and the greatest that the music may leave from: none of the callers', none that the system gives away."""
 START = 10.0
 """Seconds that go by before measuring begins, at the most: the calls, and until all is calm."""
