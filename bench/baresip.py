@@ -15,6 +15,7 @@ PLACES = ("/usr/lib", "/usr/local/lib")
 """Where the folder of its modules is looked for."""
 NAME = "baresip"
 CONFIGURATION = """\
+poll_method epoll
 module_path {modules}
 module g711.so
 module aufile.so
@@ -24,6 +25,9 @@ sip_listen {host}:{port}
 call_max_calls 0
 call_local_timeout 0
 rtp_ports {first}-{last}
+rtp_tos 184
+rtp_stats no
+audio_level no
 audio_source aufile,{music}
 audio_player none
 ausrc_srate 8000

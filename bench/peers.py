@@ -13,6 +13,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Optional
 
+from bench import baresip
 from bench.crowds import Crowd, One
 from bench.places import Place
 from bench.processes import children, end
@@ -27,25 +28,6 @@ START = 10.0
 """Seconds that go by before measuring begins, at the most: the calls, and until all is calm."""
 LONG = 3600
 """Seconds until rtpengine ends a call of whose listener it hears nothing."""
-
-BARESIP = """\
-poll_method epoll
-sip_listen {local}:{port}
-net_interface {local}
-call_max_calls 65535
-rtp_ports {least}-{most}
-rtp_tos 184
-audio_source aufile,{music}
-audio_level no
-rtp_stats no
-module_path {modules}
-module g711.so
-module aufile.so
-module_tmp account.so
-"""
-ACCOUNT = "<sip:123@{local}>;regint=0;answermode=auto;audio_codecs=PCMU;ptime=20\n"
-MODULES = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
-"""Where its modules may be."""
 
 
 class Peer(One):
@@ -116,27 +98,17 @@ class Baresip(Peer):
 
     def lacks(self, seconds: float) -> str:
         """See ``Peer``."""
-        if not shutil.which("baresip") or not self._modules():
+        if not baresip.is_here():
             return "not installed (Debian's package baresip-core)"
         if seconds + START > self._music.seconds:
             return f"it plays the music of {self._music.seconds:.0f} s once, and hangs up before all is measured"
         return ""
 
-    @staticmethod
-    def _modules() -> str:
-        """The folder of its modules."""
-        return next((folder for folder in MODULES if Path(folder, "aufile.so").exists()), "")
-
     def serve(self, place: Place) -> list[str]:
         """See ``Peer``."""
-        settings = BARESIP.format(
-            local=place.local, port=self._port, least=RTP_PORTS[0], most=RTP_PORTS[1], modules=self._modules(),
-            music=self._music.paths[PCMU.sample_rate],
-        )  # fmt: skip
         (home := self._folder / "baresip").mkdir(exist_ok=True)
-        (home / "config").write_text(settings, encoding="utf-8")
-        (home / "accounts").write_text(ACCOUNT.format(local=place.local), encoding="utf-8")
-        return ["baresip", "-4", "-f", str(home)]
+        music = self._music.paths[PCMU.sample_rate]
+        return baresip.configure(home, (place.local, self._port), music, "123", range(*RTP_PORTS))
 
 
 class Moh(Peer):
