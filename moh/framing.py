@@ -24,6 +24,7 @@ class Framer:
     def __init__(self) -> None:
         self._held = bytearray()
         self._looked = 0  # no end of a head lies before this; so slow octets cost no more than quick ones
+        self._wanted = 0  # octets of the message that has begun, once its head is there; else 0
         self.broken = False
         """Nothing more can be cut: the message that came out last is the last one, and the connection has to end."""
 
@@ -54,18 +55,19 @@ class Framer:
         """The next piece; empty for white space between messages, ``None`` until more has come."""
         if self._held[0] in b"\r\n":
             return self._cut_keep_alive()
-        head = self._head_length()
-        if head is None:
-            if len(self._held) > MAX_DATAGRAM:
+        if not self._wanted:
+            head = self._head_length()
+            if head is None:
+                if len(self._held) > MAX_DATAGRAM:
+                    return self._give_up()
+                return None
+            try:
+                self._wanted = head + declared_length(bytes(self._held[:head]))
+            except Refusal:
                 return self._give_up()
-            return None
-        try:
-            length = declared_length(bytes(self._held[:head]))
-        except Refusal:
+        if self._wanted > MAX_DATAGRAM:
             return self._give_up()
-        if head + length > MAX_DATAGRAM:
-            return self._give_up()
-        return self._take(head + length) if len(self._held) >= head + length else None
+        return self._take(self._wanted) if len(self._held) >= self._wanted else None
 
     def _cut_keep_alive(self) -> Optional[bytes]:
         """All the white space between two messages at once: its keep-alives, if there are any."""
@@ -88,7 +90,7 @@ class Framer:
     def _take(self, length: int) -> bytes:
         piece = bytes(self._held[:length])
         del self._held[:length]
-        self._looked = 0
+        self._looked = self._wanted = 0
         return piece
 
     def _give_up(self) -> bytes:

@@ -23,6 +23,8 @@ MAX_HEAD = 16384
 MAX_LINE = 4096
 """Longest value of one header field, unfolded: reading a Via or Contact walks it several times."""
 HEAD_ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
+FIRST_LOOK = 512
+"""Octets in which the end of a head is looked for first; where it is not there, in twice as many more, and so on."""
 MAX_VIAS = 70
 """Most Via values: as many hops as the usual Max-Forwards allows."""
 
@@ -177,10 +179,16 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
 def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple[int, int]]:
     """Where the line ends that close the header fields begin, at ``start`` or later, and how many octets they are.
 
-    ``None`` while they are not there.
+    ``None`` while they are not there. It looks not much farther than it has to: to look for each mark as far as there
+    are octets would make a stream of many short heads cost their number times its length.
     """
-    found = [(at, len(mark)) for mark in HEAD_ENDS if (at := data.find(mark, start)) >= 0]
-    return min(found, default=None)
+    window = FIRST_LOOK
+    while True:
+        stop = start + window
+        found = [(at, len(mark)) for mark in HEAD_ENDS if (at := data.find(mark, start, stop)) >= 0]
+        if found or stop >= len(data):
+            return min(found, default=None)
+        start, window = stop - len(HEAD_ENDS[0]) + 1, 2 * window
 
 
 def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:

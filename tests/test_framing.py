@@ -6,6 +6,7 @@ from typing import Optional
 
 import pytest
 
+from moh import framing
 from moh.framing import PING, Framer
 
 OPTIONS = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n"
@@ -70,6 +71,49 @@ def test_octets_of_nothing_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -
         assert b"".join(framer.feed(nothing)).replace(PING, b"") == b""
     assert len(looks) < 10
     assert framer.feed(OPTIONS) == [OPTIONS]
+
+
+class Watched(bytearray):
+    """Octets that count how many of them are looked at."""
+
+    looked_at = 0
+
+    def find(self, mark: object, start: object = 0, stop: object = None) -> int:
+        first, last = int(str(start)), len(self) if stop is None else min(int(str(stop)), len(self))
+        at = super().find(mark, first, last)  # type: ignore[arg-type]
+        self.looked_at += (last if at < 0 else at) - first
+        return at
+
+
+@pytest.mark.parametrize("short", [b"a\n\n", b"a\n\r\n", b"a\r\n\r\n"])
+def test_many_short_heads_at_once_cost_no_more_than_one_by_one(short: bytes) -> None:
+    """Else 64 KB of them, which anybody may send, hold up everybody for seconds."""
+    framer, octets = Framer(), Watched()
+    framer._held = octets
+    count = 65536 // len(short)
+    assert len(framer.feed(count * short)) == count
+    assert octets.looked_at < 3 * 512 * count
+
+
+def test_the_end_of_a_head_is_found_wherever_it_lies() -> None:
+    for end in (b"\n\n", b"\n\r\n", b"\r\n\r\n"):
+        for length in [*range(500, 530), *range(1520, 1550), 9000]:
+            head = b"a" * length + end
+            assert Framer().feed(head + OPTIONS) == [head, OPTIONS], (end, length)
+
+
+def test_a_head_is_read_once_however_slowly_its_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[bytes] = []
+
+    def read(head: bytes) -> int:
+        reads.append(head)
+        return declared(head)
+
+    declared = framing.declared_length
+    monkeypatch.setattr(framing, "declared_length", read)
+    framer = Framer()
+    assert [piece for octet in 2 * INVITE for piece in framer.feed(bytes([octet]))] == [INVITE, INVITE]
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("length", [b"-1", b"many", b"", b"1\r\nContent-Length: 2", b"9999999999"])
