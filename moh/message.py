@@ -132,6 +132,8 @@ class Response(Message):
     reason: str
     via: Via
     cseq: CSeq
+    size: int = 0
+    """Octets of the whole message as it came."""
 
 
 def parse(data: bytes) -> Union[Request, Response, None]:
@@ -157,7 +159,7 @@ def parse(data: bytes) -> Union[Request, Response, None]:
     if size > MAX_HEAD:
         fault = Refusal(513, f"Head has {size} octets; expected at most {MAX_HEAD}")
     if lines[0][:4].upper() == "SIP/":
-        return _read_response(lines[0], headers, body, via, fault)
+        return _read_response(lines[0], headers, body, via, fault, len(data))
     request = Request(headers, body, "", "", via, fault=fault, size=len(data))
     try:
         _read_request(request, lines[0])
@@ -231,12 +233,14 @@ def _top_via(headers: Headers) -> Via:
     raise Refusal(400, "No Via")
 
 
-def _read_response(line: str, headers: Headers, body: bytes, via: Via, fault: Optional[Refusal]) -> Optional[Response]:
+def _read_response(
+    line: str, headers: Headers, body: bytes, via: Via, fault: Optional[Refusal], size: int
+) -> Optional[Response]:
     version, _, rest = line.partition(" ")
     status, _, reason = rest.partition(" ")
     if fault or version.upper() != "SIP/2.0" or not (len(status) == 3 and status.isascii() and status.isdigit()):
         return None
-    message = Response(headers, body, int(status), reason, via, NO_CSEQ)
+    message = Response(headers, body, int(status), reason, via, NO_CSEQ, size)
     try:
         message.cseq = CSeq.parse(message.first("cseq") or "")
     except Refusal:

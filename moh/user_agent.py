@@ -448,11 +448,16 @@ class UserAgent:
         return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
 
     def _response(self, response: Response, now: float) -> list[Action]:
-        """Answers come to our BYE and UPDATE only; strays are dropped (§18.1.2)."""
+        """Answers come to our BYE and UPDATE only; strays are dropped (§18.1.2).
+
+        They pay for the next UPDATE, which goes the way of the call: from wherever they come, they cost their sender as
+        much as any request. Else a phone whose address is not known would have its call end though it answers each.
+        """
         branch = response.via.params.get("branch", "")
         call = self._calls.get(branch[len(BRANCH) : len(BRANCH) + 16]) if branch.startswith(BRANCH) else None
         if call is None:
             return []
+        self.guard.came(call.dialog.flow, response.size, now)
         actions = call.answered(response, now)
         self._settle(call)
         return actions

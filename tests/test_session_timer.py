@@ -6,10 +6,25 @@ from typing import Optional
 
 import pytest
 
-from moh.actions import Send
+from moh.actions import Address, Flow, Send
 from moh.message import Request, Response, parse
 from moh.user_agent import UserAgent
-from tests.ladder import FLOW, ack, answered, invite, make_agent, methods, notes, request, response, sent, statuses, tag
+from tests.ladder import (
+    FLOW,
+    PUBLIC_FLOW,
+    SERVER,
+    ack,
+    answered,
+    invite,
+    make_agent,
+    methods,
+    notes,
+    request,
+    response,
+    sent,
+    statuses,
+    tag,
+)
 
 TIMER = "Supported: replaces, timer"
 WITH_UPDATE = "Allow: INVITE, ACK, BYE, UPDATE"
@@ -92,6 +107,19 @@ def test_a_reinvite_refreshes_too_and_may_end_the_timer() -> None:
     assert answer.first("session-expires") is None
     agent.receive(ack(to_tag, cseq="CSeq: 131 ACK"), FLOW, now=90.1)
     assert agent.tick(now=10_000.0) == []
+
+
+@pytest.mark.parametrize("acknowledged_by", [PUBLIC_FLOW, Flow(Address("203.0.113.77", 5060), SERVER)])
+def test_a_phone_that_answers_each_refresh_hears_music_on_however_little_is_known_of_it(acknowledged_by: Flow) -> None:
+    """By its own address, known for an hour; and where a proxy sends the INVITE and the phone itself all else."""
+    agent = make_agent()
+    asked = invite(WITH_UPDATE, "Session-Expires: 90", contact="Contact: <sip:201@203.0.113.77>")
+    to_tag = tag(response(agent.receive(asked, PUBLIC_FLOW, now=0.0)))
+    agent.receive(ack(to_tag), acknowledged_by, now=0.1)
+    for number in range(1, 200):
+        (refresh,) = sent(agent.tick(now=45.0 * number))
+        assert isinstance(refresh, Request) and refresh.method == "UPDATE"
+        assert agent.receive(answer_to(refresh, 200), acknowledged_by, now=45.0 * number) == []
 
 
 def our_update() -> tuple[UserAgent, Request]:
