@@ -82,13 +82,18 @@ SWITCHED_OFF = Choice(-1, Address("0.0.0.0", 0), Address("0.0.0.0", 0), CODECS[0
 
 
 def choose(
-    session: Session, codecs: Sequence[Codec] = CODECS, names: Mapping[str, str] = NO_NAMES, again: bool = False
+    session: Session,
+    codecs: Sequence[Codec] = CODECS,
+    names: Mapping[str, str] = NO_NAMES,
+    again: bool = False,
+    srtp: bool = True,
 ) -> Choice:
     """Choose the stream to play to: the first audio stream, plain or SRTP, with a codec of ours, by the offer's order.
 
     ``names`` are the host names whose addresses are known, an empty address for a name that has none. ``again``: it is
-    not the first offer of its call, so it may switch the music off by port 0. Raises ``Refusal`` 488 with a Warning
-    (RFC 3261 §20.43) that tells why the last stream looked at does not fit.
+    not the first offer of its call, so it may switch the music off by port 0. ``srtp``: there is a stream of one's own
+    for it, else such a stream is passed over. Raises ``Refusal`` 488 with a Warning (RFC 3261 §20.43) that tells why
+    the last stream looked at does not fit.
     """
     why = (304, f"none of the {len(session.media)} streams is audio that is switched on; expected one m=audio")
     for index, media in enumerate(session.media):
@@ -101,6 +106,8 @@ def choose(
             why = (302, f"protocol is {media.protocol[:20]!r}; expected RTP/AVP or RTP/SAVP")
         elif secure and crypto is None:
             why = (399, f"no a=crypto that we know; expected one of {', '.join(SUITES)}")
+        elif secure and not srtp:
+            why = (399, "no stream of one's own is left for SRTP; expected RTP/AVP")
         elif (found := _first_format(media, codecs)) is None:
             wanted = ", ".join(codec.name for codec in codecs)
             why = (305, f"formats are {' '.join(media.formats)[:60]!r}; expected one of {wanted}")

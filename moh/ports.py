@@ -69,6 +69,11 @@ class Ports:
         return max(0, min(len(self._free), self._most - len(self._taken)))
 
     @property
+    def may_be_alone(self) -> bool:
+        """Whether the next call need not share: it finds a port of its own, or none at all."""
+        return self.shared is None or self.free > 0
+
+    @property
     def taken(self) -> int:
         """How many have a port of their own now."""
         return len(self._taken)

@@ -269,7 +269,8 @@ class UserAgent:
         call = self._called(request)
         if call is not None and any(other.request.to.tag == call.id for other in self._waiting.values()):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        session, choice = self._read_offer(request, flow, former, again=call is not None)
+        srtp = self._ports.may_be_alone if call is None else not call.media.origin.shared
+        session, choice = self._read_offer(request, flow, former, again=call is not None, srtp=srtp)
         if choice is not None and choice.name:
             return self._wait(choice.name, request, flow, key, former, now)
         if request.method == "UPDATE":
@@ -277,12 +278,14 @@ class UserAgent:
             return self._update(request, flow, key, call, (session, choice), now)
         return self._invite(request, flow, key, call, (session, choice), now)
 
-    def _read_offer(self, request: Request, flow: Flow, former: Optional[Waiting], again: bool) -> Offer:
+    def _read_offer(
+        self, request: Request, flow: Flow, former: Optional[Waiting], again: bool, srtp: bool = True
+    ) -> Offer:
         """The offer or answer in a request and what we choose of it; twice ``None`` where it has no body."""
         if not request.body.strip():
             return None, None
         session = parse_sdp(request.body)
-        choice = choose(session, self._limits.codecs, former.names if former else NO_NAMES, again)
+        choice = choose(session, self._limits.codecs, former.names if former else NO_NAMES, again, srtp)
         if choice.playing and not choice.name:
             self._limits.destinations.check(flow, choice.remote, choice.remote_rtcp)
         return session, choice

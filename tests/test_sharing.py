@@ -105,6 +105,20 @@ def test_srtp_where_no_stream_of_ones_own_is_left_is_488_and_rtp_is_welcome() ->
     assert statuses(agent.receive(invite(body=SECURE, **phone(52)), FLOW, now=2.0)) == [180, 200]
 
 
+def test_of_srtp_and_rtp_in_one_offer_who_shares_hears_the_rtp() -> None:
+    """As phones offer it whose SRTP is on but not compulsory; RFC 3264 §6: what is refused has port 0."""
+    both = SECURE + "m=audio 17424 RTP/AVP 0\n"
+    agent, _ = full(1)
+    actions = agent.receive(invite(body=both, **phone(50)), FLOW, now=1.0)
+    assert statuses(actions) == [180, 200]
+    assert b"m=audio 0 RTP/SAVP 0\r\n" in response(actions).body
+    assert f"m=audio {SHARED} RTP/AVP 0\r\n".encode() in response(actions).body
+    (start,) = music(actions)
+    assert isinstance(start, StartStream) and (start.target.remote.port, start.target.srtp_suite) == (17424, "")
+    agent.receive(ack(tag(response(actions)), call_id=phone(50)["call_id"]), FLOW, now=1.0)
+    assert statuses(agent.receive(reinvite(tag(response(actions)), 131, both), FLOW, now=2.0)) == [200]
+
+
 def test_a_call_that_shares_cannot_change_to_srtp_and_its_music_goes_on() -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
