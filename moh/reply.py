@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .actions import Address, Flow
-from .addresses import is_private, is_unicast, out_of_reach, same_family
+from .addresses import is_private, is_unicast, literal, out_of_reach, same_family
 from .headers import Via, read_params, split
 from .message import Request
 
@@ -65,7 +65,8 @@ def answer_address(via: Via, source: Address) -> Address:
     """
     if "rport" in via.params:
         return source
-    maddr = via.params.get("maddr", "")
+    # without the brackets that RFC 3261 §25.1 has round IPv6: a socket would take them for a name
+    maddr = str(literal(via.params.get("maddr", "")) or "")
     followed = (
         is_unicast(maddr)
         and is_private(maddr)

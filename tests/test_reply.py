@@ -90,6 +90,12 @@ def test_in_a_private_network_maddr_is_followed_but_not_to_our_own_loopback(via:
     assert answer_address(Via.parse(via), Address("10.0.0.5", 40000)) == to
 
 
+@pytest.mark.parametrize("maddr", ["[fd00::7]", "fd00::7", "[FD00:0::7]"])
+def test_maddr_may_have_the_brackets_of_ipv6_and_what_is_sent_to_has_none(maddr: str) -> None:
+    via = Via.parse(f"SIP/2.0/UDP [fd00::5]:5062;maddr={maddr}")
+    assert answer_address(via, Address("fd00::5", 40000)) == Address("fd00::7", 5062)
+
+
 # -- responses -----------------------------------------------------------------------------------------------------
 
 
