@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from .actions import Address, Flow, Send
-from .addresses import literal, out_of_reach, same_family
+from .addresses import is_unicast, literal, out_of_reach, same_family
 from .errors import Refusal
 from .headers import NameAddr, Uri
 from .message import Request
@@ -100,7 +100,8 @@ class Dialog:
         """Where a request to ``uri`` is sent: to its literal address; else back the way the caller's INVITE came.
 
         Also back that way where that address is out of the caller's own reach: its Contact is private and it called
-        from a public address, as behind a NAT, or it is the loopback, of the phone's machine and not of ours.
+        from a public address, as behind a NAT, or it is the loopback, of the phone's machine and not of ours. And where
+        it is no host's: to a socket 0.0.0.0 is our own loopback, and a multicast group is that of the hosts beside us.
         """
         try:
             parsed: Optional[Uri] = Uri.parse(uri)
@@ -110,6 +111,6 @@ class Dialog:
             return self.flow.remote
         if not same_family(str(address), self.flow.remote.host):  # its INVITE did not come by that family
             return self.flow.remote
-        if out_of_reach(parsed.host, self.flow.remote.host):
+        if not is_unicast(parsed.host) or out_of_reach(parsed.host, self.flow.remote.host):
             return self.flow.remote
         return Address(str(address), parsed.port or SIP_PORT)

@@ -75,6 +75,15 @@ def test_a_contact_on_the_loopback_is_that_of_the_phones_machine() -> None:
     assert made_by(invite(contact=contact), here).request("BYE", "z9hG4bKb").to == Address("127.0.0.1", 5071)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "0.0.0.7", "224.0.1.75", "255.255.255.255", "[::ffff:0.0.0.0]"])
+def test_a_contact_that_is_no_hosts_is_reached_the_way_its_invite_came(host: str) -> None:
+    """Else a stranger has us send to our own loopback, or to all who listen to a group beside us."""
+    for line in (f"Contact: <sip:201@{host}:5071>", f"Record-Route: <sip:{host}:5071;lr>"):
+        changed = {"contact": ""} if line.startswith("Contact") else {}
+        for flow in (FLOW, PUBLIC_FLOW):
+            assert made_by(invite(line, **changed), flow).request("BYE", "z9hG4bKb").to == flow.remote
+
+
 def test_without_a_contact_the_from_address_has_to_do() -> None:
     sent = made_by(invite(contact="")).request("BYE", "z9hG4bKb")
     assert read(sent).uri == "sip:201@pbx.lan"
