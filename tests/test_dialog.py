@@ -75,6 +75,18 @@ def test_a_contact_on_the_loopback_is_that_of_the_phones_machine() -> None:
     assert made_by(invite(contact=contact), here).request("BYE", "z9hG4bKb").to == Address("127.0.0.1", 5071)
 
 
+def test_by_tls_a_contact_without_a_port_means_that_of_tls() -> None:
+    """It counts where the phone has closed its connection: then it is called back there (RFC 3261 §19.1.2)."""
+    secured = Flow(PHONE, SERVER, "TLS", 7)
+    for contact, port in (
+        (f"sips:201@{PHONE.host}", 5061),
+        (f"sip:201@{PHONE.host}", 5061),
+        ("sip:201@10.0.0.7:5071", 5071),
+    ):
+        assert made_by(invite(contact=f"Contact: <{contact}>"), secured).request("BYE", "z9hG4bKb").to.port == port
+    assert made_by(invite(contact=f"Contact: <sip:201@{PHONE.host}>")).request("BYE", "z9hG4bKb").to.port == 5060
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "0.0.0.7", "224.0.1.75", "255.255.255.255", "[::ffff:0.0.0.0]"])
 def test_a_contact_that_is_no_hosts_is_reached_the_way_its_invite_came(host: str) -> None:
     """Else a stranger has us send to our own loopback, or to all who listen to a group beside us."""
