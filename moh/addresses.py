@@ -23,6 +23,14 @@ PRIVATE = tuple(
     )
 )
 """Where a stranger on the internet cannot be. Not ``is_private`` of :mod:`ipaddress`: that counts much more."""
+BEHIND_CARRIERS = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "100.64.0.0/10",  # RFC 6598, between a provider's NAT and its customers
+        "192.0.0.0/29",  # RFC 7335, a phone's own in a network of IPv6 alone
+    )
+)
+"""What a phone may call itself whom the internet knows by another address; trusted as little as any of the internet."""
 FIRST_OCTETS = frozenset(str(network).partition(".")[0] for network in PRIVATE if network.version == 4)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """What is longer is no address; so what is kept of strangers' texts stays small."""
@@ -107,8 +115,11 @@ def is_loopback(host: str) -> bool:
 def out_of_reach(host: str, source: str) -> bool:
     """Whether ``source`` itself could send nothing to ``host``, so that we must not do it for it.
 
-    A private address is beyond whoever is on the internet, and our own loopback beyond all other machines.
+    A private address is beyond whoever is on the internet, and so is one behind a provider's NAT; our own loopback is
+    beyond all other machines.
     """
+    if within(host, BEHIND_CARRIERS):
+        return not (is_private(source) or within(source, BEHIND_CARRIERS))
     return is_private(host) and (not is_private(source) or (is_loopback(host) and not is_loopback(source)))
 
 

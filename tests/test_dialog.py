@@ -68,6 +68,14 @@ def test_a_private_contact_behind_a_nat_is_reached_the_way_its_invite_came() -> 
     assert made_by(invite(), PUBLIC_FLOW).request("BYE", "z9hG4bKb").to == PUBLIC_FLOW.remote
 
 
+@pytest.mark.parametrize("host", ["100.64.0.1", "100.127.255.254", "192.0.0.4"])
+def test_a_contact_behind_the_nat_of_a_provider_too_unless_we_are_there_as_well(host: str) -> None:
+    message = invite(contact=f"Contact: <sip:201@{host}:5071>")
+    assert made_by(message, PUBLIC_FLOW).request("BYE", "z9hG4bKb").to == PUBLIC_FLOW.remote
+    for beside_us in (PHONE, Address("100.64.3.4", 5060)):
+        assert made_by(message, Flow(beside_us, SERVER)).request("BYE", "z9hG4bKb").to == Address(host, 5071)
+
+
 def test_a_contact_on_the_loopback_is_that_of_the_phones_machine() -> None:
     contact = "Contact: <sip:201@127.0.0.1:5071>"
     assert made_by(invite(contact=contact)).request("BYE", "z9hG4bKb").to == PHONE
