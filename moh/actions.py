@@ -115,6 +115,8 @@ class Resolve(NamedTuple):
     """Who asks, as ``addresses.source_of`` has it."""
     stranger: bool
     """Whether he is a stranger: then those who are known shall not wait behind him, nor he behind them."""
+    trusted: bool = False
+    """Whether he is in a private network or one that the owner names: nor shall he wait behind anybody else."""
 
 
 Action = Union[Send, StartStream, StopStream, Resolve, Note]

@@ -190,6 +190,10 @@ class Guard:
         account.credit -= len(send.data)
         return True
 
+    def trusts(self, flow: Flow) -> bool:
+        """Whether who comes by ``flow`` is in a private network or in one that the owner names."""
+        return allowance_of(flow.remote.host, self._trusted) is TRUSTED
+
     def names(self, flow: Flow) -> int:
         """How many host names may be looked up at once for who comes by ``flow``."""
         return allowance_of(flow.remote.host, self._trusted).names

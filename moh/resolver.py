@@ -1,8 +1,9 @@
 """Host names in SDP become addresses here, in a few threads of their own, so that no caller waits for another's DNS.
 
 A name whose server is silent holds a thread for many seconds. So strangers' names have threads of their own, as their
-datagrams have workers; a source has fewer names under way than there are threads (``guard.Allowance``); and what nobody
-waits for any more when its turn comes is not looked up.
+datagrams have workers, and so have those of whom we trust: to be known it takes no more than an address, and two of
+them could hold all that is there; a stranger has fewer names under way than there are threads (``guard.Allowance``);
+and what nobody waits for any more when its turn comes is not looked up.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections.abc import Callable
 from .actions import Resolve
 
 WORKERS = 8
-"""Threads for strangers' names, and as many for those of all others."""
+"""Threads for strangers' names, as many for those of whom we trust, and as many for those of all others."""
 WAITING = 64
-"""Names of each of both that may wait; what comes on top is answered as unknown at once."""
+"""Names of each of the three that may wait; what comes on top is answered as unknown at once."""
 
 
 class Resolver:
@@ -26,16 +27,17 @@ class Resolver:
     def __init__(self, unasked: Callable[[Resolve], bool] = lambda asked: False) -> None:
         """``unasked`` tells, in any thread, whether nobody waits for a name any more; it gets no answer then."""
         self._unasked = unasked
-        self._names: dict[bool, queue.Queue[Resolve]] = {}  # by whether strangers ask
+        self._names: dict[tuple[bool, bool], queue.Queue[Resolve]] = {}  # by who asks: strangers, those whom we trust
         self._answers: queue.SimpleQueue[tuple[Resolve, str]] = queue.SimpleQueue()
 
     def ask(self, asked: Resolve) -> None:
         """Look a name up; the threads are started with the first one, since most servers never see any."""
-        if asked.stranger not in self._names:
-            self._names[asked.stranger] = queue.Queue(WAITING)
-            self._start(self._names[asked.stranger])
+        names = self._names.get(who := (asked.stranger, asked.trusted))
+        if names is None:
+            names = self._names[who] = queue.Queue(WAITING)
+            self._start(names)
         try:
-            self._names[asked.stranger].put_nowait(asked)
+            names.put_nowait(asked)
         except queue.Full:
             self._answers.put((asked, ""))
 

@@ -475,7 +475,8 @@ class UserAgent:
         All names in one request have ``NAME_PATIENCE`` together, and each is asked for once. Raises ``Refusal`` 503
         where too many of this source are looked up.
         """
-        asked = Resolve(name, source_of(flow.remote.host), not self.guard.knows(flow, now))
+        source = source_of(flow.remote.host)
+        asked = Resolve(name, source, not self.guard.knows(flow, now), self.guard.trusts(flow))
         look_up = self._ask(asked, flow)
         actions: list[Action] = []
         if request.method != "ACK" and former is None:

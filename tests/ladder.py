@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Optional, Union
 
 from moh.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream
+from moh.addresses import is_private
 from moh.destinations import Destinations
 from moh.identity import Identity
 from moh.message import Request, Response, parse
@@ -124,7 +125,7 @@ def music(actions: Iterable[Action]) -> list[Union[StartStream, StopStream]]:
 
 def lookup(name: str, flow: Flow = FLOW, stranger: bool = False) -> Resolve:
     """What the agent asks for a host name of the phone's."""
-    return Resolve(name, flow.remote.host, stranger)
+    return Resolve(name, flow.remote.host, stranger, trusted=is_private(flow.remote.host))
 
 
 def notes(actions: Iterable[Action]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from moh.actions import Action, Address, Flow, Resolve, Send, StartStream
 from moh.guard import STRANGER
 from moh.message import Request
@@ -199,6 +201,17 @@ def test_the_same_name_of_one_source_is_looked_up_once_for_all_its_calls() -> No
     for number in range(2, 50):
         assert [type(action) for action in agent.receive(calling(number, "pbx.example", FLOW), FLOW, now=0.1)] == [Send]
     assert statuses(agent.resolved(lookup("pbx.example"), "192.168.1.99", now=0.2)) == [180, 200] * 49
+
+
+@pytest.mark.parametrize("way", [PUBLIC_FLOW, PUBLIC_FLOW._replace(transport="TCP", connection=1)])
+def test_who_is_known_by_his_call_alone_is_not_trusted_for_it(way: Flow) -> None:
+    """Two addresses with four silent names each would keep those of private networks waiting."""
+    agent = make_agent()
+    answered(agent, flow=way)
+    asked = agent.receive(calling(1, "silent.example", way), way, now=1.0)[-1]
+    assert isinstance(asked, Resolve) and (asked.stranger, asked.trusted) == (False, False)
+    asked = agent.receive(calling(2, "pbx.example", FLOW), FLOW, now=1.0)[-1]
+    assert isinstance(asked, Resolve) and (asked.stranger, asked.trusted) == (False, True)
 
 
 def test_what_becomes_of_a_strangers_name_is_nothing_to_those_who_are_known() -> None:

@@ -82,6 +82,15 @@ def test_strangers_and_those_who_are_known_do_not_wait_behind_each_other(silent:
     assert answers(silent.resolver, 1) == [(asks("pbx.example", not stranger), "192.0.2.99")]
 
 
+def test_whom_we_trust_waits_behind_nobody_from_the_internet(silent: Silent) -> None:
+    for stranger in (True, False):
+        for number in range(resolver.WORKERS + 10):
+            silent.resolver.ask(asks(f"silent{number}.example", stranger))
+    trusted = Resolve("pbx.lan", "192.168.1.50", stranger=False, trusted=True)
+    silent.resolver.ask(trusted)
+    assert answers(silent.resolver, 1) == [(trusted, "192.0.2.99")]
+
+
 def test_what_nobody_waits_for_any_more_when_its_turn_comes_is_not_looked_up(silent: Silent) -> None:
     for number in range(20):
         silent.resolver.ask(asks(f"given-up{number}.example"))
