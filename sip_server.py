@@ -186,7 +186,8 @@ class SipServer(socketserver.UDPServer):
     def get_request(self) -> tuple[Any, CLIENT]:
         """One datagram and the address of ours that it came to."""
         data, ancillary, _, client = self.socket.recvmsg(MAX_DATAGRAM, 256)
-        return (data, local_address(ancillary, str(self.server_address[0]))), client
+        # as ``Intake`` has it, who reads the next one: else they had two workers, and the second might be the first
+        return (data, local_address(ancillary, str(self.server_address[0]))), (plain(client[0]), client[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Hand the datagram to the worker of this source, and what else has come: that is quicker than a turn each."""

@@ -12,6 +12,7 @@ import pytest
 
 from moh.actions import Action, Address, Flow, Send
 from moh.config import Settings
+from moh.network import family_of
 from sip_server import BATCH, SipServer
 from tests.running import free_ports, wait_for
 
@@ -35,10 +36,15 @@ class Agent:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[SipServer]:
+def bind() -> str:
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, bind: str) -> Iterator[SipServer]:
     """Its cache is empty, so that no music is ready before a test has ended."""
     port = str(free_ports(1))
-    settings = Settings.from_environment({"MOH_BIND": "127.0.0.1", "MOH_SIP_PORT": port, "MOH_CACHE": str(tmp_path)})
+    settings = Settings.from_environment({"MOH_BIND": bind, "MOH_SIP_PORT": port, "MOH_CACHE": str(tmp_path)})
     with SipServer(settings) as server:
         yield server
 
@@ -82,6 +88,23 @@ def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, mo
     monkeypatch.setattr("sip_server.QUEUE", 0)
     shell.process_request((b"ACK sip:123@moh SIP/2.0", "127.0.0.1"), ("127.0.0.1", 9))
     assert shell.dropped == 1
+
+
+@pytest.mark.parametrize(("bind", "host"), [("127.0.0.1", "127.0.0.1"), ("::", "127.0.0.1"), ("::", "::1")])
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 on this machine")
+def test_all_that_one_phone_sends_has_one_worker(shell: SipServer, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Whichever way of reading brought it: else an ACK may be looked at after the re-INVITE behind it."""
+    workers: list[tuple[Address, str]] = []
+    monkeypatch.setattr(
+        shell, "take", lambda data, flow: workers.append((flow.remote, threading.current_thread().name))
+    )
+    for _ in range(10):
+        with socket.socket(family_of(host), socket.SOCK_DGRAM) as phone:
+            for method in (b"ACK", b"INVITE"):
+                phone.sendto(method + b" sip:123@moh SIP/2.0", (host, shell.server_address[1]))
+            shell.handle_request()
+    wait_for(lambda: len(workers) == 20, "all datagrams")
+    assert len({remote for remote, _ in workers}) == len(set(workers))
 
 
 def test_at_the_end_nobody_waits_for_what_is_still_in_the_queues(
