@@ -85,10 +85,22 @@ def source_of(host: str) -> str:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """The networks that ``text`` lists, as ``192.0.2.0/24, 2001:db8::/32``. Raises ``ValueError`` for anything else."""
+    """The networks that ``text`` lists, as ``192.0.2.0/24, 2001:db8::/32``. Raises ``ValueError`` for anything else.
+
+    Those of IPv4 addresses written as IPv6 are the IPv4 networks, as ``literal`` has it.
+    """
     if "%" in text:
         raise ValueError(text)
-    return tuple(ipaddress.ip_network(item.strip(), strict=False) for item in text.split(",") if item.strip())
+    return tuple(_network(item.strip()) for item in text.split(",") if item.strip())
+
+
+def _network(text: str) -> Network:
+    network = ipaddress.ip_network(text, strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    return network
 
 
 def within(host: str, allowed: tuple[Network, ...]) -> bool:

@@ -6,7 +6,7 @@ from typing import Optional
 
 import pytest
 
-from moh.addresses import is_loopback, is_private, is_unicast, is_unspecified, literal
+from moh.addresses import is_loopback, is_private, is_unicast, is_unspecified, literal, networks, within
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,10 @@ def test_loopback_is_seen_in_both_families() -> None:
 def test_the_hold_of_rfc_2543_is_seen_in_both_families() -> None:
     hosts = ("0.0.0.0", "::", "::ffff:0.0.0.0", "0.0.0.1", "")
     assert [host for host in hosts if is_unspecified(host)] == ["0.0.0.0", "::", "::ffff:0.0.0.0"]
+
+
+@pytest.mark.parametrize("written", ["192.168.0.0/16", "::ffff:192.168.0.0/112", "::FFFF:c0a8:0/112", "::ffff:0:0/96"])
+@pytest.mark.parametrize("host", ["192.168.7.9", "::ffff:192.168.7.9"])
+def test_a_network_of_ipv4_holds_its_hosts_however_both_are_written(written: str, host: str) -> None:
+    assert within(host, networks(f"2001:db8::/32, {written}"))
+    assert not within("2001:db9::1", networks(written)) and not within("::192.168.7.9", networks(written))
