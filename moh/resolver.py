@@ -31,11 +31,17 @@ class Resolver:
         self._answers: queue.SimpleQueue[tuple[Resolve, str]] = queue.SimpleQueue()
 
     def ask(self, asked: Resolve) -> None:
-        """Look a name up; the threads are started with the first one, since most servers never see any."""
+        """Look a name up; the threads are started with the first one, since most servers never see any.
+
+        Where the system has no thread, the name has no address, and with the next one it is tried again.
+        """
         names = self._names.get(who := (asked.stranger, asked.trusted))
         if names is None:
-            names = self._names[who] = queue.Queue(WAITING)
-            self._start(names)
+            names = queue.Queue(WAITING)
+            if not self._start(names):
+                self._answers.put((asked, ""))
+                return
+            self._names[who] = names
         try:
             names.put_nowait(asked)
         except queue.Full:
@@ -48,10 +54,16 @@ class Resolver:
             known.append(self._answers.get())
         return known
 
-    def _start(self, names: queue.Queue[Resolve]) -> None:
+    def _start(self, names: queue.Queue[Resolve]) -> bool:
+        """Start the threads, as many as the system has; whether there is one."""
         for number in range(WORKERS):
             # daemons: the system's resolver may hold on for half a minute, and nobody waits for it at the end
-            threading.Thread(target=self._work, args=(names,), name=f"resolver-{number}", daemon=True).start()
+            worker = threading.Thread(target=self._work, args=(names,), name=f"resolver-{number}", daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:  # a few of them do as well, only later
+                return number > 0
+        return True
 
     def _work(self, names: queue.Queue[Resolve]) -> None:
         while True:

@@ -58,6 +58,28 @@ def test_a_name_is_answered_without_waiting_for_it() -> None:
     assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
 
 
+@pytest.mark.parametrize(("there", "found"), [(0, ""), (1, "127.0.0.1")])
+def test_where_threads_are_scarce_a_name_is_answered_and_the_next_one_as_ever(
+    monkeypatch: pytest.MonkeyPatch, there: int, found: str
+) -> None:
+    started: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) == there:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        begin(thread)
+
+    begin = threading.Thread.start
+    asked = Resolver()
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", start)
+        asked.ask(asks("localhost"))
+    assert answers(asked, 1) == [(asks("localhost"), found)]
+    asked.ask(asks("localhost"))
+    assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
+
+
 def test_nonsense_has_no_address() -> None:
     assert look_up("a" * 70 + ".invalid") == ""
     assert look_up("\udcff") == ""
