@@ -38,6 +38,8 @@ MAX_PER_HOST = 64
 """Connections at once from one source: a proxy has a few, a flood wants all."""
 MAX_DIALLED = 16
 """Connections of our own making at once: to whoever has closed the one that his call came by."""
+MAX_DIALLED_FOR = 4
+"""How many of them are for the calls of one source: it chooses where they lead, be it to where nobody answers."""
 HELLO = 1.0
 """Seconds that who has just come has for his first message, before he has to make room for others."""
 UNREAD = 1 << 16
@@ -84,6 +86,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
         self._open: dict[int, Connection] = {}
         self._sources: dict[str, int] = {}
         self._dialled: dict[Address, Union[Connection, bytearray]] = {}  # what waits for it, until it is there
+        self._dialled_for: dict[Address, str] = {}  # for whose calls
         self._lock = threading.Lock()
         super().__init__(address, Connection)
 
@@ -200,11 +203,15 @@ class TcpServer(socketserver.ThreadingTCPServer):
 
     def send(self, action: Send) -> None:
         """Send on the connection of the flow; where that is gone, on one of our own to the same end (§18.2.2)."""
+        source = source_of(action.flow.remote.host)
         with self._lock:
             connection = self._open.get(action.flow.connection) or self._dialled.get(action.to)
-            dial = connection is None and len(self._dialled) < MAX_DIALLED and self._allows(action.to.host)
+            own = sum(each == source for each in self._dialled_for.values())
+            room = len(self._dialled) < MAX_DIALLED and own < MAX_DIALLED_FOR
+            dial = connection is None and room and self._allows(action.to.host)
             if dial:
                 self._dialled[action.to] = waiting = bytearray(action.data)
+                self._dialled_for[action.to] = source
             elif connection is None:
                 self.refused += 1
             elif isinstance(connection, bytearray) and len(connection) + len(action.data) <= MAX_OUTBOX:
@@ -241,7 +248,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
     def _forget_dial(self, to: Address, what: Union[Connection, bytearray]) -> None:
         with self._lock:
             if self._dialled.get(to) is what:  # not another one that was begun since
-                del self._dialled[to]
+                del self._dialled[to], self._dialled_for[to]
 
     def _release(self, host: str) -> None:
         source = source_of(host)

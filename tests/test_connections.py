@@ -12,7 +12,7 @@ import pytest
 
 from moh.actions import Address, Flow, Send
 from moh.framing import PING, PONG
-from moh.tcp import MAX_DIALLED, TcpServer
+from moh.tcp import MAX_DIALLED, MAX_DIALLED_FOR, TcpServer
 from tests.running import wait_for
 
 HERE = Address("127.0.0.1", 0)
@@ -165,10 +165,24 @@ def test_what_is_for_the_same_end_goes_by_one_connection_that_takes_nobodys_plac
 def test_so_many_are_dialled_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as server:
         monkeypatch.setattr("threading.Thread.start", lambda thread: None)
-        for port in range(1, 2 * MAX_DIALLED + 1):
-            server.send(Send(b"BYE", Address("192.0.2.1", port), flow_of(port)))
+        for number in range(1, 2 * MAX_DIALLED + 1):
+            caller = flow_of(5060)._replace(remote=Address(f"192.0.2.{number}", 5060))
+            server.send(Send(b"BYE", caller.remote, caller))
         assert len(server._dialled) == server.refused == MAX_DIALLED
         assert server._sources == {}
+
+
+def test_whoever_has_us_dial_where_nobody_answers_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as server:
+        monkeypatch.setattr("threading.Thread.start", lambda thread: None)
+        for port in range(1, MAX_DIALLED + 1):
+            server.send(Send(b"BYE", Address(f"198.51.100.{port}", port), flow_of(port)))
+        honest = flow_of(5060)._replace(remote=Address("192.0.2.77", 5060))
+        server.send(Send(b"BYE", honest.remote, honest))
+        assert honest.remote in server._dialled and len(server._dialled) == MAX_DIALLED_FOR + 1
+        for to, waiting in list(server._dialled.items()):
+            server._forget_dial(to, waiting)
+        assert server._dialled_for == {}
 
 
 def test_whom_we_dialled_we_leave_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
