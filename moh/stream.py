@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from .actions import StartStream, StopStream
 from .command import MEMORY, leash
+from .doubts import no_way
 from .player import Player, discard, start_player
 from .starts import Starts, Waiting
 from .witness import LOOK_EVERY
@@ -278,10 +279,12 @@ class Streams:
             self._witnessed = False
             self._starts.again(Waiting(player.order, 0.0, player.away))
             return
-        if not player.asked and NO_WAY.search(player.said) and (again := player.again(time.monotonic())) is not None:
-            log.debug("[%s] no way to %s for %.0f s, trying again", player.call, player.target.remote, again.away)
-            self._starts.again(again)
-            return
+        if not player.asked and NO_WAY.search(player.said):
+            if (again := player.again(time.monotonic())) is not None:
+                log.debug("[%s] no way to %s for %.0f s, trying again", player.call, player.target.remote, again.away)
+                self._starts.again(again)
+                return
+            player.hopeless = no_way(player.target.remote).by  # else the call would be tried for as long once more
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()
         why = f"ffmpeg ended with status {player.process.returncode}"
         if last_words:

@@ -421,7 +421,9 @@ def test_without_a_way_for_long_the_stream_is_over(
 ) -> None:
     monkeypatch.setattr("moh.player.AWAY", 1.2)
     wayless.order(start(ear, port))
-    assert "Network is unreachable" in the_end(wayless).why
+    over = the_end(wayless)
+    assert "Network is unreachable" in over.why
+    assert over.hopeless == "no way", "else the server would try as long once more"
 
 
 def test_closed_while_there_is_no_way(wayless: Streams, ear: Ear, port: int, tmp_path: Path) -> None:
