@@ -153,6 +153,8 @@ class SipServer(socketserver.UDPServer):
         self.dropped = 0
         self.asked = False
         """Somebody wants to know how it goes."""
+        self.music_asked = False
+        """Somebody wants the music looked at again. It is a signal that asks, and its handler may take no lock."""
         self._told = ((0, 0), 0.0)  # how much of what was turned away is in the log, and since when
         self._stop_at = 0.0
         self.stop_asked = 0
@@ -229,6 +231,9 @@ class SipServer(socketserver.UDPServer):
             self._advance(self.agent.tick)
         for over in self.engines.ended():
             self._advance(self.agent.stream_gone, *over)
+        if self.music_asked:
+            self.music_asked = False
+            self.watch.look_again()
         for news in self.watch.news():
             self._take_news(news)
         for asked, address in self.resolver.answers():
@@ -558,7 +563,7 @@ def main() -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    signal.signal(signal.SIGHUP, lambda *_: server.watch.look_again())
+    signal.signal(signal.SIGHUP, lambda *_: setattr(server, "music_asked", True))
     signal.signal(signal.SIGUSR1, lambda *_: setattr(server, "asked", True))
     be_steady()
     with server:

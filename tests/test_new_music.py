@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
@@ -121,3 +122,15 @@ def test_held_and_resumed_a_call_still_hears_its_own_tune(start_server: StartSer
         phone.call(ear.address)
         assert sounds(ear.packets(30), 400)
         phone.bye()
+
+
+def test_asked_again_and_again_at_once_it_looks_and_goes_on(start_server: StartServer) -> None:
+    """A second signal comes while the handler of the first one runs, in the same thread."""
+    server = start_server().ready()
+    for _ in range(200_000):
+        os.kill(server.process.pid, signal.SIGHUP)
+    server.says("new music, for the next callers")
+    with Phone(server.address) as phone:
+        assert phone.options().status == 200
+    server.terminate()
+    assert server.exit_status() == 0, server.log[-3000:]
