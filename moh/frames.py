@@ -10,7 +10,6 @@ import os
 import select
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Optional
 
 from .codecs import Codec
 from .command import MEMORY, encode_command, leash
+from .threads import Thread
 
 LONGEST_PACKET = 120
 """Milliseconds of the beginning that follow the end in memory, so that no packet is put together of two pieces."""
@@ -76,7 +76,7 @@ class Frames:
         self._there = 0
         self._tell = tell
         command = encode_command(music, codec, ptime, self.plan.start, (self.plan.source, self.plan.samples))
-        threading.Thread(target=self._encode, args=(command,), name="frames", daemon=True).start()
+        Thread(self._encode, "frames", (command,)).start()
 
     def take(self, position: int, octets: int) -> Optional[memoryview]:
         """The packet of so many octets at ``position``, in octets since the beginning of the endless tune.

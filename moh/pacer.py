@@ -13,7 +13,6 @@ import queue
 import random
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Union
@@ -30,6 +29,7 @@ from .many import table
 from .network import destination, leaving_from, neighbours, way_out
 from .rtcp import description, farewell, hello, report
 from .stream import Ended
+from .threads import Thread
 
 EARLY = 0.0002
 """Seconds that a packet may leave before its time: less than another wake-up would cost."""
@@ -97,7 +97,7 @@ class Pacer:
         self._closing = False
         self._past = [0, 0, 0]  # packets sent, lost and skipped of batches that are no more
         self._given_up = 0
-        self.thread = threading.Thread(target=self._run, name=f"pacer-{number}", daemon=True)
+        self.thread = Thread(self._run, f"pacer-{number}")
         self.thread.start()
 
     def told(self) -> tuple[int, ...]:

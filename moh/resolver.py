@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import queue
 import socket
-import threading
 from collections.abc import Callable
 
 from .actions import Resolve
+from .threads import Thread
 
 WORKERS = 8
 """Threads for strangers' names, as many for those of whom we trust, and as many for those of all others."""
@@ -58,9 +58,8 @@ class Resolver:
         """Start the threads, as many as the system has; whether there is one."""
         for number in range(WORKERS):
             # daemons: the system's resolver may hold on for half a minute, and nobody waits for it at the end
-            worker = threading.Thread(target=self._work, args=(names,), name=f"resolver-{number}", daemon=True)
             try:
-                worker.start()
+                Thread(self._work, f"resolver-{number}", (names,)).start()
             except RuntimeError:  # a few of them do as well, only later
                 return number > 0
         return True

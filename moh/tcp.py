@@ -22,6 +22,7 @@ from .addresses import source_of
 from .connection import MAX_OUTBOX, PATIENCE, Connection, Dialled
 from .errors import SettingsError
 from .network import family_of
+from .threads import Thread
 
 MAX_CONNECTIONS = 128
 """Connections at once; each costs a thread and three descriptors.
@@ -61,7 +62,6 @@ class TcpServer(socketserver.ThreadingTCPServer):
     """
 
     allow_reuse_address = True
-    daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
@@ -167,7 +167,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a connection's thread; where the system has none left, the connection is closed and not counted."""
         try:
-            super().process_request(request, client_address)
+            Thread(self.process_request_thread, "connection", (request, client_address)).start()
         except RuntimeError:
             self._release(client_address[0])
             raise
@@ -240,7 +240,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
                 self.shutdown_request(client)
 
         try:
-            threading.Thread(target=dial, name="dial", daemon=True).start()
+            Thread(dial, "dial").start()
         except RuntimeError as error:
             log.warning("could not connect to %s: %s", to, error)
             self._forget_dial(to, waiting)

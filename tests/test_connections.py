@@ -164,7 +164,7 @@ def test_what_is_for_the_same_end_goes_by_one_connection_that_takes_nobodys_plac
 
 def test_so_many_are_dialled_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as server:
-        monkeypatch.setattr("threading.Thread.start", lambda thread: None)
+        monkeypatch.setattr("moh.tcp.Thread.start", lambda thread: None)
         for number in range(1, 2 * MAX_DIALLED + 1):
             caller = flow_of(5060)._replace(remote=Address(f"192.0.2.{number}", 5060))
             server.send(Send(b"BYE", caller.remote, caller))
@@ -174,7 +174,7 @@ def test_so_many_are_dialled_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch
 
 def test_whoever_has_us_dial_where_nobody_answers_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as server:
-        monkeypatch.setattr("threading.Thread.start", lambda thread: None)
+        monkeypatch.setattr("moh.tcp.Thread.start", lambda thread: None)
         for port in range(1, MAX_DIALLED + 1):
             server.send(Send(b"BYE", Address(f"198.51.100.{port}", port), flow_of(port)))
         honest = flow_of(5060)._replace(remote=Address("192.0.2.77", 5060))

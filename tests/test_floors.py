@@ -21,8 +21,8 @@ FLOORS = [
 """The core from the ground up; who stands on one line does not know each other."""
 
 BESIDE = [
-    ["config", "network", "doubts", "shown", "journal", "resolver", "seam", "starts"],
-    ["command", "many", "connection"],
+    ["config", "network", "doubts", "shown", "journal", "seam", "starts", "threads"],
+    ["command", "many", "connection", "resolver"],
     ["runner", "cache", "witness", "frames", "inbox", "intake", "tcp"],
     ["filters", "batch", "player"],
     ["mastering", "stream"],
@@ -64,7 +64,8 @@ MAY_IMPORT = {
     "shown": set(),
     "journal": {"logging", "os", "queue", "threading", "time"},
     "network": {"fcntl", "ipaddress", "pathlib", "socket", "struct", "sys", "termios"},
-    "resolver": {"queue", "socket", "threading"},
+    "threads": {"threading"},
+    "resolver": {"queue", "socket"},
     "command": {"pathlib", "shutil", "subprocess", "ffmpeg"},
     "seam": {"array", "math", "os", "sys", "pathlib"},
     "runner": {"select", "os", "re", "shutil", "subprocess", "tempfile"},
@@ -104,7 +105,7 @@ MAY_IMPORT = {
     "many": {"ctypes", "errno", "socket", "struct", "sys"},
     "intake": {"ctypes", "mmap", "socket", "struct"},
     "inbox": {"ctypes", "socket", "struct", "sys"},
-    "frames": {"os", "select", "subprocess", "tempfile", "threading", "time", "pathlib"},
+    "frames": {"os", "select", "subprocess", "tempfile", "time", "pathlib"},
     "batch": {"struct"},
     "pacer": {
         "heapq",
@@ -114,7 +115,6 @@ MAY_IMPORT = {
         "random",
         "secrets",
         "socket",
-        "threading",
         "time",
     },
     "broadcast": {"logging", "os", "queue", "threading", "pathlib"},

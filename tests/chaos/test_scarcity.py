@@ -20,7 +20,7 @@ import pytest
 
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, SLOW, Rest, all_hear, calls, hang_up
-from tests.phone import Ear, Phone
+from tests.phone import Ear, Phone, offer
 from tests.running import Running, wait_for
 
 if sys.platform != "linux":
@@ -158,6 +158,31 @@ def test_without_memory_who_is_there_hears_on_and_when_there_is_again_everybody_
         all_hear(held)
         hang_up(held)
     rest.is_well()
+    no_more(server)
+
+
+def test_without_memory_who_shares_hears_on_though_others_want_what_nobody_has_encoded(
+    start_server: StartServer,
+) -> None:
+    """Each codec is encoded by a thread and an ffmpeg of its own, for which there is no room now."""
+    server = start_server(MOH_FFMPEG_CALLS="0", MOH_LOG="info").ready()
+    with calls(server, 3) as held:
+        size = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        with limited(server, resource.RLIMIT_AS, size), ExitStack() as stack:
+            for codec in [8, 9] * 20:
+                phone, ear = stack.enter_context(Phone(server.address)), stack.enter_context(Ear())
+                phone.send(phone.request("INVITE", body=offer(ear.address, formats=str(codec))))
+                try:
+                    answer = phone.receive(1.0)
+                    while answer.status < 200:
+                        answer = phone.receive(1.0)
+                except AssertionError:
+                    continue
+                phone.to_tag = answer.to_tag
+                phone.ack()
+            all_hear(held)
+        all_hear(held)
+        hang_up(held)
     no_more(server)
 
 
