@@ -111,17 +111,23 @@ class Pacer:
 
     def _run(self) -> None:
         while not (self._closing and not self._members):
-            if not self._due:
-                self._rest()
-                continue
-            now = time.monotonic()
-            ahead = self._due[0][0] - now
-            if ahead <= EARLY:
-                self._play(self._due[0][2], now)
-                if not self.words.empty() and self._due and self._due[0][0] - now <= 2 * SLACK:
-                    self._hear(self.words.get())  # even where there is no time to spare, everybody's turn has to come
-            elif ahead <= SLACK or not self._work(now):
-                time.sleep(min(ahead, NAP))
+            try:
+                self._turn()
+            except Exception:  # no memory for one turn, say: the thread has to go on, all its callers hang on it
+                time.sleep(NAP)
+
+    def _turn(self) -> None:
+        if not self._due:
+            self._rest()
+            return
+        now = time.monotonic()
+        ahead = self._due[0][0] - now
+        if ahead <= EARLY:
+            self._play(self._due[0][2], now)
+            if not self.words.empty() and self._due and self._due[0][0] - now <= 2 * SLACK:
+                self._hear(self.words.get())  # even where there is no time to spare, everybody's turn has to come
+        elif ahead <= SLACK or not self._work(now):
+            time.sleep(min(ahead, NAP))
 
     def _rest(self) -> None:
         """Nobody listens here: wait for a word, and look now and then what comes back to the other threads' packets."""
@@ -147,8 +153,6 @@ class Pacer:
         if batch.members and not self._try(batch.play, now):
             for member in list(batch.members):
                 self._try(self._end, member, "the shared stream stumbled")
-        if self._post and now >= self._crowd_at and self._post.crowded():
-            self._look_at, self._crowd_at = now, now + LOOK_AGAIN  # in a tenth of a second it may be too late
         if batch.members:
             heapq.heapreplace(self._due, (batch.due, next(self._count), batch))
         else:
@@ -157,6 +161,8 @@ class Pacer:
             self._batches[batch.shape].remove(batch)
             if not self._batches[batch.shape]:
                 del self._batches[batch.shape]
+        if self._post and now >= self._crowd_at and self._post.crowded():
+            self._look_at, self._crowd_at = now, now + LOOK_AGAIN  # in a tenth of a second it may be too late
 
     def _work(self, now: float) -> bool:
         """Do a little of what is to do besides; whether there was anything."""

@@ -572,6 +572,25 @@ def test_a_fault_between_two_packets_is_no_end_of_the_music(
     assert without_a_gap(ear.packets(10))
 
 
+def test_a_fault_after_each_packet_is_no_end_of_the_music(
+    stream: Broadcast, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stumbled = threading.Event()
+
+    def stumble() -> bool:
+        stumbled.set()
+        raise MemoryError("none is left")
+
+    (pacer,) = stream._pacers
+    monkeypatch.setattr(pacer._post, "crowded", stumble)
+    stream.order(start("ann", to(ear, stream)))
+    wait_for(stumbled.is_set, "the fault")
+    ear.waiting()
+    assert without_a_gap(ear.packets(10))
+    stream.order(StopStream("ann"))
+    assert the_end(stream).why == "stopped"
+
+
 # -- nothing stays ---------------------------------------------------------------------------------------------------
 
 
