@@ -235,8 +235,8 @@ class Pacer:
                 continue  # he has gone meanwhile, or wants something else
             if frames.began is None or frames.trouble:
                 self._end(member, frames.trouble)
-            else:
-                self._join(member, shape, frames, frames.began)
+            elif not self._try(self._join, member, shape, frames, frames.began):
+                self._end(member, "the shared stream stumbled")
         for batch in [batch for _, _, batch in self._due if batch.frames is frames and frames.trouble]:
             for member in list(batch.members):
                 self._end(member, frames.trouble)
@@ -376,7 +376,8 @@ class Pacer:
                 self._give_up(member, no_way(member.target.remote))
             elif lost.back(answers.get(member.target.remote.host), now):
                 del self._lost[member]
-                self._join(member, shape, frames, frames.began or now)
+                if not self._try(self._join, member, shape, frames, frames.began or now):
+                    self._end(member, "the shared stream stumbled")
             elif lost.probe(now):
                 self._send(member, shape.ipv6, hello(secrets.randbits(32), cname(member.target)))
 

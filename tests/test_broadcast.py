@@ -591,6 +591,30 @@ def test_a_fault_after_each_packet_is_no_end_of_the_music(
     assert the_end(stream).why == "stopped"
 
 
+def test_who_cannot_join_when_his_music_is_ready_is_told_and_the_others_hear_it(
+    stream: Broadcast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pacer,) = stream._pacers
+    way_out = pacer._way_out
+    full: list[str] = []
+
+    def stumble(*args: Any) -> str:
+        if not full:
+            full.append("of ann")
+            raise MemoryError("none is left")
+        return way_out(*args)
+
+    monkeypatch.setattr(pacer, "_way_out", stumble)
+    stand_in(tmp_path, monkeypatch, "time.sleep(0.1); out.write(bytes(100_000)); out.flush(); time.sleep(9)")
+    with Crowd(3) as crowd:
+        for name, address in zip(("ann", "bob", "cat"), crowd.addresses):
+            stream.order(start(name, target(address, stream.port)))
+        over = the_end(stream)
+        assert over.call == "ann" and "stumbled" in over.why
+        crowd.hears(2, range(1, 3))
+        assert crowd.heard[0] == []
+
+
 # -- nothing stays ---------------------------------------------------------------------------------------------------
 
 
