@@ -68,8 +68,8 @@ class Batch:
     """Callers who hear the same packets, with an SSRC of their own."""
 
     __slots__ = (
-        "_origin", "_packets", "_period", "_sequence", "_timestamp", "due", "frames", "members", "moment", "sent",
-        "shape", "skipped", "ssrc", "table", "tick",
+        "_origin", "_packets", "_period", "_sequence", "_timestamp", "astray", "due", "frames", "members", "moment",
+        "sent", "shape", "skipped", "ssrc", "table", "tick",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,8 @@ class Batch:
         self.moment = moment
         self.due = due
         self.members: list[Member] = []
+        self.astray: list[Member] = []
+        """Callers to whom the packet sent last found no way; some may have left since."""
         self.sent = 0
         """Packets that each who was there from the beginning has got."""
         self._packets = 0
@@ -129,6 +131,8 @@ class Batch:
             )  # fmt: skip
             packet[RTP_HEADER:] = payload
             self.table.send()
+            if self.table.astray or self.astray:
+                self.astray = [self.members[slot] for slot in self.table.astray]
             self._sequence = (self._sequence + 1) & 0xFFFF
             self.sent += 1
             self._packets += len(self.members)

@@ -21,6 +21,8 @@ AWAY = 30.0
 """Seconds for which a listener may have no way to him until his call is given up: an interface is down for a while."""
 RARE = 8.0
 """Seconds without such a word after which that begins anew: where nobody answers ARP, Linux says so each 3 s."""
+ASTRAY = 1.5
+"""The same where the kernel says so of each packet, and is asked twice a second."""
 BACK = 5.0
 """Seconds after the last such word, and after a packet that may have brought another, until a listener is played to."""
 PROBE_EVERY = 2.0

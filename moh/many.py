@@ -23,6 +23,8 @@ STUBBORN = 3
 """Times that an address is tried while errors of others, which the kernel reports to whoever sends next, come first."""
 NO_ROOM = (errno.EAGAIN, errno.ENOBUFS)
 """What the kernel says where it takes no packet from anybody: to go on would hold up all that comes after."""
+OF_OTHERS = (errno.ECONNREFUSED, errno.EINTR)
+"""What it says of an address that it has sent a packet to before, or of none; any other error may be of this one."""
 
 
 class Iovec(ctypes.Structure):
@@ -76,6 +78,8 @@ class Table(Protocol):
     """What ``send`` sends, to be written before."""
     lost: int
     """Packets that the kernel did not take."""
+    astray: list[int]
+    """Slots to which the packet sent last found no way: no interface of ours leads there."""
 
     def add(self, to: Address, leaving: str) -> None:
         """Fill the next slot: an address, and the address of ours that its packets leave from, empty for any."""
@@ -98,6 +102,7 @@ class OneByOne:
     def __init__(self, sock: socket.socket, octets: int) -> None:
         self.packet = memoryview(bytearray(octets))
         self.lost = 0
+        self.astray: list[int] = []
         self._sock = sock
         self._slots: list[tuple[Any, Any]] = []
 
@@ -113,17 +118,21 @@ class OneByOne:
 
     def send(self) -> None:
         """See ``Table``."""
+        self.astray.clear()
         for slot, (ancillary, to) in enumerate(self._slots):
             for _ in range(STUBBORN):
                 try:
                     self._sock.sendmsg([self.packet], ancillary, 0, to)
                     break
                 except OSError as error:
-                    if error.errno in NO_ROOM:
+                    why = error.errno
+                    if why in NO_ROOM:
                         self.lost += len(self._slots) - slot
                         return
             else:
                 self.lost += 1
+                if why not in OF_OTHERS:
+                    self.astray.append(slot)
 
 
 class Prebuilt:
@@ -133,6 +142,7 @@ class Prebuilt:
         buffer = ctypes.create_string_buffer(octets)
         self.packet = memoryview(buffer).cast("B")
         self.lost = 0
+        self.astray: list[int] = []
         self._fd = sock.fileno()
         self._family = sock.family
         self._count = 0
@@ -194,6 +204,7 @@ class Prebuilt:
 
     def send(self) -> None:
         """See ``Table``. Nothing that one address brings about keeps the packet from the others."""
+        self.astray.clear()
         done, count, tries = 0, self._count, 0
         while done < count:
             sent = SENDMMSG(self._fd, self._start + done * EACH, min(count - done, MOST), 0)
@@ -206,6 +217,8 @@ class Prebuilt:
                 return
             tries += 1
             if why != errno.EINTR and tries >= STUBBORN:
+                if why not in OF_OTHERS:
+                    self.astray.append(done)
                 self.lost, done, tries = self.lost + 1, done + 1, 0
 
 

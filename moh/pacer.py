@@ -22,7 +22,7 @@ from .addresses import is_loopback
 from .batch import FULL, RTP_HEADER, Batch, Member, Shape
 from .codecs import Codec
 from .command import cname
-from .doubts import DEAF_FOR, LEFT, LEFT_FOR, Lost, Refusals, Verdict, deaf, no_way
+from .doubts import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, Lost, Refusals, Verdict, deaf, no_way
 from .frames import Frames
 from .inbox import AT_ONCE, News, Post
 from .many import table
@@ -50,7 +50,7 @@ WAY_OUT_HOLDS = 5.0
 REST = 1.0
 """The same where the thread that looks has no callers itself."""
 ATTEND_EVERY = 0.5
-"""Seconds from one look at those to whom there is no way to the next."""
+"""Seconds from one look at those to whom there may be no way to the next."""
 
 log = logging.getLogger("moh")
 
@@ -84,6 +84,7 @@ class Pacer:
         self._doubts: dict[Member, Refusals] = {}
         self._took_leave: dict[Member, float] = {}
         self._lost: dict[Member, tuple[Shape, Frames, Lost]] = {}
+        self._astray: dict[Member, Refusals] = {}
         self._attend_at = 0.0
         self._batches: dict[Shape, list[Batch]] = {}
         self._count = itertools.count()  # what is due at the same time is taken in turn
@@ -174,7 +175,7 @@ class Pacer:
                 self._try(self._report, member, now)
         elif self._post and self._look_at <= now:
             self._try(self._look, self._post, now)
-        elif self._lost and self._attend_at <= now:
+        elif self._attend_at <= now:
             self._try(self._attend, now)
         else:
             return False
@@ -290,6 +291,7 @@ class Pacer:
         self._load[batch.moment] -= 1
         member.report_at = 0.0
         self._doubts.pop(member, None)
+        self._astray.pop(member, None)
         self._took_leave.pop(member, None)
 
     def _end(self, member: Member, why: str, hopeless: str = "") -> None:
@@ -366,9 +368,16 @@ class Pacer:
         log.debug("[%s] no way to %s", member.call, member.target.remote)
 
     def _attend(self, now: float) -> None:
-        """Play again to those to whom there is a way, try it with the others, give up who is lost for too long."""
+        """Play again to those to whom there is a way, try it with the others, give up who is lost for too long.
+
+        Also who is played to all the time, though no interface of ours leads to him: that costs nobody else a packet.
+        """
         self._attend_at = now + ATTEND_EVERY
-        answers = neighbours()
+        for batch in [batch for _, _, batch in self._due if batch.astray]:
+            for member in batch.astray:
+                if member.batch is batch and self._astray.setdefault(member, Refusals(now, ASTRAY)).again(now) >= AWAY:
+                    self._give_up(member, no_way(member.target.remote))
+        answers = neighbours() if self._lost else {}
         for member, (shape, frames, lost) in list(self._lost.items()):
             if frames.trouble:
                 self._end(member, frames.trouble)

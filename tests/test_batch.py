@@ -34,6 +34,7 @@ class Wire:
     def __init__(self, octets: int) -> None:
         self.packet = memoryview(bytearray(octets))
         self.lost = 0
+        self.astray: list[int] = []
         self.to: list[Address] = []
         self.sent: list[tuple[bytes, list[Address]]] = []
 
@@ -212,6 +213,23 @@ def test_who_joins_hears_from_the_next_packet_and_who_leaves_none_more() -> None
     assert [header(packet)[0] for packet, _ in wire.sent] == list(range(SEQUENCE, SEQUENCE + 5))
     assert (ann.before, bob.before, eve.before) == (0, 1, 2), "what a sender report must not count"
     assert batch.told() == (1 + 2 + 3 + 2 + 1, 0, 0)
+
+
+def test_who_finds_no_way_is_known_by_himself_though_others_leave() -> None:
+    batch, wire, _ = a_batch()
+    ann, bob, eve = member(1), member(2), member(3)
+    for who in (ann, bob, eve):
+        batch.join(who)
+    wire.astray = [1, 2]
+    batch.play(10.0)
+    batch.leave(ann)
+    assert batch.astray == [bob, eve]
+    wire.astray = [0]  # eve, who has taken ann's slot
+    batch.play(10.02)
+    assert batch.astray == [eve]
+    wire.astray = []
+    batch.play(10.04)
+    assert batch.astray == []
 
 
 def test_who_cannot_join_has_not_joined() -> None:

@@ -377,6 +377,47 @@ def test_how_long_a_machine_has_to_say_so(
 
 
 @linux
+def test_to_whom_no_interface_leads_for_long_the_stream_ends_without_hope(
+    shared: Broadcast, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 127.0.0.1 there is no way to other machines. Nobody else is kept waiting for that."""
+    monkeypatch.setattr("moh.pacer.AWAY", 1.2)
+    shared.order(start("bob", to(ear, shared)))
+    shared.order(start("ann", target(Address("192.0.2.1", 4000), shared.port)))
+    over = the_end(shared)
+    assert (over.call, over.hopeless) == ("ann", "no way")
+    assert without_a_gap([*ear.waiting(), *ear.packets(3)])
+
+
+@linux
+@pytest.mark.parametrize(
+    ("told", "given_up"),
+    [
+        ([each / 2 for each in range(60)], []),
+        ([each / 2 for each in range(61)], [30.0]),
+        ([each * 1.5 for each in range(21)], [30.0]),
+        ([*(each / 2 for each in range(59)), 30.6, 32.0], []),
+    ],
+)
+def test_how_long_no_interface_has_to_lead_there(
+    stream: Broadcast, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By literal clocks, in the place of the thread's own."""
+    (pacer,) = stream._pacers
+    attend, ended = pacer._attend, list[str]()
+    monkeypatch.setattr(pacer, "_attend", lambda now: None)
+    stream.order(start("ann", target(Address("192.0.2.1", 4000), stream.port)))
+    wait_for(lambda: any(batch.astray for _, _, batch in list(pacer._due)), "a packet that finds no way")
+    monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: ended.append(hopeless))
+    stopped = []
+    for now in told:
+        attend(now)
+        stopped += [now] * len(ended)
+        ended.clear()
+    assert stopped == given_up
+
+
+@linux
 def test_what_comes_back_is_read_though_the_first_thread_has_no_callers(music: dict[int, Path], ear: Ear) -> None:
     with playing(music, threads=2) as stream:
         _in_turn(stream).callers += 9  # so that the next one is for the second thread

@@ -186,6 +186,7 @@ def test_addresses_that_refuse_take_nothing_from_the_others(
         rows.send()
         assert [listener.heard() for listener in listeners] == [[(WORDS, host)]] * 6
     assert 2 * hopeless <= rows.lost <= 3 * hopeless, "port 0, no address of ours; some machines take the last one"
+    assert rows.astray in ([4, 6], [4, 6, 10]), "just these find no way, and those that refuse have one"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -195,6 +196,7 @@ def test_a_table_of_the_dead_loses_nothing_that_the_kernel_takes(kind: Kind, soc
         rows.add(a_dead_address(host), "")
     for _ in range(10):
         rows.send()
+        assert rows.astray == []
     assert rows.lost == 0
 
 
@@ -247,7 +249,16 @@ def test_an_error_of_another_is_tried_again_and_one_of_its_own_costs_one_packet(
 ) -> None:
     kernel = Kernel(2, -errno.ECONNREFUSED, 1, -errno.EINVAL, -errno.EINVAL, -errno.EINVAL)
     assert sent_to(rows, 5, kernel, monkeypatch) == [(0, 5), (2, 3), (2, 3), (3, 2), (3, 2), (3, 2), (4, 1)]
-    assert rows.lost == 1
+    assert (rows.lost, rows.astray) == (1, [3])
+    rows.send()
+    assert (rows.lost, rows.astray) == (1, [])
+
+
+def test_errors_of_others_without_end_are_not_held_against_who_is_next(
+    rows: Prebuilt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_to(rows, 5, Kernel(2, *[-errno.ECONNREFUSED] * 3), monkeypatch)
+    assert (rows.lost, rows.astray) == (1, [])
 
 
 def test_a_signal_in_between_is_no_error(rows: Prebuilt, monkeypatch: pytest.MonkeyPatch) -> None:

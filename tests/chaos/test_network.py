@@ -232,10 +232,18 @@ def test_hosts_that_are_gone_take_no_packet_from_the_others(start_server: StartS
     assert "Traceback" not in server.log
 
 
+BEYOND = "10.214.0.9"
+"""An address that no interface of the server's leads to."""
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_whose_host_is_gone_for_long_is_let_go(start_server: StartServer, namespace: str, engine: str) -> None:
+def test_whose_host_is_gone_for_long_or_out_of_reach_is_let_go(
+    start_server: StartServer, namespace: str, engine: str
+) -> None:
     server = inside(start_server, namespace, engine)
-    with Phone(server.address, OUTSIDE) as phone:
-        phone.call((GONE[0], 20000))
-        phone.await_request("BYE", 2 * SLOW)
+    with Phone(server.address, OUTSIDE) as gone, Phone(server.address, OUTSIDE) as beyond:
+        gone.call((GONE[0], 20000))
+        beyond.call((BEYOND, 20000))
+        for phone in (gone, beyond):
+            phone.await_request("BYE", 2 * SLOW)
     server.says(f"no way to {GONE[0]}:20000: the network says so for 30 s")
