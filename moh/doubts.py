@@ -20,7 +20,8 @@ later at the latest (RFC 3550 §6.3.1)."""
 AWAY = 30.0
 """Seconds for which a listener may have no way to him until his call is given up: an interface is down for a while."""
 RARE = 8.0
-"""Seconds without such a word after which that begins anew: where nobody answers ARP, Linux says so each 3 s."""
+"""Seconds without such a word after which that begins anew: where nobody answers ARP, Linux says so each 3 s; and a
+router says it of one packet in a second, whoever else it was for."""
 ASTRAY = 1.5
 """The same where the kernel says so of each packet, and is asked twice a second."""
 BACK = 5.0

@@ -1,6 +1,8 @@
 """What comes to the port that all share: taken in by the hundred, counted, and only RTCP handed on (RFC 3550 §6).
 
-Linux tells here, too, whom our packets do not reach (``IP_RECVERR``). One thread alone may use an inbox.
+Linux tells here, too, whom our packets do not reach (``IP_RECVERR``). Whatever somebody on the way says of it counts
+for the address that he names only: anybody can send ICMP that names this port, and no address has to be forged for
+that. Our own kernel's word counts for the whole host. One thread alone may use an inbox.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import NamedTuple, Optional
 from .actions import Address
 from .doubts import LEFT_FOR
 from .many import NAME, Iovec, Mmsghdr, system_call, unpacked
-from .network import IP_RECVERR, IPV6_RECVERR, neighbours, plain, unsent
+from .network import IP_RECVERR, IPV6_RECVERR, is_ours, neighbours, plain, unsent
 from .rtcp import TYPES, takes_leave
 
 AT_ONCE = 256
@@ -29,8 +31,12 @@ TRIES = 2
 BY_ICMP, BY_ICMP6 = 2, 3
 NOBODY_LISTENS = {(BY_ICMP, 3, 3), (BY_ICMP6, 1, 4)}
 """Who tells of an error and what it is (struct sock_extended_err; RFC 792, RFC 4443 §3.1): the port is unreachable."""
-NO_WAY = {(BY_ICMP, 3, 0), (BY_ICMP, 3, 1), (BY_ICMP6, 1, 0), (BY_ICMP6, 1, 3)}
-"""The same: the network or the host is. Our own kernel says so as well, of a neighbour that does not answer."""
+NO_WAY = {*((BY_ICMP, 3, code) for code in (0, 1, 9, 10, 13)), *((BY_ICMP6, 1, code) for code in (0, 1, 3, 5, 6))}
+"""The same: the network or the host is, or what is sent there is forbidden."""
+NO_ANSWER = {(BY_ICMP, 3, 1), (BY_ICMP6, 1, 3)}
+"""What our own kernel says of a neighbour that does not answer."""
+OURS_AT_ONCE = 8
+"""Of how many addresses one look finds out whether they are ours: each takes two system calls."""
 FULL = 4
 """A socket's memory is that much full, one part in so many, when it is looked which neighbours do not answer."""
 EXTENDED = struct.Struct("@IBBBxII")
@@ -42,6 +48,17 @@ class Report(NamedTuple):
 
     data: bytes
     source: Address
+
+
+class Unreached(NamedTuple):
+    """Whom packets of ours did not reach."""
+
+    refused: list[Address]
+    """Nobody listens there, as the other machine says."""
+    astray: list[Address]
+    """There is no way, as somebody on it says."""
+    silent: list[str]
+    """Hosts beside us that do not answer, as our own kernel says."""
 
 
 class Inbox:
@@ -98,30 +115,44 @@ class Inbox:
                 reports.append(Report(data, Address(plain(source[0]), source[1])))
         return count, reports
 
-    def unreachable(self) -> tuple[list[Address], list[str]]:
-        """Where packets of ours have not arrived, of ``AT_ONCE`` at the most: nobody listens there, as the other
-        machine says; and the hosts to which there is no way, as somebody on it says."""
-        found: list[Address] = []
-        lost: list[str] = []
+    def unreachable(self) -> Unreached:
+        """Where packets of ours have not arrived, of ``AT_ONCE`` at the most."""
+        found = Unreached([], [], [])
         if not sys.platform.startswith("linux"):
-            return found, lost
+            return found
+        ours: dict[str, bool] = {}
         for _ in range(AT_ONCE):
             try:
                 _, ancillary, _, to = self._sock.recvmsg(0, 256, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
             except OSError:
                 break
             for level, kind, value in ancillary:
-                if (level, kind) in ERRORS and len(value) >= EXTENDED.size:
-                    _, origin, *what, _, _ = EXTENDED.unpack_from(value)
-                    if (origin, *what) in NOBODY_LISTENS:
-                        found.append(Address(plain(to[0]), to[1]))
-                    elif (origin, *what) in NO_WAY:
-                        lost.append(plain(to[0]))
-        return found, lost
+                if (level, kind) not in ERRORS or len(value) < EXTENDED.size:
+                    continue
+                _, origin, *what, _, _ = EXTENDED.unpack_from(value)
+                address = Address(plain(to[0]), to[1])
+                if (origin, *what) in NOBODY_LISTENS:
+                    found.refused.append(address)
+                elif (origin, *what) in NO_ANSWER and _by_us(value[EXTENDED.size :], ours):
+                    found.silent.append(address.host)
+                elif (origin, *what) in NO_WAY:
+                    found.astray.append(address)
+        return found
 
     def crowded(self) -> bool:
         """Whether so much of what was sent has not left that somebody may hold it up."""
         return unsent(self._sock) > self._room // FULL
+
+
+def _by_us(offender: bytes, ours: dict[str, bool]) -> bool:
+    """Whether it is our own machine that tells of an error; ``ours`` is what is known already, of a few addresses."""
+    family = int.from_bytes(offender[:2], sys.byteorder)
+    if family not in (socket.AF_INET, socket.AF_INET6) or len(offender) < (16 if family == socket.AF_INET else 24):
+        return False
+    host = unpacked(offender, family).host
+    if host not in ours and len(ours) < OURS_AT_ONCE:
+        ours[host] = is_ours(host)
+    return ours.get(host, False)
 
 
 class News(NamedTuple):
@@ -133,8 +164,10 @@ class News(NamedTuple):
     """Who took leave by an RTCP BYE."""
     spoke: frozenset[Address]
     """Who sent other RTCP."""
-    no_way: frozenset[str] = frozenset()
-    """Hosts to which no packet finds its way."""
+    silent: frozenset[str] = frozenset()
+    """Hosts beside us that do not answer: what is sent to them waits, at the cost of all others."""
+    astray: frozenset[Address] = frozenset()
+    """To which address there is no way, by ICMP."""
 
 
 class Post:
@@ -149,7 +182,8 @@ class Post:
         self._refused: set[Address] = set()
         self._left: set[Address] = set()
         self._spoke: set[Address] = set()
-        self._no_way: set[str] = set()
+        self._silent: set[str] = set()
+        self._astray: set[Address] = set()
         self._urgent = False  # packets to who does not answer take the room of all others
         self._tell_at = 0.0
         self._doubtful_until = 0.0  # so long it counts whether somebody who took leave speaks again
@@ -163,13 +197,14 @@ class Post:
             self.reports += len(reports)
             for report in reports:
                 (self._left if takes_leave(report.data) else self._spoke).add(report.source)
-            refused, no_way = inbox.unreachable()
-            self._refused.update(refused)
-            self._no_way.update(no_way)
+            unreached = inbox.unreachable()
+            self._refused.update(unreached.refused)
+            self._astray.update(unreached.astray)
+            self._silent.update(unreached.silent)
             most = max(most, count)
         if self.crowded():
-            self._no_way.update(host for host, answers in neighbours().items() if not answers)
-            self._urgent = bool(self._no_way)
+            self._silent.update(host for host, answers in neighbours().items() if not answers)
+            self._urgent = bool(self._silent)
         return most
 
     def crowded(self) -> bool:
@@ -184,9 +219,10 @@ class Post:
         if self._left:
             self._doubtful_until = now + 2 * LEFT_FOR
         left = frozenset(self._left)
-        news = News(frozenset(self._refused), left, frozenset(self._spoke - left), frozenset(self._no_way))
-        self._refused, self._left, self._spoke, self._no_way = set(), set(), set(), set()
-        return news if news.refused or news.no_way or now < self._doubtful_until else None
+        refused, silent, astray = frozenset(self._refused), frozenset(self._silent), frozenset(self._astray)
+        news = News(refused, left, frozenset(self._spoke - left), silent, astray)
+        self._refused, self._left, self._spoke, self._silent, self._astray = set(), set(), set(), set(), set()
+        return news if refused or silent or astray or now < self._doubtful_until else None
 
 
 ERRORS = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))

@@ -22,7 +22,7 @@ from .addresses import is_loopback
 from .batch import FULL, RTP_HEADER, Batch, Member, Shape
 from .codecs import Codec
 from .command import cname
-from .doubts import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, Lost, Refusals, Verdict, deaf, no_way
+from .doubts import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Lost, Refusals, Verdict, deaf, no_way
 from .frames import Frames
 from .inbox import AT_ONCE, News, Post
 from .many import table
@@ -84,7 +84,8 @@ class Pacer:
         self._doubts: dict[Member, Refusals] = {}
         self._took_leave: dict[Member, float] = {}
         self._lost: dict[Member, tuple[Shape, Frames, Lost]] = {}
-        self._astray: dict[Member, Refusals] = {}
+        self._astray: dict[Member, Refusals] = {}  # as our kernel says
+        self._no_way: dict[Member, Refusals] = {}  # as somebody on it says
         self._attend_at = 0.0
         self._batches: dict[Shape, list[Batch]] = {}
         self._count = itertools.count()  # what is due at the same time is taken in turn
@@ -292,6 +293,7 @@ class Pacer:
         member.report_at = 0.0
         self._doubts.pop(member, None)
         self._astray.pop(member, None)
+        self._no_way.pop(member, None)
         self._took_leave.pop(member, None)
 
     def _end(self, member: Member, why: str, hopeless: str = "") -> None:
@@ -343,17 +345,20 @@ class Pacer:
 
     def _doubt(self, news: News, now: float) -> None:
         """Give up whose machine has said for long enough that nobody listens; remember who took leave, who is lost."""
-        if news.no_way:
+        if news.silent:
             for member, (_, _, lost) in self._lost.items():
-                if member.target.remote.host in news.no_way:
+                if member.target.remote.host in news.silent:
                     lost.again(now)
         for member in [member for member in self._members.values() if member.batch is not None]:
-            if member.target.remote.host in news.no_way:
+            if member.target.remote.host in news.silent:
                 self._lose(member, now)
             elif member.target.remote in news.refused:
                 seconds = self._doubts.setdefault(member, Refusals(now)).again(now)
                 if seconds >= DEAF_FOR:
                     self._give_up(member, deaf(member.target.remote, seconds))
+            elif member.target.remote in news.astray:
+                if self._no_way.setdefault(member, Refusals(now, RARE)).again(now) >= AWAY:
+                    self._give_up(member, no_way(member.target.remote))
             elif _rtcp_of(member) in news.left:
                 self._took_leave.setdefault(member, now)
             elif _rtcp_of(member) in news.spoke:

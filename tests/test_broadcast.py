@@ -377,6 +377,35 @@ def test_how_long_a_machine_has_to_say_so(
 
 
 @linux
+@pytest.mark.parametrize(
+    ("told", "given_up"),
+    [
+        ([each * 7.5 for each in range(4)], []),
+        ([each * 7.5 for each in range(5)], [30.0]),
+        ([0.0, 7.0, 15.1, 22.0, 29.0, 37.0, 45.0], []),
+        ([0.0, 7.0, 15.1, 22.0, 29.0, 37.0, 45.0, 45.1], [45.1]),
+    ],
+)
+def test_how_long_somebody_on_the_way_has_to_say_that_there_is_none(
+    stream: Broadcast, ear: Ear, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By literal clocks, in the place of the thread's own. He is played to meanwhile, and another one there as well."""
+    stream.order(start("ann", to(ear, stream)))
+    ear.packets(1)
+    (pacer,) = stream._pacers
+    ended: list[str] = []
+    monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: ended.append(hopeless))
+    stopped = []
+    for now in told:
+        pacer._doubt(News(NONE, NONE, NONE, astray=frozenset({Address(*ear.address)})), now)
+        pacer._doubt(News(NONE, NONE, NONE, astray=frozenset({Address(ear.address[0], 9)})), now + 3.0)
+        stopped += [now for why in ended if why == "no way"]
+        ended.clear()
+    assert stopped == given_up
+    assert without_a_gap([*ear.waiting(), *ear.packets(3)])
+
+
+@linux
 def test_to_whom_no_interface_leads_for_long_the_stream_ends_without_hope(
     shared: Broadcast, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:

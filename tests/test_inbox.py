@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ import pytest
 
 from moh import inbox as module
 from moh.actions import Address
-from moh.inbox import AT_ONCE, OCTETS, RECVMMSG, Inbox, News, Post
+from moh.inbox import AT_ONCE, OCTETS, OURS_AT_ONCE, RECVMMSG, Inbox, News, Post, Unreached
 from moh.network import family_of, media_sockets
 from moh.rtcp import goodbye, report
 from tests.running import free_ports
@@ -21,7 +22,7 @@ GOODBYE = goodbye(7, "phone")
 SPEAKS = report(7, 0.0, 0, 0, 0)
 REPORT = goodbye(1, "phone@127.0.0.2")
 RTP = bytes([0x80, 0]) + bytes(170)
-NOWHERE: tuple[list[Address], list[str]] = ([], [])
+NOWHERE = Unreached([], [], [])
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -128,7 +129,7 @@ def test_the_machine_of_a_caller_says_that_nobody_listens(inbox: Inbox, sock: so
     with pytest.raises(ConnectionRefusedError):  # to be told with the next packet is the price of being told
         sock.sendto(RTP, also_gone)
     sock.sendto(RTP, also_gone)
-    assert inbox.unreachable() == ([gone, also_gone], [])
+    assert inbox.unreachable() == Unreached([gone, also_gone], [], [])
     assert inbox.unreachable() == NOWHERE
 
 
@@ -162,6 +163,84 @@ def test_more_news_than_one_look_takes_come_with_the_next(inbox: Inbox, sock: so
             except ConnectionRefusedError:
                 sock.sendto(RTP, gone)
     assert inbox.unreachable()[0]
+
+
+# -- what the network may say, played by a stand-in ------------------------------------------------------------------
+
+
+class Errors:
+    """A socket with a queue of errors."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.fileno, self.getsockopt = sock.fileno, sock.getsockopt
+        self.queue: list[tuple[int, int, str]] = []
+        """ICMP type and code, and who says it."""
+        self.named: list[Address] = []
+
+    def says(self, kind: int, code: int, offender: str, named: Address) -> None:
+        """Somebody says that of a packet to ``named``."""
+        self.queue.append((kind, code, offender))
+        self.named.append(named)
+
+    def recvmsg(self, *_: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, Address]:
+        if not self.queue:
+            raise BlockingIOError
+        kind, code, offender = self.queue.pop(0)
+        if ":" in offender:
+            words = struct.pack("@IBBBxII", 113, 3, kind, code, 0, 0) + struct.pack("@HHI", socket.AF_INET6, 0, 0)
+            return b"", [(41, 25, words + socket.inet_pton(socket.AF_INET6, offender))], 0, self.named.pop(0)
+        words = struct.pack("@IBBBxII", 113, 2, kind, code, 0, 0) + struct.pack("@HH", socket.AF_INET, 0)
+        return b"", [(0, 11, words + socket.inet_aton(offender) + bytes(8))], 0, self.named.pop(0)
+
+
+@pytest.fixture
+def errors(sock: socket.socket) -> Errors:
+    return Errors(sock)
+
+
+PBX = {False: Address("192.0.2.5", 4000), True: Address("2001:db8::5", 4000)}
+
+
+@linux
+def test_our_own_kernel_speaks_of_the_whole_host_and_all_others_of_the_address(errors: Errors, host: str) -> None:
+    """Else one packet of anybody's takes the music from all at that host."""
+    inbox, pbx = Inbox(errors), PBX[":" in host]  # type: ignore[arg-type]
+    no_answer, foreign = ((1, 3), "2001:db8::9") if ":" in host else ((3, 1), "192.0.2.9")
+    errors.says(*no_answer, host, pbx)
+    errors.says(*no_answer, foreign, pbx)
+    assert inbox.unreachable() == Unreached([], [pbx], [pbx.host])
+
+
+@linux
+@pytest.mark.parametrize("code", range(16))
+def test_which_words_say_that_there_is_no_way(errors: Errors, host: str, code: int) -> None:
+    """RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1; what a firewall of our own forbids is no host that is silent."""
+    pbx = PBX[":" in host]
+    kind, refused, astray = (1, [4], [0, 1, 5, 6]) if ":" in host else (3, [3], [0, 9, 10, 13])
+    silent = 3 if ":" in host else 1
+    errors.says(kind, code, host, pbx)
+    unreached = Inbox(errors).unreachable()  # type: ignore[arg-type]
+    assert unreached.refused == [pbx] * (code in refused)
+    assert unreached.astray == [pbx] * (code in astray)
+    assert unreached.silent == [pbx.host] * (code == silent)
+
+
+@linux
+def test_whether_they_are_ours_is_asked_of_a_few_addresses(
+    errors: Errors, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ours(host: str) -> bool:
+        asked.append(host)
+        return False
+
+    monkeypatch.setattr(module, "is_ours", ours)
+    pbx, prefix, what = PBX[":" in host], *(("2001:db8::", (1, 3)) if ":" in host else ("192.0.2.", (3, 1)))
+    for number in range(100):
+        errors.says(*what, f"{prefix}{number}", pbx)
+    assert Inbox(errors).unreachable() == Unreached([], [pbx] * 100, [])  # type: ignore[arg-type]
+    assert len(asked) == OURS_AT_ONCE
 
 
 # -- all of them -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -234,6 +236,33 @@ def test_hosts_that_are_gone_take_no_packet_from_the_others(start_server: StartS
 
 BEYOND = "10.214.0.9"
 """An address that no interface of the server's leads to."""
+
+
+def unreachable(server: Running, source: int, to: tuple[str, int]) -> bytes:
+    """What a router says of a packet from port ``source`` of the server: there is no way to the host (RFC 792)."""
+    quoted = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 200, 0, 0, 64, 17, 0, *map(socket.inet_aton, (INSIDE, to[0])))
+    words = quoted + struct.pack("!HHHH", source, to[1], 180, 0)
+    whole = sum(struct.unpack(f"!{len(words) // 2}H", words)) + 0x0301
+    whole = (whole & 0xFFFF) + (whole >> 16)
+    return struct.pack("!BBHI", 3, 1, ~(whole + (whole >> 16)) & 0xFFFF, 0) + words
+
+
+def test_what_anybody_says_of_a_host_silences_nobody_there(start_server: StartServer, namespace: str) -> None:
+    """For ICMP no address has to be forged; only who names port and address of a listener is a word about him."""
+    server = inside(start_server, namespace, "0")
+    with ExitStack() as stack:
+        held = calls_from_outside(server, 4, stack)
+        anybody = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+        heard = []
+        for number in range(250):
+            if number % 10 == 0:
+                for port in (9, held[0].ear.address[1]):
+                    anybody.sendto(unreachable(server, held[0].port, (OUTSIDE, port)), (INSIDE, 0))
+            heard.append([one.ear.packets(1)[0] for one in held])
+        for packets in zip(*heard):
+            steps = {(later.sequence - earlier.sequence) % 65536 for earlier, later in zip(packets, packets[1:])}
+            assert steps == {1}
+        hang_up(held)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
