@@ -30,7 +30,7 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from moh import __version__
-from moh.actions import Action, Address, Flow, Note, Resolve, Send
+from moh.actions import Action, Address, Flow, Note, Resolve, Send, StartStream
 from moh.addresses import is_unspecified
 from moh.broadcast import Broadcast
 from moh.codecs import CODECS
@@ -331,10 +331,23 @@ class SipServer(socketserver.UDPServer):
                     time.sleep(POLL)
 
     def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:
-        """Let the core take one step and do what it asks; in one piece, so that a stop cannot overtake its start."""
+        """Let the core take one step and do what it asks; in one piece, so that a stop cannot overtake its start.
+
+        What fails keeps nothing else from being done. A stream that could not be ordered is one that has ended; else
+        its call would wait for it, and keep its port, for ever.
+        """
         with self.lock:
-            for action in step(*args, now=time.monotonic()):
-                self.perform(action)
+            now = time.monotonic()
+            actions = step(*args, now=now)
+            for action in actions:
+                try:
+                    self.perform(action)
+                except Exception:
+                    kind = type(action).__name__
+                    log.exception("the server stumbled over a %s", kind)
+                    if isinstance(action, StartStream):
+                        why = f"the server stumbled over its {kind}"
+                        actions.extend(self.agent.stream_gone(action.call, action.serial, why, now=now))
 
     def take(self, data: bytes, flow: Flow) -> None:
         """One message that came by ``flow``, in whatever thread: parse it without the lock, decide under it."""

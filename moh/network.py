@@ -186,7 +186,10 @@ def neighbours() -> dict[str, bool]:
     """The IPv4 hosts beside us to which something was sent lately, and whether they answer (ARP); as Linux tells."""
     try:
         rows = [line.split() for line in Path("/proc/net/arp").read_text(encoding="ascii").splitlines()[1:]]
-        return {row[0]: bool(int(row[2], 16) & ATF_COM) for row in rows}
+        found: dict[str, bool] = {}
+        for row in rows:  # beside two interfaces a host has two
+            found[row[0]] = found.get(row[0], False) or bool(int(row[2], 16) & ATF_COM)
+        return found
     except (OSError, ValueError, IndexError):
         return {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from moh.network import (
     leaving_from,
     local_address,
     local_address_towards,
+    neighbours,
     plain,
 )
 
@@ -55,3 +57,18 @@ def test_the_way_to_loopback_is_loopback_and_to_nowhere_there_is_none() -> None:
 def test_a_mapped_address_is_plain_ipv4() -> None:
     assert plain("::ffff:192.0.2.1") == "192.0.2.1"
     assert plain("2001:db8::1") == "2001:db8::1"
+
+
+ARP = """\
+IP address       HW type     Flags       HW address            Mask     Device
+192.168.1.20     0x1         0x2         52:54:00:12:34:56     *        eth0
+192.168.1.20     0x1         0x0         00:00:00:00:00:00     *        wlan0
+192.168.1.21     0x1         0x0         00:00:00:00:00:00     *        wlan0
+192.168.1.21     0x1         0x6         52:54:00:12:34:57     *        eth0
+192.168.1.22     0x1         0x0         00:00:00:00:00:00     *        eth0
+"""
+
+
+def test_who_answers_on_one_of_our_interfaces_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: {"/proc/net/arp": ARP}[str(path)])
+    assert neighbours() == {"192.168.1.20": True, "192.168.1.21": True, "192.168.1.22": False}

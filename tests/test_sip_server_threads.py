@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from moh.actions import Action, Address, Flow, Send
+from moh.actions import Action, Address, Flow, Note, Send, StartStream
 from moh.config import Settings
 from moh.network import family_of
 from sip_server import BATCH, SipServer
+from tests.crowd import target
+from tests.ladder import FLOW
 from tests.running import free_ports, wait_for
 
 
@@ -139,6 +141,34 @@ def test_a_fault_in_one_call_does_not_end_the_loop(
     assert "the server stumbled over tick" in caplog.text
     assert "LookupError: a fault in one call" in caplog.text
     assert not shell.lock.locked()
+
+
+def test_what_fails_keeps_nothing_else_from_being_done_and_leaves_no_call_waiting(
+    shell: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream that could not be ordered is one that has ended; what the core asks for then is done as well."""
+    order, note = StartStream("ann", 7, target(Address("192.0.2.1", 4000), 10000), 0.0), Note(logging.INFO, "", "done")
+    done: list[Action] = []
+
+    def perform(action: Action) -> None:
+        if action is not note:
+            raise MemoryError("none is left")
+        done.append(action)
+
+    def gone(call: str, serial: int, why: str, *, now: float) -> list[Action]:
+        assert (call, serial, now) == ("ann", 7, told[0])
+        return [note]
+
+    def step(now: float) -> list[Action]:
+        told.append(now)
+        return [Send(b"", Address("192.0.2.1", 5060), FLOW), order, note]
+
+    told: list[float] = []
+    monkeypatch.setattr(shell, "perform", perform)
+    monkeypatch.setattr(shell.agent, "stream_gone", gone)
+    shell.drive(step)
+    assert done == [note, note]
+    assert caplog.text.count("the server stumbled over a") == 2
 
 
 def test_what_cannot_be_sent_again_and_again_has_one_line(shell: SipServer, caplog: pytest.LogCaptureFixture) -> None:
