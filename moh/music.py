@@ -27,6 +27,8 @@ from .runner import Failed, Watch
 from .seam import RATE, close_loop
 
 BUILTIN = Path(__file__).with_name("builtin.mp3")
+PLACES = (Path("/music.mp3"), Path("music.mp3"))
+"""Where owners put theirs; the second is in the folder that the server is started in."""
 RATES = sorted({codec.sample_rate for codec in CODECS})
 """Samples a second that the music is prepared in: one file for each."""
 SHORTEST = 0.1
@@ -72,9 +74,9 @@ def find_source(settings: Settings) -> Path:
     """The file to play: the owner's by name, else where owners put it, else the built-in piece."""
     if settings.music:
         return absolute("MOH_MUSIC", settings.music)
-    for place in (Path("/music.mp3"), Path("music.mp3").absolute()):
+    for place in PLACES:
         if place.exists():
-            return place
+            return place.absolute()
     return BUILTIN
 
 

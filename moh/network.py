@@ -27,6 +27,7 @@ IPV6 = struct.Struct("=16sI")  # address, interface
 IP_RECVERR, IPV6_RECVERR = 11, 25  # Linux' numbers
 IPV6_TCLASS = getattr(socket, "IPV6_TCLASS", 67)
 SEND_PATIENCE = struct.pack("@ll", 0, 10_000)  # 10 ms, as a timeval
+ARP = Path("/proc/net/arp")
 ATF_COM = 2  # the hardware address of a neighbour is known
 DSCP_EF = 46
 """Expedited forwarding, as phones mark their own voice."""
@@ -185,7 +186,7 @@ def unsent(sock: socket.socket) -> int:
 def neighbours() -> dict[str, bool]:
     """The IPv4 hosts beside us to which something was sent lately, and whether they answer (ARP); as Linux tells."""
     try:
-        rows = [line.split() for line in Path("/proc/net/arp").read_text(encoding="ascii").splitlines()[1:]]
+        rows = [line.split() for line in ARP.read_text(encoding="ascii").splitlines()[1:]]
         found: dict[str, bool] = {}
         for row in rows:  # beside two interfaces a host has two
             found[row[0]] = found.get(row[0], False) or bool(int(row[2], 16) & ATF_COM)

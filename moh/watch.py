@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Optional, Union
 
 from .config import Settings
@@ -27,7 +28,7 @@ class Closing(Exception):
 
 
 News = Union[Music, SettingsError]
-Signature = tuple[str, int, int, int]
+Signature = tuple[Path, int, int, int]
 
 
 def signature(settings: Settings) -> Optional[Signature]:
@@ -37,7 +38,9 @@ def signature(settings: Settings) -> Optional[Signature]:
         facts = source.stat()
     except (OSError, SettingsError):
         return None
-    return (str(source), facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    # with the path itself: pathlib has its parts in the interpreter's table of names for as long as one has them, and
+    # that table grows with each new one
+    return (source, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 class MusicWatch:

@@ -15,7 +15,6 @@ import errno
 import os
 import re
 import socket
-from pathlib import Path
 from typing import Optional
 
 from .actions import Address, Target
@@ -111,9 +110,12 @@ class Witness:
 
 def pulse(pid: int) -> Optional[int]:
     """How often the threads of a process have gone to sleep by themselves; ``None`` where nobody tells."""
+    counts = []
     try:
-        tasks = [Path(task.path) for task in os.scandir(f"/proc/{pid}/task")]
-        counts = [SWITCHES.search((task / "status").read_bytes()) for task in tasks]
+        for task in os.scandir(f"/proc/{pid}/task"):
+            # not by pathlib, which has each part of a path in the interpreter's table of names: that grew by 0.7 MB
+            with open(f"{task.path}/status", "rb") as status:
+                counts.append(SWITCHES.search(status.read()))
     except OSError:
         return None
     return sum(int(count[1]) for count in counts if count) if all(counts) else None

@@ -85,9 +85,9 @@ MAY_IMPORT = {
     },
     "filters": {"pathlib", "ffmpeg"},
     "mastering": {"math", "pathlib", "re"},
-    "watch": {"queue", "threading"},
+    "watch": {"pathlib", "queue", "threading"},
     "music": {"os", "pathlib", "shutil", "signal", "stat", "sys", "time"},
-    "witness": {"errno", "os", "pathlib", "re", "socket"},
+    "witness": {"errno", "os", "re", "socket"},
     "starts": set(),
     "player": {"logging", "os", "pathlib", "secrets", "socket", "subprocess", "time"},
     "stream": {
