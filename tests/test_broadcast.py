@@ -348,6 +348,15 @@ def test_where_nobody_listens_for_two_seconds_the_stream_ends_without_hope(strea
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
+class Ends:
+    """Takes the place of a pacer's ends of streams: when it ends one by the literal clock ``at``, and why in vain."""
+
+    def __init__(self, pacer: Pacer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at = 0.0
+        self.found: list[tuple[float, str]] = []
+        monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: self.found.append((self.at, hopeless)))
+
+
 @linux
 @pytest.mark.parametrize(
     ("told", "given_up"),
@@ -366,14 +375,12 @@ def test_how_long_a_machine_has_to_say_so(
     stream.order(start("ann", to(ear, stream)))
     ear.packets(1)
     (pacer,) = stream._pacers
-    ended: list[str] = []
-    monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: ended.append(member.call))
-    stopped = []
+    news = News(frozenset({Address(*ear.address), Address("127.0.0.1", 9)}), NONE, NONE)
+    stopped = Ends(pacer, monkeypatch)
     for now in told:
-        pacer._doubt(News(frozenset({Address(*ear.address), Address("127.0.0.1", 9)}), NONE, NONE), now)
-        stopped += [now] * len(ended)
-        ended.clear()
-    assert stopped == given_up
+        stopped.at = now
+        pacer._doubt(news, now)
+    assert stopped.found == [(now, "nobody listens") for now in given_up]
 
 
 @linux
@@ -393,15 +400,12 @@ def test_how_long_somebody_on_the_way_has_to_say_that_there_is_none(
     stream.order(start("ann", to(ear, stream)))
     ear.packets(1)
     (pacer,) = stream._pacers
-    ended: list[str] = []
-    monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: ended.append(hopeless))
-    stopped = []
+    stopped = Ends(pacer, monkeypatch)
     for now in told:
+        stopped.at = now
         pacer._doubt(News(NONE, NONE, NONE, astray=frozenset({Address(*ear.address)})), now)
         pacer._doubt(News(NONE, NONE, NONE, astray=frozenset({Address(ear.address[0], 9)})), now + 3.0)
-        stopped += [now for why in ended if why == "no way"]
-        ended.clear()
-    assert stopped == given_up
+    assert stopped.found == [(now, "no way") for now in given_up]
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
@@ -433,17 +437,15 @@ def test_how_long_no_interface_has_to_lead_there(
 ) -> None:
     """By literal clocks, in the place of the thread's own."""
     (pacer,) = stream._pacers
-    attend, ended = pacer._attend, list[str]()
+    attend = pacer._attend
     monkeypatch.setattr(pacer, "_attend", lambda now: None)
     stream.order(start("ann", target(Address("192.0.2.1", 4000), stream.port)))
     wait_for(lambda: any(batch.astray for _, _, batch in list(pacer._due)), "a packet that finds no way")
-    monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: ended.append(hopeless))
-    stopped = []
+    stopped = Ends(pacer, monkeypatch)
     for now in told:
+        stopped.at = now
         attend(now)
-        stopped += [now] * len(ended)
-        ended.clear()
-    assert stopped == given_up
+    assert stopped.found == [(now, "no way") for now in given_up]
 
 
 @linux
