@@ -482,7 +482,7 @@ class DatagramHandler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         """Read the message and hand it to the core."""
         data, local = self.request
-        remote = Address(plain(self.client_address[0]), self.client_address[1])
+        remote = Address(*self.client_address)
         self.server.take(data, Flow(remote, Address(local, self.server.server_address[1])))
 
 

@@ -10,7 +10,7 @@ from .addresses import is_unicast, literal, out_of_reach, same_family
 from .errors import Refusal
 from .headers import NameAddr, Uri
 from .message import Request
-from .reply import SIP_PORT, SIPS_PORT, write_request
+from .reply import default_port, write_request
 
 DialogId = tuple[str, str, str]
 """Call-ID, our tag, the other side's tag (§12); its tag is empty where it is as old as RFC 2543."""
@@ -113,5 +113,4 @@ class Dialog:
             return self.flow.remote
         if not is_unicast(parsed.host) or out_of_reach(parsed.host, self.flow.remote.host):
             return self.flow.remote
-        secure = self.flow.transport == "TLS"  # RFC 3261 §19.1.2
-        return Address(str(address), parsed.port or (SIPS_PORT if secure else SIP_PORT))
+        return Address(str(address), parsed.port or default_port(self.flow))

@@ -14,7 +14,7 @@ from .addresses import is_loopback, is_unicast, is_unspecified, literal, same_fa
 from .errors import Refusal
 from .headers import NameAddr, Uri
 from .message import Request
-from .reply import SIP_PORT, SIPS_PORT
+from .reply import default_port
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Identity:
         address = literal(uri.host)
         host, port = flow.local
         if address is not None and is_unicast(uri.host) and same_family(str(address), host):
-            dialled = Address(str(address), uri.port or (SIPS_PORT if flow.transport == "TLS" else SIP_PORT))
+            dialled = Address(str(address), uri.port or default_port(flow))
             if dialled == flow.local or dialled.host not in _proxies(request, flow):
                 host, port = dialled
         if self.advertised and same_family(self.advertised, flow.local.host):

@@ -49,6 +49,8 @@ WAY_OUT_HOLDS = 5.0
 """Seconds for which it is believed that an address is ours, or not."""
 REST = 1.0
 """The same where the thread that looks has no callers itself."""
+STUMBLED = "the shared stream stumbled"
+"""Why the stream of a caller ends, or what the log says, after a fault of ours."""
 ATTEND_EVERY = 0.5
 """Seconds from one look at those to whom there may be no way to the next."""
 
@@ -147,14 +149,14 @@ class Pacer:
         try:
             step(*args)
         except Exception:
-            log.exception("the shared stream stumbled")
+            log.exception(STUMBLED)
             return False
         return True
 
     def _play(self, batch: Batch, now: float) -> None:
         if batch.members and not self._try(batch.play, now):
             for member in list(batch.members):
-                self._try(self._end, member, "the shared stream stumbled")
+                self._try(self._end, member, STUMBLED)
         if batch.members:
             heapq.heapreplace(self._due, (batch.due, next(self._count), batch))
         else:
@@ -237,11 +239,16 @@ class Pacer:
                 continue  # he has gone meanwhile, or wants something else
             if frames.began is None or frames.trouble:
                 self._end(member, frames.trouble)
-            elif not self._try(self._join, member, shape, frames, frames.began):
-                self._end(member, "the shared stream stumbled")
+            else:
+                self._let_in(member, shape, frames, frames.began)
         for batch in [batch for _, _, batch in self._due if batch.frames is frames and frames.trouble]:
             for member in list(batch.members):
                 self._end(member, frames.trouble)
+
+    def _let_in(self, member: Member, shape: Shape, frames: Frames, began: float) -> None:
+        """Have one of several join; where that fails his stream is over, and the others have their turn."""
+        if not self._try(self._join, member, shape, frames, began):
+            self._end(member, STUMBLED)
 
     def _join(self, member: Member, shape: Shape, frames: Frames, began: float) -> None:
         now = time.monotonic()
@@ -390,8 +397,7 @@ class Pacer:
                 self._give_up(member, no_way(member.target.remote))
             elif lost.back(answers.get(member.target.remote.host), now):
                 del self._lost[member]
-                if not self._try(self._join, member, shape, frames, frames.began or now):
-                    self._end(member, "the shared stream stumbled")
+                self._let_in(member, shape, frames, frames.began or now)
             elif lost.probe(now):
                 self._send(member, shape.ipv6, hello(secrets.randbits(32), cname(member.target)))
 

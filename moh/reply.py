@@ -55,6 +55,11 @@ def answered_via(via: Via, source: Address) -> str:
     return ";".join([head, *kept, f"received={source.host}"])
 
 
+def default_port(flow: Flow) -> int:
+    """The port that a URI or Via without one means, by the transport of ``flow`` (RFC 3261 §18.2.2, §19.1.2)."""
+    return SIPS_PORT if flow.transport == "TLS" else SIP_PORT
+
+
 def answer_address(via: Via, source: Address) -> Address:
     """Where the answer to a UDP request goes (RFC 3261 §18.2.2, RFC 3581 §4).
 

@@ -203,15 +203,12 @@ class TcpServer(socketserver.ThreadingTCPServer):
 
     def send(self, action: Send) -> None:
         """Send on the connection of the flow; where that is gone, on one of our own to the same end (§18.2.2)."""
-        source = source_of(action.flow.remote.host)
         with self._lock:
             connection = self._open.get(action.flow.connection) or self._dialled.get(action.to)
-            own = sum(each == source for each in self._dialled_for.values())
-            room = len(self._dialled) < MAX_DIALLED and own < MAX_DIALLED_FOR
-            dial = connection is None and room and self._allows(action.to.host)
+            dial = connection is None and self._may_dial(action)
             if dial:
                 self._dialled[action.to] = waiting = bytearray(action.data)
-                self._dialled_for[action.to] = source
+                self._dialled_for[action.to] = source_of(action.flow.remote.host)
             elif connection is None:
                 self.refused += 1
             elif isinstance(connection, bytearray) and len(connection) + len(action.data) <= MAX_OUTBOX:
@@ -220,6 +217,12 @@ class TcpServer(socketserver.ThreadingTCPServer):
             connection.post(action.data)
         elif dial:
             self._dial(action.to, waiting)
+
+    def _may_dial(self, action: Send) -> bool:
+        """Whether there is room for one more connection of our own, for the calls of this source as well."""
+        source = source_of(action.flow.remote.host)
+        own = sum(each == source for each in self._dialled_for.values())
+        return len(self._dialled) < MAX_DIALLED and own < MAX_DIALLED_FOR and self._allows(action.to.host)
 
     def _dial(self, to: Address, waiting: bytearray) -> None:
         """Open a connection for what has to be sent; quietly given up where nobody listens at the other end."""

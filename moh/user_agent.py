@@ -27,7 +27,7 @@ from .identity import Identity
 from .media import Media, Origin, no_srtp
 from .message import Request, Response
 from .ports import Ports
-from .reply import SIP_PORT, SIPS_PORT, answer_address, write_response
+from .reply import answer_address, default_port, write_response
 from .screening import ACCEPT, ALLOW, METHODS, SUPPORTED, reliable, screen
 from .sdp import Session, parse_sdp
 from .tally import Tally
@@ -604,7 +604,7 @@ class UserAgent:
     def _answer_to(self, request: Request, flow: Flow) -> Address:
         """Where an answer goes; by TCP that counts only once the connection is gone (§18.2.2)."""
         if flow.reliable:
-            return Address(flow.remote.host, request.via.port or (SIPS_PORT if flow.transport == "TLS" else SIP_PORT))
+            return Address(flow.remote.host, request.via.port or default_port(flow))
         return answer_address(request.via, flow.remote)
 
     def _open(self, request: Request, flow: Flow, key: Key, to_tag: str) -> ServerTransaction:
