@@ -33,7 +33,7 @@ COPY sip_server.py start.sh test_sip_client.py test_udp.py ./
 # Readable for any user, however strict the checkout was. Then each program once: it proves that it runs, and leaves
 # the compiled modules behind that the image's user could not keep; they make a health check cost a quarter.
 RUN chmod -R a+rX . \
-    && MOH_CACHE=/tmp/moh python3 -m moh.music && rm -r /tmp/moh \
+    && MOH_CACHE=/tmp/moh python3 -m moh.mastering.prepare && rm -r /tmp/moh \
     && python3 sip_server.py --help >/dev/null \
     && python3 test_udp.py --help >/dev/null
 

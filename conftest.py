@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Address, Running
+from tests.support.running import Address, Running
 
 StartServer = Callable[..., Running]
 

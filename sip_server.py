@@ -30,22 +30,19 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from moh import __version__
-from moh.actions import Action, Address, Flow, Note, Resolve, Send, StartStream
-from moh.addresses import is_unspecified
-from moh.broadcast import Broadcast
-from moh.codecs import CODECS
-from moh.command import encoders
-from moh.config import Settings
-from moh.destinations import Destinations
-from moh.engines import Engines
-from moh.errors import SettingsError
-from moh.guard import TOO_SHORT, Gate, Guard
-from moh.identity import Identity
-from moh.intake import RECVMMSG, Intake
-from moh.journal import Journal
-from moh.message import MAX_DATAGRAM, parse
-from moh.music import Bar, Music
-from moh.network import (
+from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream
+from moh.common.addresses import is_unspecified
+from moh.common.codecs import CODECS
+from moh.common.config import Settings
+from moh.common.errors import SettingsError
+from moh.ffmpeg.commands import encoders
+from moh.guard.address_validation import TOO_SHORT, Gate, Guard
+from moh.guard.connection_rate import Turnstile
+from moh.guard.media_policy import Destinations
+from moh.mastering.prepare import Bar, Music
+from moh.mastering.reloader import MusicWatch, News
+from moh.net.recvmmsg import RECVMMSG, Intake
+from moh.net.sockets import (
     ask_for_local_address,
     destination,
     family_of,
@@ -58,13 +55,16 @@ from moh.network import (
     local_address_towards,
     plain,
 )
-from moh.ports import Ports, shared_port
-from moh.resolver import Resolver
-from moh.shown import Shown
-from moh.tcp import TcpServer, tls_context
-from moh.turnstile import Turnstile
-from moh.user_agent import Limits, UserAgent
-from moh.watch import MusicWatch, News
+from moh.rtp.port_pool import Ports, shared_port
+from moh.server.engines import Engines
+from moh.server.log_handler import Journal
+from moh.server.redaction import Shown
+from moh.shared.shared_stream import Broadcast
+from moh.sip.identity import Identity
+from moh.sip.message import MAX_DATAGRAM, parse
+from moh.sip.user_agent import Limits, UserAgent
+from moh.transport.resolver import Resolver
+from moh.transport.tcp import TcpServer, tls_context
 
 POLL = 0.05
 """Longest time in seconds until the loop looks at the clock; a tenth of SIP's shortest timer."""

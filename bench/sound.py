@@ -29,9 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import test_sip_client as phone  # noqa: E402
-from moh.config import Settings  # noqa: E402
-from moh.mastering import PEAK  # noqa: E402
-from moh.music import BUILTIN, prepare  # noqa: E402
+from moh.common.config import Settings  # noqa: E402
+from moh.mastering.loudness import PEAK  # noqa: E402
+from moh.mastering.prepare import BUILTIN, prepare  # noqa: E402
 
 BANDS = ((0, 200), (200, 300), (300, 1000), (1000, 2000), (2000, 3400), (3400, 4000), (4000, 7000), (7000, 8000))
 TARGET = -24.0

@@ -14,8 +14,8 @@ from typing import NamedTuple, Optional
 
 import pytest
 
-from tests.phone import Ear, Message, Phone
-from tests.running import PATIENCE, Running, processes, wait_for
+from tests.support.phone import Ear, Message, Phone
+from tests.support.running import PATIENCE, Running, processes, wait_for
 
 SLOW = 40.0
 """Seconds for what takes the server up to 8 to notice, twice, on a machine with other work."""

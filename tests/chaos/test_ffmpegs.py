@@ -13,8 +13,8 @@ import pytest
 
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, SLOW, Rest, all_hear, calls, hang_up
-from tests.phone import Ear, Phone
-from tests.running import free_ports, is_running, wait_for
+from tests.support.phone import Ear, Phone
+from tests.support.running import free_ports, is_running, wait_for
 
 EATER = """import sys
 try:

@@ -18,8 +18,8 @@ import pytest
 
 from conftest import StartServer
 from tests.chaos.crew import Held, all_hear
-from tests.phone import Ear, Phone
-from tests.running import ROOT, Running, ffmpegs_of, wait_for
+from tests.support.phone import Ear, Phone
+from tests.support.running import ROOT, Running, ffmpegs_of, wait_for
 
 USER = "5060"
 """The image's, and its group."""

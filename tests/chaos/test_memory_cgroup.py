@@ -16,8 +16,8 @@ import pytest
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, SLOW, Rest, all_hear, calls, hang_up
 from tests.chaos.test_ffmpegs import shelf
-from tests.phone import Ear, Phone
-from tests.running import wait_for
+from tests.support.phone import Ear, Phone
+from tests.support.running import wait_for
 
 MOST = 200_000_000
 """Octets that the server and all its ffmpegs may have together; an ffmpeg's own limit alone is more, 256 MB."""

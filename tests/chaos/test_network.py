@@ -19,8 +19,8 @@ import pytest
 
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, SLOW, BadWire, Held, Rest, all_hear, hang_up, insist
-from tests.phone import Ear, Phone
-from tests.running import Running, free_ports, wait_for
+from tests.support.phone import Ear, Phone
+from tests.support.running import Running, free_ports, wait_for
 
 INSIDE, OUTSIDE = "10.213.77.2", "10.213.77.1"
 """The server's address and ours; private, so the music starts with the 200."""

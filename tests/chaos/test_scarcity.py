@@ -20,8 +20,8 @@ import pytest
 
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, SLOW, Rest, all_hear, calls, hang_up
-from tests.phone import Ear, Phone, offer
-from tests.running import Running, wait_for
+from tests.support.phone import Ear, Phone, offer
+from tests.support.running import Running, wait_for
 
 if sys.platform != "linux":
     pytest.skip("needs Linux, which can limit a process that runs", allow_module_level=True)

@@ -11,8 +11,8 @@ import pytest
 
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, Rest, all_hear, calls, hang_up
-from tests.phone import Ear, Phone
-from tests.running import ROOT, processes, wait_for
+from tests.support.phone import Ear, Phone
+from tests.support.running import ROOT, processes, wait_for
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,0 +1,1 @@
+"""Floods and amplification: what hostile traffic costs."""

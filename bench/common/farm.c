@@ -1,0 +1,300 @@
+/*
+ * The receiver of bench/playing/engines.py: a farm of up to 65,536 callers, each an address of its own, all at one port.
+ *
+ *   farm udp     PORT FIRST COUNT EACH SECONDS
+ *   farm packet:DEVICE PORT FIRST COUNT EACH SECONDS
+ *
+ * The callers are the COUNT addresses from FIRST on, of which each EACHth is looked at. "udp" takes what comes to PORT
+ * by the loopback (PORT is where the search for a free one begins) and throws away what comes to the one above, which
+ * is RTCP; IP_PKTINFO tells whom a packet was for. "packet" looks at what comes in by DEVICE, whoever drops it then:
+ * EACH has to be a power of two and FIRST a multiple of it, and the kernel sorts out the rest (BPF).
+ *
+ * Says "port N" once it listens. Then it obeys lines of its standard input: "begin" forgets all, counts from now on and
+ * says "begun"; "end" says what was counted since, in one line of JSON (see bench/common/farm.py). Ends with its standard
+ * input, after SECONDS at the latest. A window may be as long as SECONDS.
+ *
+ * Nothing is written down packet by packet. What is kept of each is how far it is behind the clock of its timestamps
+ * (PCMU, 8000 a second, 160 a packet), since the most punctual one is known at the end only.
+ *
+ * It looks every 4 ms only, since the kernel's stamps do not depend on it: no packet's sender pays for waking us.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCH = 256, KEPT = 64, LOOK_MS = 4, UDP_HEADERS = 28, RTP_HEADER = 12, SAMPLES = 160, SOCKETS = 2 };
+enum { BIN_NS = 10000, BINS = 100000 }; /* spacings by 10 us, up to a second */
+static const int64_t TICK_NS = 125000, LATE = 50000; /* one timestamp; 5 ms in units of 100 ns */
+
+struct caller {
+    int64_t first, last; /* arrivals, ns since 1970 */
+    uint32_t first_timestamp, most_timestamp, ssrc, count, sequences;
+    uint16_t sequence;
+    double jitter;
+    int32_t best, *behind; /* units of 100 ns */
+};
+
+static uint8_t octets[BATCH][KEPT];
+static union { char room[256]; struct cmsghdr aligned; } control[BATCH];
+static struct iovec pieces[BATCH];
+static struct mmsghdr batch[BATCH];
+static struct caller *callers;
+static uint64_t spacings[BINS + 1], strangers, overflow, packets;
+static int64_t widest, begun = INT64_MAX;
+static double jitters;
+static uint32_t first_address, count, each, room;
+static uint32_t dropped[SOCKETS], dropped_before[SOCKETS];
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void stamped(int fd) {
+    int on = 1, buffer = 64 << 20;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer))
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on);
+}
+
+static void filtered(int fd, struct sock_filter *code, size_t length) {
+    struct sock_fprog program = {(unsigned short)length, code};
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program)) perror("farm: filter");
+}
+
+static int udp(int port) {
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int on = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    /* nothing from outside of this machine */
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2)) return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&any, sizeof any)) {
+        close(fd);
+        return -1;
+    }
+    stamped(fd);
+    return fd;
+}
+
+/* A port that takes everything and keeps nothing, so that no sender hears that nobody listens. */
+static int deaf(int port) {
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof any)) return -1;
+    filtered(fd, &nothing, 1);
+    return fd;
+}
+
+static int tap(const char *device, int port) {
+    struct sock_filter wanted[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 19),                /* the last octet of the destination */
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, each - 1, 5, 0),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 3),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 22),                /* its port */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)port, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, KEPT),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sockaddr_ll side = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP),
+                               .sll_ifindex = (int)if_nametoindex(device)};
+    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    filtered(fd, wanted, sizeof wanted / sizeof *wanted);
+    if (!side.sll_ifindex || bind(fd, (struct sockaddr *)&side, sizeof side)) return -1;
+    stamped(fd);
+    return fd;
+}
+
+static void take(uint32_t to, const uint8_t *rtp, size_t length, int64_t arrival) {
+    uint32_t place = to - first_address, timestamp, ssrc;
+    uint16_t sequence;
+    if (arrival < begun) return;
+    if (place >= count || place % each || length < RTP_HEADER || rtp[0] >> 6 != 2) {
+        strangers++;
+        return;
+    }
+    memcpy(&sequence, rtp + 2, 2);
+    memcpy(&timestamp, rtp + 4, 4);
+    memcpy(&ssrc, rtp + 8, 4);
+    sequence = ntohs(sequence);
+    timestamp = ntohl(timestamp);
+    struct caller *one = &callers[place / each];
+    if (!one->count) {
+        *one = (struct caller){.first = arrival, .last = arrival, .first_timestamp = timestamp, .sequence = sequence,
+                               .most_timestamp = timestamp, .ssrc = ssrc, .sequences = 1, .behind = one->behind};
+    } else if (ssrc != one->ssrc) {
+        strangers++;
+        return;
+    }
+    if (one->count == room) {
+        overflow++;
+        return;
+    }
+    int64_t ticks = (int32_t)(timestamp - one->first_timestamp);
+    int32_t behind = (int32_t)((arrival - one->first - ticks * TICK_NS) / 100);
+    if (one->count) {
+        int64_t spacing = arrival - one->last, bin = spacing < 0 ? 0 : spacing / BIN_NS;
+        int32_t moved = behind - one->behind[one->count - 1];
+        int16_t ahead = (int16_t)(sequence - one->sequence);
+        spacings[bin < BINS ? bin : BINS]++;
+        if (spacing > widest) widest = spacing;
+        one->jitter += ((moved < 0 ? -moved : moved) - one->jitter) / 16;
+        jitters += one->jitter;
+        if (ahead > 0) {
+            one->sequences += (uint32_t)ahead;
+            one->sequence = sequence;
+            one->most_timestamp = timestamp;
+        }
+    }
+    if (behind < one->best) one->best = behind;
+    one->behind[one->count++] = behind;
+    one->last = arrival;
+    packets++;
+}
+
+static void empty(int fd, int number, int raw) {
+    for (int got = BATCH; got == BATCH;) {
+        for (int i = 0; i < BATCH; i++) {
+            pieces[i] = (struct iovec){octets[i], KEPT};
+            batch[i].msg_hdr = (struct msghdr){.msg_iov = &pieces[i], .msg_iovlen = 1,
+                                               .msg_control = &control[i], .msg_controllen = sizeof control[i]};
+        }
+        got = recvmmsg(fd, batch, BATCH, MSG_DONTWAIT, NULL);
+        for (int i = 0; i < got; i++) {
+            struct timespec stamp = {0, 0};
+            uint32_t to = 0;
+            for (struct cmsghdr *c = CMSG_FIRSTHDR(&batch[i].msg_hdr); c; c = CMSG_NXTHDR(&batch[i].msg_hdr, c)) {
+                if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS)
+                    memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
+                else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
+                    memcpy(&dropped[number], CMSG_DATA(c), sizeof dropped[number]);
+                else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+                    struct in_pktinfo info;
+                    memcpy(&info, CMSG_DATA(c), sizeof info);
+                    to = ntohl(info.ipi_addr.s_addr);
+                }
+            }
+            size_t skip = raw ? UDP_HEADERS : 0, length = batch[i].msg_len;
+            if (raw && length >= UDP_HEADERS) {
+                memcpy(&to, octets[i] + 16, 4);
+                to = ntohl(to);
+            }
+            if (length > skip) /* none without a stamp */
+                take(to, octets[i] + skip, length - skip, (int64_t)stamp.tv_sec * 1000000000 + stamp.tv_nsec);
+        }
+    }
+}
+
+static void begin(void) {
+    for (uint32_t i = 0; i < count / each + 1; i++) callers[i].count = 0;
+    memset(spacings, 0, sizeof spacings);
+    memcpy(dropped_before, dropped, sizeof dropped);
+    strangers = overflow = packets = 0;
+    widest = 0;
+    jitters = 0;
+    begun = now_ns();
+    printf("begun\n");
+    fflush(stdout);
+}
+
+static void end(void) {
+    uint64_t late = 0, lost = 0, skipped = 0, due = 0, heard = 0, intervals = 0;
+    for (uint32_t i = 0; i < (count + each - 1) / each; i++) {
+        struct caller *one = &callers[i];
+        if (!one->count) continue;
+        uint64_t by_time = (uint32_t)(one->most_timestamp - one->first_timestamp) / SAMPLES + 1;
+        heard++;
+        intervals += one->count - 1;
+        due += by_time > one->sequences ? by_time : one->sequences;
+        lost += one->sequences > one->count ? one->sequences - one->count : 0;
+        skipped += by_time > one->sequences ? by_time - one->sequences : 0;
+        for (uint32_t k = 0; k < one->count; k++) late += one->behind[k] - one->best > LATE;
+    }
+    printf("{\"heard\": %llu, \"silent\": %llu, \"packets\": %llu, \"due\": %llu, \"lost\": %llu, \"skipped\": %llu, "
+           "\"late\": %llu, \"strangers\": %llu, \"overflow\": %llu, \"dropped\": %u, \"jitter\": %.6f, "
+           "\"widest\": %.6f, \"spacings\": [",
+           (unsigned long long)heard, (unsigned long long)((count + each - 1) / each - heard),
+           (unsigned long long)packets, (unsigned long long)due, (unsigned long long)lost, (unsigned long long)skipped,
+           (unsigned long long)late, (unsigned long long)strangers, (unsigned long long)overflow,
+           dropped[0] - dropped_before[0] + dropped[1] - dropped_before[1],
+           intervals ? jitters / (double)intervals / 1e4 : 0.0, (double)widest / 1e6);
+    const char *comma = "";
+    for (int bin = 0; bin <= BINS; bin++)
+        if (spacings[bin]) {
+            printf("%s[%d, %llu]", comma, bin, (unsigned long long)spacings[bin]);
+            comma = ", ";
+        }
+    printf("]}\n");
+    fflush(stdout);
+    begun = INT64_MAX;
+}
+
+int main(int argc, char **argv) {
+    struct in_addr first;
+    if (argc != 7 || !inet_aton(argv[3], &first)) {
+        fprintf(stderr, "usage: farm udp|packet:DEVICE PORT FIRST COUNT EACH SECONDS\n");
+        return 2;
+    }
+    int raw = !strncmp(argv[1], "packet:", 7), port = atoi(argv[2]), sockets = raw ? 1 : SOCKETS, fds[SOCKETS];
+    double seconds = atof(argv[6]);
+    first_address = ntohl(first.s_addr);
+    count = (uint32_t)atoi(argv[4]);
+    each = (uint32_t)atoi(argv[5]);
+    if (!count || count > 65536 || !each || (raw && (each & (each - 1) || first_address % each || each > 256))) {
+        fprintf(stderr, "farm: COUNT %u, EACH %u; expected 1 to 65536, and a power of two\n", count, each);
+        return 2;
+    }
+    room = (uint32_t)(seconds * 60) + 100; /* pages that nobody writes to cost nothing */
+    callers = calloc(count / each + 1, sizeof *callers);
+    for (uint32_t i = 0; i < count / each + 1; i++) callers[i].behind = malloc(room * sizeof(int32_t));
+    if (raw)
+        fds[0] = tap(argv[1] + 7, port);
+    else
+        for (;; port += 2) {
+            int probe = port > 65000 ? -1 : deaf(port); /* is it nobody's? */
+            if (probe >= 0) close(probe);
+            if (port > 65000 || (probe >= 0 && deaf(port + 1) >= 0)) break;
+        }
+    for (int i = 0; i < sockets && !raw; i++) fds[i] = udp(port);
+    if (fds[0] < 0 || fds[sockets - 1] < 0) {
+        perror("farm");
+        return 1;
+    }
+    printf("port %d\n", port);
+    fflush(stdout);
+    char said[64]; size_t had = 0;
+    for (int64_t until = now_ns() + (int64_t)(seconds * 1e9); now_ns() < until;) {
+        struct pollfd input = {.fd = 0, .events = POLLIN};
+        int ready = poll(&input, 1, LOOK_MS);
+        for (int i = 0; i < sockets; i++) empty(fds[i], i, raw);
+        if (!ready) continue;
+        ssize_t got = read(0, said + had, sizeof said - 1 - had);
+        if (got <= 0) break;
+        had += (size_t)got;
+        for (char *line; (line = memchr(said, '\n', had));) {
+            size_t length = (size_t)(line - said) + 1;
+            if (!strncmp(said, "begin\n", 6)) begin();
+            if (!strncmp(said, "end\n", 4)) end();
+            memmove(said, said + length, had -= length);
+        }
+        if (had == sizeof said - 1) break;
+    }
+    return 0;
+}

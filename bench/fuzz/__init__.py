@@ -1,0 +1,1 @@
+"""Mutated messages by the million, through parser and core."""

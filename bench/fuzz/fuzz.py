@@ -1,0 +1,301 @@
+"""Mutated messages against the core, as many as one likes: ``python -m bench.fuzz.fuzz --messages 1000000 --seed 7``.
+
+No socket, no server: messages go through ``moh.sip.message.parse`` into a ``UserAgent``, as the shell hands them over,
+and the clock is a number. Callers lead whole calls (``mutations.py``), private and public, by UDP and TCP, so that what
+is spoilt finds something. Streams end, names resolve; and after each 10,000 messages all has to come to rest in
+silence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import hashlib
+import random
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from bench.fuzz.mutations import HEARING, MUTE, SERVER, WIRE, Caller, mutated
+from moh.common.actions import Action, Flow, Resolve, Send, StartStream, StopStream
+from moh.common.addresses import is_private
+from moh.guard.media_policy import Destinations
+from moh.rtp.port_pool import Ports
+from moh.server.redaction import Shown
+from moh.sip.framing import PING, Framer
+from moh.sip.identity import Identity
+from moh.sip.message import parse
+from moh.sip.user_agent import Limits, UserAgent
+
+WHAT_HOLDS = """\
+what has to hold:
+- no exception
+- for each octet that comes by UDP at most three leave for public addresses that have proved nothing, and no music
+- each line of what leaves is a header field of ours, or one of the message's that is echoed whole
+- a stream is started with the next number, and stopped only while it plays
+- after each 10,000 messages, when the clock has run on: no call, transaction, timer, waiting name, port or stream
+- at the end no more memory than after the first tenth, but for 4 MB of the allocator's"""
+
+ROUND, FACTOR = 10_000, 3
+LONGEST_CALL = 120.0  # seconds
+REST = 400.0
+"""Seconds after which all must be at rest: the longest call, its BYE, a stream that is slow to go, and some."""
+GROWTH = 4.0
+"""MB that a process may have grown by, in pieces that the allocator cannot give back."""
+HEARD = frozenset(flow.remote.host for flow in HEARING)
+
+
+class Failure(Exception):
+    """Something of ``WHAT_HOLDS`` does not."""
+
+
+def check(holds: object, what: str) -> None:
+    """Raises ``Failure`` where ``holds`` is not true."""
+    if not holds:
+        raise Failure(what)
+
+
+@dataclass
+class Stream:
+    """What the shell plays to one call."""
+
+    serial: int
+    ends: Optional[float]
+    """When it will be reported gone."""
+    asked: bool = False
+    """It was asked to end; else it dies by itself."""
+
+
+class Slowest(NamedTuple):
+    """The message that took longest to read and decide, and its seconds of processor."""
+
+    seconds: float = 0.0
+    data: bytes = b""
+
+
+class Fuzz:
+    """The agent, those who talk to it, and the shell's part. All that happens follows from ``seed``."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance, tokens = random.Random(seed), random.Random(f"tokens {seed}")
+        identity = Identity(
+            new_token=lambda: f"{tokens.getrandbits(64):016x}",
+            local_address=lambda host: "2001:db8::100" if ":" in host else SERVER.host,
+            new_key=lambda: "K" * 40,
+            secret=b"secret",
+        )
+        limits = Limits(longest_call=LONGEST_CALL, destinations=Destinations(is_ours=lambda host: host == SERVER.host))
+        self.agent = UserAgent(identity, Ports(10000, 10021, most=8, shared=10020), limits)
+        self.agent.music_ready(0, now=0.0)
+        self.now = 0.0
+        self.mutants = self.others = 0
+        """Mutated messages that were sent, and those as a phone says them, which lead the calls on."""
+        self.data = b""  # the last of them
+        self.slowest = Slowest()
+        self.answers = self.starts = self.most_calls = self._count = 0
+        self.digest = hashlib.blake2b(digest_size=8)  # of all messages: equal for two runs that were the same
+        self._streams: dict[str, Stream] = {}
+        self._resolving: dict[Resolve, float] = {}
+        self._came: dict[str, int] = {}
+        self._gone: dict[str, int] = {}
+        """Octets that came by UDP from a host, and those that therefore went where nothing was proved."""
+        self._framers: dict[Flow, Framer] = {}
+        self._callers: list[Caller] = []
+        self._recent = [*WIRE]
+
+    # -- one message -----------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Send one message, mutated or not, and let time go by. Raises ``Failure``, or whatever the core raises."""
+        chance = self._chance
+        caller = self._next_caller()
+        data = caller.says() if chance.random() < 0.8 else chance.choice(self._recent)
+        if chance.random() < (0.25 if caller.up else 0.5):
+            self.others += 1
+        else:
+            self.mutants += 1
+            data = mutated(chance, data, chance.choice(self._recent))
+        place = chance.randrange(len(WIRE), 60)
+        self._recent[place : place + 1] = [data]  # in the place of another one, once there are many
+        flow = caller.flow if chance.random() < 0.95 else chance.choice(HEARING)
+        if flow.remote.host not in HEARD and any(call.encode() in data for call in self.agent._calls):
+            flow = chance.choice(HEARING)  # with a tag of ours in it, it would be a proof
+        self._take(data, flow)
+        self._pass(chance.uniform(1.0, 40.0) if chance.random() < 0.0005 else chance.expovariate(50.0))
+
+    def _next_caller(self) -> Caller:
+        """One of thirty; who has said all that he had to say makes room for another one."""
+        chance = self._chance
+        self._callers = [caller for caller in self._callers if caller.left]
+        while len(self._callers) < 30:
+            self._count += 1
+            flow = chance.choice(HEARING if chance.random() < 0.75 else MUTE)
+            self._callers.append(Caller(chance, self._count, flow))
+        return chance.choice(self._callers)
+
+    def _take(self, data: bytes, flow: Flow) -> None:
+        """What ``SipServer.take`` does; what comes by TCP is cut into messages first."""
+        self.data = data
+        self.digest.update(data)
+        if not flow.reliable:
+            self._came[flow.remote.host] = self._came.get(flow.remote.host, 0) + len(data)
+        for piece in self._cut(data, flow) if flow.reliable else [data]:
+            began = time.thread_time()
+            message = parse(piece)
+            if message is not None:
+                actions = self.agent.receive(message, flow, self.now)
+                taken = time.thread_time() - began
+                if taken > self.slowest.seconds:
+                    self.slowest = Slowest(taken, piece)
+                self._do(actions)
+                if self._chance.random() < 0.001:
+                    self._do(self.agent.refuse(message, flow, 500, "As if the shell had stumbled", self.now))
+            str(Shown(piece))
+        self.most_calls = max(self.most_calls, len(self.agent._calls))
+
+    def _cut(self, data: bytes, flow: Flow) -> list[bytes]:
+        framer = self._framers.setdefault(flow, Framer())
+        at = self._chance.randrange(len(data) + 1)
+        pieces = framer.feed(data[:at]) + framer.feed(data[at:])
+        if framer.broken or self._chance.random() < 0.05:
+            del self._framers[flow]  # he connects anew
+        return [piece for piece in pieces if piece != PING]
+
+    # -- the shell's part ------------------------------------------------------------------------------------------
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Send):
+                self._send(action)
+            elif isinstance(action, StartStream):
+                self._start(action)
+            elif isinstance(action, StopStream):
+                stream = self._streams.get(action.call)
+                check(stream and not stream.asked, "a stream that does not play is stopped")
+                self._streams[action.call].asked = True
+                self._streams[action.call].ends = self.now + self._chance.uniform(0.0, 0.2)
+            elif isinstance(action, Resolve):
+                self._resolving[action] = self.now + self._chance.choice([0.01, 1.0, 3.0, 9.0])
+
+    def _send(self, send: Send) -> None:
+        self.answers += 1
+        head, _, _ = send.data.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        check(all(b":" in line and b"\n" not in line and b"\r" not in line for line in lines[1:]), f"sent {head!r}")
+        message = parse(send.data)
+        payer = send.flow.remote.host
+        if not (send.flow.reliable or is_private(send.to.host) or send.to.host in HEARD):
+            self._gone[payer] = gone = self._gone.get(payer, 0) + len(send.data)
+            came = self._came.get(payer, 0)
+            check(gone <= FACTOR * came, f"{gone} octets to {send.to}, though {payer} sent {came}")
+        if message is not None and payer in HEARD:
+            call_id = message.first("call-id")
+            for caller in self._callers:
+                if caller.call_id == call_id:
+                    caller.hears(message)
+
+    def _start(self, start: StartStream) -> None:
+        self.starts += 1
+        former = self._streams.get(start.call)
+        check(former is None or start.serial > former.serial, f"{start} is not the next after {former}")
+        caller = self.agent._calls[start.call].dialog.flow.remote.host
+        check(caller in HEARD, f"music for {caller}, who has proved nothing")
+        dies = self.now + self._chance.uniform(0.0, 60.0) if self._chance.random() < 0.1 else None
+        self._streams[start.call] = Stream(start.serial, dies)
+
+    def _pass(self, seconds: float) -> None:
+        """Let time go by, as the shell does; at each step what is due."""
+        self.now += seconds
+        if (due := self.agent.next_due) is not None and due <= self.now:
+            self._do(self.agent.tick(self.now))
+        self.agent.tally.news(self.now)
+        for call, stream in list(self._streams.items()):
+            if stream.ends is not None and stream.ends <= self.now:
+                del self._streams[call]
+                hopeless = self._chance.choice(["", "nobody listens"])
+                self._do(self.agent.stream_gone(call, stream.serial, "ended", hopeless, now=self.now))
+        for asked in [asked for asked, when in self._resolving.items() if when <= self.now]:
+            del self._resolving[asked]
+            if self._chance.random() < 0.5 or not self.agent.unasked(asked):
+                address = self._chance.choice(["192.168.1.90", "203.0.113.4", "fd00::90", ""])
+                self._do(self.agent.resolved(asked, address, self.now))
+
+    def rest(self) -> None:
+        """Let the clock run on and see that nothing is left. Raises ``Failure`` where something is."""
+        agent, guard, until = self.agent, self.agent.guard, self.now + REST
+        while self.now < until and (agent.next_due is not None or self._streams or self._resolving):
+            self._pass(0.5)
+        kept: dict[str, Sized] = {
+            "calls": agent._calls, "dialogs": agent._dialogs, "transactions": agent._transactions,
+            "to be merged": agent._merged, "waiting for names": agent._waiting, "names": agent._asked,
+            "timers": agent._schedule, "ports": agent._ports._taken, "sharing": range(agent._ports.sharing),
+            "streams": self._streams, "unacknowledged": guard._waiting, "strangers": guard._strangers,
+            "sources that call": guard._of_source,
+        }  # fmt: skip
+        left = {name: len(table) for name, table in kept.items() if len(table)}
+        check(not left, f"{REST:.0f} s later there are still {left}")
+        self._callers.clear()
+        self._framers.clear()
+        del self._recent[len(WIRE) :]  # these may be megabytes
+
+
+def memory() -> float:
+    """MB of memory that this process has, without what is free in it; 0 where the system does not tell."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps in hand comes and goes by megabytes
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+    except (AttributeError, OSError, TypeError):  # not glibc, or not Linux
+        return 0.0
+
+
+def run(messages: int, seed: int) -> int:
+    """Send so many mutated messages and print what came of it; gives the exit status, 1 after a failure."""
+    print(f"seed {seed}, {messages} mutated messages", flush=True)
+    fuzz, began, before, after, garbage, rests = Fuzz(seed), time.monotonic(), 0.0, 0.0, 0, 0
+    gc.collect()
+    gc.disable()  # so that what only the collector finds is still there at the next rest
+    try:
+        while fuzz.mutants < messages:
+            fuzz.step()
+            if fuzz.mutants >= min((rests + 1) * ROUND, messages):
+                fuzz.rest()
+                rests += 1
+                garbage += gc.collect()
+                after = memory()
+                if not before and fuzz.mutants >= messages / 10:
+                    before = after
+        check(after - before <= GROWTH, f"{after - before:.1f} MB have been kept since the first tenth")
+    except Exception as failure:
+        traceback.print_exc(file=sys.stdout)
+        print(f"FAILED: {failure!r}\nseed {seed}, mutated message {fuzz.mutants}, the last one being\n{fuzz.data!r}")
+        return 1
+    finally:
+        gc.enable()
+    slowest, took = fuzz.slowest, time.monotonic() - began
+    print(f"{fuzz.mutants} mutated messages and {fuzz.others} others in {took:.0f} s, by the clock {fuzz.now:.0f} s")
+    print(f"{fuzz.answers} messages sent, {fuzz.starts} streams, {fuzz.most_calls} calls at once, {rests} rests")
+    print(f"memory after the first tenth {before:.1f} MB, at the end {after:.1f} MB; {garbage} objects of garbage")
+    print(f"slowest: {slowest.seconds * 1000:.2f} ms of processor, {len(slowest.data)} octets: {slowest.data[:200]!r}")
+    print(f"all messages: {fuzz.digest.hexdigest()}")
+    return 0
+
+
+def main() -> int:
+    """Read the arguments; exit status 1 where anything does not hold."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=WHAT_HOLDS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--messages", type=int, default=100_000, help="how many mutated ones are sent [100000]")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats a run [any]")
+    given = parser.parse_args()
+    return run(given.messages, given.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Calls that hear music: cost, spacing, set-up rate."""

@@ -1,0 +1,136 @@
+"""How many calls a second the whole server takes, by SIPp, while others hear music all the time: ``engines --rate``.
+
+Everybody is in the shared stream (``MOH_FFMPEG_CALLS=0``). Each call of SIPp's is INVITE, 200, ACK, a second of music
+at an address of its own, BYE, 200 (``rate.xml``). Everything is on the loopback.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.common.ears import HOST
+from bench.common.farm import compiled, pacing
+from bench.common.figures import markdown, quantile
+from bench.common.processes import await_quiet, prefer, share, spent
+from bench.playing.places import Loopback
+from bench.playing.ways import WholeServer
+from moh.common.config import Settings
+from moh.ffmpeg.commands import leash
+from moh.mastering.prepare import BUILTIN, prepare
+
+SETTLE = 3.0
+"""Seconds from the last of the others until calls come."""
+CALL = 1.0
+"""Seconds that a call lasts, as ``rate.xml`` says."""
+ADDRESSES = 20000
+"""Calls of SIPp's that have an address of their own, one after the other; then it begins anew."""
+HEAD = (
+    "calls a second", "taken", "ended", "good %", "answer ms", "p99", "server cpu %", "others' spacing p99", "max",
+    "jitter ms", "late %", "lost %", "skipped %", "silent",
+)  # fmt: skip
+
+
+def measure_rates(rates: Sequence[int], others: int, seconds: float, nice: int, folder: Path) -> str:
+    """The table, in Markdown. Raises ``RuntimeError`` where something is missing."""
+    if not shutil.which("sipp"):
+        raise RuntimeError("--rate needs SIPp (Debian's package sip-tester)")
+    farm = compiled("farm.c", folder)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
+    environment.update(MOH_CACHE=str(folder), MOH_MUSIC=str(BUILTIN), MOH_FFMPEG_CALLS="0")
+    prepare(Settings.from_environment(environment))  # into its cache, since a server without music answers 503
+    rows: list[Sequence[str]] = [HEAD]
+    for rate in rates:
+        await_quiet(20.0, 5.0)
+        server = WholeServer("ffmpeg", folder, environment)
+        try:
+            rows.append(_measure(server, farm, rate, others, (seconds, nice), folder))
+        finally:
+            server.finish()
+        print(" | ".join(rows[-1]), file=sys.stderr)
+    return markdown(rows)
+
+
+def _measure(
+    server: WholeServer, binary: str, rate: int, others: int, how: tuple[float, int], folder: Path
+) -> list[str]:
+    seconds, nice = how
+    place = Loopback()
+    farm = place.farm(binary, others, seconds + others / 100 + 60)
+    try:
+        server.open(1)
+        if nice:
+            prefer([farm.pid, *server.helpers()], nice)
+        first = int(ipaddress.ip_address(place.first))
+        for number in range(others):
+            server.begin(farm.port, str(ipaddress.ip_address(first + number)))
+        time.sleep(SETTLE)
+        rows = (f"{ipaddress.ip_address(first + 2**16 + number)};{farm.port};" for number in range(ADDRESSES))
+        (folder / "held.csv").write_text("\n".join(["SEQUENTIAL", *rows]) + "\n")
+        for old in folder.glob("rate_*.csv"):
+            old.unlink()
+        farm.begin()
+        before = spent(server.helpers())
+        ran = _sipp(server.port, rate, seconds, nice, folder)
+        after = spent(server.helpers())
+        counted = farm.end()
+    finally:
+        farm.close()
+    counts, found = read_counts((folder / "counts.csv").read_text()), []
+    for written in folder.glob("rate_*_rtt.csv"):
+        found += read_answers(written.read_text())
+    answers, moments = [took for _, took in found], [at for at, _ in found]
+    # where the server cannot keep up, SIPp takes longer than it was told
+    span = max(seconds, (max(moments, default=0.0) - min(moments, default=0.0)) / 1000)
+    heard = pacing(counted)
+    tried = max(1, counts["TotalCallCreated"])
+    if ran and not counts["SuccessfulCall"]:
+        print(ran, file=sys.stderr)
+    return [
+        str(rate), f"{len(answers) / span:.0f}", f"{counts['SuccessfulCall'] / span:.0f}",
+        f"{100 * counts['SuccessfulCall'] / tried:.2f}",
+        f"{quantile(answers, 0.5):.1f}", f"{quantile(answers, 0.99):.1f}", f"{share(before, after):.0f}",
+        f"{heard['spacing_p99']:.2f}", f"{heard['spacing_max']:.0f}", f"{heard['jitter']:.3f}", f"{heard['late']:.3f}",
+        f"{heard['lost']:.3f}", f"{heard['skipped']:.3f}", f"{heard['silent']:.0f}",
+    ]  # fmt: skip
+
+
+def _sipp(port: int, rate: int, seconds: float, nice: int, folder: Path) -> str:
+    """Let SIPp make its calls; what it complains of."""
+    words = [
+        *leash(os.getpid()), "sipp", f"{HOST}:{port}", "-sf", str(Path(__file__).with_name("rate.xml")),
+        "-inf", "held.csv", "-i", HOST, "-nostdin", "-m", str(round(rate * seconds)), "-r", str(rate),
+        "-l", str(rate * 40), "-timeout", f"{seconds + CALL + 40:.0f}s",
+        "-trace_stat", "-stf", "counts.csv", "-trace_rtt", "-rtt_freq", "1",
+    ]  # fmt: skip
+    sipp = subprocess.Popen(
+        words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        if nice:
+            prefer([sipp.pid], nice)
+        return sipp.communicate(timeout=seconds + 90)[1][-500:]
+    finally:
+        sipp.kill()
+        sipp.wait()
+
+
+def read_counts(table: str) -> dict[str, int]:
+    """SIPp's last counts of calls, from the table that ``-trace_stat`` writes."""
+    names, *_, last = table.splitlines()
+    counts = dict(zip(names.split(";"), last.split(";")))
+    found = {name: int(counts[f"{name}(C)"]) for name in ("SuccessfulCall", "FailedCall")}
+    return {**found, "TotalCallCreated": int(counts["TotalCallCreated"])}
+
+
+def read_answers(table: str) -> list[tuple[float, float]]:
+    """When each 200 came and how long after its INVITE, in milliseconds, from the table that ``-trace_rtt`` writes."""
+    rows = (line.split(";") for line in table.splitlines())
+    return [(float(row[0]), float(row[1])) for row in rows if len(row) > 2 and row[0][:1].isdigit()]

@@ -1,0 +1,1 @@
+"""Calls that come and go for an hour: what stays behind."""

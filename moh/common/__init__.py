@@ -1,0 +1,1 @@
+"""The words that all packages share: addresses, codecs, actions, counters, settings, errors."""

@@ -1,0 +1,1 @@
+"""An ffmpeg process for each call: command, start, supervision, end."""

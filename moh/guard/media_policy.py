@@ -1,0 +1,55 @@
+"""Where music may go: the owner's networks, one host each, and nothing of our own (RFC 3261 §26.1.5, RFC 7088 §5).
+
+The law kept here: whoever names an address for music gets there what a telephone would take, or 488.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..common.actions import Address, Flow
+from ..common.addresses import Network, is_loopback, is_private, within
+from ..common.errors import Refusal
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """What the core is told of the addresses round it.
+
+    ``is_ours`` tells whether a host is this machine, ``is_broadcast`` whether packets to it reach more than one; they
+    are asked each time, since addresses come and go. ``own_ports`` are those on which we listen ourselves. ``allowed``
+    are the owner's networks, none: everywhere.
+    """
+
+    is_ours: Callable[[str], bool] = lambda host: False
+    is_broadcast: Callable[[str], bool] = lambda host: False
+    own_ports: frozenset[int] = frozenset()
+    allowed: tuple[Network, ...] = ()
+
+    def check(self, flow: Flow, remote: Address, remote_rtcp: Address) -> None:
+        """Raises ``Refusal`` 488 where whoever comes by ``flow`` may not have music at these two addresses."""
+        for host in {remote.host, remote_rtcp.host}:
+            if self.allowed and not within(host, self.allowed):
+                raise _refused(f"address is {host}; expected one that the owner of this server allows music to")
+            if is_loopback(host) and not (is_loopback(flow.remote.host) or self.is_ours(flow.remote.host)):
+                raise _refused(f"address is {host}; expected one that is not the loopback of this server")
+            if self.is_broadcast(host):
+                raise _refused(f"address is {host}; expected that of one host, to which packets may go")
+        for host, port in (remote, remote_rtcp, Address(remote.host, remote_rtcp.port)):
+            if port in self.own_ports and (is_loopback(host) or self.is_ours(host)):
+                raise _refused(f"address is {Address(host, port)}; expected no port of this server itself")
+
+    def near(self, flow: Flow, remote: Address, remote_rtcp: Address) -> bool:
+        """Whether music may go there before the caller's ACK has shown that he asked: from private to private.
+
+        Not to this machine: what else runs on it trusts who sends from its own addresses.
+        """
+        hosts = {remote.host, remote_rtcp.host}
+        if not (is_private(flow.remote.host) and all(map(is_private, hosts))):
+            return False
+        return not any(is_loopback(host) or self.is_ours(host) for host in hosts)
+
+
+def _refused(why: str) -> Refusal:
+    return Refusal(488, f"No music there: {why}", ("Warning", f'399 moh "{why}"'))

@@ -1,0 +1,1 @@
+"""The owner's music file made fit for the telephone, before any call."""

@@ -1,0 +1,126 @@
+"""Session descriptions, read as far as a sender of music needs them (RFC 8866).
+
+Every media line is kept, since an answer has as many as the offer. Tolerant of line ends and of attributes unknown or
+garbled; bounded in lines, streams and formats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ..common.errors import Refusal
+
+MAX_LINES = 1000
+"""Most lines read."""
+MAX_MEDIA = 32
+"""Most m= lines read; each costs a line in the answer."""
+MAX_TIMES = 8
+"""Most t= lines read; the answer repeats them."""
+MAX_FORMATS = 128
+"""Most formats of one m= line: as many as there are payload types."""
+DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+
+
+@dataclass
+class Media:
+    """One m= line with the lines that belong to it. ``host`` is the literal or name of its own or the session's c=."""
+
+    kind: str
+    port: int
+    protocol: str
+    formats: list[str]
+    host: str = ""
+    direction: str = ""
+    ptime: int = 0
+    maxptime: int = 0
+    rtcp_port: int = 0
+    rtcp_host: str = ""
+    rtpmap: dict[str, str] = field(default_factory=dict)
+    crypto: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Session:
+    """A session description as far as we need it."""
+
+    media: list[Media]
+    times: list[str]
+
+
+def parse_sdp(body: bytes) -> Session:
+    """Read a session description, with any line ends. Raises ``Refusal`` 400 where it is none."""
+    lines = body.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    if not lines or lines[0].replace(" ", "") != "v=0":
+        raise Refusal(400, f"SDP begins with {lines[0][:40]!r}; expected 'v=0'" if lines else "SDP is empty")
+    if len(lines) > MAX_LINES:
+        raise Refusal(400, f"SDP has {len(lines)} lines; expected at most {MAX_LINES}")
+    session = Session([], [])
+    shared = Media("", 0, "", [])  # what stands before the first m= holds for all of them
+    current = shared
+    for line in lines[1:]:
+        kind, equals, value = line.partition("=")
+        if not equals or len(kind.strip()) != 1:
+            raise Refusal(400, f"SDP line is {line[:60]!r}; expected 'x=value'")
+        kind, value = kind.strip(), value.strip()
+        if kind == "m":
+            if len(session.media) >= MAX_MEDIA:
+                raise Refusal(400, f"SDP has more than {MAX_MEDIA} m= lines")
+            current = _read_media(value, shared)
+            session.media.append(current)
+        elif kind == "c":
+            current.host = _read_connection(value)
+        elif kind == "a":
+            _read_attribute(value, current)
+        elif kind == "t" and current is shared:
+            if len(session.times) >= MAX_TIMES:
+                raise Refusal(400, f"SDP has more than {MAX_TIMES} t= lines")
+            session.times.append(value)
+    return session
+
+
+def number(text: str, most: int) -> Optional[int]:
+    """The whole number 0 to ``most`` that ``text`` spells; ``None`` for anything else."""
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        return None
+    return int(text) if int(text) <= most else None
+
+
+def _read_media(value: str, shared: Media) -> Media:
+    parts = value.split()
+    port = number(parts[1].partition("/")[0], 65535) if len(parts) >= 4 else None
+    if port is None or len(parts) > 3 + MAX_FORMATS:
+        raise Refusal(400, f"SDP has m={value[:60]!r}; expected 'm=audio <port> RTP/AVP <formats>'")
+    return Media(
+        parts[0].lower(), port, parts[2], parts[3:], shared.host, shared.direction, shared.ptime, shared.maxptime
+    )
+
+
+def _read_connection(value: str) -> str:
+    parts = value.split()
+    if len(parts) != 3 or parts[0].upper() != "IN" or parts[1].upper() not in ("IP4", "IP6"):
+        raise Refusal(400, f"SDP has c={value[:60]!r}; expected 'c=IN IP4 <address>'")
+    return parts[2].partition("/")[0]  # a TTL follows the slash of a multicast address
+
+
+def _read_attribute(value: str, media: Media) -> None:
+    """Take the attributes that matter here; the unknown and the garbled ones are ignored (RFC 8866 §5.13)."""
+    name, _, text = value.partition(":")
+    name = name.strip().lower()
+    if name in DIRECTIONS and not text:
+        media.direction = name
+    elif name in ("ptime", "maxptime"):
+        # some phones write "20.0"
+        setattr(media, name, number(text.strip().partition(".")[0], 1000) or 0)
+    elif name == "rtpmap":
+        payload_type, _, encoding = text.strip().partition(" ")
+        media.rtpmap.setdefault(payload_type, encoding.strip())
+    elif name == "rtcp":
+        port, *connection = text.split() or [""]
+        media.rtcp_port = number(port, 65535) or 0
+        if len(connection) == 3:
+            media.rtcp_host = connection[2]
+    elif name == "crypto":
+        media.crypto.append(text.strip())

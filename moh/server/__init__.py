@@ -1,0 +1,1 @@
+"""The parts that ``sip_server.py`` is put together from."""

@@ -1,0 +1,213 @@
+"""What header fields are made of: lists, parameters, URIs, Via, CSeq, names with addresses (RFC 3261 §20, §25).
+
+Each reader takes text and gives a frozen value or raises ``Refusal`` 400 that names the part and shows it. All of
+them walk the text once; none uses a pattern that could backtrack.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ..common.addresses import literal
+from ..common.errors import Refusal
+
+TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
+NOT_IN_URI = frozenset(' <>"\x7f').union(map(chr, range(32)))
+SPECIAL = {separator: re.compile(rf'[\\"<>{separator}]') for separator in ",;"}
+"""What ``split`` has to look at: one character each, so there is nothing to go back to."""
+HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+
+
+def is_token(text: str) -> bool:
+    """Whether ``text`` is a token of RFC 3261 §25.1: a method, a header field name, an option tag."""
+    return bool(text) and TOKEN.issuperset(text)
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Cut ``text`` at each ``separator``, comma or semicolon, outside of quotes and angle brackets; strip the pieces.
+
+    Raises ``Refusal`` 400 for a quote that is never closed.
+    """
+    if '"' not in text and "<" not in text:
+        return [piece.strip() for piece in text.split(separator)]
+    pieces: list[str] = []
+    start, quoted, angled, escaped = 0, False, False, -1
+    for found in SPECIAL[separator].finditer(text):
+        at, char = found.start(), found[0]
+        if at == escaped:
+            continue
+        if quoted:
+            if char == "\\":
+                escaped = at + 1
+            elif char == '"':
+                quoted = False
+        elif char == '"':
+            quoted = True
+        elif char == "<":
+            angled = True
+        elif char == ">":
+            angled = False
+        elif char == separator and not angled:
+            pieces.append(text[start:at].strip())
+            start = at + 1
+    if quoted:
+        raise Refusal(400, f"Unclosed quote in {text[:60]!r}")
+    pieces.append(text[start:].strip())
+    return pieces
+
+
+def read_params(pieces: list[str]) -> dict[str, str]:
+    """Read ``name=value`` pieces, names in lower case, a missing value as ``""``; empty pieces are passed over."""
+    params: dict[str, str] = {}
+    for piece in pieces:
+        name, _, value = piece.partition("=")
+        if name := name.strip().lower():
+            params.setdefault(name, value.strip())
+    return params
+
+
+def read_host_port(text: str) -> tuple[str, Optional[int]]:
+    """Read ``host``, ``host:port`` or ``[IPv6]:port``, spaces round the colon allowed; the host comes without brackets.
+
+    Raises ``Refusal`` 400 for a port outside 1 to 65535 and for what cannot be a host.
+    """
+    text = text.strip()
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        # the address grammar of RFC 3261 let through ":::": harmless, so it is taken as it is (RFC 5118 §4.10)
+        valid = bool(closed) and (literal(host.replace(":::", "::")) is not None)
+        rest = rest.strip()
+        port_text = rest[1:].strip() if rest.startswith(":") else rest
+        valid = valid and (not rest or rest.startswith(":"))
+    else:
+        host, colon, port_text = text.partition(":")
+        host, port_text = host.strip(), port_text.strip()
+        valid = bool(host) and HOST.issuperset(host) and not (colon and not port_text)
+    if not valid:
+        raise Refusal(400, f"Host is {text[:60]!r}; expected a name, an IPv4 address or an [IPv6 address]")
+    if not port_text:
+        return host, None
+    if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5 and 0 < int(port_text) < 65536):
+        raise Refusal(400, f"Port is {port_text[:20]!r}; expected a number from 1 to 65535")
+    return host, int(port_text)
+
+
+@dataclass(frozen=True)
+class Uri:
+    """A SIP or SIPS URI, or just the scheme of any other (RFC 3261 §19.1). ``text`` is how it came."""
+
+    text: str
+    scheme: str
+    user: str = ""
+    host: str = ""
+    port: Optional[int] = None
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Uri:
+        """Read a URI; other schemes than sip and sips are kept unread, for the caller to refuse with 416."""
+        scheme, colon, rest = text.partition(":")
+        if not colon or not is_token(scheme) or not NOT_IN_URI.isdisjoint(text):
+            raise Refusal(400, f"URI is {text[:60]!r}; expected 'sip:user@host'")
+        scheme = scheme.lower()
+        if scheme not in ("sip", "sips"):
+            return cls(text, scheme)
+        # the user part may hold ';' and '?', so the host begins behind the last '@' before any of the host's own
+        user, _, host = rest.rpartition("@")
+        hostport, *params = host.partition("?")[0].split(";")
+        name, port = read_host_port(hostport)
+        return cls(text, scheme, user, name, port, read_params(params))
+
+
+@dataclass(frozen=True)
+class NameAddr:
+    """The value of From, To, Contact, Route or Record-Route: a URI with a display name and parameters (§20.10)."""
+
+    text: str
+    uri: str
+    params: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> NameAddr:
+        """Read ``"Name" <uri>;params`` or ``uri;params``; without angle brackets the parameters are the header's."""
+        head, *params = split(text, ";")
+        behind_name = head[_closing_quote(head) :] if head.startswith('"') else head
+        _, opened, rest = behind_name.partition("<")
+        uri, closed, rest = rest.partition(">")
+        if bool(opened) != bool(closed) or rest.strip():
+            raise Refusal(400, f"Address is {text[:60]!r}; expected '\"Name\" <uri>'")
+        if not opened:
+            uri = behind_name
+        uri = uri.strip()
+        if ":" not in uri or not NOT_IN_URI.isdisjoint(uri):
+            raise Refusal(400, f"Address is {text[:60]!r}; it holds no URI")
+        return cls(text, uri, read_params(params))
+
+    @property
+    def tag(self) -> str:
+        """The tag that names one end of a dialog (§19.3); empty where there is none."""
+        return self.params.get("tag", "")
+
+
+def _closing_quote(text: str) -> int:
+    """Where what follows the quoted string at the start of ``text`` begins; ``split`` has made sure that it ends."""
+    at = 1
+    while text[at] != '"':
+        at += 2 if text[at] == "\\" else 1
+    return at + 1
+
+
+@dataclass(frozen=True)
+class Via:
+    """One hop that the request took, and the way its answer goes back (RFC 3261 §20.42, RFC 3581)."""
+
+    text: str
+    transport: str
+    host: str
+    port: Optional[int]
+    params: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Via:
+        """Read ``SIP/2.0/UDP host:port;params``, spaces allowed round each separator."""
+        head, *params = split(text, ";")
+        protocol = [piece.strip() for piece in head.split("/", 2)]
+        if len(protocol) != 3 or protocol[0].upper() != "SIP":
+            raise Refusal(400, f"Via is {text[:60]!r}; expected 'SIP/2.0/UDP host:port;branch=...'")
+        transport, _, sent_by = protocol[2].replace("\t", " ").partition(" ")
+        if not is_token(transport):
+            raise Refusal(400, f"Via is {text[:60]!r}; expected a transport such as UDP")
+        host, port = read_host_port(sent_by)
+        return cls(text, transport.upper(), host, port, read_params(params))
+
+    @property
+    def branch(self) -> str:
+        """The transaction's name where it begins with the magic cookie of RFC 3261 §8.1.1.7; else empty."""
+        branch = self.params.get("branch", "")
+        return branch if branch[:7].lower() == "z9hg4bk" and len(branch) > 7 else ""
+
+    @property
+    def sent_by(self) -> str:
+        """Host and port as the sender wrote them: part of the transaction's key (§17.2.3)."""
+        return f"{self.host.lower()}:{self.port or 5060}"
+
+
+@dataclass(frozen=True)
+class CSeq:
+    """The place of a request in its dialog (RFC 3261 §20.16)."""
+
+    number: int
+    method: str
+
+    @classmethod
+    def parse(cls, text: str) -> CSeq:
+        """Read ``<number> <method>``, the number below 2**31 (§8.1.1.5)."""
+        parts = text.split()
+        if len(parts) != 2 or not (parts[0].isascii() and parts[0].isdigit()) or not is_token(parts[1]):
+            raise Refusal(400, f"CSeq is {text[:60]!r}; expected '<number> <method>'")
+        if len(parts[0]) > 20 or int(parts[0]) >= 2**31:
+            raise Refusal(400, f"CSeq is {text[:60]!r}; expected a number below 2147483648")
+        return cls(int(parts[0]), parts[1])

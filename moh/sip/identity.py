@@ -1,0 +1,84 @@
+"""Who we are towards one caller: the address he reaches us by, the tokens that nobody can guess.
+
+The law kept here: what is advertised is reachable for the caller without any setting, as far as can be known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..common.actions import Address, Flow
+from ..common.addresses import is_loopback, is_unicast, is_unspecified, literal, same_family
+from ..common.errors import Refusal
+from .headers import NameAddr, Uri
+from .message import Request
+from .writer import default_port
+
+
+@dataclass
+class Identity:
+    """What the core is told of the machine it runs on.
+
+    ``new_token`` makes a new unguessable token of 16 hexadecimal digits, ``new_key`` a new key and salt for SRTP, 30
+    octets in base64. ``local_address`` tells from which of our addresses a packet to a given host would leave, empty
+    where there is no way. ``advertised`` is the owner's word on the address in Contact and SDP, empty without one.
+    ``secret`` keys the tags of what is answered and forgotten.
+    """
+
+    new_token: Callable[[], str]
+    local_address: Callable[[str], str]
+    new_key: Callable[[], str]
+    advertised: str = ""
+    secret: bytes = field(default=b"", repr=False)
+
+    def own_address(self, request: Request, flow: Flow) -> Address:
+        """The address and SIP port by which this caller reaches us.
+
+        The owner's word; else what the caller dialled, if that is a literal address of the family it came by; else the
+        address that the request came to. What was dialled is not ours if it is that of the proxy which sent it on.
+        """
+        uri = request.parsed_uri
+        address = literal(uri.host)
+        host, port = flow.local
+        if address is not None and is_unicast(uri.host) and same_family(str(address), host):
+            dialled = Address(str(address), uri.port or default_port(flow))
+            if dialled == flow.local or dialled.host not in _proxies(request, flow):
+                host, port = dialled
+        if self.advertised and same_family(self.advertised, flow.local.host):
+            host = self.advertised
+        return Address(host, port)
+
+    def media_host(self, own: str, flow: Flow, remote: str) -> str:
+        """The address of ours that media to ``remote`` leaves from, for a caller who reaches us by ``own``.
+
+        The same one, unless that cannot be: it is of the other family, or only this machine can reach it. Raises
+        ``Refusal`` 488 where no address of ours leads there.
+        """
+        if is_unspecified(remote):
+            return own
+        if not same_family(own, remote):
+            if self.advertised and same_family(self.advertised, remote):
+                return self.advertised
+            if not (host := self.local_address(remote)):
+                why = f"no way from here to {remote}; expected an address of the family that the call came by"
+                raise Refusal(488, why, ("Warning", f'301 moh "{why}"'))
+            return host
+        if is_loopback(own) and is_loopback(flow.local.host) and not is_loopback(remote):
+            return self.local_address(remote) or own
+        return own
+
+    def stateless_tag(self, request: Request) -> str:
+        """A To tag that is the same for the same request, and that nobody else can make (RFC 3261 §8.2.7, §19.3)."""
+        text = "\n".join((request.call_id, request.from_.tag, str(request.cseq.number), request.via.text))
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), key=self.secret, digest_size=8)
+        return digest.hexdigest()
+
+
+def _proxies(request: Request, flow: Flow) -> set[str]:
+    """The hosts of the proxies between the caller and us, as far as they show; empty where there is none."""
+    if len(request.listed("via")) < 2:
+        return set()
+    routes = (Uri.parse(NameAddr.parse(route).uri).host for route in request.listed("record-route"))
+    return {flow.remote.host, *routes}

@@ -1,0 +1,193 @@
+"""One request and its answers (RFC 3261 §17, RFC 6026): repeats are absorbed here and nowhere else.
+
+Everything that resends a final answer to an INVITE that is no 2xx lives here; resending a 2xx is the call's work
+(§13.3.1.4). A transaction is woken by ``tick`` at ``next_due``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Optional
+
+from ..common.actions import Action, Address, Flow, Send
+from .message import Request, Response
+from .timers import T4, TRANSACTION_LIFE, retransmit_times
+
+Key = tuple[str, ...]
+
+
+class State(Enum):
+    """Where a server transaction stands."""
+
+    PROCEEDING = "proceeding"
+    ACCEPTED = "accepted"  # INVITE answered 2xx, RFC 6026
+    COMPLETED = "completed"  # answered, waiting for the ACK or for repeats
+    CONFIRMED = "confirmed"  # INVITE refused and acknowledged
+    GONE = "gone"
+
+
+NEXT = {
+    # INVITE: RFC 3261 figure 7 as amended by RFC 6026 §7.1
+    (State.PROCEEDING, "INVITE 1xx"): State.PROCEEDING,
+    (State.PROCEEDING, "INVITE 2xx"): State.ACCEPTED,
+    (State.PROCEEDING, "INVITE 3xx-6xx"): State.COMPLETED,
+    (State.ACCEPTED, "timer L"): State.GONE,
+    (State.COMPLETED, "ACK"): State.CONFIRMED,
+    (State.CONFIRMED, "ACK"): State.CONFIRMED,
+    (State.ACCEPTED, "ACK"): State.ACCEPTED,
+    (State.COMPLETED, "timer H"): State.GONE,
+    (State.CONFIRMED, "timer I"): State.GONE,
+    # all others: RFC 3261 figure 8, answered at once
+    (State.PROCEEDING, "final"): State.COMPLETED,
+    (State.COMPLETED, "timer J"): State.GONE,
+}
+"""The whole machine: what is not in it does not happen."""
+
+
+def transaction_key(request: Request, method: str = "") -> Key:
+    """The name of the transaction that ``request`` belongs to (§17.2.3); ``method`` asks for another's, as CANCEL does.
+
+    An ACK belongs to its INVITE. Without the magic cookie the rules of RFC 2543 hold.
+    """
+    method = method or request.method
+    if method == "ACK":
+        method = "INVITE"
+    via = request.via
+    if via.branch:
+        return (via.branch, via.sent_by, method)
+    to_tag = "" if method == "INVITE" else request.to.tag
+    return (request.uri, to_tag, request.from_.tag, request.call_id, str(request.cseq.number), via.text, method)
+
+
+class ServerTransaction:
+    """A request that we answer, kept as long as it may be repeated: over TCP and TLS nothing is (§17.2.1, §17.2.2)."""
+
+    __slots__ = (
+        "_answer_to", "_ends", "_last", "_next_resend", "_resend", "flow", "invite", "key", "merge_key", "state",
+        "to_tag",
+    )  # fmt: skip
+
+    def __init__(self, key: Key, method: str, to_tag: str, flow: Flow, answer_to: Address) -> None:
+        self.key = key
+        self.invite = method == "INVITE"
+        self.to_tag = to_tag
+        self.merge_key: Optional[Key] = None  # where the agent looks for requests that came twice by two ways
+        self.state = State.PROCEEDING
+        self.flow = flow
+        self._answer_to = answer_to
+        self._last: Optional[Send] = None
+        self._resend: Iterator[float] = iter(())
+        self._next_resend: Optional[float] = None
+        self._ends: Optional[float] = None
+
+    def respond(self, status: int, data: bytes, now: float) -> list[Action]:
+        """Send an answer and remember it for the repeats."""
+        self._last = Send(data, self._answer_to, self.flow)
+        if not self.invite:
+            self._enter("final", now if self.flow.reliable else now + TRANSACTION_LIFE)
+        elif status < 200:
+            self._enter("INVITE 1xx", None)
+        elif status < 300:
+            self._enter("INVITE 2xx", now + TRANSACTION_LIFE)
+        else:
+            self._enter("INVITE 3xx-6xx", now + TRANSACTION_LIFE)
+            if not self.flow.reliable:
+                self._resend = retransmit_times(now)
+                self._next_resend = next(self._resend)
+        return [self._last]
+
+    def repeated(self) -> list[Action]:
+        """The request came again: the same answer goes out again. Before there is one, nothing does."""
+        if self._last is None or self.state in (State.CONFIRMED, State.GONE):
+            return []
+        return [self._last]
+
+    def acknowledged(self, now: float) -> None:
+        """The ACK to a refused INVITE came: stop resending, absorb further ACKs for T4."""
+        if self.state is State.COMPLETED and self.invite:
+            self._enter("ACK", now if self.flow.reliable else now + T4)
+            self._next_resend = None
+
+    @property
+    def next_due(self) -> Optional[float]:
+        """When ``tick`` has something to do; ``None`` while it has not."""
+        if self._next_resend is None or self._ends is None:
+            return self._ends
+        return min(self._next_resend, self._ends)
+
+    def tick(self, now: float) -> list[Action]:
+        """Resend what is due (timer G), and end what has waited long enough (timers H, I, J and L)."""
+        if self._ends is not None and now >= self._ends:
+            letter = {State.ACCEPTED: "L", State.CONFIRMED: "I"}.get(self.state, "H" if self.invite else "J")
+            self._enter(f"timer {letter}", None)
+            self._next_resend = None
+        elif self._next_resend is not None and now >= self._next_resend and self._last is not None:
+            self._next_resend = next((when for when in self._resend if when > now), None)
+            return [self._last]
+        return []
+
+    def _enter(self, event: str, ends: Optional[float]) -> None:
+        self.state = NEXT[self.state, event]
+        self._ends = ends
+
+
+class ClientTransaction:
+    """A request of our own that is not INVITE (§17.1.2): resent until its final answer, 64*T1 at the longest."""
+
+    def __init__(self, branch: str, send: Send, now: float, reliable: bool = False) -> None:
+        self.branch = branch
+        self.done = False
+        self.status = 0
+        """The final status; 408 when none came (§8.1.3.1)."""
+        self._send = send
+        self._gives_up = now + TRANSACTION_LIFE
+        self._resend = iter(()) if reliable else retransmit_times(now)
+        self._next_resend = next(self._resend, self._gives_up)
+
+    def start(self) -> list[Action]:
+        """Send for the first time."""
+        return [self._send]
+
+    def answered(self, response: Response) -> None:
+        """A response came; a provisional one changes nothing but patience, a final one ends it."""
+        if response.status >= 200:
+            self.done, self.status = True, response.status
+
+    @property
+    def next_due(self) -> Optional[float]:
+        """When ``tick`` has something to do; ``None`` when all is done."""
+        return None if self.done else min(self._next_resend, self._gives_up)
+
+    def tick(self, now: float) -> list[Action]:
+        """Resend (timer E) or give up (timer F)."""
+        if self.done:
+            return []
+        if now >= self._gives_up:
+            self.done, self.status = True, 408
+            return []
+        if now >= self._next_resend:
+            self._next_resend = next((when for when in self._resend if when > now), self._gives_up)
+            return [self._send]
+        return []
+
+
+class Unacknowledged:
+    """A 200 that waits for its ACK: resent at T1 doubling to T2, given up after 64*T1 (§13.3.1.4)."""
+
+    __slots__ = ("_times", "cseq", "gives_up", "next_due", "offered", "send", "starts_music")
+
+    def __init__(self, cseq: int, send: Send, offered: bool, now: float) -> None:
+        self.cseq = cseq
+        self.send = send
+        self.offered = offered
+        """The 200 carried our offer, so the ACK owes the answer."""
+        self.starts_music = False
+        """The music follows what was agreed only after the ACK."""
+        self.gives_up = now + TRANSACTION_LIFE
+        self._times = retransmit_times(now)
+        self.next_due = next(self._times)
+
+    def sent_again(self, now: float) -> None:
+        """Plan the next sending; after the last one only giving up is left."""
+        self.next_due = next((when for when in self._times if when > now), self.gives_up)

@@ -1,0 +1,107 @@
+"""The checks of RFC 3261 §8.2 that need nothing but the request itself, in that section's order.
+
+What we understand is listed here and nowhere else: methods, extensions, bodies.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..common.errors import Refusal
+from .headers import read_params, split
+from .message import Request
+
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO")
+EXTENSIONS = ("100rel", "timer")
+"""Option tags that we understand. Reliable provisionals are kept trivially: to who requires them we send none."""
+SDP = "application/sdp"
+BODY_IGNORED = ("BYE", "INFO")
+"""Methods whose body tells us nothing that we need, whatever it is."""
+MAX_PARTS = 32
+"""Most parts of a multipart body that are looked at."""
+
+ALLOW = ("Allow", ", ".join(METHODS))
+ACCEPT = ("Accept", SDP)
+SUPPORTED = ("Supported", ", ".join(EXTENSIONS))
+
+
+def screen(request: Request, secure: bool = False) -> None:
+    """Raises ``Refusal`` for a request that we cannot follow, whoever sent it: 405, 416, 420, 415 or 406.
+
+    ``secure``: it came by TLS. A body that may be ignored is taken out of the request; of a multipart one the session
+    description is left.
+    """
+    if request.method not in METHODS:
+        raise Refusal(405, f"Method {request.method[:20]} is not for a music server", ALLOW)
+    if request.method == "CANCEL":
+        return  # it goes where its INVITE went and has nothing to refuse (§9.2)
+    if request.parsed_uri.scheme not in (("sip", "sips") if secure else ("sip",)):
+        raise Refusal(416, f"Request-URI is {request.uri[:60]!r}; expected a sip: URI")
+    # an ACK is never refused (§8.2.2.3)
+    if request.method != "ACK" and (unknown := request.option_tags("require") - set(EXTENSIONS)):
+        names = ", ".join(sorted(unknown))
+        raise Refusal(420, f"Extension is {names[:60]!r}; understood: {', '.join(EXTENSIONS)}", ("Unsupported", names))
+    _check_body(request)
+    if request.method == "INVITE":
+        _check_accept(request)
+
+
+def _check_body(request: Request) -> None:
+    """Raises ``Refusal`` 415 for a body that is no plain session description and may not be ignored (§8.2.3)."""
+    if not request.body.strip():
+        return
+    if request.method in BODY_IGNORED:
+        request.body = b""
+        return
+    kind = _media_type(request.first("content-type") or "")
+    if kind.startswith("multipart/") and (part := _session_part(request)) is not None:
+        request.body = part
+        return
+    disposition = (request.first("content-disposition") or "").replace(" ", "").lower()
+    if kind == SDP:
+        encoding = (request.first("content-encoding") or "identity").strip().lower()
+        if encoding != "identity":
+            wanted = ("Accept-Encoding", "identity")
+            raise Refusal(415, f"Content-Encoding is {encoding[:40]!r}; expected none", wanted)
+    elif "handling=optional" in disposition:
+        request.body = b""
+    else:
+        raise Refusal(415, f"Content-Type is {kind[:40]!r}; expected {SDP}", ACCEPT)
+
+
+def _session_part(request: Request) -> Optional[bytes]:
+    """The first session description in a multipart body (RFC 5621 §3.1, RFC 2046 §5.1); ``None`` where there is none.
+
+    A multipart in a multipart is not opened: what may nest without end would cost without end.
+    """
+    params = read_params(split(request.first("content-type") or "", ";")[1:])
+    boundary = params.get("boundary", "").strip('"')
+    if not boundary:
+        return None
+    body = b"\n" + request.body.replace(b"\r\n", b"\n")
+    for part in body.split(f"\n--{boundary}".encode("utf-8", "surrogateescape"), MAX_PARTS)[1:]:
+        head, _, content = part.partition(b"\n\n")
+        lines = head.decode("utf-8", "surrogateescape").split("\n")
+        fields = {name.strip().lower(): value for name, _, value in (line.partition(":") for line in lines)}
+        encoded = fields.get("content-transfer-encoding", "binary").strip().lower() in ("base64", "quoted-printable")
+        if _media_type(fields.get("content-type", "")) == SDP and not encoded:
+            return content
+    return None
+
+
+def _check_accept(request: Request) -> None:
+    """Raises ``Refusal`` 406 where the answer could not be the session description it has to be (RFC 4475 §3.3.15)."""
+    if not request.all("accept"):
+        return
+    ranges = [_media_type(item) for item in request.listed("accept")]
+    if not {SDP, "application/*", "*/*"}.intersection(ranges):
+        raise Refusal(406, f"Accept is {', '.join(ranges)[:60]!r}; expected {SDP} in it", ACCEPT)
+
+
+def reliable(request: Request) -> bool:
+    """Whether the caller takes provisional responses only reliably (RFC 3262 §3)."""
+    return "100rel" in request.option_tags("require")
+
+
+def _media_type(text: str) -> str:
+    return text.partition(";")[0].strip().lower()

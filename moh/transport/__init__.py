@@ -1,0 +1,1 @@
+"""SIP over TCP and TLS, and host names to addresses."""

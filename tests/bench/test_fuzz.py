@@ -1,0 +1,76 @@
+"""``bench.fuzz.fuzz``: a short run of it, and that it sees what it is there for."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from bench.fuzz import fuzz
+from bench.fuzz.mutations import LONGEST, WAYS, WIRE, mutated
+from moh.guard.address_validation import Guard
+from moh.rtp.port_pool import Ports
+from moh.sip.user_agent import UserAgent
+
+SEED = 7
+
+
+def test_some_thousand_mutated_messages_leave_nothing_and_stumble_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fuzz.run(3000, SEED) == 0, capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.startswith(f"seed {SEED}, 3000 mutated messages\n3000 mutated messages and ")
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    one, two, other = fuzz.Fuzz(SEED), fuzz.Fuzz(SEED), fuzz.Fuzz(SEED + 1)
+    for run in (one, two, other):
+        for _ in range(300):
+            run.step()
+    assert one.digest.digest() == two.digest.digest() != other.digest.digest()
+
+
+def test_calls_are_led_so_far_that_music_plays_and_names_are_asked_for() -> None:
+    run = fuzz.Fuzz(SEED)
+    resolving = 0
+    for _ in range(1500):
+        run.step()
+        resolving = max(resolving, len(run._resolving))
+    assert run.starts and run.most_calls > 20 and resolving
+    assert {reason.partition(" by ")[0] for reason in run.agent.tally.counts} >= {"ended", "INVITE 488", "BYE 481"}
+
+
+def test_a_stumble_is_told_with_its_seed_its_number_and_its_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumbles(*_: object) -> None:
+        raise IndexError("no such thing")
+
+    monkeypatch.setattr(UserAgent, "_bye", stumbles)
+    assert fuzz.run(3000, SEED) == 1
+    told = capsys.readouterr().out
+    assert f"FAILED: IndexError('no such thing')\nseed {SEED}, mutated message " in told
+    assert "last one being\nb'BYE sip:" in told
+
+
+def test_a_port_that_is_kept_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Ports, "give_back", lambda *_: None)
+    assert fuzz.run(500, SEED) == 1
+    assert "later there are still {'ports': " in capsys.readouterr().out
+
+
+def test_more_than_three_octets_for_one_are_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Guard, "lets", lambda *_: True)
+    assert fuzz.run(3000, SEED) == 1
+    assert "FAILED: Failure('" in (told := capsys.readouterr().out) and " octets to " in told
+
+
+def test_no_mutant_is_longer_than_a_datagram_and_all_ways_are_gone() -> None:
+    chance = random.Random(SEED)
+    for way in WAYS:
+        for data in (*WIRE, b"\r\n", b"x"):
+            for _ in range(20):
+                assert isinstance(way(chance, data, chance.choice(WIRE)), bytes)
+    mutants = [mutated(chance, chance.choice(WIRE), b"") for _ in range(500)]
+    assert max(map(len, mutants)) <= LONGEST and len(set(mutants)) > 450

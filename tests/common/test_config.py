@@ -1,0 +1,148 @@
+"""Settings from the environment: what is taken, and the one line for what is not."""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv4Network, IPv6Network
+from typing import Optional
+
+import pytest
+
+from moh.common.config import Settings
+from moh.common.errors import SettingsError
+
+
+def complaint(**environment: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environment)
+    return str(caught.value)
+
+
+def test_without_any_variable_the_defaults_hold() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings()
+    assert (settings.bind, settings.sip_port, settings.rtp_ports) == ("0.0.0.0", 5060, (10000, 10100))
+    assert (settings.advertised_address, settings.music, settings.cache) == ("", "", "")
+    assert settings.log == logging.INFO
+
+
+def test_an_empty_variable_is_none() -> None:
+    assert Settings.from_environment({"MOH_SIP_PORT": "", "MOH_LOG": "  "}) == Settings()
+
+
+def test_every_variable_is_read() -> None:
+    assert Settings.from_environment(
+        {
+            "MOH_BIND": "192.0.2.9",
+            "MOH_SIP_PORT": " 5070 ",
+            "MOH_RTP_PORTS": "20001 - 20003",
+            "MOH_ADVERTISED_ADDRESS": "203.0.113.1",
+            "MOH_ALLOW": "203.0.113.7",
+            "MOH_ALLOW_MEDIA": "192.168.0.0/16, 2001:db8::/32",
+            "MOH_MUSIC": "/my music.mp3",
+            "MOH_CACHE": "/tmp/moh",
+            "MOH_MAX_CALL": "90m",
+            "MOH_TLS_CERT": "/tls/chain.pem",
+            "MOH_TLS_KEY": "/tls/key.pem",
+            "MOH_TLS_PORT": "5071",
+            "MOH_LOG": "DEBUG",
+            "MOH_UNKNOWN": "ignored",
+        }
+    ) == Settings(
+        bind="192.0.2.9",
+        sip_port=5070,
+        rtp_ports=(20001, 20003),
+        advertised_address="203.0.113.1",
+        allow=(IPv4Network("203.0.113.7/32"),),
+        allow_media=(IPv4Network("192.168.0.0/16"), IPv6Network("2001:db8::/32")),
+        music="/my music.mp3",
+        cache="/tmp/moh",
+        max_call=5400.0,
+        tls_cert="/tls/chain.pem",
+        tls_key="/tls/key.pem",
+        tls_port=5071,
+        log=logging.DEBUG,
+    )
+
+
+@pytest.mark.parametrize("text", ["five", "0", "65536", "-1", "5060.0", "²", "٥٠٦٠", "9" * 5000])
+def test_a_port_that_cannot_be_is_named(text: str) -> None:
+    assert complaint(MOH_SIP_PORT=text) == f"MOH_SIP_PORT is {text!r}; expected a whole number from 1 to 65535"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10000", "10000-", "-10100", "10100-10000", "10001-10002", "10000-10000", "1000-2000", "65535-65536", "a-b"],
+)
+def test_a_range_without_a_pair_of_ports_is_named(text: str) -> None:
+    assert complaint(MOH_RTP_PORTS=text) == (
+        f"MOH_RTP_PORTS is {text!r}; expected '<first>-<last>' with ports from 1024 to 65535 "
+        "and an even port with its odd partner in it"
+    )
+
+
+@pytest.mark.parametrize("text", ["10000-10001", "10001-10003", "65534-65535", "1024-65535"])
+def test_one_pair_of_ports_is_enough(text: str) -> None:
+    first, last = Settings.from_environment({"MOH_RTP_PORTS": text, "MOH_SIP_PORT": "1023"}).rtp_ports
+    assert f"{first}-{last}" == text
+
+
+def test_sip_and_music_cannot_share_a_port() -> None:
+    assert complaint(MOH_SIP_PORT="10050") == "MOH_SIP_PORT is '10050'; expected none of MOH_RTP_PORTS 10000-10100"
+
+
+@pytest.mark.parametrize("text", ["localhost", "224.0.0.1", "192.0.2", "fe80::1%eth0", "255.255.255.255"])
+def test_an_address_to_listen_on_is_an_address_of_one_host(text: str) -> None:
+    expected = "an IP address of this machine, or 0.0.0.0 for all of them"
+    assert complaint(MOH_BIND=text) == f"MOH_BIND is {text!r}; expected {expected}"
+
+
+@pytest.mark.parametrize("text", ["moh.example.com", "0.0.0.0", "239.0.0.1", "sip:192.0.2.1", "192.0.2.1:5060"])
+def test_an_address_to_advertise_is_an_address_of_one_host(text: str) -> None:
+    expected = "the IP address by which the phones reach this server, or nothing"
+    assert complaint(MOH_ADVERTISED_ADDRESS=text) == f"MOH_ADVERTISED_ADDRESS is {text!r}; expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("30m", 1800.0), ("4h", 14400.0), ("0", None)]
+)
+def test_the_longest_call_has_a_unit(text: str, seconds: Optional[float]) -> None:
+    assert Settings.from_environment({"MOH_MAX_CALL": text}).max_call == seconds
+
+
+@pytest.mark.parametrize("text", ["4d", "h", "-1", "1.5h", "²m", "4 h"])
+def test_a_length_of_time_that_cannot_be_is_named(text: str) -> None:
+    expected = "a length of time as 90s, 30m or 4h, or 0 for no limit"
+    assert complaint(MOH_MAX_CALL=text) == f"MOH_MAX_CALL is {text!r}; expected {expected}"
+
+
+@pytest.mark.parametrize("text", ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo"])
+def test_networks_that_cannot_be_are_named(text: str) -> None:
+    expected = "networks as 192.168.0.0/16, with commas between them, or nothing for all"
+    assert complaint(MOH_ALLOW_MEDIA=text) == f"MOH_ALLOW_MEDIA is {text!r}; expected {expected}"
+
+
+def test_an_unknown_level_is_named() -> None:
+    assert complaint(MOH_LOG="loud") == "MOH_LOG is 'loud'; expected one of debug, info, warning, error"
+
+
+@pytest.mark.parametrize(("text", "lufs"), [("-24", -24.0), ("-19.5", -19.5), ("off", None), ("OFF", None)])
+def test_the_loudness_is_in_lufs_or_off(text: str, lufs: object) -> None:
+    assert Settings.from_environment({"MOH_LOUDNESS": text}).loudness == lufs
+
+
+@pytest.mark.parametrize("text", ["24", "-15.9", "-37", "nan", "-inf", "loud", "0"])
+def test_no_other_loudness_is_taken(text: str) -> None:
+    assert complaint(MOH_LOUDNESS=text) == f"MOH_LOUDNESS is {text!r}; expected LUFS from -36 to -16, as -24, or off"
+
+
+def test_the_table_has_a_line_for_each_setting() -> None:
+    table = Settings.table()
+    assert [name for name, _, _ in table] == [
+        "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_ALLOW",
+        "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN", "MOH_TLS_CERT",
+        "MOH_TLS_KEY", "MOH_TLS_PORT",
+        "MOH_LOG",
+    ]  # fmt: skip
+    assert all(text for _, _, text in table)
+    assert Settings.from_environment({name: default for name, default, _ in table}) == Settings()

@@ -1,0 +1,253 @@
+"""End to end: callers beyond those with an ffmpeg of their own share one stream of a real server, by raw phones."""
+
+from __future__ import annotations
+
+import base64
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from conftest import StartServer
+from moh.ffmpeg.commands import encoders
+from tests.support.phone import Ear, Phone, offer, reports
+from tests.support.running import Running, free_ports, is_free, wait_for
+
+
+@pytest.fixture
+def held() -> Iterator[Ear]:
+    """The held party at 127.0.0.2, who hears the music."""
+    with Ear("127.0.0.2") as ear:
+        yield ear
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> Running:
+    """One where everybody shares."""
+    return start_server(MOH_FFMPEG_CALLS="0").ready()
+
+
+def shared_port(server: Running) -> int:
+    found = re.search(r"RTP ports \d+-(\d+)", server.log)
+    assert found
+    return int(found[1]) - int(found[1]) % 2
+
+
+def changed(phone: Phone, body: str) -> None:
+    """A re-INVITE that is accepted."""
+    assert phone.ask(phone.request("INVITE", body=body)).status == 200
+    phone.ack()
+
+
+# -- ports of one's own taken ----------------------------------------------------------------------------------------
+
+
+def test_who_finds_no_port_of_his_own_shares_the_stream(start_server: StartServer, held: Ear) -> None:
+    first = free_ports(5)
+    server = start_server(MOH_RTP_PORTS=f"{first}-{first + 4}").ready()
+    with Phone(server.address) as ann, Phone(server.address) as bob, Phone(server.address) as eve, Ear() as ear:
+        ports = {ann.call(held.address).media[1], bob.call(held.address).media[1]}
+        assert ports == {first, first + 2}
+
+        answer = eve.call(ear.address)
+        assert answer.media[1] == first + 4
+        assert f"a=rtcp:{first + 4}" in answer.body.split("\r\n")
+        assert {packet.source[1] for packet in ear.packets(3)} == {first + 4}
+        assert eve.options().status == 200
+        wait_for(lambda: len(server.ffmpegs) == 2, "two ffmpegs")
+
+        ann.bye()
+        wait_for(lambda: is_free(first) or is_free(first + 2), "a free port")
+        server.says("ended after")
+
+        def has_an_ffmpeg_again() -> bool:
+            with Phone(server.address) as next_one:
+                found = next_one.call(held.address).media[1] in ports
+                next_one.bye()
+            return found
+
+        wait_for(has_an_ffmpeg_again, "a port of one's own")
+        eve.bye()
+        assert ear.falls_silent()
+        bob.bye()
+    assert server.has_no_ffmpeg()
+    wait_for(lambda: is_free(first) and is_free(first + 2), "both ports free")
+
+
+def test_where_the_shared_port_is_somebody_elses_the_caller_waits(start_server: StartServer, held: Ear) -> None:
+    first = free_ports(4)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
+        squatter.bind(("127.0.0.1", first + 2))
+        server = start_server(MOH_RTP_PORTS=f"{first}-{first + 3}").ready()
+        server.says(f"no shared stream: UDP port {first + 2} is not ours: Address already in use")
+        with Phone(server.address) as ann, Phone(server.address) as eve:
+            assert ann.call(held.address).media[1] == first
+            refused = eve.ask(eve.invite(held.address))
+            eve.ack()
+            assert (refused.status, refused.get("retry-after")) == (503, "5")
+            ann.bye()
+            wait_for(lambda: eve.ask(eve.invite(held.address)).status == 200, "a free port")
+            eve.ack()
+            eve.bye()
+
+
+# -- nobody has an ffmpeg --------------------------------------------------------------------------------------------
+
+
+def test_a_whole_call_without_an_ffmpeg(server: Running, held: Ear) -> None:
+    with Phone(server.address) as phone, Ear("127.0.0.1", held.address[1]) as caller:
+        answer = phone.call(held.address)
+        assert answer.media == ("127.0.0.1", shared_port(server))
+        heard = held.packets(100)
+        assert {(packet.source, packet.size, packet.payload_type, packet.marked) for packet in heard} == {
+            (answer.media, 172, 0, False)
+        }
+        assert [(packet.sequence - heard[0].sequence) % 2**16 for packet in heard] == list(range(100))
+        assert len(set(b"".join(packet.payload for packet in heard))) > 50, "music, not silence"
+        wait_for(lambda: not server.ffmpegs, "the end of the encoding")
+        assert held.packets(1)
+        assert phone.bye().status == 200
+        assert held.falls_silent() and caller.heard_nothing()
+
+
+def test_all_that_a_phone_does_and_another_one_loses_nothing(server: Running, held: Ear) -> None:
+    """Hold by inactive, resume, retarget by re-INVITE, another codec, UPDATE: the other one hears all along."""
+    with Phone(server.address) as steady, Phone(server.address) as phone, Ear() as ear, Ear("127.0.0.3") as other:
+        steady.call(held.address)
+        phone.call(ear.address)
+        first = ear.packets(2)[0]
+        changed(phone, offer(ear.address, "a=inactive"))
+        assert ear.falls_silent()
+        changed(phone, offer(ear.address))
+        assert ear.packets(2)[0].ssrc != first.ssrc, "another than the one that took leave"
+        changed(phone, offer(other.address))
+        assert other.packets(2)[0].source == first.source
+        assert ear.falls_silent()
+        changed(phone, offer(other.address, formats="9 0"))
+        wait_for(lambda: other.packets(1)[0].payload_type == 9, "G.722")
+        changed(phone, offer(other.address, "a=recvonly", "a=ptime:40", formats="8"))
+        wait_for(lambda: other.packets(1)[0].size == 12 + 320, "PCMA in longer packets")
+        assert phone.ask(phone.request("UPDATE", body=offer(ear.address))).status == 200
+        assert ear.packets(2)[0].payload_type == 0
+        assert phone.bye().status == 200
+        heard = held.waiting()
+        assert [(packet.sequence - heard[0].sequence) % 2**16 for packet in heard] == list(range(len(heard)))
+        assert len({packet.ssrc for packet in heard}) == 1
+        steady.bye()
+
+
+def test_an_offer_of_ours_names_the_shared_port_and_the_ack_says_where_to(server: Running, held: Ear) -> None:
+    with Phone(server.address) as phone:
+        answer = phone.ask(phone.invite(None))
+        port = shared_port(server)
+        assert answer.media[1] == port and f"a=rtcp:{port}" in answer.body.split("\r\n")
+        assert held.heard_nothing()
+        phone.to_tag = answer.to_tag
+        phone.ack(offer(held.address, formats="8"))
+        heard = held.packets(3)
+        assert {(packet.source, packet.payload_type) for packet in heard} == {(answer.media, 8)}
+        phone.bye()
+
+
+@pytest.mark.skipif("libopus" not in encoders(), reason="this ffmpeg makes no Opus")
+def test_opus_is_shared_as_well(server: Running, held: Ear) -> None:
+    with Phone(server.address) as phone:
+        answer = phone.ask(
+            phone.request("INVITE", body=offer(held.address, "a=rtpmap:111 opus/48000/2", formats="111"))
+        )
+        phone.to_tag = answer.to_tag
+        phone.ack()
+        heard = held.packets(20)
+        assert {(packet.payload_type, packet.size, packet.marked) for packet in heard} == {(111, 92, False)}
+        phone.bye()
+
+
+def test_a_held_party_by_ipv6_shares(start_server: StartServer) -> None:
+    server = start_server(MOH_FFMPEG_CALLS="0", MOH_BIND="::").ready()
+    for host in ("::1", "127.0.0.2"):
+        with Phone(("127.0.0.1", server.port)) as phone, Ear(host) as ear:
+            answer = phone.call(ear.address)
+            assert ear.packets(3)[0].source == answer.media
+            phone.bye()
+
+
+def test_srtp_is_488_before_and_within_a_shared_call(server: Running, held: Ear) -> None:
+    key = base64.b64encode(bytes(30)).decode()
+    lines = ("a=recvonly", f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}")
+    secure = offer(held.address, *lines).replace("RTP/AVP", "RTP/SAVP")
+    with Phone(server.address) as phone:
+        assert phone.ask(phone.request("INVITE", body=secure)).status == 488
+        phone.ack()
+        phone.call(held.address)
+        first = held.packets(1)[0]
+        assert phone.ask(phone.request("INVITE", body=secure)).status == 488
+        phone.ack()
+        heard = [*held.waiting(), *held.packets(20)]
+        assert {packet.ssrc for packet in heard} == {first.ssrc}, "the music goes on"
+        assert [(packet.sequence - first.sequence) % 2**16 for packet in heard] == list(range(1, len(heard) + 1))
+        phone.bye()
+
+
+def test_a_phone_that_vanished_gets_a_bye(server: Running, held: Ear) -> None:
+    """By the word of its machine that nobody listens; the others hear on."""
+    with Phone(server.address) as steady, Phone(server.address) as phone:
+        steady.call(held.address)
+        with Ear() as ear:
+            phone.call(ear.address)
+            ear.packets(1)
+        bye = phone.await_request("BYE")
+        assert "ICMP port unreachable" in bye.get("reason")
+        heard = [*held.waiting(), *held.packets(3)]
+        assert [(packet.sequence - heard[0].sequence) % 2**16 for packet in heard] == list(range(len(heard)))
+        assert "nobody listens at" in server.says("nobody listens at")
+        steady.bye()
+
+
+def test_asked_by_a_signal_it_tells_its_figures_in_one_line(server: Running, held: Ear) -> None:
+    with Phone(server.address) as phone:
+        phone.call(held.address)
+        held.packets(3)
+        server.process.send_signal(signal.SIGUSR1)
+        server.says("1 in the shared stream (1 batches, ")
+        (line,) = [line for line in server.log.splitlines() if "in the shared stream" in line]
+        assert re.search(
+            r" INFO +1 calls: 0 by ffmpeg, 1 in the shared stream \(1 batches, \d+ packets, 0 not sent, \d+ skipped, "
+            r"\d+ heard, 0 callers deaf\)$",
+            line,
+        )
+        phone.bye()
+
+
+def test_at_the_end_all_who_share_get_a_bye_by_sip_and_by_rtcp(server: Running) -> None:
+    with ExitStack() as stack:
+        ears = [stack.enter_context(Ear(f"127.0.0.{number}")) for number in range(2, 12)]
+        phones = [stack.enter_context(Phone(server.address)) for _ in ears]
+        for phone, ear in zip(phones, ears):
+            phone.call(ear.address)
+        for ear in ears:
+            ear.packets(2)
+        server.terminate()
+        for phone in phones:
+            assert phone.await_request("BYE").get("call-id") == phone.call_id
+        assert server.exit_status() == 0
+        for ear in ears:
+            said, source = ear.report()
+            while 203 not in reports(said):
+                said, source = ear.report()
+            assert source[1] == shared_port(server)
+            assert ear.falls_silent()
+    assert server.log.endswith("stopped\n") and "Traceback" not in server.log
+
+
+def test_kill_9_ends_an_encoding_too(start_server: StartServer, held: Ear) -> None:
+    server = start_server(MOH_FFMPEG_CALLS="0").ready()
+    with Phone(server.address) as phone:
+        phone.call(held.address)
+        held.packets(1)
+        server.process.kill()
+        server.process.wait()
+        assert held.falls_silent()
+    assert is_free(shared_port(server))

@@ -1,0 +1,138 @@
+"""Where music may go and where not, and when (RFC 3261 §26.1.5, RFC 7088 §5)."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from moh.common.actions import Address, Flow
+from moh.common.addresses import networks
+from moh.common.errors import Refusal
+from moh.guard.media_policy import Destinations
+from moh.net.sockets import is_broadcast
+from tests.support.ladder import (
+    FLOW,
+    HELD,
+    OFFER,
+    PUBLIC_FLOW,
+    SERVER,
+    ack,
+    answered,
+    invite,
+    make_agent,
+    music,
+    request,
+    response,
+    statuses,
+    tag,
+)
+
+OURS = ("192.168.1.100", "203.0.113.100")
+DESTINATIONS = Destinations(
+    is_ours=lambda host: host in OURS or host.startswith("127."),
+    is_broadcast=lambda host: host == "192.168.1.255",
+    own_ports=frozenset([5060, *range(10000, 10101)]),
+)
+LOCAL_FLOW = Flow(Address("127.0.0.1", 5062), Address("127.0.0.1", 5060))
+
+
+def offer(host: str, port: int = 17422, *lines: str) -> str:
+    body = OFFER.replace(HELD, host).replace("audio 17422", f"audio {port}")
+    return body + "".join(line + "\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "lines"),
+    [
+        ("192.168.1.100", 5060, ()),  # our own SIP
+        ("203.0.113.100", 5060, ()),
+        ("192.168.1.100", 10000, ()),  # our own RTP
+        ("192.168.1.100", 10100, ()),
+        ("192.168.1.100", 5059, ()),  # RTCP goes to the next port
+        ("192.168.1.100", 17422, ("a=rtcp:5060",)),
+        (HELD, 17422, ("a=rtcp:5060 IN IP4 192.168.1.100",)),
+        ("127.0.0.1", 17422, ()),  # the loopback, asked for from elsewhere
+        (HELD, 17422, ("a=rtcp:17423 IN IP4 127.0.0.1",)),
+        ("192.168.1.255", 17422, ()),  # everybody in the network
+        ("255.255.255.255", 17422, ()),
+        ("224.0.1.75", 17422, ()),
+        ("0.0.0.7", 17422, ()),
+        (HELD, 1023, ()),
+    ],
+)
+def test_nobody_gets_music_there(host: str, port: int, lines: tuple[str, ...]) -> None:
+    agent = make_agent(destinations=DESTINATIONS)
+    actions = agent.receive(invite(body=offer(host, port, *lines)), FLOW, now=0.0)
+    assert statuses(actions) == [488] and music(actions) == []
+    assert (response(actions).first("warning") or "")[:3] in ("301", "399")
+    assert agent.idle
+
+
+def test_the_same_ports_of_somebody_else_are_free() -> None:
+    agent = make_agent(destinations=DESTINATIONS)
+    assert music(agent.receive(invite(body=offer(HELD, 10000)), FLOW, now=0.0)) != []
+
+
+def test_the_loopback_is_for_who_is_on_this_machine() -> None:
+    agent = make_agent(destinations=DESTINATIONS)
+    actions = agent.receive(invite(body=offer("127.0.0.1")), LOCAL_FLOW, now=0.0)
+    assert 200 in statuses(actions)
+
+
+@pytest.mark.parametrize("flow", [FLOW, LOCAL_FLOW])
+def test_music_to_the_servers_own_machine_waits_for_the_ack(flow: Flow) -> None:
+    agent = make_agent(destinations=DESTINATIONS)
+    actions = agent.receive(invite(body=offer(SERVER.host)), flow, now=0.0)
+    assert 200 in statuses(actions) and music(actions) == []
+    assert music(agent.receive(ack(tag(response(actions))), flow, now=0.1)) != []
+
+
+def test_a_public_address_for_rtcp_waits_for_the_ack_as_well() -> None:
+    agent = make_agent(destinations=DESTINATIONS)
+    actions = agent.receive(invite(body=offer(HELD, 17422, "a=rtcp:17423 IN IP4 198.51.100.7")), FLOW, now=0.0)
+    assert 200 in statuses(actions) and music(actions) == []
+
+
+def test_only_the_networks_of_the_owner_get_music() -> None:
+    agent = make_agent(destinations=Destinations(allowed=networks("192.168.1.0/24,198.51.100.0/24")))
+    assert 200 in statuses(agent.receive(invite(), FLOW, now=0.0))
+    elsewhere = invite(body=offer("192.168.2.77"), call_id="Call-ID: 2", via="Via: SIP/2.0/UDP a;branch=z9hG4bK2;rport")
+    refused = agent.receive(elsewhere, FLOW, now=0.0)
+    assert statuses(refused) == [488]
+    why = "address is 192.168.2.77; expected one that the owner of this server allows music to"
+    assert response(refused).first("warning") == f'399 moh "{why}"'
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_call_that_is_up_cannot_be_moved_there_either(method: str) -> None:
+    agent = make_agent(destinations=DESTINATIONS)
+    call = answered(agent)
+    moved = request(
+        method, body=offer("192.168.1.100", 5060), to_tag=call, cseq=f"CSeq: 131 {method}", via="Via: SIP/2.0/UDP a"
+    )
+    actions = agent.receive(moved, FLOW, now=1.0)
+    assert statuses(actions) == [488] and music(actions) == []
+
+
+def test_nor_by_the_answer_in_an_ack() -> None:
+    agent = make_agent(destinations=DESTINATIONS)
+    call = tag(response(agent.receive(invite(body=""), PUBLIC_FLOW, now=0.0)))
+    assert music(agent.receive(ack(call, body=offer("192.168.1.100", 5060)), PUBLIC_FLOW, now=0.1)) == []
+
+
+def test_hold_is_no_place_and_always_allowed() -> None:
+    agent = make_agent(destinations=Destinations(allowed=networks("10.0.0.0/8")))
+    assert 200 in statuses(agent.receive(invite(body=offer("0.0.0.0")), FLOW, now=0.0))
+
+
+def test_who_is_refused_is_told_what_and_why() -> None:
+    with pytest.raises(Refusal) as caught:
+        DESTINATIONS.check(FLOW, Address(SERVER.host, 5060), Address(HELD, 5061))
+    assert caught.value.why == ("No music there: address is 192.168.1.100:5060; expected no port of this server itself")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells by EACCES")
+def test_the_kernel_knows_a_broadcast_address() -> None:
+    assert is_broadcast("255.255.255.255") and is_broadcast("127.255.255.255")
+    assert not is_broadcast("127.0.0.1") and not is_broadcast("::1")

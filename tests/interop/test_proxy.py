@@ -1,0 +1,155 @@
+"""End to end with Kamailio (Debian's package kamailio) in front of the server, and SIPp (sip-tester) as the phone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from conftest import StartServer
+from tests.support.peers import HOST, Sipp, program
+from tests.support.phone import Ear
+from tests.support.running import PATIENCE, Running, free_ports, wait_for
+
+CONFIGURATION = """#!KAMAILIO
+# A proxy that stays in the path: what begins a call gets its Record-Route, what is in a call must come by its Route.
+debug=2
+log_stderror=yes
+children=1
+tcp_children=1
+auto_aliases=no
+dns=no
+rev_dns=no
+listen=udp:{host}:{port}
+listen=tcp:{host}:{port}
+
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+
+request_route {{
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) t_relay();
+        exit;
+    }}
+    if (has_totag()) {{
+        if (loose_route()) t_relay();
+        else if (!is_method("ACK")) sl_send_reply("403", "Not by my route");
+        exit;
+    }}
+    record_route();
+    {aim} = "sip:123@{server};transport={transport}";
+    t_relay();
+}}
+"""
+
+WAYS = pytest.mark.parametrize(
+    ("sipp_transport", "transport"), [("u1", "udp"), ("t1", "tcp"), ("u1", "tcp")], ids=["UDP", "TCP", "UDP to TCP"]
+)
+
+
+class Kamailio:
+    """A proxy on a port of its own, for UDP and TCP, in front of ``server``, which it calls by ``transport``.
+
+    ``aim`` is how: with ``$ru`` it writes the server into the Request-URI, with ``$du`` it leaves there what was
+    dialled, as a load balancer does.
+    """
+
+    def __init__(self, folder: Path, server: Running, transport: str, aim: str = "$ru") -> None:
+        self.address = ("127.0.0.9", free_ports(1))
+        self.log = folder / "kamailio.log"
+        configuration = folder / "kamailio.cfg"
+        host, port = self.address
+        target = "{}:{}".format(*server.address)
+        configuration.write_text(
+            CONFIGURATION.format(host=host, port=port, server=target, transport=transport, aim=aim)
+        )
+        command = [
+            program("kamailio", "kamailio"), "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4",
+            "-Y", str(folder), "-P", str(folder / "kamailio.pid"),
+        ]  # fmt: skip
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_for(lambda: self._listens() or self.process.poll() is not None, "Kamailio", 2 * PATIENCE)
+        assert self.process.poll() is None, self.log.read_text(errors="replace")
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(self.address) == 0
+
+    def __enter__(self) -> Kamailio:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)  # the session of its own: it and its children
+            self.process.wait()
+
+
+Front = Callable[..., Kamailio]
+
+
+@pytest.fixture
+def put_in_front(tmp_path: Path) -> Iterator[Front]:
+    with ExitStack() as stack:
+        yield lambda *about: stack.enter_context(Kamailio(tmp_path, *about))
+
+
+@pytest.fixture
+def ann() -> Iterator[Ear]:
+    with Ear("127.0.0.2") as ear:
+        yield ear
+
+
+@WAYS
+def test_a_call_through_a_proxy_hears_music_until_its_bye(
+    own_server: Running, put_in_front: Front, tmp_path: Path, ann: Ear, sipp_transport: str, transport: str
+) -> None:
+    proxy = put_in_front(own_server, transport)
+    with Sipp("proxy_hold", proxy.address, tmp_path, sipp_transport, ann=ann) as phone:
+        assert len({(packet.ssrc, packet.source) for packet in ann.packets(25)}) == 1
+        phone.finishes()
+    assert ann.falls_silent()
+    assert own_server.has_no_ffmpeg()
+
+
+def test_a_proxy_that_leaves_what_was_dialled_in_the_request_uri_makes_no_difference(
+    start_server: StartServer, put_in_front: Front, tmp_path: Path, ann: Ear
+) -> None:
+    server = start_server().ready()
+    proxy = put_in_front(server, "udp", "$du")
+    with Sipp("proxy_hold", proxy.address, tmp_path, ann=ann) as phone:
+        ann.packets(25)
+        messages = phone.finishes()
+    assert f"Contact: <sip:moh@{HOST}:{server.port}>" in messages
+    assert f"c=IN IP4 {HOST}" in messages
+
+
+@WAYS
+def test_a_bye_of_the_server_takes_the_way_of_the_call(
+    start_server: StartServer, put_in_front: Front, tmp_path: Path, ann: Ear, sipp_transport: str, transport: str
+) -> None:
+    server = start_server(MOH_MAX_CALL="2s").ready()
+    proxy = put_in_front(server, transport)
+    with Sipp("proxy_longest_call", proxy.address, tmp_path, sipp_transport, ann=ann) as phone:
+        ann.packets(25)
+        phone.finishes()
+    assert ann.falls_silent()
+    server.says("longest call, 2 s")
+    sent = server.log.partition(" BYE sip:201@")[2].partition(" DEBUG ")[0]
+    assert "Route: <sip:{}:{}".format(*proxy.address) in sent, server.log
+    assert server.has_no_ffmpeg()

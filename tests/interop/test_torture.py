@@ -1,0 +1,78 @@
+"""The torture tests of RFC 4475 and RFC 5118, and samples of the PROTOS suite: each message gets a fitting answer.
+
+The messages are not part of this project. They are looked for in the folder that ``MOH_TORTURE`` names, else in
+``shared/torture`` beside the project; ``MANIFEST.tsv`` there says what each should get. Without them this is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from moh.common.actions import Address, Flow, Send
+from moh.sip.message import Response, parse
+from tests.support.ladder import make_agent, request, statuses
+
+FOLDER = Path(os.environ.get("MOH_TORTURE") or Path(__file__).parents[3] / "shared" / "torture")
+MANIFEST = FOLDER / "MANIFEST.tsv"
+ROWS = [row.split("\t") for row in MANIFEST.read_text("utf-8").splitlines()[1:]] if MANIFEST.is_file() else []
+
+needs_messages = pytest.mark.skipif(
+    not ROWS, reason=f"NO TORTURE TESTS: no {MANIFEST}; set MOH_TORTURE to their folder"
+)
+
+
+def octets(name: str) -> bytes:
+    """A message as it goes on the wire: those of RFC 5118 are stored with bare LF and lengths for CRLF."""
+    data = (FOLDER / name).read_bytes()
+    if not name.startswith("rfc5118/"):
+        return data
+    head, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
+    body = body.replace(b"\n", b"\r\n")
+    lines = [line for line in head.strip(b"\n").split(b"\n") if not line.lower().startswith(b"content-length")]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body])
+
+
+def fits(status: str, expected: str) -> bool:
+    """Whether a status, or ``none``, is one of ``2xx|404|~400``."""
+    wanted = expected.replace("~", "").split("|")
+    return status in wanted or f"{status[0]}xx" in wanted
+
+
+FLOW = Flow(Address("127.0.0.1", 5062), Address("127.0.0.1", 5060))
+"""PROTOS was written to be sent on one's own machine, and wants its media there."""
+
+
+@needs_messages
+@pytest.mark.parametrize(("name", "expected"), [(row[0], row[2]) for row in ROWS], ids=[row[0] for row in ROWS])
+def test_each_message_gets_what_it_should(name: str, expected: str) -> None:
+    agent = make_agent()
+    message = parse(octets(name))
+    actions = agent.receive(message, FLOW, now=0.0) if message is not None else []
+    answers = [action.data for action in actions if isinstance(action, Send)]
+    final = answers[-1].split(b" ", 2)[1].decode() if answers else "none"
+    assert fits(final, expected), f"{final}, expected {expected}: {answers[-1:]!r}"
+    for answer in answers:
+        again = parse(answer)
+        if name != "rfc4475/insuf.dat" and again is None:
+            assert b"CSeq" in answer, f"only a CSeq that cannot be read may make an answer unreadable: {answer!r}"
+        assert again is None or isinstance(again, Response)
+
+
+@needs_messages
+def test_nothing_of_them_is_left_behind() -> None:
+    agent = make_agent()
+    for row in ROWS:
+        message = parse(octets(row[0]))
+        if message is not None:
+            agent.receive(message, FLOW, now=0.0)
+    assert statuses(agent.receive(request("OPTIONS"), FLOW, now=1.0)) == [200]
+    agent.close(now=1.0)
+    for call in list(agent._calls.values()):
+        agent.stream_gone(call.id, 1, "ended", now=1.0)
+    for second in range(2, 140):
+        agent.tick(now=second / 2)
+    assert agent.idle and agent._ports.taken == 0
+    assert not (agent._transactions or agent._merged or agent._dialogs or agent._waiting)

@@ -1,0 +1,285 @@
+"""What a telephone hears of the music: loudness, channels, ends, seam; and files that are trouble. By real ffmpeg."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+import wave
+from array import array
+from pathlib import Path
+
+import pytest
+
+from moh.ffmpeg.run import QUIET
+from moh.mastering import filter_graphs as filters
+from moh.mastering import prepare as music
+from moh.mastering.loop import LEAD, RATE, WRAP, clicks, close_loop
+from moh.mastering.loudness import listen, meters
+from moh.mastering.prepare import BUILTIN, Music
+from tests.mastering.test_prepare import make, prepared, refusal, settings
+
+NOISE = "anoisesrc=color=pink:sample_rate=44100:seed=1:amplitude=0.5:duration="
+
+CHORD = "aevalsrc=0.2*sin(2*PI*441.3*t)+0.2*sin(2*PI*612.7*t)+0.1*sin(2*PI*1330.1*t):s=44100:d="
+
+
+def heard(music: Music, rate: int = 8000) -> array[int]:
+    with wave.open(str(music.paths[rate]), "rb") as sound:
+        return array("h", sound.readframes(sound.getnframes()))
+
+
+def meter(path: Path) -> tuple[float, float]:
+    """Integrated loudness and true peak, as a meter of its own has them that listens at 48 kHz."""
+    command = ["ffmpeg", *QUIET, "-i", f"file:{path}", "-af", "aresample=48000,ebur128=peak=true:framelog=verbose"]
+    said = subprocess.run([*command, "-f", "null", "-"], capture_output=True, text=True, check=True).stderr
+    return meters(said, "ebur128", "I")[0], meters(said, "ebur128", "Peak")[0]
+
+
+# -- loudness ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("filters", "target"),
+    [("volume=20dB", "-24"), ("volume=-30dB", "-24"), ("anull", "-17.5"),
+     ("volume='pow(10,-mod(floor(t)*7,25)/20)':eval=frame", "-24")],
+    ids=["clipped", "faint", "loud by wish", "of wide range"],
+)  # fmt: skip
+def test_it_is_as_loud_as_wished_and_never_peaks(tmp_path: Path, filters: str, target: str) -> None:
+    track = make(tmp_path / "track.flac", "-af", filters, source=NOISE + "9")
+    made = music.prepare(settings(track, tmp_path / "cache", MOH_LOUDNESS=target))
+    for path in made.paths.values():
+        loudness, peak = meter(path)
+        assert loudness == pytest.approx(float(target), abs=1.0)
+        assert peak <= -5.8
+    assert f" LUFS made {target}"[:14] in made.report
+
+
+def test_a_wide_range_is_narrowed(tmp_path: Path) -> None:
+    waves = "volume='pow(10,-mod(floor(t/4)*7,25)/20)':eval=frame"
+    made = prepared(make(tmp_path / "waves.flac", "-af", waves, source=NOISE + "32"))
+    found = re.search(r"range of (\d+) LU made (\d+)", made.report)
+    assert found, made.report
+    assert int(found[1]) >= 12
+    assert int(found[2]) <= 9
+
+
+def test_loudness_off_leaves_it_as_it_was(tmp_path: Path) -> None:
+    tone = make(tmp_path / "tone.wav", "-af", "volume=-10dB")
+    before, _ = meter(tone)
+    off, usual = (music.prepare(settings(tone, tmp_path, MOH_LOUDNESS=loudness)) for loudness in ("off", ""))
+    assert meter(off.paths[8000])[0] == pytest.approx(before, abs=1.0)
+    assert off.paths != usual.paths
+
+
+def test_only_what_a_telephone_passes_is_left(tmp_path: Path) -> None:
+    """A hum of 60 Hz beside a tone of 1 kHz, and a whistle of 7.8 kHz that must not come back as one of 200 Hz."""
+    mixture = "aevalsrc=0.2*sin(2*PI*60*t)+0.05*sin(2*PI*1000*t)+0.2*sin(2*PI*7800*t):s=44100:d=3"
+    made = prepared(make(tmp_path / "mixture.wav", source=mixture))
+    for rate, path in made.paths.items():
+        for q, frequency, floor in ((20, 60, -30), (20, 200, -30)):
+            if (rate, frequency) == (16000, 60):
+                continue  # G.722 has room for it
+            chain = f"bandpass=f={frequency}:t=q:w={q},atrim=start=1,astats=measure_perchannel=none"
+            command = ["ffmpeg", *QUIET, "-i", f"file:{path}", "-af", chain, "-f", "null", "-"]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+            assert meters(said, "astats", "RMS level dB")[0] < -24 + floor
+
+
+# -- channels ------------------------------------------------------------------------------------------------------
+
+
+def test_channels_out_of_phase_do_not_cancel_each_other(tmp_path: Path) -> None:
+    made = prepared(make(tmp_path / "phase.wav", "-af", "pan=stereo|c0=c0|c1=-1*c0", source=NOISE + "3"))
+    assert meter(made.paths[8000])[0] == pytest.approx(-24, abs=1)
+    assert "out of phase" in made.report
+
+
+@pytest.mark.parametrize("layout", ["5.1", "7.1", "12c"])
+def test_of_many_channels_all_are_heard(tmp_path: Path, layout: str) -> None:
+    """The music is in the middle of a cinema's channels; 12 in a row have no known places."""
+    track = tmp_path / "many.wav"
+    if layout == "12c":
+        with wave.open(str(track), "wb") as sound:
+            sound.setparams((12, 2, 8000, 0, "NONE", ""))
+            frames = (array("h", [0, 0, 9000 * (-1) ** (i // 8)] + 9 * [0]) for i in range(8000))
+            sound.writeframes(b"".join(frame.tobytes() for frame in frames))
+    else:
+        make(track, "-af", f"pan={layout}|FC=c0", source=NOISE + "1")
+    assert meter(prepared(track).paths[8000])[0] == pytest.approx(-24, abs=1)
+
+
+@pytest.mark.parametrize("rate", ["8000", "192000"])
+def test_any_sample_rate_will_do(tmp_path: Path, rate: str) -> None:
+    made = prepared(make(tmp_path / "track.wav", "-ar", rate, source=NOISE + "1"))
+    assert made.seconds == pytest.approx(1.0, abs=0.1)
+
+
+def test_an_mp3_of_two_forms_is_played_whole(tmp_path: Path) -> None:
+    """As of two files put behind each other: mono and stereo, of different sample rates."""
+    first = make(tmp_path / "first.mp3", "-ac", "1", "-ar", "44100", source="sine=600:d=2")
+    then = make(tmp_path / "then.mp3", "-ac", "2", "-ar", "48000", source="sine=900:d=2")
+    both = tmp_path / "both.mp3"
+    both.write_bytes(first.read_bytes() + then.read_bytes())
+    assert prepared(both).seconds == pytest.approx(4.0, abs=0.2)
+
+
+# -- ends and seam -------------------------------------------------------------------------------------------------
+
+
+def steps(samples: array[int]) -> list[int]:
+    """From each sample to the next, the last one's to the first at the end."""
+    return [abs(b - a) for a, b in zip(samples, samples[1:] + samples[:1])]
+
+
+def assert_whole(samples: array[int]) -> None:
+    """At the seam there is no larger step than elsewhere, and no gap."""
+    sizes = steps(samples)
+    assert sizes[-1] <= sorted(sizes)[int(len(sizes) * 0.999)]
+    assert max(map(abs, samples[-160:])) > 100
+    assert max(map(abs, samples[:160])) > 100
+
+
+def test_a_perfect_loop_stays_as_it_is(tmp_path: Path) -> None:
+    made = music.prepare(settings(BUILTIN, tmp_path))
+    assert made.seconds == 48.0
+    assert "seam as it was" in made.report
+    assert_whole(heard(made))
+
+
+@pytest.mark.parametrize("tag", ["0", "1"])
+def test_an_mp3_loops_without_gap_or_click_with_a_lame_tag_and_without(tmp_path: Path, tag: str) -> None:
+    track = make(tmp_path / "cut.mp3", "-c:a", "libmp3lame", "-write_xing", tag, source=CHORD + "5.037")
+    made = prepared(track)
+    assert made.seconds == pytest.approx(5.0, abs=0.12)
+    assert made.seconds * 50 == pytest.approx(round(made.seconds * 50)), "whole packets"
+    assert "cross-faded over 60 ms" in made.report
+    assert_whole(heard(made))
+
+
+def test_both_rates_are_equally_long(tmp_path: Path) -> None:
+    made = prepared(make(tmp_path / "odd.wav", source=NOISE + "1.23457"))
+    assert 2 * len(heard(made, 8000)) == len(heard(made, 16000))
+
+
+def test_silence_at_both_ends_is_cut_and_a_fade_kept(tmp_path: Path) -> None:
+    shape = "afade=t=out:st=2:d=3:curve=exp,adelay=700,apad=pad_dur=1.5"
+    made = prepared(make(tmp_path / "fade.mp3", "-af", shape, source=NOISE + "5"))
+    samples = heard(made)
+    assert 3.0 < made.seconds < 5.1
+    assert max(map(abs, samples[:400])) > 300, "it begins at once"
+    assert 30 < max(map(abs, samples[-1600:])) < 1500, "its end is faint, and there"
+    assert re.search(r"seam faded, \d\.\d s of silence cut", made.report), made.report
+
+
+def test_silence_behind_is_cut_however_loud_the_beginning_is(tmp_path: Path) -> None:
+    """A resampler rings before a loud beginning, and in the loop that is behind the end."""
+    tone = "aevalsrc=0.8*cos(2*PI*3000*t):s=44100:d=2"
+    made = prepared(make(tmp_path / "cut.wav", "-af", "apad=pad_dur=1", source=tone))
+    assert made.seconds == pytest.approx(1.97, abs=0.05)
+
+
+def test_a_pause_within_the_music_stays(tmp_path: Path) -> None:
+    pause = "volume='between(t,0,1)+between(t,3,4)':eval=frame"
+    assert prepared(make(tmp_path / "pause.wav", "-af", pause, source=NOISE + "4")).seconds == pytest.approx(4, abs=0.1)
+
+
+def test_a_click_is_told_from_a_sound_that_goes_on(tmp_path: Path) -> None:
+    tone = heard(prepared(make(tmp_path / "tone.wav", source="sine=frequency=500:duration=1")), 16000)[:3200]
+    assert not clicks(tone, 1600)
+    assert clicks(tone[:1600] + tone[1590:3190], 1600)
+
+
+def test_a_file_of_silence_has_no_loop(tmp_path: Path) -> None:
+    (tmp_path / "silent").write_bytes(bytes(2 * (LEAD + RATE + WRAP)))
+    assert close_loop(tmp_path / "silent", 10).length == 0
+
+
+# -- trouble -------------------------------------------------------------------------------------------------------
+
+
+def test_silence_is_refused_in_so_many_words(tmp_path: Path) -> None:
+    silence = make(tmp_path / "silence.mp3", source="anullsrc=duration=1")
+    assert "silent, or next to it" in refusal(silence, tmp_path / "cache")
+
+
+def test_a_fifth_of_a_second_is_music(tmp_path: Path) -> None:
+    made = prepared(make(tmp_path / "ping.wav", source="sine=duration=0.2"))
+    assert 0.1 < made.seconds <= 0.2
+    assert meter(Path(made.paths[8000]))[0] != 0
+
+
+def test_a_file_that_breaks_off_plays_as_far_as_it_goes(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.wav", source=NOISE + "4")
+    cut = tmp_path / "cut.flac"
+    make(cut, source=NOISE + "4")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    made = prepared(cut)
+    assert made.seconds == pytest.approx(2, abs=0.5)
+    assert "the file breaks off after 2 of 4 s" in made.report
+    whole.write_bytes(whole.read_bytes()[:30])
+    assert "no audio that ffmpeg can read" in refusal(whole, tmp_path / "cache")
+
+
+def test_a_codec_that_nobody_knows_is_told(tmp_path: Path) -> None:
+    """As of a file with DRM: there is audio, but nothing to decode it."""
+    track = make(tmp_path / "drm.wav")
+    content = track.read_bytes()
+    track.write_bytes(content[:20] + b"\x99\x99" + content[22:])
+    assert "no audio that ffmpeg can read" in refusal(track, tmp_path / "cache")
+
+
+def test_of_a_file_without_end_an_hour_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "LONGEST", 3.0)
+    monkeypatch.setattr(music, "LONGEST", 3.0)
+    made = prepared(make(tmp_path / "long.wav", source=NOISE + "6"))
+    assert made.seconds == pytest.approx(3, abs=0.1)
+    assert "only the first" in made.report
+
+
+def test_a_file_that_changes_meanwhile_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track = make(tmp_path / "track.wav", source=NOISE + "1")
+    longer = make(tmp_path / "longer.wav", source=NOISE + "2")
+
+    def meanwhile(source: Path, *rest: object) -> object:
+        if longer.exists():
+            longer.replace(track)
+        return listen(source, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(music, "listen", meanwhile)
+    assert prepared(track).seconds == pytest.approx(2, abs=0.1)
+
+
+def test_a_file_that_never_stops_changing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track = make(tmp_path / "track.wav", source=NOISE + "1")
+
+    def meanwhile(source: Path, *rest: object) -> object:
+        os.utime(track, ns=(0, time.monotonic_ns()))
+        return listen(source, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(music, "listen", meanwhile)
+    assert "it changes while it is read" in refusal(track, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+# -- how far it is -------------------------------------------------------------------------------------------------
+
+
+def test_who_watches_is_told_how_far_it_is(tmp_path: Path) -> None:
+    shares: list[float] = []
+    music.prepare(settings(make(tmp_path / "track.wav", source=NOISE + "5"), tmp_path / "cache"), shares.append)
+    assert shares == sorted(shares)
+    assert shares[0] >= 0 and shares[-1] == 1.0
+
+
+def test_the_bar_goes_when_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = music.Bar()
+    bar.clear()
+    assert capsys.readouterr().err == ""
+    for share in (0.0, 0.001, 0.5, 0.4, 1.0):
+        bar(share)
+    bar.clear()
+    assert [part.strip() for part in capsys.readouterr().err.split("\r")] == [
+        "", f"music [{' ' * 25}]   0 %", f"music [{'#' * 12}{' ' * 13}]  50 %", f"music [{'#' * 25}] 100 %", "", "",
+    ]  # fmt: skip

@@ -1,0 +1,49 @@
+"""Threads that cannot begin: whoever starts one must not wait for it for ever."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from moh.net import threads
+from moh.net.threads import Thread
+
+
+def test_a_thread_does_what_it_was_made_for() -> None:
+    done: list[int] = []
+    thread = Thread(done.append, "one", (1,))
+    thread.start()
+    thread.join()
+    assert done == [1] and thread.daemon and thread.name == "one"
+
+
+def test_one_that_dies_before_it_begins_is_an_error_and_no_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no memory for the first steps of it."""
+    monkeypatch.setattr(threads, "BEGINS", 0.01)
+    monkeypatch.setattr(threading.Thread, "_bootstrap", lambda self: None)
+    done: list[int] = []
+    with pytest.raises(RuntimeError, match="does not begin"):
+        Thread(done.append, "one", (1,)).start()
+    assert done == []
+
+
+def test_one_that_begins_too_late_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "BEGINS", 0.01)
+    go_on = threading.Event()
+    begins = threading.Thread._bootstrap  # type: ignore[attr-defined]
+
+    def late(thread: threading.Thread) -> None:
+        go_on.wait(10)
+        begins(thread)
+
+    monkeypatch.setattr(threading.Thread, "_bootstrap", late)
+    done: list[int] = []
+    thread = Thread(done.append, "one", (1,))
+    with pytest.raises(RuntimeError, match="does not begin"):
+        thread.start()
+    go_on.set()
+    while not thread._started.is_set():
+        thread._started.wait(10)
+    thread.join()
+    assert done == []

@@ -1,0 +1,56 @@
+"""The slim ffmpeg is built with what the code uses: names compared, nothing built."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from moh.common.actions import Address, Target
+from moh.common.codecs import CODECS, OPUS, PCMU
+from moh.ffmpeg.commands import encode_command, ffmpeg_command
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = (ROOT / "tools" / "build_ffmpeg.sh").read_text(encoding="utf-8")
+
+
+def listed(kind: str) -> set[str]:
+    """The names in one list of the script."""
+    found = re.search(rf"^{kind}=\((.*?)\)$", SCRIPT, re.MULTILINE | re.DOTALL)
+    assert found, f"no list of {kind} in the script"
+    return set(re.sub(r"#.*", "", found[1]).split())
+
+
+def test_it_has_the_filters_of_the_stream() -> None:
+    here = Address("127.0.0.1", 10_000)
+    command = ffmpeg_command(Path("x.wav"), 48.0, Target(here, here, here, PCMU, 0, 20), 1.0, bind=False)
+    chain = command[command.index("-filter:a") + 1].split(",")
+    names = {each.partition("=")[0] for each in chain}
+    assert "arealtime" in names
+    assert names <= listed("filters")
+
+
+def test_it_has_what_encodes_the_shared_stream() -> None:
+    command = encode_command(Path("x.wav"), OPUS, 20, start=5, bent=(768210, 768320))
+    chain = command[command.index("-filter:a") + 1].split(",")
+    names = {each.partition("=")[0] for each in chain}
+    assert "asetrate" in names
+    assert names <= listed("filters")
+    assert command[command.index("-f") + 1] in listed("muxers")
+
+
+def test_it_has_the_filters_of_the_mastering() -> None:
+    text = (ROOT / "moh" / "mastering" / "filter_graphs.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"\.filter(?:_multi_output)?\(\s*\"(\w+)\"|ffmpeg\.(?=concat\()(\w+)", text))
+    flat = {name for pair in names for name in pair if name}
+    assert {"alimiter", "concat"} <= flat
+    assert flat <= listed("filters")
+
+
+def test_it_has_the_encoder_of_every_codec() -> None:
+    names = {"adpcm_g722" if codec.encoder == "g722" else codec.encoder for codec in CODECS}
+    assert names | {"pcm_s16le"} <= listed("encoders")
+
+
+def test_it_has_the_ways_out() -> None:
+    assert {"file", "pipe", "rtp", "srtp"} <= listed("protocols")
+    assert {"null", "pcm_s16le", "rtp", "wav"} <= listed("muxers")

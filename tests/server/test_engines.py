@@ -1,0 +1,97 @@
+"""Which engine plays for whom, by the port of the call: end to end, with real ffmpeg and the shared stream."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moh.common.actions import Address, StopStream
+from moh.server.engines import Engines
+from moh.shared.shared_stream import Broadcast
+from tests.support.crowd import climbing, start, target, write_wave
+from tests.support.phone import Ear
+from tests.support.running import ffmpegs_of, free_ports, wait_for
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[int, Path]:
+    return {8000: write_wave(tmp_path / "tune.wav", climbing())}
+
+
+@pytest.fixture
+def engines(files: dict[int, Path]) -> Iterator[Engines]:
+    both = Engines(Broadcast("127.0.0.1", free_ports(2)))
+    assert both.add_tune(files, 1.0) == 0
+    yield both
+    both.close()
+    assert ffmpegs_of(os.getpid()) == []
+
+
+@pytest.fixture
+def ear() -> Iterator[Ear]:
+    with Ear() as open_ear:
+        yield open_ear
+
+
+def shared_port(engines: Engines) -> int:
+    assert engines.broadcast is not None
+    return engines.broadcast.port
+
+
+def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines: Engines, ear: Ear) -> None:
+    with Ear() as other:
+        own = free_ports(2)
+        engines.order(start("ann", target(Address(*ear.address), own)))
+        engines.order(start("bob", target(Address(*other.address), shared_port(engines))))
+        assert ear.packets(1)[0].source[1] == own
+        assert other.packets(1)[0].source[1] == shared_port(engines)
+        told = engines.told()
+        assert re.match(r"1 by ffmpeg, 1 in the shared stream \(1 batches, \d+ packets, 0 not sent, ", told), told
+
+        engines.order(StopStream("bob"))
+        assert other.falls_silent()
+        assert ear.packets(1), "the other call plays on"
+        (over,) = engines.ended()
+        assert (over.call, over.why) == ("bob", "stopped")
+
+        engines.order(StopStream("ann"))
+        (over,) = wait_for(engines.ended, "the end of ffmpeg")
+        assert over.call == "ann" and over.why.startswith("ffmpeg ended")
+
+
+def test_both_hear_the_tune_of_the_same_number(engines: Engines, ear: Ear, tmp_path: Path) -> None:
+    flat = climbing()
+    flat[:] = type(flat)("h", [1000] * len(flat))
+    assert engines.add_tune({8000: write_wave(tmp_path / "flat.wav", flat)}, 1.0) == 1
+    for call, port in (("ann", free_ports(2)), ("bob", shared_port(engines))):
+        engines.order(start(call, target(Address(*ear.address), port), tune=1))
+        assert len(set(ear.packets(5)[4].payload)) == 1
+        engines.order(StopStream(call))
+        wait_for(engines.ended, "the end")
+        assert ear.falls_silent()
+
+
+def test_without_a_shared_stream_all_is_ffmpeg(files: dict[int, Path], ear: Ear) -> None:
+    alone = Engines(None)
+    try:
+        assert alone.add_tune(files, 1.0) == 0
+        alone.keep({0})
+        port = free_ports(2)
+        alone.order(start("ann", target(Address(*ear.address), port)))
+        assert ear.packets(1)[0].source[1] == port
+        assert alone.told() == "1 by ffmpeg"
+        alone.order(StopStream("ann"))
+        (over,) = wait_for(alone.ended, "the end")
+        assert over.call == "ann"
+        assert alone.told() == "0 by ffmpeg"
+    finally:
+        alone.close()
+
+
+def test_a_stop_for_nobody_is_nothing(engines: Engines) -> None:
+    engines.order(StopStream("nobody"))
+    assert engines.ended() == []

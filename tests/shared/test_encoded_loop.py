@@ -1,0 +1,288 @@
+"""The tune encoded once for each codec: what is planned, and end to end what real ffmpeg makes of it."""
+
+from __future__ import annotations
+
+import cmath
+import os
+import queue
+import struct
+import subprocess
+import sys
+import threading
+from array import array
+from math import pi
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
+from moh.ffmpeg.commands import encoders
+from moh.shared.encoded_loop import LEAD, LONGEST_PACKET, SHORTEST_LOOP, Frames, Plan
+from tests.support.crowd import climbing, sine, write_wave
+from tests.support.running import PATIENCE, ffmpegs_of, wait_for
+
+opus = pytest.mark.skipif(OPUS.encoder not in encoders(), reason="this ffmpeg makes no Opus")
+
+# -- the plan --------------------------------------------------------------------------------------------------------
+
+
+def test_a_codec_of_samples_takes_the_tune_as_it_is() -> None:
+    plan = Plan(PCMU, 20, 48.0001)  # 384,001 samples: no whole number of packets
+    assert (plan.source, plan.samples, plan.octets) == (384_001, 384_001, 384_001)
+    assert plan.start == 384_001 - LEAD * 8
+
+
+def test_g722_puts_two_samples_into_an_octet() -> None:
+    plan = Plan(G722, 20, 48.0)
+    assert (plan.samples, plan.octets) == (768_000, 384_000)
+
+
+@pytest.mark.parametrize("ptime", [10, 20, 40, 60])
+@pytest.mark.parametrize("seconds", [0.013, 0.51, 29.999, 30.0, 48.0071, 3600.0123])
+def test_opus_gets_a_whole_number_of_frames_bent_by_less_than_a_thousandth(ptime: int, seconds: float) -> None:
+    plan = Plan(OPUS, ptime, seconds)
+    assert plan.samples % (16 * ptime) == 0
+    assert plan.octets == plan.samples // 16 * 4
+    assert plan.source % round(seconds * 16_000) == 0, "whole tunes"
+    assert plan.source >= SHORTEST_LOOP * 16_000
+    assert abs(plan.samples / plan.source - 1) <= 0.001
+
+
+@pytest.mark.parametrize("seconds", [0.013, 0.51, 1.2, 48.0])
+def test_encoding_begins_a_whole_lead_before_the_beginning(seconds: float) -> None:
+    plan = Plan(PCMU, 20, seconds)
+    assert 0 <= plan.start < plan.samples
+    assert (plan.start + LEAD * 8) % plan.samples == 0
+
+
+# -- what ffmpeg makes of it -----------------------------------------------------------------------------------------
+
+
+def encoded(music: Path, seconds: float, codec: Codec, ptime: int = 20) -> Frames:
+    """The whole tune."""
+    told: queue.Queue[Frames] = queue.Queue()
+    frames = Frames(music, seconds, codec, ptime, told.put)
+    assert told.get(timeout=PATIENCE) is frames
+    assert frames.trouble == "" and frames.began is not None
+    wait_for(lambda: frames.take(frames.plan.octets - 1, 1) is not None, "all of the tune")
+    wait_for(lambda: frames.take(frames.plan.octets - 1, 100) is not None, "its beginning, behind the end")
+    return frames
+
+
+def packets(frames: Frames, octets: int, count: int, position: int = 0) -> list[bytes]:
+    taken = [frames.take(position + octets * number, octets) for number in range(count)]
+    assert all(taken), "all is encoded"
+    return [bytes(packet) for packet in taken if packet is not None]
+
+
+def taken(frames: Frames, position: int) -> bytes:
+    """One packet; empty where it is not encoded yet."""
+    return bytes(frames.take(position, 160) or b"")
+
+
+def ffmpeg(given: bytes, *words: str) -> bytes:
+    command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *words]
+    return subprocess.run(command, input=given, capture_output=True, check=True, timeout=30).stdout
+
+
+@pytest.mark.parametrize("codec", [PCMU, PCMA])
+@pytest.mark.parametrize("count", [50, 161, 4001, 8000])
+def test_g711_is_the_looped_tune_octet_by_octet_however_long_packets_are(
+    codec: Codec, count: int, tmp_path: Path
+) -> None:
+    """Also of a tune that is shorter than a packet."""
+    samples = climbing(count)
+    frames = encoded(write_wave(tmp_path / "tune.wav", samples), count / 8000, codec)
+    times = 4000 // count + 3
+    raw = (
+        "-f",
+        "s16le",
+        "-ar",
+        "8000",
+        "-ac",
+        "1",
+        "-i",
+        "pipe:0",
+        "-map",
+        "0:a",
+        "-c:a",
+        codec.encoder,
+        "-f",
+        "data",
+        "pipe:1",
+    )
+    plain = ffmpeg((samples * times).tobytes(), *raw)
+    for ptime in (10, 20, 25, 30, 60, LONGEST_PACKET):
+        octets = 8 * ptime
+        assert b"".join(packets(frames, octets, len(plain) // octets)) == plain[: len(plain) // octets * octets]
+
+
+@pytest.mark.parametrize("position", [0, 1, 4000, 4001, 4001 * 10**6 + 3999])
+def test_wherever_in_the_endless_tune_one_looks_the_same_comes_out(position: int, tmp_path: Path) -> None:
+    frames = encoded(write_wave(tmp_path / "tune.wav", climbing(4001)), 4001 / 8000, PCMU)
+    once = b"".join(packets(frames, 1, 4001))
+    assert packets(frames, 160, 1, position) == [(once * 2)[position % 4001 :][:160]]
+
+
+CYCLES = 400
+
+
+def turns(samples: array[int], cycles_per_sample: float, window: int) -> list[complex]:
+    """Level and phase of a tone in each window, against a tone that never stops."""
+    found = []
+    for begin in range(0, len(samples) - window, window):
+        part = samples[begin : begin + window]
+        places = enumerate(part, begin)
+        turned = (sample * cmath.exp(-2j * pi * cycles_per_sample * place) for place, sample in places)
+        found.append(sum(turned) * 2 / window)
+    return found
+
+
+def assert_goes_on(samples: array[int], cycles_per_sample: float, rate: int, jump: float = 0.1) -> None:
+    """That a tone has the same level and never jumps, looked at through windows of 10 ms."""
+    heard = turns(samples, cycles_per_sample, rate // 100)[50:]  # a decoder has to get into it
+    assert len(heard) > 100
+    levels = [abs(one) for one in heard]
+    assert min(levels) > 7000 and max(levels) < 9000, "the tone has 8000"
+    jumps = [abs(cmath.phase(after / before)) for before, after in zip(heard, heard[1:])]
+    assert max(jumps) < jump, "in radians"
+
+
+@pytest.mark.parametrize("count", [8170, 8171])
+def test_g722_sounds_on_over_the_seam(count: int, tmp_path: Path) -> None:
+    """An odd number of samples does not fit into octets of two: then the tune is bent by one."""
+    frames = encoded(write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, G722)
+    data = b"".join(packets(frames, 160, 120))
+    raw = ffmpeg(data, "-f", "g722", "-i", "pipe:0", "-f", "s16le", "-ar", "16000", "-ac", "1", "pipe:1")
+    assert_goes_on(array("h", raw), CYCLES / (count - count % 2), 16_000, jump=0.1)
+
+
+def ogg(packets: list[bytes], ptime: int) -> bytes:
+    """The packets as a file that ffmpeg reads, each on a page of its own (RFC 3533, RFC 7845)."""
+    head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, 0, 16_000, 0, 0)
+    tags = struct.pack("<8sII", b"OpusTags", 0, 0)
+    pages = []
+    for number, packet in enumerate([head, tags, *packets]):
+        granule = max(0, number - 1) * ptime * 48
+        lacing = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
+        page = struct.pack("<4sBBqIII", b"OggS", 0, 2 * (number == 0), granule, 7, number, 0)
+        page += bytes([len(lacing)]) + lacing + packet
+        pages.append(page[:22] + struct.pack("<I", checksum(page)) + page[26:])
+    return b"".join(pages)
+
+
+def checksum(page: bytes) -> int:
+    value = 0
+    for octet in page:
+        value ^= octet << 24
+        for _ in range(8):
+            value = ((value << 1) ^ (0x04C11DB7 if value & 0x80000000 else 0)) & 0xFFFFFFFF
+    return value
+
+
+@opus
+@pytest.mark.parametrize("ptime", [10, 20, 40, 60])
+def test_opus_sounds_on_over_the_seam(ptime: int, tmp_path: Path) -> None:
+    """Half a second is taken many times and bent to whole frames; the last of them leads into the first."""
+    count = 8171
+    frames = encoded(
+        write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, OPUS, ptime
+    )
+    octets, second = 4 * ptime, 1000 // ptime
+    around = packets(frames, octets, 2 * second, frames.plan.octets - second * octets)
+    raw = ffmpeg(ogg(around, ptime), "-i", "pipe:0", "-f", "s16le", "-ar", "16000", "-ac", "1", "pipe:1")
+    samples = array("h", raw)
+    assert len(samples) > 1.9 * 16_000
+    bent = CYCLES / count * frames.plan.source / frames.plan.samples
+    assert_goes_on(samples, bent, 16_000)
+
+
+# -- while it is being made, and where it fails ----------------------------------------------------------------------
+
+
+class Told:
+    """What ``Frames`` told, and what was the matter then."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Optional[float], str]] = []
+        self.over = threading.Event()
+
+    def __call__(self, frames: Frames) -> None:
+        self.calls.append((frames.began, frames.trouble))
+        self.over.set()
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a Python script in ffmpeg's place."""
+    fake = folder / "ffmpeg"
+    fake.write_text(f"#!{sys.executable}\nimport os, sys, time\nout = sys.stdout.buffer\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def test_the_beginning_is_heard_while_the_rest_is_being_encoded(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = tmp_path / "go on"
+    waits = f"\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n"
+    wrote = "out.write(b'L' * 9600 + b'1' * 9000); out.flush()"
+    stand_in(tmp_path, monkeypatch, wrote + waits + "out.write(b'2' * 71_000 + b'more'); out.flush(); time.sleep(60)")
+    frames = Frames(Path("tune.wav"), 10.0, PCMU, 20, told)
+    assert told.over.wait(PATIENCE)
+    assert taken(frames, 0) == b"1" * 160, "the lead is left out"
+    assert taken(frames, 8840) == b"1" * 160
+    assert taken(frames, 8841) == taken(frames, 79_900) == b""
+    go_on.touch()
+    wait_for(lambda: taken(frames, 79_900) == b"2" * 100 + b"1" * 60, "the seam")
+    assert told.calls == [(frames.began, "")]
+    wait_for(lambda: not ffmpegs_of(os.getpid()), "the end of an ffmpeg that would go on for ever")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("sys.exit('out of luck')", "out of luck"),
+        ("out.write(bytes(5000)); out.flush(); sys.exit('in the lead')", "in the lead"),
+        ("out.write(bytes(9700)); out.flush(); sys.exit('behind it')", "behind it"),
+        ("sys.exit(3)", "''"),
+        ("sys.stderr.buffer.write(b'\\xff' * 1_000_000); sys.exit(3)", "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_an_ffmpeg_that_fails_is_told_with_its_reason(
+    script: str, why: str, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch, script)
+    frames = Frames(Path("tune.wav"), 10.0, PCMU, 20, told)
+    assert told.over.wait(PATIENCE)
+    assert frames.began is None
+    assert frames.trouble.startswith("the music could not be encoded as PCMU: ")
+    assert why in frames.trouble and len(frames.trouble) < 500
+    assert told.calls == [(None, frames.trouble)]
+
+
+def test_a_missing_file_and_a_missing_ffmpeg_are_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    Frames(Path("/no/such.wav"), 10.0, PCMU, 20, told)
+    assert told.over.wait(PATIENCE)
+    assert "No such file or directory" in told.calls[0][1]
+    monkeypatch.setenv("PATH", "")
+    other = Told()
+    Frames(Path("/no/such.wav"), 10.0, PCMU, 20, other)
+    assert other.over.wait(PATIENCE)
+    assert "No such file or directory" in other.calls[0][1]
+
+
+def test_an_ffmpeg_that_fails_after_the_beginning_is_told_as_well(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who listens already would hear nothing from there on."""
+    stand_in(tmp_path, monkeypatch, "out.write(bytes(9600 + 9000)); out.flush(); time.sleep(0.1); sys.exit('the disk')")
+    frames = Frames(Path("tune.wav"), 10.0, PCMU, 20, told)
+    wait_for(lambda: len(told.calls) == 2, "both words")
+    assert told.calls[0] == (frames.began, "")
+    assert "the disk" in told.calls[1][1]

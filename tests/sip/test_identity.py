@@ -1,0 +1,107 @@
+"""Who we are towards one caller."""
+
+from __future__ import annotations
+
+import pytest
+
+from moh.common.actions import Address, Flow
+from moh.common.errors import Refusal
+from moh.sip.identity import Identity
+from moh.sip.message import Request, parse
+
+LAN = Flow(Address("192.168.1.50", 5062), Address("192.168.1.100", 5060))
+BRIDGE = Flow(Address("192.168.1.50", 5062), Address("172.17.0.2", 5060))
+LOOPBACK = Flow(Address("127.0.0.1", 5062), Address("127.0.0.1", 5060))
+
+
+def identity(advertised: str = "", local: str = "192.168.1.100", secret: bytes = b"secret") -> Identity:
+    return Identity(
+        new_token=lambda: "0123456789abcdef",
+        new_key=lambda: "a" * 40,
+        local_address=lambda host: local,
+        advertised=advertised,
+        secret=secret,
+    )
+
+
+def invite(uri: str = "sip:123@192.168.1.100", branch: str = "z9hG4bKa", cseq: int = 1, tag: str = "1") -> Request:
+    message = parse(
+        (
+            f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.1.50:5062;branch={branch}\r\n"
+            f"From: <sip:201@pbx.lan>;tag={tag}\r\nTo: <sip:123@x>\r\nCall-ID: a\r\nCSeq: {cseq} INVITE\r\n\r\n"
+        ).encode()
+    )
+    assert isinstance(message, Request) and message.fault is None
+    return message
+
+
+@pytest.mark.parametrize(
+    ("uri", "flow", "own"),
+    [
+        # the address that was dialled is the one that is reachable, also from inside of a container
+        ("sip:123@192.168.1.100", BRIDGE, Address("192.168.1.100", 5060)),
+        ("sip:123@203.0.113.5:5070", BRIDGE, Address("203.0.113.5", 5070)),
+        # a name, nonsense or another family says nothing: then it is where the request came to
+        ("sip:moh@pbx.lan:5070", LAN, Address("192.168.1.100", 5060)),
+        ("sip:moh@0.0.0.0", LAN, Address("192.168.1.100", 5060)),
+        ("sip:moh@224.0.1.75", LAN, Address("192.168.1.100", 5060)),
+        ("sip:moh@[2001:db8::9]:5070", LAN, Address("192.168.1.100", 5060)),
+        ("sip:moh@[::ffff:192.168.1.100]", LAN, Address("192.168.1.100", 5060)),
+    ],
+)
+def test_we_are_where_the_caller_dialled(uri: str, flow: Flow, own: Address) -> None:
+    assert identity().own_address(invite(uri), flow) == own
+
+
+def test_the_word_of_the_owner_counts_more_but_the_port_is_that_dialled() -> None:
+    advertised = identity(advertised="198.51.100.1")
+    assert advertised.own_address(invite("sip:a@192.0.2.1:5070"), LAN) == Address("198.51.100.1", 5070)
+
+
+@pytest.mark.parametrize(
+    ("own", "flow", "remote", "media"),
+    [
+        ("192.168.1.100", LAN, "192.168.1.77", "192.168.1.100"),
+        ("203.0.113.5", BRIDGE, "198.51.100.7", "203.0.113.5"),
+        # a caller on this machine who holds somebody elsewhere: our loopback address would not reach him
+        ("127.0.0.1", LOOPBACK, "192.168.1.77", "192.0.2.99"),
+        ("127.0.0.1", LOOPBACK, "127.0.0.1", "127.0.0.1"),
+        # media of the other family leaves from an address of that family
+        ("192.168.1.100", LAN, "2001:db8::7", "192.0.2.99"),
+        # on hold nothing leaves
+        ("127.0.0.1", LOOPBACK, "0.0.0.0", "127.0.0.1"),
+    ],
+)
+def test_media_leaves_from_an_address_that_leads_there(own: str, flow: Flow, remote: str, media: str) -> None:
+    assert identity(local="192.0.2.99").media_host(own, flow, remote) == media
+
+
+def test_media_that_finds_no_way_out_of_here() -> None:
+    assert identity(local="").media_host("127.0.0.1", LOOPBACK, "192.168.1.77") == "127.0.0.1"
+    with pytest.raises(Refusal, match="488 no way from here to 2001:db8::7"):
+        identity(local="").media_host("192.168.1.100", LAN, "2001:db8::7")
+
+
+def test_the_same_request_has_the_same_tag() -> None:
+    tag = identity().stateless_tag(invite())
+    assert tag == identity().stateless_tag(invite())
+    assert len(tag) == 16 and int(tag, 16) >= 0
+
+
+@pytest.mark.parametrize("other", [invite(branch="z9hG4bKb"), invite(cseq=2), invite(tag="2")])
+def test_another_request_has_another_tag(other: Request) -> None:
+    assert identity().stateless_tag(other) != identity().stateless_tag(invite())
+
+
+def test_nobody_without_the_secret_can_make_the_tag() -> None:
+    assert identity(secret=b"other").stateless_tag(invite()) != identity().stateless_tag(invite())
+
+
+def test_the_secret_is_not_shown() -> None:
+    assert "secret=" not in repr(identity())
+
+
+def test_octets_that_are_no_utf8_make_a_tag_as_well() -> None:
+    call = invite()
+    call.call_id = b"\xff\xe4".decode("utf-8", "surrogateescape")
+    assert identity().stateless_tag(call) != identity().stateless_tag(invite())

@@ -1,0 +1,137 @@
+"""What calls leave behind when they are over: nothing that only the garbage collector finds, for that stops the music.
+
+A full collection looks at all that there is, and no thread plays meanwhile; so the server makes it all but never.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from moh.common.actions import StartStream
+from moh.sip.message import parse
+from moh.sip.user_agent import UserAgent
+from tests.support.ladder import (
+    FLOW,
+    OFFER,
+    ack,
+    answered,
+    bye,
+    invite,
+    lookup,
+    make_agent,
+    music,
+    ok_to,
+    request,
+    response,
+    sent,
+    tag,
+)
+
+LATE = 500.0
+"""When all timers have run out, those of the calls that nobody ends excepted."""
+
+
+def a_whole_call(agent: UserAgent) -> None:
+    to_tag = answered(agent)
+    (stop,) = music(agent.receive(bye(to_tag), FLOW, now=1.0))
+    agent.stream_gone(stop.call, 1, "", now=1.0)
+
+
+def a_call_that_is_refused(agent: UserAgent) -> None:
+    answer = response(agent.receive(invite(body=OFFER.replace("RTP/AVP 0 8", "RTP/AVP 18")), FLOW, now=0.0))
+    assert answer.status == 488
+    agent.receive(ack(tag(answer), via=f"Via: {answer.first('via')}"), FLOW, now=0.1)
+
+
+def a_request_that_is_none(agent: UserAgent) -> None:
+    faulty = request("OPTIONS", "Content-Length: 99")
+    assert faulty.fault is not None
+    assert response(agent.receive(faulty, FLOW, now=0.0)).status == 400
+    assert parse(b"OPTIONS sip:123@192.168.1.100 SIP/2.0\r\n\r\n") is None
+
+
+def a_bye_for_nobody(agent: UserAgent) -> None:
+    assert response(agent.receive(bye("nobody"), FLOW, now=0.0)).status == 481
+
+
+def a_name_without_an_address(agent: UserAgent) -> None:
+    agent.receive(invite(body=OFFER.replace("192.168.1.77", "held.example")), FLOW, now=0.0)
+    assert response(agent.resolved(lookup("held.example"), "", now=0.6)).status == 488
+
+
+def a_call_without_an_ack(agent: UserAgent) -> None:
+    (start,) = music(agent.receive(invite(), FLOW, now=0.0))
+    assert isinstance(start, StartStream)
+    for step in range(80):
+        (*_, own) = [None, *sent(agent.tick(now=step / 2))]
+        if own is not None and not hasattr(own, "status"):
+            agent.receive(ok_to(own), FLOW, now=step / 2)
+    agent.stream_gone(start.call, 1, "", now=41.0)
+
+
+def a_question(agent: UserAgent) -> None:
+    agent.receive(request("OPTIONS"), FLOW, now=0.0)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        a_whole_call,
+        a_call_that_is_refused,
+        a_request_that_is_none,
+        a_bye_for_nobody,
+        a_name_without_an_address,
+        a_call_without_an_ack,
+        a_question,
+    ],
+)
+@pytest.mark.usefixtures("no_collector")
+def test_what_is_over_is_gone_without_the_collector(story: Callable[[UserAgent], None]) -> None:
+    agent = make_agent()
+    story(agent)
+    for step in range(1000):
+        agent.tick(now=step * LATE / 1000)
+    assert agent.idle
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    ours = [thing for thing in gc.garbage if type(thing).__module__.startswith("moh.")]
+    assert ours == []
+
+
+def test_a_call_that_is_up_takes_less_than_7000_octets() -> None:
+    """SIP alone, once its transactions are over; the stream is another matter."""
+    calls = 500
+    agent = make_agent(ports=(10000, 10000 + 2 * calls))
+
+    def one_more(number: int) -> None:
+        via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{number};rport"
+        call_id = f"Call-ID: 771203466-5062-{number}@BJC.BGI.B.FA"
+        to_tag = tag(response(agent.receive(invite(via=via, call_id=call_id), FLOW, now=0.0)))
+        agent.receive(ack(to_tag, call_id=call_id), FLOW, now=0.0)
+
+    one_more(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, calls):
+            one_more(number)
+        agent.tick(now=33.0)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] / (calls - 1)
+    finally:
+        tracemalloc.stop()
+    assert agent.calls == calls
+    assert taken < 7000

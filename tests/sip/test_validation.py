@@ -1,0 +1,173 @@
+"""The checks of RFC 3261 §8.2 that need nothing but the request."""
+
+from __future__ import annotations
+
+import pytest
+
+from moh.common.errors import Refusal
+from moh.sip.message import Request, parse
+from moh.sip.validation import reliable, screen
+
+SDP = "Content-Type: application/sdp"
+
+
+def request(method: str, *lines: str, uri: str = "sip:moh@192.0.2.9", body: str = "") -> Request:
+    head = [
+        f"{method} {uri} SIP/2.0",
+        "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa",
+        "From: <sip:ann@192.0.2.1>;tag=1",
+        "To: <sip:moh@192.0.2.9>",
+        "Call-ID: a@192.0.2.1",
+        f"CSeq: 7 {method}",
+        *lines,
+    ]
+    message = parse("\r\n".join([*head, "", body]).encode())
+    assert isinstance(message, Request) and message.fault is None
+    return message
+
+
+def refused(refusable: Request) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        screen(refusable)
+    return caught.value
+
+
+@pytest.mark.parametrize("method", ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO"])
+def test_the_methods_of_a_call_are_taken(method: str) -> None:
+    screen(request(method))
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "REFER", "SUBSCRIBE", "invite", "RE%47IST%45R"])
+def test_other_methods_are_refused_with_what_is_allowed(method: str) -> None:
+    refusal = refused(request(method))
+    assert (refusal.status, refusal.headers) == (405, (("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO"),))
+
+
+@pytest.mark.parametrize("uri", ["sips:moh@192.0.2.9", "tel:123", "http://192.0.2.9/", "nobodyKnows:x"])
+def test_other_schemes_are_refused(uri: str) -> None:
+    assert refused(request("INVITE", uri=uri)).status == 416
+
+
+@pytest.mark.parametrize("uri", ["sip:192.0.2.9", "SIP:any%20body@elsewhere.example.com;x=y", "sip:moh@[2001:db8::9]"])
+def test_any_user_at_any_host_is_taken(uri: str) -> None:
+    screen(request("INVITE", uri=uri))
+
+
+def test_extensions_that_are_required_and_unknown_are_listed() -> None:
+    refusal = refused(request("INVITE", "Require: 100rel, foo", "Require: bar"))
+    assert (refusal.status, refusal.headers) == (420, (("Unsupported", "bar, foo"),))
+    assert refusal.why == "Extension is 'bar, foo'; understood: 100rel, timer"
+
+
+def test_100rel_and_timer_are_understood() -> None:
+    screen(request("INVITE", "Require: 100rel, timer"))
+    assert reliable(request("INVITE", "Require: 100rel"))
+    assert not reliable(request("INVITE", "Supported: 100rel"))
+
+
+def test_what_is_only_supported_or_meant_for_proxies_is_ignored() -> None:
+    screen(request("INVITE", "Supported: x-moh-stream", "Proxy-Require: foo", "Max-Forwards: 0"))
+
+
+def test_a_cancel_is_never_refused_for_what_it_requires() -> None:
+    screen(request("CANCEL", "Require: foo", uri="sips:moh@192.0.2.9"))
+
+
+# -- bodies --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/sdp", "APPLICATION/SDP", "application/sdp;charset=utf-8", " application/sdp ;x=y"]
+)
+def test_a_session_description_is_taken(kind: str) -> None:
+    taken = request("INVITE", f"Content-Type: {kind}", body="v=0\r\n")
+    screen(taken)
+    assert taken.body == b"v=0\r\n"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/sdp2", "multipart/mixed;boundary=x", ""])
+def test_another_body_is_refused_with_what_would_be_taken(kind: str) -> None:
+    refusal = refused(request("INVITE", f"Content-Type: {kind}", body="hello"))
+    assert (refusal.status, refusal.headers) == (415, (("Accept", "application/sdp"),))
+
+
+def test_a_body_of_no_type_is_refused() -> None:
+    assert refused(request("INVITE", body="v=0\r\n")).status == 415
+
+
+def test_a_type_without_a_body_is_nothing() -> None:
+    screen(request("INVITE", "Content-Type: text/plain"))
+    screen(request("INVITE", "Content-Type: text/plain", body="\r\n"))
+
+
+def test_a_body_that_may_be_ignored_is_taken_out() -> None:
+    odd = request("INVITE", "Content-Type: text/plain", "Content-Disposition: icon; Handling = optional", body="hello")
+    screen(odd)
+    assert odd.body == b""
+
+
+@pytest.mark.parametrize(("method", "kind"), [("BYE", "application/vq-rtcpxr"), ("INFO", "application/dtmf-relay")])
+def test_some_methods_may_bring_any_body(method: str, kind: str) -> None:
+    report = request(method, f"Content-Type: {kind}", body="report")
+    screen(report)
+    assert report.body == b""
+
+
+MIXED = "Content-Type: multipart/mixed; boundary=cut"
+
+
+def part(*lines: str) -> str:
+    return "\r\n".join(["--cut", *lines, ""])
+
+
+def test_of_a_multipart_body_the_session_description_is_left() -> None:
+    text = part("Content-Type: text/plain", "", "hello")
+    offer = part("Content-ID: <1>", "content-type : Application/SDP", "", "v=0", "s=-")
+    mixed = request("INVITE", MIXED, body=text + offer + "--cut--\r\n")
+    screen(mixed)
+    assert mixed.body.split() == [b"v=0", b"s=-"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        part("Content-Type: text/plain", "", "v=0"),
+        part(SDP, "Content-Transfer-Encoding: base64", "", "dj0w"),
+        part("Content-Type: multipart/mixed; boundary=x") * 1500,
+        "--cut",
+        "v=0",
+    ],
+)
+def test_a_multipart_body_without_one_is_refused(body: str) -> None:
+    assert refused(request("INVITE", MIXED, body=body)).status == 415
+
+
+def test_a_packed_body_is_refused() -> None:
+    refusal = refused(request("INVITE", SDP, "Content-Encoding: gzip", body="x"))
+    assert (refusal.status, refusal.headers) == (415, (("Accept-Encoding", "identity"),))
+    screen(request("INVITE", SDP, "e: Identity", body="v=0\r\n"))
+
+
+# -- what the caller accepts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/sdp", "text/plain, Application/SDP;q=0.5", "application/*", "*/*", "a/b, */*;q=0.1"]
+)
+def test_a_caller_that_accepts_sdp_is_served(accept: str) -> None:
+    screen(request("INVITE", f"Accept: {accept}"))
+
+
+@pytest.mark.parametrize("accept", ["text/nobodyknowsthis", "", "text/*"])
+def test_a_caller_that_accepts_no_sdp_cannot_be_answered(accept: str) -> None:
+    refusal = refused(request("INVITE", f"Accept: {accept}"))
+    assert (refusal.status, refusal.headers) == (406, (("Accept", "application/sdp"),))
+
+
+def test_what_an_options_accepts_does_not_matter() -> None:
+    screen(request("OPTIONS", "Accept: text/plain"))
+
+
+@pytest.mark.parametrize("line", ['Require: "foo', 'Accept: "foo'])
+def test_a_list_that_cannot_be_read_is_refused(line: str) -> None:
+    assert refused(request("INVITE", line)).status == 400

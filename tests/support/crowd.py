@@ -1,0 +1,92 @@
+"""Many held parties, and orders for the shared stream that plays to them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import wave
+from array import array
+from collections.abc import Iterator
+from math import pi, sin
+from pathlib import Path
+
+from moh.common.actions import Address, StartStream, Target
+from moh.common.codecs import PCMU, Codec
+from tests.support.phone import Ear, Packet
+from tests.support.running import free_ports, wait_for
+
+
+def write_wave(path: Path, samples: array[int], rate: int = 8000) -> Path:
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, rate, 0, "NONE", ""))
+        sound.writeframes(samples.tobytes())
+    return path
+
+
+def sine(rate: int, count: int, cycles: int) -> array[int]:
+    """A tone that goes on over the loop's seam as if there was none: whole ``cycles`` in ``count`` samples."""
+    return array("h", (round(8000 * sin(2 * pi * cycles * n / count)) for n in range(count)))
+
+
+def climbing(count: int = 8000) -> array[int]:
+    """Music of which each half millisecond is unlike every other, as PCMU hears it."""
+    return array("h", ((n * n // 7 * 31 + n * 5) % 24_000 - 12_000 for n in range(count)))
+
+
+def target(to: Address, port: int, codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> Target:
+    local = Address("::1" if ":" in to.host else "127.0.0.1", port)
+    return Target(to, Address(to.host, to.port + 1), local, codec, payload_type, ptime)
+
+
+def start(call: str, to: Target, serial: int = 1, tune: int = 0) -> StartStream:
+    return StartStream(call, serial, to, 0.0, tune)
+
+
+class Crowd:
+    """Held parties, each at an address of its own in 127.0.0.0/8, all at one port.
+
+    The kernel keeps the last seconds of what each of them has heard, so nobody loses a packet for our slowness.
+    """
+
+    def __init__(self, count: int) -> None:
+        port = free_ports(2)
+        self.addresses = [Address(f"127.1.{n // 250}.{n % 250 + 1}", port) for n in range(count)]
+        self.heard: list[list[Packet]] = [[] for _ in range(count)]
+        self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+        for sock, address in zip(self._sockets, self.addresses):
+            sock.setblocking(False)
+            sock.bind(address)
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sock in self._sockets:
+            sock.close()
+
+    def take_in(self) -> None:
+        """Whatever has come so far."""
+        for sock, heard in zip(self._sockets, self.heard):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    heard.append(Ear.read(*sock.recvfrom(2048)))
+
+    def hears(self, count: int, who: range) -> None:
+        """Wait until each of those has heard ``count`` packets more."""
+        wanted = {n: len(self.heard[n]) + count for n in who}
+
+        def all_of_them() -> bool:
+            self.take_in()
+            return all(len(self.heard[n]) >= more for n, more in wanted.items())
+
+        wait_for(all_of_them, f"{count} packets for everybody")
+
+
+def without_a_gap(packets: list[Packet]) -> bool:
+    """Whether one stream went on without a packet missing, doubled or out of order."""
+    pairs = list(zip(packets, packets[1:]))
+    return bool(pairs) and all(b.ssrc == a.ssrc and (b.sequence - a.sequence) % 65536 == 1 for a, b in pairs)
+
+
+def each(items: list[Packet]) -> Iterator[bytes]:
+    return (packet.payload for packet in items)

@@ -1,0 +1,153 @@
+"""The phone's side of the ladder for tests of the core: writes messages as a phone would, and reads what came back.
+
+No socket: what a phone says is octets for ``parse``, what it hears are the ``Send`` actions of the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Optional, Union
+
+from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream
+from moh.common.addresses import is_private
+from moh.guard.media_policy import Destinations
+from moh.rtp.port_pool import Ports
+from moh.sip.identity import Identity
+from moh.sip.message import Request, Response, parse
+from moh.sip.user_agent import Limits, UserAgent
+
+EVERYWHERE = Destinations()
+PHONE = Address("192.168.1.50", 5062)
+HELD = "192.168.1.77"
+SERVER = Address("192.168.1.100", 5060)
+FLOW = Flow(PHONE, SERVER)
+PUBLIC_FLOW = Flow(Address("203.0.113.9", 5062), SERVER)
+
+OFFER = f"""\
+v=0
+o=201 8000 8001 IN IP4 192.168.1.50
+s=SIP Call
+c=IN IP4 {HELD}
+t=0 0
+m=audio 17422 RTP/AVP 0 8 101
+a=recvonly
+a=rtpmap:0 PCMU/8000
+a=ptime:20
+a=rtpmap:101 telephone-event/8000
+"""
+
+
+def make_agent(
+    ports: tuple[int, int] = (10000, 10100),
+    advertised: str = "",
+    longest_call: Optional[float] = None,
+    most: Optional[int] = None,
+    shared: Optional[int] = None,
+    destinations: Destinations = EVERYWHERE,
+) -> UserAgent:
+    """An agent whose tokens count up: token000000000001, and so on. ``most`` and ``shared`` are those of ``Ports``."""
+    issued = iter(range(1, 1_000_000))
+    identity = Identity(
+        new_token=lambda: f"{next(issued):016x}",
+        local_address=lambda host: SERVER.host if ":" not in host else "2001:db8::100",
+        new_key=lambda: "K" * 40,
+        advertised=advertised,
+        secret=b"secret",
+    )
+    limits = Limits(longest_call=longest_call, destinations=destinations)
+    agent = UserAgent(identity, Ports(*ports, most=most, shared=shared), limits)
+    agent.music_ready(0, now=0.0)
+    return agent
+
+
+def request(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> Request:
+    """A request of the phone. Keyword arguments replace whole header lines by name: ``via=``, ``cseq=`` …"""
+    lines = {
+        "via": f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{method.lower()}1;rport",
+        "from_": 'From: "Front desk" <sip:201@pbx.lan>;tag=1550288317',
+        "to": f"To: <sip:123@192.168.1.100:5060>{';tag=' + to_tag if to_tag else ''}",
+        "call_id": "Call-ID: 771203466-5062-14@BJC.BGI.B.FA",
+        "cseq": f"CSeq: 130 {method}",
+        "contact": "Contact: <sip:201@192.168.1.50:5062>",
+        "max_forwards": "Max-Forwards: 70",
+    }
+    uri = changed.pop("uri", "sip:123@192.168.1.100:5060")
+    lines.update(changed)
+    octets = body.replace("\n", "\r\n").encode()
+    kind = (
+        [] if not body or any(line.startswith("Content-Type") for line in extra) else ["Content-Type: application/sdp"]
+    )
+    head = [f"{method} {uri} SIP/2.0", *filter(None, lines.values()), *extra, *kind, f"Content-Length: {len(octets)}"]
+    message = parse("\r\n".join([*head, "", ""]).encode() + octets)
+    assert isinstance(message, Request)
+    return message
+
+
+def invite(*extra: str, body: str = OFFER, **changed: str) -> Request:
+    return request("INVITE", *extra, body=body, **changed)
+
+
+def ack(to_tag: str, *extra: str, body: str = "", **changed: str) -> Request:
+    via = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKack2;rport"
+    return request("ACK", *extra, body=body, to_tag=to_tag, **{"via": via, "cseq": "CSeq: 130 ACK", **changed})
+
+
+def bye(to_tag: str, *extra: str, **changed: str) -> Request:
+    return request("BYE", *extra, to_tag=to_tag, **{"cseq": "CSeq: 131 BYE", **changed})
+
+
+def sent(actions: Iterable[Action]) -> list[Union[Request, Response]]:
+    """The messages among the actions, read again."""
+    messages = [parse(action.data) for action in actions if isinstance(action, Send)]
+    assert None not in messages
+    return [message for message in messages if message is not None]
+
+
+def response(actions: Iterable[Action]) -> Response:
+    """The last response among the actions."""
+    return [message for message in sent(actions) if isinstance(message, Response)][-1]
+
+
+def statuses(actions: Iterable[Action]) -> list[int]:
+    """The statuses sent, in order."""
+    return [message.status for message in sent(actions) if isinstance(message, Response)]
+
+
+def methods(actions: Iterable[Action]) -> list[str]:
+    """The methods of our own requests sent, in order."""
+    return [message.method for message in sent(actions) if isinstance(message, Request)]
+
+
+def music(actions: Iterable[Action]) -> list[Union[StartStream, StopStream]]:
+    """What shall start and stop, in order."""
+    return [action for action in actions if isinstance(action, (StartStream, StopStream))]
+
+
+def lookup(name: str, flow: Flow = FLOW, stranger: bool = False) -> Resolve:
+    """What the agent asks for a host name of the phone's."""
+    return Resolve(name, flow.remote.host, stranger, trusted=is_private(flow.remote.host))
+
+
+def notes(actions: Iterable[Action]) -> list[str]:
+    return [action.text for action in actions if isinstance(action, Note)]
+
+
+def tag(message: Union[Request, Response]) -> str:
+    """The To tag."""
+    return (message.first("to") or "").partition(";tag=")[2]
+
+
+def answered(agent: UserAgent, now: float = 0.0, flow: Flow = FLOW) -> str:
+    """A call that was answered and acknowledged; its To tag."""
+    to_tag = tag(response(agent.receive(invite(), flow, now)))
+    agent.receive(ack(to_tag), flow, now)
+    return to_tag
+
+
+def ok_to(bye_request: Request) -> Response:
+    """The other side's 200 to a request of ours."""
+    lines = ["SIP/2.0 200 OK", *(f"Via: {value}" for value in bye_request.all("via"))]
+    lines += [f"{name}: {bye_request.first(name)}" for name in ("from", "to", "call-id", "cseq")]
+    message = parse("\r\n".join([*lines, "", ""]).encode())
+    assert isinstance(message, Response)
+    return message

@@ -1,0 +1,42 @@
+"""Offers for the tests of SDP: how one starts, one stream, and what becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from moh.common.actions import Address
+from moh.common.errors import Refusal
+from moh.sdp.description import Session, parse_sdp
+from moh.sdp.offer_answer import Choice, Side, choose, write_answer
+
+OURS = Side(Address("192.0.2.9", 10000), 10001, "ours")
+START = "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\n"
+AUDIO = "m=audio 4000 RTP/AVP 0\n"
+
+
+def session(text: str) -> Session:
+    return parse_sdp(text.replace("\n", "\r\n").encode())
+
+
+def chosen(lines: str = AUDIO, start: str = START) -> Choice:
+    return choose(session(start + lines))
+
+
+def refusal(lines: str = AUDIO, start: str = START) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        chosen(lines, start)
+    return caught.value
+
+
+def warning(lines: str, start: str = START) -> str:
+    """The Warning of the 488 that such an offer gets."""
+    found = refusal(lines, start)
+    assert found.status == 488 and [name for name, _ in found.headers] == ["Warning"]
+    return found.headers[0][1]
+
+
+def answer(lines: str, start: str = START) -> list[str]:
+    """What is answered to such an offer, from the first m= line on."""
+    offer = session(start + lines)
+    text = write_answer(offer, choose(offer), OURS, 7, 1).decode()
+    return text[text.index("m=") :].rstrip("\r\n").split("\r\n")

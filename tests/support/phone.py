@@ -1,0 +1,292 @@
+"""A phone of raw messages and an ear for its music, for the tests that open sockets.
+
+Standard library only and nothing of ``moh``: a second reader of SIP and RTP checks the first.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+import struct
+import time
+from typing import NamedTuple, Optional
+
+from tests.support.running import PATIENCE, Address, free_ports
+
+MAGIC = "z9hG4bK"
+
+
+class Message(NamedTuple):
+    """A SIP message: its first line, its header fields in order, its body, and where it came from."""
+
+    first: str
+    fields: list[tuple[str, str]]
+    body: str
+    source: Address
+
+    @classmethod
+    def read(cls, data: bytes, source: Address) -> Message:
+        head, _, body = data.decode().partition("\r\n\r\n")
+        first, *lines = head.split("\r\n")
+        fields = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        return cls(first, fields, body, source)
+
+    @property
+    def status(self) -> int:
+        """The status of a response, 0 for a request."""
+        return int(self.first.split()[1]) if self.first.startswith("SIP/2.0 ") else 0
+
+    @property
+    def method(self) -> str:
+        """The method of a request, or that which a response answers."""
+        return self.get("cseq").split()[1]
+
+    def get(self, name: str) -> str:
+        """The first header field of that name, empty where there is none."""
+        return next((value for key, value in self.fields if key == name.lower()), "")
+
+    @property
+    def branch(self) -> str:
+        return parameter(self.get("via"), "branch")
+
+    @property
+    def to_tag(self) -> str:
+        return parameter(self.get("to"), "tag")
+
+    def sdp(self, kind: str) -> str:
+        """The first line ``kind=`` of the session description, without that."""
+        return next((line[2:] for line in self.body.split("\r\n") if line.startswith(f"{kind}=")), "")
+
+    @property
+    def media(self) -> Address:
+        """Where the session description says that the music comes from."""
+        return self.sdp("c").split()[-1], int(self.sdp("m").split()[1])
+
+
+def parameter(value: str, name: str) -> str:
+    """``;name=…`` of a header field, empty where it has none."""
+    found = re.search(rf";\s*{name}\s*=\s*([^\s;,]+)", value)
+    return found[1] if found else ""
+
+
+def offer(media: Address, *lines: str, formats: str = "0 8 101") -> str:
+    """A session description that wants music at ``media``."""
+    host, port = media
+    family = "IP6" if ":" in host else "IP4"
+    written = ["v=0", "o=phone 8000 8000 IN IP4 127.0.0.1", "s=-", f"c=IN {family} {host}", "t=0 0"]
+    written += [f"m=audio {port} RTP/AVP {formats}", *(lines or ["a=recvonly"])]
+    return "\r\n".join(written) + "\r\n"
+
+
+class Phone:
+    """One caller with a socket of its own and, after ``call``, one call."""
+
+    def __init__(self, server: Address, host: str = "127.0.0.1") -> None:
+        self.server = server
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((host, 0))
+        self.address: Address = self.socket.getsockname()
+        self.uri = f"sip:123@{server[0]}:{server[1]}"
+        self.from_tag = secrets.token_hex(4)
+        self.call_id = secrets.token_hex(8)
+        self.to_tag = ""
+        self.cseq = 0
+
+    def __enter__(self) -> Phone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def request(
+        self, method: str, *lines: str, body: str = "", cseq: Optional[int] = None, branch: str = "", via: str = ""
+    ) -> bytes:
+        """Write a request. ACK and CANCEL have the number of the last one, all others the next."""
+        if method not in ("ACK", "CANCEL"):
+            self.cseq += 1
+        host, port = self.address
+        written = [
+            f"{method} {self.uri} SIP/2.0",
+            f"Via: {via or f'SIP/2.0/UDP {host}:{port};rport'};branch={branch or MAGIC + secrets.token_hex(8)}",
+            "Max-Forwards: 70",
+            f'From: "Front desk" <sip:201@{host}>;tag={self.from_tag}',
+            f"To: <{self.uri}>" + (f";tag={self.to_tag}" if self.to_tag else ""),
+            f"Call-ID: {self.call_id}",
+            f"CSeq: {self.cseq if cseq is None else cseq} {method}",
+            f"Contact: <sip:201@{host}:{port}>",
+            *(["Content-Type: application/sdp"] if body else []),
+            *lines,
+            f"Content-Length: {len(body)}",
+        ]
+        return ("\r\n".join(written) + "\r\n\r\n" + body).encode()
+
+    def invite(self, media: Optional[Address], *lines: str) -> bytes:
+        """An INVITE that wants music at ``media``; without one it leaves the offer to the server."""
+        return self.request("INVITE", *lines, body=offer(media) if media else "")
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendto(data, self.server)
+
+    def receive(self, seconds: float = PATIENCE) -> Message:
+        """The next message; fails where none comes."""
+        self.socket.settimeout(seconds)
+        try:
+            data, source = self.socket.recvfrom(65535)
+        except socket.timeout:
+            raise AssertionError(f"no SIP message within {seconds} s") from None
+        return Message.read(data, source)
+
+    def final(self, request: bytes) -> Message:
+        """The final answer to ``request``; what else comes in the meantime is left aside."""
+        branch = Message.read(request, self.address).branch
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            message = self.receive()
+            if message.status >= 200 and message.branch == branch:
+                return message
+        raise AssertionError(f"no final answer to {request[:20]!r}")
+
+    def ask(self, request: bytes) -> Message:
+        """Send ``request`` and wait for its final answer."""
+        self.send(request)
+        return self.final(request)
+
+    def options(self) -> Message:
+        return self.ask(self.request("OPTIONS"))
+
+    def ack(self, body: str = "") -> None:
+        self.send(self.request("ACK", body=body))
+
+    def call(self, media: Optional[Address], *lines: str) -> Message:
+        """INVITE, 200, ACK; gives back the 200."""
+        answer = self.ask(self.invite(media, *lines))
+        assert answer.status == 200, answer
+        self.to_tag = answer.to_tag
+        self.ack()
+        return answer
+
+    def bye(self) -> Message:
+        return self.ask(self.request("BYE"))
+
+    def await_request(self, method: str, seconds: float = PATIENCE) -> Message:
+        """The next request of the server of that ``method``, answered with 200."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            message = self.receive(seconds)
+            if message.status == 0 and message.method == method:
+                echoed = [f"{name}: {value}" for name, value in message.fields if name in ECHOED]
+                self.send(("\r\n".join(["SIP/2.0 200 OK", *echoed, "Content-Length: 0"]) + "\r\n\r\n").encode())
+                return message
+        raise AssertionError(f"no {method} from the server")
+
+
+ECHOED = ("via", "from", "to", "call-id", "cseq")
+
+
+class Packet(NamedTuple):
+    """An RTP packet (RFC 3550 section 5.1)."""
+
+    size: int
+    payload_type: int
+    marked: bool
+    sequence: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+    source: Address
+
+
+class Ear:
+    """Where music is heard: an even port for RTP and the next for RTCP."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.address: Address = (host, port or free_ports(2))
+        self._rtp, self._rtcp = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_DGRAM)
+        self._rtp.bind(self.address)
+        self._rtcp.bind((host, self.address[1] + 1))
+
+    def __enter__(self) -> Ear:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rtp.close()
+        self._rtcp.close()
+
+    def packets(self, count: int) -> list[Packet]:
+        """The next ``count`` RTP packets; fails where they do not come."""
+        return [self._packet() for _ in range(count)]
+
+    def raw(self) -> bytes:
+        """The next datagram as it came."""
+        return self._datagram()[0]
+
+    def _datagram(self) -> tuple[bytes, Address]:
+        self._rtp.settimeout(PATIENCE)
+        try:
+            return self._rtp.recvfrom(2048)
+        except socket.timeout:
+            raise AssertionError(f"no music at {self.address} within {PATIENCE} s") from None
+
+    def waiting(self) -> list[Packet]:
+        """The packets that have come already."""
+        self._rtp.setblocking(False)
+        found: list[Packet] = []
+        while True:
+            try:
+                data, source = self._rtp.recvfrom(2048)
+            except BlockingIOError:
+                return found
+            found.append(self.read(data, source))
+
+    def _packet(self) -> Packet:
+        return self.read(*self._datagram())
+
+    @staticmethod
+    def read(data: bytes, source: Address) -> Packet:
+        first, second, sequence, timestamp, ssrc = struct.unpack("!BBHII", data[:12])
+        assert first == 0x80, "version 2, no padding, no extension, no contributing sources"
+        return Packet(len(data), second & 127, second > 127, sequence, timestamp, ssrc, data[12:], source[:2])
+
+    def falls_silent(self) -> bool:
+        """Whether the music ends: 0.3 s without a packet, before patience ends."""
+        give_up = time.monotonic() + PATIENCE
+        self._rtp.settimeout(0.3)
+        while time.monotonic() < give_up:
+            try:
+                self._rtp.recv(2048)
+            except socket.timeout:
+                return True
+        return False
+
+    def heard_nothing(self) -> bool:
+        """Whether no packet at all has come yet."""
+        self._rtp.setblocking(False)
+        try:
+            self._rtp.recv(2048)
+        except BlockingIOError:
+            return True
+        return False
+
+    def report(self) -> tuple[bytes, Address]:
+        """The next RTCP datagram and where it came from."""
+        self._rtcp.settimeout(PATIENCE)
+        try:
+            data, source = self._rtcp.recvfrom(2048)
+        except socket.timeout:
+            raise AssertionError(f"no RTCP at {self.address} within {PATIENCE} s") from None
+        return data, source[:2]
+
+    def says_rtcp(self, data: bytes, to: Address) -> None:
+        """Send RTCP from where it is heard."""
+        self._rtcp.sendto(data, to)
+
+
+def reports(data: bytes) -> list[int]:
+    """The packet types in an RTCP datagram: 200 sender report, 202 description, 203 goodbye (RFC 3550 section 12.1)."""
+    types = []
+    while data:
+        types.append(data[1])
+        data = data[4 * (struct.unpack("!H", data[2:4])[0] + 1) :]
+    return types

@@ -1,0 +1,159 @@
+"""A server of our own, its log and its ffmpegs; free ports; patience. Standard library only and nothing of ``moh``."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE = 10.0
+"""Seconds until a test gives up waiting; no measure of how long anything may take."""
+
+Address = tuple[str, int]
+T = TypeVar("T")
+_given: set[int] = set()
+
+
+def wait_for(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+    """Look until there is something true; fails after ``seconds``."""
+    give_up = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < give_up, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.01)
+    return found
+
+
+def free_ports(count: int) -> int:
+    """An even port that is free, with those behind it; none that is given already, or that the system gives away.
+
+    A few come from below, so that there are long rows above: those are given again when their server has ended.
+    """
+    for _ in range(1000):
+        first = random.randrange(11000, 17000, 2) if count < 20 else random.randrange(17000, 32000, 2)
+        ports = range(first, first + count)
+        if _given.isdisjoint(ports) and all(map(is_free, ports)):
+            _given.update(ports)
+            return first
+    raise AssertionError(f"no {count} free ports in a row")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody has the port, for UDP or for TCP."""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                return False
+    return True
+
+
+def ffmpegs_of(pid: int) -> list[int]:
+    """The children of a process that have not ended and are ffmpegs, or become one in a moment."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs Linux' /proc to see the server's ffmpegs")
+    return [
+        child for child, state, parent in processes() if parent == pid and state != "Z" and name_of(child) in LEASHED
+    ]
+
+
+LEASHED = ("setpriv", "sh", "ffmpeg")
+
+
+def name_of(pid: int) -> str:
+    """The name of a process; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def is_running(pid: int) -> bool:
+    return any(pid == other and state != "Z" for other, state, _ in processes())
+
+
+def processes() -> list[tuple[int, str, int]]:
+    """Each process: number, state, parent."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has just ended
+            found.append((int(folder.name), fields[0], int(fields[1])))
+    return found
+
+
+class Running:
+    """A server in a process of its own, on free ports of the loopback. ``settings`` are its environment."""
+
+    def __init__(self, folder: Path, cache: Path, *, before: Sequence[str] = (), **settings: str) -> None:
+        """``before`` are words that another command puts in front, one that becomes the server itself."""
+        self.port = int(settings.get("MOH_SIP_PORT") or free_ports(1))
+        self._ports = range(0)
+        self.log_file = folder / f"server-{self.port}.log"
+        self.address: Address = ("127.0.0.1", self.port)
+        if "MOH_RTP_PORTS" not in settings:
+            first = free_ports(100)
+            self._ports = range(first, first + 100)
+            settings["MOH_RTP_PORTS"] = f"{first}-{first + 99}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
+        environment.update(
+            MOH_BIND="127.0.0.1", MOH_MUSIC=str(ROOT / "moh" / "builtin.mp3"), MOH_CACHE=str(cache), MOH_LOG="debug"
+        )
+        environment.update(settings, MOH_SIP_PORT=str(self.port))
+        self.settings = settings
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*before, sys.executable, str(ROOT / "sip_server.py")],
+                cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def says(self, text: str) -> str:
+        """Wait until the log holds ``text``; gives back all of it."""
+        wait_for(lambda: text in self.log or self.process.poll() is not None, f"{text!r} in the log:\n{self.log}", 30)
+        assert text in self.log, self.log
+        return self.log
+
+    def ready(self) -> Running:
+        self.says("ready: ")
+        return self
+
+    @property
+    def ffmpegs(self) -> list[int]:
+        return ffmpegs_of(self.process.pid)
+
+    def has_no_ffmpeg(self) -> bool:
+        return bool(wait_for(lambda: not self.ffmpegs, "no ffmpeg left"))
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def exit_status(self) -> int:
+        """Wait for the end of the process."""
+        return self.process.wait(PATIENCE)
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The last resort: whatever the test came to, nothing of it stays."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        _given.difference_update(self._ports)

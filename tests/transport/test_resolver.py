@@ -1,0 +1,121 @@
+"""Host names, asked of the system's resolver: an end-to-end test of one module."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from moh.common.actions import Resolve
+from moh.transport import resolver
+from moh.transport.resolver import Resolver, look_up
+from tests.support.running import wait_for
+
+
+def asks(name: str, stranger: bool = False) -> Resolve:
+    return Resolve(name, "192.0.2.1", stranger)
+
+
+def answers(asked: Resolver, count: int) -> list[tuple[Resolve, str]]:
+    """Wait until so many answers are there, 10 s at the longest."""
+    got: list[tuple[Resolve, str]] = []
+    give_up = time.monotonic() + 10
+    while len(got) < count and time.monotonic() < give_up:
+        got += asked.answers()
+        time.sleep(0.01)
+    return got
+
+
+class Silent:
+    """A resolver of the system's: names that begin with "silent" have no answer before ``end`` is set."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.asked: list[str] = []
+        self.resolver = Resolver(lambda asked: self.end.is_set() or asked.name.startswith("given-up"))
+
+    def look_up(self, name: str) -> str:
+        self.asked.append(name)
+        if name.startswith("silent"):
+            self.end.wait(20)
+            return ""
+        return "192.0.2.99"
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    system = Silent()
+    monkeypatch.setattr(resolver, "look_up", system.look_up)
+    yield system
+    system.end.set()
+
+
+def test_a_name_is_answered_without_waiting_for_it() -> None:
+    asked = Resolver()
+    asked.ask(asks("localhost"))
+    assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
+
+
+@pytest.mark.parametrize(("there", "found"), [(0, ""), (1, "127.0.0.1")])
+def test_where_threads_are_scarce_a_name_is_answered_and_the_next_one_as_ever(
+    monkeypatch: pytest.MonkeyPatch, there: int, found: str
+) -> None:
+    started: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) == there:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        begin(thread)
+
+    begin = threading.Thread.start
+    asked = Resolver()
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", start)
+        asked.ask(asks("localhost"))
+    assert answers(asked, 1) == [(asks("localhost"), found)]
+    asked.ask(asks("localhost"))
+    assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
+
+
+def test_nonsense_has_no_address() -> None:
+    assert look_up("a" * 70 + ".invalid") == ""
+    assert look_up("\udcff") == ""
+    assert look_up("") in ("", "127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize("stranger", [True, False])
+def test_too_many_names_are_answered_as_unknown_at_once(silent: Silent, stranger: bool) -> None:
+    for number in range(resolver.WORKERS):
+        silent.resolver.ask(asks(f"silent{number}.example", stranger))
+    wait_for(lambda: len(silent.asked) == resolver.WORKERS, "all threads to be held up")
+    for number in range(resolver.WAITING + 3):
+        silent.resolver.ask(asks(f"more{number}.example", stranger))
+    assert [address for _, address in silent.resolver.answers()] == [""] * 3
+
+
+@pytest.mark.parametrize("stranger", [True, False])
+def test_strangers_and_those_who_are_known_do_not_wait_behind_each_other(silent: Silent, stranger: bool) -> None:
+    for number in range(resolver.WORKERS + 10):
+        silent.resolver.ask(asks(f"silent{number}.example", stranger))
+    silent.resolver.ask(asks("pbx.example", not stranger))
+    assert answers(silent.resolver, 1) == [(asks("pbx.example", not stranger), "192.0.2.99")]
+
+
+def test_whom_we_trust_waits_behind_nobody_from_the_internet(silent: Silent) -> None:
+    for stranger in (True, False):
+        for number in range(resolver.WORKERS + 10):
+            silent.resolver.ask(asks(f"silent{number}.example", stranger))
+    trusted = Resolve("pbx.lan", "192.168.1.50", stranger=False, trusted=True)
+    silent.resolver.ask(trusted)
+    assert answers(silent.resolver, 1) == [(trusted, "192.0.2.99")]
+
+
+def test_what_nobody_waits_for_any_more_when_its_turn_comes_is_not_looked_up(silent: Silent) -> None:
+    for number in range(20):
+        silent.resolver.ask(asks(f"given-up{number}.example"))
+    silent.resolver.ask(asks("last.example"))
+    assert answers(silent.resolver, 1) == [(asks("last.example"), "192.0.2.99")]
+    assert silent.asked == ["last.example"]
