@@ -36,12 +36,12 @@ from moh.common.codecs import CODECS
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.ffmpeg.commands import encoders
-from moh.guard.address_validation import TOO_SHORT, Gate, Guard
-from moh.guard.connection_rate import Turnstile
-from moh.guard.media_policy import Destinations
+from moh.guard.address_validation import TOO_SHORT, AddressValidator, RateLimiter
+from moh.guard.connection_rate import StreamRateLimiter
+from moh.guard.media_policy import MediaPolicy
 from moh.mastering.prepare import Bar, Music
-from moh.mastering.reloader import MusicWatch, News
-from moh.net.recvmmsg import RECVMMSG, Intake
+from moh.mastering.reloader import Reloader, ReloadResult
+from moh.net.recvmmsg import RECVMMSG, DatagramReader
 from moh.net.sockets import (
     ask_for_local_address,
     destination,
@@ -55,11 +55,11 @@ from moh.net.sockets import (
     local_address_towards,
     plain,
 )
-from moh.rtp.port_pool import Ports, shared_port
+from moh.rtp.port_pool import PortPool, shared_port
 from moh.server.engines import Engines
-from moh.server.log_handler import Journal
-from moh.server.redaction import Shown
-from moh.shared.shared_stream import Broadcast
+from moh.server.log_handler import LogHandler
+from moh.server.redaction import Redacted
+from moh.shared.shared_stream import SharedStream
 from moh.sip.identity import Identity
 from moh.sip.message import MAX_DATAGRAM, parse
 from moh.sip.user_agent import Limits, UserAgent
@@ -110,10 +110,10 @@ class SipServer(socketserver.UDPServer):
         self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
         self.tcp: list[TcpServer] = []
-        self._intake: Optional[Intake] = None
-        guard = Guard(settings.allow)
-        self.gate = Gate(settings.allow, guard.reaches, time.monotonic())
-        self.turnstile = Turnstile(settings.allow, time.monotonic())
+        self._intake: Optional[DatagramReader] = None
+        guard = AddressValidator(settings.allow)
+        self.gate = RateLimiter(settings.allow, guard.is_host_validated, time.monotonic())
+        self.turnstile = StreamRateLimiter(settings.allow, time.monotonic())
         self._at_turnstile = threading.Lock()
         try:
             self.server_bind()  # before there is any thread to end
@@ -122,7 +122,7 @@ class SipServer(socketserver.UDPServer):
             self._close_sockets()
             raise
         broadcast = open_shared_stream(settings)
-        ports = Ports(
+        ports = PortPool(
             *settings.rtp_ports,
             usable=lambda port: has_port(settings.bind, port),
             most=settings.ffmpeg_calls,
@@ -144,7 +144,7 @@ class SipServer(socketserver.UDPServer):
         self.engines = Engines(broadcast)
         self._music: dict[int, Music] = {}  # while it is held here, its files stay
         self._bar = Bar() if sys.stderr.isatty() else None
-        self.watch = MusicWatch(settings, tell=self._bar)
+        self.watch = Reloader(settings, tell=self._bar)
         self.trouble = ""
         """Why the server cannot go on, in one line for the owner."""
         self._settings = settings
@@ -183,12 +183,12 @@ class SipServer(socketserver.UDPServer):
         self.socket.setblocking(False)  # a full send buffer loses a datagram rather than holding up everybody
         super().server_bind()
         if RECVMMSG is not None:
-            self._intake = Intake(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
+            self._intake = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
     def get_request(self) -> tuple[Any, CLIENT]:
-        """One datagram and the address of ours that it came to."""
+        """One datagram and the local address that it came to."""
         data, ancillary, _, client = self.socket.recvmsg(MAX_DATAGRAM, 256)
-        # as ``Intake`` has it, who reads the next one: else they had two workers, and the second might be the first
+        # with the address as ``DatagramReader`` writes it: a source that had two spellings would have two workers
         return (data, local_address(ancillary, str(self.server_address[0]))), (plain(client[0]), client[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -207,12 +207,12 @@ class SipServer(socketserver.UDPServer):
     def _hand_over(self, request: Any, client_address: CLIENT) -> None:
         """Into the queue of its worker; what the gate turns away costs no more than this look."""
         host, now = client_address[0], time.monotonic()
-        if why := self.gate.refuses(host, request[0], now):
-            if why != TOO_SHORT and self.gate.tally.tell(why, host, now):
+        if why := self.gate.refusal(host, request[0], now):
+            if why != TOO_SHORT and self.gate.tally.count_and_should_log(why, host, now):
                 log.warning("turned away a datagram from %s: %s", host, why)
             return
         place = hash(client_address)
-        known = self.gate.knows(host, now)
+        known = self.gate.is_known(host, now)
         waiting = self._queues[FOR_STRANGERS + place % (WORKERS - FOR_STRANGERS) if known else place % FOR_STRANGERS]
         if waiting.qsize() < QUEUE:
             waiting.put((request, client_address))
@@ -233,10 +233,10 @@ class SipServer(socketserver.UDPServer):
             self._advance(self.agent.stream_gone, *over)
         if self.music_asked:
             self.music_asked = False
-            self.watch.look_again()
-        for news in self.watch.news():
+            self.watch.check_now()
+        for news in self.watch.drain():
             self._take_news(news)
-        for asked, address in self.resolver.answers():
+        for asked, address in self.resolver.drain():
             self._advance(self.agent.resolved, asked, address)
         self._tell_dropped(now)
         if self._stumbled:
@@ -246,11 +246,11 @@ class SipServer(socketserver.UDPServer):
             self.asked = False
             with self.lock:  # while a worker takes a call in, nobody can count them
                 calls = self.agent.calls
-                so_far = self._tally.told()
-            log.info("%d calls: %s", calls, self.engines.told())
-            away = f"{self.dropped} for want of workers, {self.gate.tally.told()}".rstrip(", ")
+                so_far = self._tally.summary()
+            log.info("%d calls: %s", calls, self.engines.summary())
+            away = f"{self.dropped} for want of workers, {self.gate.tally.summary()}".rstrip(", ")
             with self._at_turnstile:
-                held = self.turnstile.tally.told() or "none"
+                held = self.turnstile.tally.summary() or "none"
             told = "since the start: %s; datagrams turned away: %s; held back by TCP: %s"
             log.info(told, so_far or "nothing", away, held)
         self._clean_up(now)
@@ -262,11 +262,11 @@ class SipServer(socketserver.UDPServer):
 
     def _advance(self, step: Callable[..., list[Action]], *args: Any) -> None:
         try:
-            self.drive(step, *args)
+            self.step(step, *args)
         except Exception:  # a fault of ours with one call; the loop has to go on for all the others
             log.exception("the server stumbled over %s%r", step.__name__, args)
 
-    def _take_news(self, news: News) -> None:
+    def _take_news(self, news: ReloadResult) -> None:
         """New music is ready, or the owner's file is none: then what plays goes on playing, if anything does."""
         if self._bar:
             self._bar.clear()
@@ -279,7 +279,7 @@ class SipServer(socketserver.UDPServer):
                 tunes = self.agent.tunes
             self._music = {tune: music for tune, music in self._music.items() if tune in tunes}
             self.engines.keep(tunes)
-            log.info("%s %s", "music:" if first else "new music, for the next callers:", news.told())
+            log.info("%s %s", "music:" if first else "new music, for the next callers:", news.summary())
             if first:
                 log.info("moh %s %s", __version__, ready_line(self._settings, news))
         elif self.agent.ready:
@@ -296,14 +296,14 @@ class SipServer(socketserver.UDPServer):
 
     def _tell_dropped(self, now: float) -> None:
         """One line in ten seconds for all that was turned away, however much it is."""
-        if news := self.gate.tally.news(now):
+        if news := self.gate.tally.drain(now):
             log.warning("turned away more datagrams: %s", news)
         with self._at_turnstile:
-            news = self.turnstile.tally.news(now)
+            news = self.turnstile.tally.drain(now)
         if news:
             log.warning("held back more by TCP: %s", news)
         with self.lock:
-            news = self._tally.news(now)
+            news = self._tally.drain(now)
         if news:
             log.info("more of the same: %s", news)
         refused = sum(server.refused for server in self.tcp)
@@ -330,7 +330,7 @@ class SipServer(socketserver.UDPServer):
                 except Exception:  # no memory, not even for that: this thread has to go on for the next datagram
                     time.sleep(POLL)
 
-    def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:
+    def step(self, step: Callable[..., list[Action]], *args: Any) -> None:
         """Let the core take one step and do what it asks; in one piece, so that a stop cannot overtake its start.
 
         What fails keeps nothing else from being done. A stream that could not be ordered is one that has ended; else
@@ -349,17 +349,17 @@ class SipServer(socketserver.UDPServer):
                         why = f"the server stumbled over its {kind}"
                         actions.extend(self.agent.stream_gone(action.call, action.serial, why, now=now))
 
-    def take(self, data: bytes, flow: Flow) -> None:
+    def handle_message(self, data: bytes, flow: Flow) -> None:
         """One message that came by ``flow``, in whatever thread: parse it without the lock, decide under it."""
-        log.debug("< from %s by %s%s", flow.remote, flow.transport, Shown(data))
+        log.debug("< from %s by %s%s", flow.remote, flow.transport, Redacted(data))
         message = parse(data)
         if message is None:
             return
         try:
-            self.drive(self.agent.receive, message, flow)
+            self.step(self.agent.receive, message, flow)
         except Exception:
             log.exception("a message from %s made the server stumble: %r", flow.remote, data[:2000])
-            self.drive(self.agent.refuse, message, flow, 500, "The server stumbled over this request")
+            self.step(self.agent.refuse, message, flow, 500, "The server stumbled over this request")
 
     def perform(self, action: Action) -> None:
         """Do one thing that the core asked for."""
@@ -368,13 +368,13 @@ class SipServer(socketserver.UDPServer):
         elif isinstance(action, Note):
             log.log(action.level, "%s%s", f"[{action.about[:8]}] " if action.about else "", action.text)
         elif isinstance(action, Resolve):
-            self.resolver.ask(action)
+            self.resolver.request(action)
         else:
             self.engines.order(action)
 
     def _send(self, send: Send) -> None:
         way_back = send.flow.remote if send.flow.reliable else send.to
-        log.debug("> to %s by %s%s", way_back, send.flow.transport, Shown(send.data))
+        log.debug("> to %s by %s%s", way_back, send.flow.transport, Redacted(send.data))
         if send.flow.reliable:
             for server in self.tcp:
                 if server.transport == send.flow.transport:
@@ -386,7 +386,7 @@ class SipServer(socketserver.UDPServer):
             self.socket.sendmsg([send.data], ancillary, 0, destination(send.to, family))
         except OSError as error:
             # lost like any datagram; what matters is sent again by its timer
-            if self._tally.tell("could not be sent", send.to.host, time.monotonic()):
+            if self._tally.count_and_should_log("could not be sent", send.to.host, time.monotonic()):
                 log.info("could not send to %s: %s", send.to, error.strerror)
 
     def _unasked(self, asked: Resolve) -> bool:
@@ -406,7 +406,7 @@ class SipServer(socketserver.UDPServer):
             doors.append((settings.tls_port, tls_context(settings.tls_cert, settings.tls_key)))
         for port, tls in doors:
             address = Address(settings.bind, port)
-            self.tcp.append(TcpServer(address, self.take, self._in_use, tls, self.gate.allows, self._wait))
+            self.tcp.append(TcpServer(address, self.handle_message, self._in_use, tls, self.gate.allows, self._wait))
 
     def _in_use(self) -> set[int]:
         with self.lock:
@@ -416,8 +416,8 @@ class SipServer(socketserver.UDPServer):
         """Seconds that a message has to wait, told in the thread of its connection; the first has a line."""
         now = time.monotonic()
         with self._at_turnstile:
-            wait = self.turnstile.wait(host, data, now)
-            told = wait > 0 and self.turnstile.tally.tell(TOO_FAST, host, now)
+            wait = self.turnstile.delay(host, data, now)
+            told = wait > 0 and self.turnstile.tally.count_and_should_log(TOO_FAST, host, now)
         if told:
             log.warning("holding back %s by TCP: %s", host, TOO_FAST)
         return wait
@@ -483,14 +483,14 @@ class DatagramHandler(socketserver.BaseRequestHandler):
         """Read the message and hand it to the core."""
         data, local = self.request
         remote = Address(*self.client_address)
-        self.server.take(data, Flow(remote, Address(local, self.server.server_address[1])))
+        self.server.handle_message(data, Flow(remote, Address(local, self.server.server_address[1])))
 
 
-def destinations_of(settings: Settings) -> Destinations:
+def destinations_of(settings: Settings) -> MediaPolicy:
     """Where music may go: not to the ports on which we listen ourselves, by whatever address they are reached."""
     first, last = settings.rtp_ports
     sip = {settings.sip_port, settings.tls_port} if settings.tls_cert else {settings.sip_port}
-    return Destinations(
+    return MediaPolicy(
         is_ours=lambda host: host == settings.advertised_address or is_ours(host),
         is_broadcast=is_broadcast,
         own_ports=frozenset(sip.union(range(first, last + 1))),
@@ -498,11 +498,11 @@ def destinations_of(settings: Settings) -> Destinations:
     )
 
 
-def open_shared_stream(settings: Settings) -> Optional[Broadcast]:
+def open_shared_stream(settings: Settings) -> Optional[SharedStream]:
     """The stream for all who get no ffmpeg of their own; ``None`` with a line in the log where its port is taken."""
     port = shared_port(*settings.rtp_ports)
     try:
-        return Broadcast(settings.bind, port)
+        return SharedStream(settings.bind, port)
     except OSError as error:
         log.warning("no shared stream: UDP port %d is not ours: %s; further calls get 503", port, error.strerror)
         return None
@@ -561,7 +561,7 @@ def main() -> int:
     read_arguments()
     try:
         settings = Settings.from_environment(os.environ)
-        journal = Journal(sys.stdout.fileno())
+        journal = LogHandler(sys.stdout.fileno())
         logging.basicConfig(handlers=[journal], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody reads of them
         have_descriptors()

@@ -25,9 +25,9 @@ from typing import NamedTuple, Optional
 from bench.fuzz.mutations import HEARING, MUTE, SERVER, WIRE, Caller, mutated
 from moh.common.actions import Action, Flow, Resolve, Send, StartStream, StopStream
 from moh.common.addresses import is_private
-from moh.guard.media_policy import Destinations
-from moh.rtp.port_pool import Ports
-from moh.server.redaction import Shown
+from moh.guard.media_policy import MediaPolicy
+from moh.rtp.port_pool import PortPool
+from moh.server.redaction import Redacted
 from moh.sip.framing import PING, Framer
 from moh.sip.identity import Identity
 from moh.sip.message import parse
@@ -90,8 +90,8 @@ class Fuzz:
             new_key=lambda: "K" * 40,
             secret=b"secret",
         )
-        limits = Limits(longest_call=LONGEST_CALL, destinations=Destinations(is_ours=lambda host: host == SERVER.host))
-        self.agent = UserAgent(identity, Ports(10000, 10021, most=8, shared=10020), limits)
+        limits = Limits(longest_call=LONGEST_CALL, destinations=MediaPolicy(is_ours=lambda host: host == SERVER.host))
+        self.agent = UserAgent(identity, PortPool(10000, 10021, most=8, shared=10020), limits)
         self.agent.music_ready(0, now=0.0)
         self.now = 0.0
         self.mutants = self.others = 0
@@ -156,7 +156,7 @@ class Fuzz:
                 self._do(actions)
                 if self._chance.random() < 0.001:
                     self._do(self.agent.refuse(message, flow, 500, "As if the shell had stumbled", self.now))
-            str(Shown(piece))
+            str(Redacted(piece))
         self.most_calls = max(self.most_calls, len(self.agent._calls))
 
     def _cut(self, data: bytes, flow: Flow) -> list[bytes]:
@@ -214,7 +214,7 @@ class Fuzz:
         self.now += seconds
         if (due := self.agent.next_due) is not None and due <= self.now:
             self._do(self.agent.tick(self.now))
-        self.agent.tally.news(self.now)
+        self.agent.tally.drain(self.now)
         for call, stream in list(self._streams.items()):
             if stream.ends is not None and stream.ends <= self.now:
                 del self._streams[call]

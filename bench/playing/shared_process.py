@@ -15,7 +15,7 @@ from pathlib import Path
 
 from moh.common.actions import Address, StartStream, Target
 from moh.common.codecs import PCMU
-from moh.shared.shared_stream import Broadcast
+from moh.shared.shared_stream import SharedStream
 from sip_server import be_steady
 
 ENCODED = 20.0
@@ -26,7 +26,7 @@ def main() -> int:
     """Play until the standard input is closed."""
     file, seconds, local, local_port, first, count, port, threads = sys.argv[1:]
     be_steady()
-    broadcast = Broadcast(local, int(local_port), int(threads) or None)
+    broadcast = SharedStream(local, int(local_port), int(threads) or None)
     tune = broadcast.add_tune({PCMU.sample_rate: Path(file)}, float(seconds))
     begin, leaves = int(ipaddress.ip_address(first)), Address(local, int(local_port))
 
@@ -38,7 +38,7 @@ def main() -> int:
     start(0)
     give_up = time.monotonic() + ENCODED
     frames = broadcast.frames(tune, PCMU, 20)
-    while frames.take(frames.plan.octets - 1, 1) is None and not frames.trouble and time.monotonic() < give_up:
+    while frames.payload_at(frames.plan.octets - 1, 1) is None and not frames.trouble and time.monotonic() < give_up:
         time.sleep(0.01)
     print("ready", flush=True)
     if not sys.stdin.readline():
@@ -46,7 +46,7 @@ def main() -> int:
     for number in range(1, int(count)):
         start(number)
     sys.stdin.read()
-    told = broadcast.figures()
+    told = broadcast.stats()
     print(f"sent {told.sent} failed {told.lost} skipped {told.skipped}", flush=True)
     return 0
 

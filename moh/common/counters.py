@@ -18,7 +18,7 @@ MOST_SOURCES = 1024
 """Pairs of reason and source that are remembered."""
 
 
-class Tally:
+class Counters:
     """Counts. A ``reason`` is one of few words of ours, never a stranger's."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Tally:
         """It happened once more."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
 
-    def tell(self, reason: str, source: str, now: float) -> bool:
+    def count_and_should_log(self, reason: str, source: str, now: float) -> bool:
         """It happened once more, because of ``source``; whether to write a line about it, or else it is kept."""
         self.count(reason)
         if now - self._since >= PERIOD and not self._quiet:
@@ -47,7 +47,7 @@ class Tally:
         self._quiet[reason] = (self._quiet.get(reason, (0, ""))[0] + 1, source)
         return False
 
-    def news(self, now: float) -> str:
+    def drain(self, now: float) -> str:
         """What was kept, once in ``PERIOD``; else empty."""
         if not self._quiet or now - self._since < PERIOD:
             return ""
@@ -55,7 +55,7 @@ class Tally:
         self._quiet, self._since, self._at_once = {}, now, 0
         return told
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """All counts, the largest first, for people."""
         ordered = sorted(self.counts.items(), key=lambda item: -item[1])
         return ", ".join(f"{count} {reason}" for reason, count in ordered)

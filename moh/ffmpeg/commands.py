@@ -34,7 +34,7 @@ def ffmpeg_command(
     """The command that plays ``music``, ``seconds`` long, to ``target`` from ``position`` on, for ever; no effects.
 
     ``bind``: let RTP leave from the target's local address, where it is one of this machine's. ``ssrc`` is 1 to
-    2**31 - 1; 0 leaves it to ffmpeg. ``shared``: another socket may have the port for RTP as well, a ``Witness``'s.
+    2**31 - 1; 0 leaves it to ffmpeg. ``shared``: another socket may have the port for RTP as well, a ``Watchdog``'s.
 
     One packet leaves each ``ptime`` because ``asetnsamples`` cuts the sound to packets and ``arealtime`` paces those;
     ``-re`` would pace what the file is read in, and send bursts. Input seeking does not go with ``-stream_loop``, so

@@ -18,8 +18,8 @@ from ..net.sockets import family_of, way_out
 from ..rtp.liveness import AWAY
 from ..rtp.rtcp import goodbye
 from .commands import cname, ffmpeg_command
-from .start_queue import Waiting
-from .watchdog import LOOK_EVERY, Witness
+from .start_queue import PendingStart
+from .watchdog import LOOK_EVERY, Watchdog
 
 STEADY = 5.0
 """Seconds of playing after which that begins anew."""
@@ -30,7 +30,7 @@ log = logging.getLogger("moh")
 
 
 @dataclass
-class Player:
+class FfmpegProcess:
     """One ffmpeg and what is planned for its call."""
 
     call: str
@@ -40,7 +40,7 @@ class Player:
     ssrc: int
     bound_to: str
     """The address of ours that it sends from; empty where the system chooses."""
-    witness: Witness
+    witness: Watchdog
     order: StartStream
     """What it was started for."""
     away: float
@@ -67,7 +67,7 @@ class Player:
         assert self.process.stderr is not None
         return self.process.stderr
 
-    def again(self, now: float) -> Optional[Waiting]:
+    def retry(self, now: float) -> Optional[PendingStart]:
         """How it is started again after ``LOOK_EVERY``, since there was no way; ``None``: there has been none too long.
 
         The tune goes on as if it had been heard meanwhile, as it does for who shares a stream.
@@ -77,9 +77,9 @@ class Player:
         if away > AWAY:
             return None
         order = replace(self.order, position=self.order.position + played + LOOK_EVERY)
-        return Waiting(order, now + LOOK_EVERY, away)
+        return PendingStart(order, now + LOOK_EVERY, away)
 
-    def take_leave(self) -> None:
+    def send_bye(self) -> None:
         """Say RTCP BYE for an ffmpeg that was killed, from the port that is free now (RFC 3550 §6.3.7)."""
         remote, local = self.target.remote, self.target.local
         try:
@@ -91,9 +91,9 @@ class Player:
             log.debug("[%s] no RTCP BYE: %s", self.call, error)
 
 
-def start_player(
+def start_ffmpeg(
     order: StartStream, away: float, tune: tuple[Mapping[int, Path], float], words: list[str], witnessed: bool
-) -> Player:
+) -> FfmpegProcess:
     """Start an ffmpeg as ordered, and all that belongs to it. Takes as long as a fork, up to 40 ms on a busy machine.
 
     ``away``: seconds for which it has been started in vain. ``tune``: a file for each sample rate, and its length in
@@ -114,8 +114,8 @@ def start_player(
     )
     witness = None
     try:
-        witness = Witness(process.pid, target, bound_to if witnessed else None)
-        player = Player(order.call, order.serial, process, target, ssrc, bound_to, witness, order, away)
+        witness = Watchdog(process.pid, target, bound_to if witnessed else None)
+        player = FfmpegProcess(order.call, order.serial, process, target, ssrc, bound_to, witness, order, away)
         os.set_blocking(player.pipe.fileno(), False)
     except BaseException:  # no memory, say: it would play on, and nobody would know of it
         discard(process, witness)
@@ -123,7 +123,7 @@ def start_player(
     return player
 
 
-def discard(process: subprocess.Popen[bytes], witness: Optional[Witness]) -> None:
+def discard(process: subprocess.Popen[bytes], witness: Optional[Watchdog]) -> None:
     """Kill an ffmpeg that nobody could look after, reap it, and close its pipe and its witness.
 
     Raises ``subprocess.TimeoutExpired`` where the kernel does not end it within ``KILLED`` seconds.

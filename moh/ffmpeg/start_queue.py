@@ -15,21 +15,21 @@ APART = 0.5
 """Seconds from one start of a call to its next, at the least: so long who is moved again at once hears nothing."""
 
 
-class Waiting(NamedTuple):
+class PendingStart(NamedTuple):
     """A call that waits for its ffmpeg."""
 
     order: StartStream
     not_before: float
-    """When it may be started, by the clock of ``Starts.take``."""
+    """When it may be started, by the clock of ``StartQueue.take``."""
     away: float
     """Seconds for which there has been no way to its listener, and for which it has been started in vain."""
 
 
-class Starts:
+class StartQueue:
     """The starts that wait, first come, first served; iterates over the calls. For one thread."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, PendingStart] = {}
         self._begun: dict[str, float] = {}
         """When those calls were started that were so within ``APART`` of the latest start."""
 
@@ -45,9 +45,9 @@ class Starts:
     def put(self, order: StartStream) -> None:
         """Let the call wait for this start. One that it waited for already is forgotten, but its place is kept."""
         begun = self._begun.get(order.call)
-        self._waiting[order.call] = Waiting(order, 0.0 if begun is None else begun + APART, 0.0)
+        self._waiting[order.call] = PendingStart(order, 0.0 if begun is None else begun + APART, 0.0)
 
-    def again(self, waiting: Waiting) -> None:
+    def put_back(self, waiting: PendingStart) -> None:
         """Let a call wait whose ffmpeg ended by itself; its own ``not_before`` counts, and not ``APART``."""
         self._waiting[waiting.order.call] = waiting
 
@@ -56,7 +56,7 @@ class Starts:
         waiting = self._waiting.pop(call, None)
         return None if waiting is None else waiting.order
 
-    def take(self, now: float, busy: Container[str]) -> Optional[Waiting]:
+    def pop(self, now: float, busy: Container[str]) -> Optional[PendingStart]:
         """The start whose turn it is, which waits no more; ``None`` where there is none at this time.
 
         ``now`` is in seconds and never runs back. ``busy`` are the calls whose former ffmpeg still has their port.

@@ -26,15 +26,15 @@ from typing import Any, NamedTuple, Optional, Union
 from ..common.actions import StartStream, StopStream
 from ..rtp.liveness import no_way
 from .commands import MEMORY, leash
-from .process import Player, discard, start_player
-from .start_queue import Starts, Waiting
+from .process import FfmpegProcess, discard, start_ffmpeg
+from .start_queue import PendingStart, StartQueue
 from .watchdog import LOOK_EVERY
 
 GRACE = 0.15
 """Seconds from the order to end an ffmpeg until it is killed: silence within 200 ms of a BYE is promised."""
 
 LAST = 2.0
-"""Seconds that ``Streams.close`` waits for ffmpegs that the kernel cannot end, as it hangs itself: on a disk, say."""
+"""Seconds that ``Supervisor.close`` waits for ffmpegs that the kernel cannot end, because a disk hangs, for example."""
 
 UNKNOWN = b"localaddr"
 """The option that an ffmpeg too old for a witness complains of."""
@@ -58,7 +58,7 @@ class Ended(NamedTuple):
     """In two words, why it need not be begun again: nobody listens, say. Empty where it may be."""
 
 
-class Streams:
+class Supervisor:
     """All ffmpegs. ``order`` only leaves a word for the thread and never waits; ``ended`` tells what is over."""
 
     def __init__(self) -> None:
@@ -69,8 +69,8 @@ class Streams:
         self._orders: queue.SimpleQueue[tuple[Order, float]] = queue.SimpleQueue()
         """Each with the time when it was given."""
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
-        self._players: dict[str, Player] = {}
-        self._starts = Starts()
+        self._players: dict[str, FfmpegProcess] = {}
+        self._starts = StartQueue()
         self._look_at = 0.0
         self._witnessed = True  # until an ffmpeg does not know the option for that
         self._selector = selectors.DefaultSelector()
@@ -151,7 +151,7 @@ class Streams:
         if now >= self._look_at:
             self._look(now)
         self._reap(now)
-        if (start := self._starts.take(now, self._players)) is not None:
+        if (start := self._starts.pop(now, self._players)) is not None:
             self._try(self._spawn, start.order, start.away)
 
     def _patience(self) -> Optional[float]:
@@ -212,7 +212,7 @@ class Streams:
 
     def _spawn(self, order: StartStream, away: float) -> None:
         try:
-            player = start_player(order, away, self._tunes[order.tune], self._leash, self._witnessed)
+            player = start_ffmpeg(order, away, self._tunes[order.tune], self._leash, self._witnessed)
         except OSError as error:
             self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
@@ -224,14 +224,14 @@ class Streams:
             discard(player.process, player.witness)
             raise
 
-    def _ask_to_end(self, player: Player, given: float) -> None:
+    def _ask_to_end(self, player: FfmpegProcess, given: float) -> None:
         """Ask an ffmpeg to end, as ordered at that time."""
         player.asked = True
         if player.kill_at is None:
             player.process.terminate()
             player.kill_at = given + GRACE
 
-    def _listen(self, player: Player) -> None:
+    def _listen(self, player: FfmpegProcess) -> None:
         """Take in what an ffmpeg says, lest it stalls on a full pipe; the last words may explain its end."""
         try:
             said = os.read(player.pipe.fileno(), 65536)
@@ -249,7 +249,7 @@ class Streams:
         """End who plays to nobody, and who does not play."""
         self._look_at = now + LOOK_EVERY
         for player in [player for player in self._players.values() if player.kill_at is None]:
-            if (verdict := player.witness.given_up(now)) is not None:
+            if (verdict := player.witness.verdict(now)) is not None:
                 player.verdict, player.hopeless = verdict
                 self._ask_to_end(player, now)
             elif player.witness.hangs():
@@ -264,25 +264,25 @@ class Streams:
                 player.killed = True
                 player.process.kill()
 
-    def _bury(self, player: Player) -> None:
+    def _bury(self, player: FfmpegProcess) -> None:
         if not player.silent:
             self._selector.unregister(player.pipe)
         player.pipe.close()
         player.witness.close()
         del self._players[player.call]
         if player.killed and not player.target.srtp_suite:
-            player.take_leave()
+            player.send_bye()
         if player.call in self._starts:
             return  # it is moved or resumed: the next one may have the port now
         if self._witnessed and not player.asked and UNKNOWN in player.said:
             log.warning("this ffmpeg does not know %s: who plays to nobody is not noticed", UNKNOWN.decode())
             self._witnessed = False
-            self._starts.again(Waiting(player.order, 0.0, player.away))
+            self._starts.put_back(PendingStart(player.order, 0.0, player.away))
             return
         if not player.asked and NO_WAY.search(player.said):
-            if (again := player.again(time.monotonic())) is not None:
+            if (again := player.retry(time.monotonic())) is not None:
                 log.debug("[%s] no way to %s for %.0f s, trying again", player.call, player.target.remote, again.away)
-                self._starts.again(again)
+                self._starts.put_back(again)
                 return
             player.hopeless = no_way(player.target.remote).by  # else the call would be tried for as long once more
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()

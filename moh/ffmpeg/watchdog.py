@@ -19,7 +19,7 @@ from typing import Optional
 
 from ..common.actions import Address, Target
 from ..net.sockets import ask_for_errors, family_of
-from ..rtp.liveness import AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Refusals, Verdict, deaf, no_way
+from ..rtp.liveness import AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Streak, Verdict, deaf, no_way
 from ..rtp.rtcp import TYPES, takes_leave
 
 LOOK_EVERY = 0.5
@@ -40,7 +40,7 @@ OCTETS, ROOM = 1500, 8192
 SWITCHES = re.compile(rb"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 
 
-class Witness:
+class Watchdog:
     """Watches one player: the process ``pid``, which plays to ``target``."""
 
     def __init__(self, pid: int, target: Target, bound_to: Optional[str]) -> None:
@@ -55,14 +55,14 @@ class Witness:
             port = target.local.port
             self._rtp = _beside(Address(bound_to, port), remote)
             self._rtcp = _beside(Address(bound_to, port + 1), Address(remote.host, target.remote_rtcp.port))
-        self._refusals: Optional[Refusals] = None
-        self._losses: Optional[Refusals] = None
+        self._refusals: Optional[Streak] = None
+        self._losses: Optional[Streak] = None
         self._left: Optional[float] = None
         self._looks = 0
         self._pulse: Optional[int] = None
         self._still = 0
 
-    def given_up(self, now: float) -> Optional[Verdict]:
+    def verdict(self, now: float) -> Optional[Verdict]:
         """Why the player may as well end; ``None`` while it may not."""
         if self._rtcp is not None:
             self._read(self._rtcp, now)
@@ -70,12 +70,12 @@ class Witness:
                 return LEFT
         error = 0 if self._rtp is None else self._rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error == errno.ECONNREFUSED:
-            self._refusals = self._refusals or Refusals(now)
-            seconds = self._refusals.again(now)
+            self._refusals = self._refusals or Streak(now)
+            seconds = self._refusals.repeat(now)
             return deaf(self._remote, seconds) if seconds >= DEAF_FOR else None
         if error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-            self._losses = self._losses or Refusals(now, RARE)
-            return no_way(self._remote) if self._losses.again(now) >= AWAY else None
+            self._losses = self._losses or Streak(now, RARE)
+            return no_way(self._remote) if self._losses.repeat(now) >= AWAY else None
         return None
 
     def _read(self, sock: socket.socket, now: float) -> None:

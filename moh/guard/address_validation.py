@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, Optional, TypeVar
 
 from ..common.actions import Flow, Send
 from ..common.addresses import Network, is_private, out_of_reach, source_of, within
-from ..common.counters import Tally
+from ..common.counters import Counters
 
 FACTOR = 3
 """Octets out for each octet in, before the way back is proved: as QUIC has it."""
@@ -64,7 +64,7 @@ TRUSTED = Allowance(datagrams=(4000, 8000), others=(200, 400), calls=(1000, 2000
 """Private networks and those that the owner names: 500 calls a second are 1500 datagrams."""
 
 
-class Recent(Generic[Value]):
+class LruTable(Generic[Value]):
     """A table that holds at most ``most`` keys: the one that was longest not used goes first."""
 
     def __init__(self, most: int) -> None:
@@ -94,7 +94,7 @@ class Recent(Generic[Value]):
         return value
 
 
-class Bucket:
+class TokenBucket:
     """A bucket of tokens: ``rate`` come back each second, ``burst`` at the most are in it."""
 
     __slots__ = ("_burst", "_rate", "_tokens", "_when")
@@ -103,22 +103,22 @@ class Bucket:
         self._rate, self._burst = rate, burst
         self._tokens, self._when = burst, now
 
-    def take(self, now: float) -> bool:
+    def acquire(self, now: float) -> bool:
         """Take a token; whether there was one."""
-        if not self.has(now):
+        if not self.available(now):
             return False
         self._tokens -= 1
         return True
 
-    def has(self, now: float) -> bool:
+    def available(self, now: float) -> bool:
         """Whether there is a token."""
         self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
         self._when = now
         return self._tokens >= 1
 
-    def owe(self, now: float, most: float) -> float:
+    def reserve(self, now: float, most: float) -> float:
         """Take a token, be there one or not; the seconds until it is there. No more than ``most`` are ever owed."""
-        self.has(now)
+        self.available(now)
         self._tokens = max(-most, self._tokens - 1)
         return max(0.0, -self._tokens / self._rate)
 
@@ -128,32 +128,32 @@ class Account:
 
     __slots__ = ("calls", "credit")
 
-    def __init__(self, calls: Bucket) -> None:
+    def __init__(self, calls: TokenBucket) -> None:
         self.credit = 0
         self.calls = calls
 
 
-class Guard:
+class AddressValidator:
     """Keeps account of all sources, for the core."""
 
     def __init__(self, trusted: tuple[Network, ...] = ()) -> None:
         """``trusted`` are the networks that the owner names, beside the private ones."""
         self._trusted = named(trusted)
-        self._proved: Recent[float] = Recent(MOST_SOURCES)
-        self._accounts: Recent[Account] = Recent(MOST_SOURCES)
+        self._proved: LruTable[float] = LruTable(MOST_SOURCES)
+        self._accounts: LruTable[Account] = LruTable(MOST_SOURCES)
         self._waiting: dict[str, str] = {}  # calls that no ACK has come for, and their sources
         self._strangers: dict[str, str] = {}  # those of them whose way back is not proved, the oldest first
         self._of_source: dict[str, int] = {}
 
     # -- the way back ----------------------------------------------------------------------------------------------
 
-    def came(self, flow: Flow, octets: int, now: float) -> None:
+    def credit(self, flow: Flow, octets: int, now: float) -> None:
         """A message of so many octets came by ``flow``."""
         if not flow.reliable:
             account = self._account(flow.remote.host, now)
             account.credit = min(MOST_CREDIT, account.credit + FACTOR * octets)
 
-    def proved(self, flow: Flow, invited_by: Flow, now: float) -> None:
+    def validate(self, flow: Flow, invited_by: Flow, now: float) -> None:
         """What came by ``flow`` held the tag of a call whose INVITE came by ``invited_by``: our answer was read there.
 
         That is a proof for the source of the INVITE alone, to which the tag was sent, and only if this comes from there
@@ -166,15 +166,15 @@ class Guard:
         if source_of(host) == source_of(invited_by.remote.host) and not is_private(host):
             self._proved.put(source_of(host), now + PROOF_LASTS)
 
-    def knows(self, flow: Flow, now: float) -> bool:
+    def is_validated(self, flow: Flow, now: float) -> bool:
         """Whether what we send back surely reaches the one who asks."""
-        return flow.reliable or self.reaches(flow.remote.host, now)
+        return flow.reliable or self.is_host_validated(flow.remote.host, now)
 
-    def reaches(self, host: str, now: float) -> bool:
+    def is_host_validated(self, host: str, now: float) -> bool:
         """Whether ``host`` is private, or has proved lately that it gets our answers. May be asked by any thread."""
         return is_private(host) or (self._proved.peek(source_of(host)) or 0.0) > now
 
-    def lets(self, send: Send, now: float) -> bool:
+    def may_send(self, send: Send, now: float) -> bool:
         """Whether this may leave; what goes to whom we do not know is paid by the source of its flow.
 
         So is what goes to a private address because of somebody who could not send there himself. Nothing should, as
@@ -182,7 +182,7 @@ class Guard:
         """
         if send.flow.reliable:
             return True
-        if self.reaches(send.to.host, now) and not out_of_reach(send.to.host, send.flow.remote.host):
+        if self.is_host_validated(send.to.host, now) and not out_of_reach(send.to.host, send.flow.remote.host):
             return True
         account = self._account(send.flow.remote.host, now)
         if account.credit < len(send.data):
@@ -190,35 +190,35 @@ class Guard:
         account.credit -= len(send.data)
         return True
 
-    def trusts(self, flow: Flow) -> bool:
+    def is_trusted(self, flow: Flow) -> bool:
         """Whether who comes by ``flow`` is in a private network or in one that the owner names."""
         return allowance_of(flow.remote.host, self._trusted) is TRUSTED
 
-    def names(self, flow: Flow) -> int:
+    def name_limit(self, flow: Flow) -> int:
         """How many host names may be looked up at once for who comes by ``flow``."""
         return allowance_of(flow.remote.host, self._trusted).names
 
     # -- how many calls --------------------------------------------------------------------------------------------
 
-    def full(self, flow: Flow, now: float) -> str:
+    def call_refusal(self, flow: Flow, now: float) -> str:
         """Why the next call by ``flow`` is one too many; empty where it is welcome, and then it counts."""
         allowance = allowance_of(flow.remote.host, self._trusted)
         if self._of_source.get(source_of(flow.remote.host), 0) >= allowance.unacknowledged:
             return f"{allowance.unacknowledged} calls of this address wait for their ACK"
-        if not self._account(flow.remote.host, now).calls.take(now):
+        if not self._account(flow.remote.host, now).calls.acquire(now):
             return f"More than {allowance.calls[0]:.0f} calls a second from this address"
         return ""
 
-    def opened(self, call: str, flow: Flow, now: float) -> Optional[str]:
+    def call_opened(self, call: str, flow: Flow, now: float) -> Optional[str]:
         """A call was answered and waits for its ACK; gives the call of a stranger that has to make room for it."""
         source = self._waiting[call] = source_of(flow.remote.host)
         self._of_source[source] = self._of_source.get(source, 0) + 1
-        if self.knows(flow, now):
+        if self.is_validated(flow, now):
             return None
         self._strangers[call] = source
         return next(iter(self._strangers)) if len(self._strangers) > MOST_STRANGERS else None
 
-    def closed(self, call: str) -> None:
+    def call_closed(self, call: str) -> None:
         """The ACK of a call has come, or the call has ended.
 
         From wherever it came: who knows the tag has it from the reader of our answer, and a call that goes on does not
@@ -235,11 +235,11 @@ class Guard:
         source = source_of(host)
         account = self._accounts.get(source)
         if account is None:
-            account = self._accounts.put(source, Account(Bucket(*allowance_of(host, self._trusted).calls, now)))
+            account = self._accounts.put(source, Account(TokenBucket(*allowance_of(host, self._trusted).calls, now)))
         return account
 
 
-class Gate:
+class RateLimiter:
     """What may come in at all, judged by its source and its first octets alone: for the shell, before all reading.
 
     ``reaches`` tells of a host whether its way back is proved: who is known has his own allowance only, all strangers
@@ -247,35 +247,35 @@ class Gate:
     """
 
     def __init__(self, allowed: tuple[Network, ...], reaches: Callable[[str, float], bool], now: float) -> None:
-        self.tally = Tally()
+        self.tally = Counters()
         """What has been turned away."""
         self._allowed = allowed
         self._trusted = named(allowed)
         self._reaches = reaches
-        self._sources: Recent[Visitor] = Recent(MOST_SOURCES)
-        self._strangers = tuple(Bucket(*limit, now) for limit in STRANGERS)
-        self._house = Bucket(*HOUSE, now)
+        self._sources: LruTable[SourceState] = LruTable(MOST_SOURCES)
+        self._strangers = tuple(TokenBucket(*limit, now) for limit in STRANGERS)
+        self._house = TokenBucket(*HOUSE, now)
 
-    def refuses(self, host: str, data: bytes, now: float) -> str:
+    def refusal(self, host: str, data: bytes, now: float) -> str:
         """Why a datagram of ``host`` is not looked at; empty for one that is welcome."""
         source = source_of(host)
         kind = 0 if data[:4] in OF_CALLS else 1
         visitor = self._sources.get(source)
         if visitor is None:
-            if not (self._allowed or self._strangers[kind].has(now) or self.knows(host, now)):
+            if not (self._allowed or self._strangers[kind].available(now) or self.is_known(host, now)):
                 return RATES[kind]  # nothing is kept of him: in a flood from everywhere this is the way of nearly all
             visitor = self._sources.put(source, self._admitted(host, now))
         if not visitor.allowed:
             return "not in MOH_ALLOW"
         if len(data) < SHORTEST:
             return TOO_SHORT
-        if not visitor.buckets[kind].take(now):
+        if not visitor.buckets[kind].acquire(now):
             return RATES[kind]
         if visitor.trusted:
-            return "" if kind == 0 or self._house.take(now) else RATES[kind]
-        return "" if self._reaches(host, now) or self._strangers[kind].take(now) else RATES[kind]
+            return "" if kind == 0 or self._house.acquire(now) else RATES[kind]
+        return "" if self._reaches(host, now) or self._strangers[kind].acquire(now) else RATES[kind]
 
-    def knows(self, host: str, now: float) -> bool:
+    def is_known(self, host: str, now: float) -> bool:
         """Whether ``host`` is private or named by the owner, or has proved that our answers reach it."""
         return self._reaches(host, now) or within(host, self._trusted)
 
@@ -283,18 +283,18 @@ class Gate:
         """Whether ``host`` is in the networks that may call."""
         return not self._allowed or within(host, self._allowed)
 
-    def _admitted(self, host: str, now: float) -> Visitor:
+    def _admitted(self, host: str, now: float) -> SourceState:
         allowance = allowance_of(host, self._trusted)
-        buckets = (Bucket(*allowance.datagrams, now), Bucket(*allowance.others, now))
-        return Visitor(self.allows(host), allowance is TRUSTED, buckets)
+        buckets = (TokenBucket(*allowance.datagrams, now), TokenBucket(*allowance.others, now))
+        return SourceState(self.allows(host), allowance is TRUSTED, buckets)
 
 
-class Visitor(NamedTuple):
+class SourceState(NamedTuple):
     """What the gate remembers of one source."""
 
     allowed: bool
     trusted: bool
-    buckets: tuple[Bucket, Bucket]
+    buckets: tuple[TokenBucket, TokenBucket]
 
 
 TOO_SHORT = "too short"

@@ -9,7 +9,7 @@ connects anew all the time keeps nobody waiting for what he has left behind.
 from __future__ import annotations
 
 from ..common.addresses import Network, source_of
-from .address_validation import OF_CALLS, Gate
+from .address_validation import OF_CALLS, RateLimiter
 
 MOST_WAITING = 256
 """Messages that can wait at once: one of each connection, by TCP and by TLS."""
@@ -17,14 +17,14 @@ OF_NONE = 1
 """The kind of a message that belongs to no call."""
 
 
-class Turnstile(Gate):
+class StreamRateLimiter(RateLimiter):
     """As the gate, with tables of its own; by TCP everybody is known, so strangers differ by their rates only."""
 
     def __init__(self, allowed: tuple[Network, ...], now: float) -> None:
         """``allowed`` are the networks that the owner names; ``now`` as everywhere in seconds of one clock."""
         super().__init__(allowed, lambda host, now: True, now)
 
-    def wait(self, host: str, data: bytes, now: float) -> float:
+    def delay(self, host: str, data: bytes, now: float) -> float:
         """Let a message of ``host`` take its place; gives the seconds that it has to wait there, mostly 0.0.
 
         Keep-alives, and reads that bring no whole message (``data`` is empty), count as if they belonged to a call,
@@ -39,4 +39,4 @@ class Turnstile(Gate):
             buckets.append(self._strangers[kind])
         elif kind == OF_NONE:
             buckets.append(self._house)
-        return max(bucket.owe(now, MOST_WAITING) for bucket in buckets)
+        return max(bucket.reserve(now, MOST_WAITING) for bucket in buckets)

@@ -14,7 +14,7 @@ from ..common.errors import Refusal
 
 
 @dataclass(frozen=True)
-class Destinations:
+class MediaPolicy:
     """What the core is told of the addresses round it.
 
     ``is_ours`` tells whether a host is this machine, ``is_broadcast`` whether packets to it reach more than one; they
@@ -40,7 +40,7 @@ class Destinations:
             if port in self.own_ports and (is_loopback(host) or self.is_ours(host)):
                 raise _refused(f"address is {Address(host, port)}; expected no port of this server itself")
 
-    def near(self, flow: Flow, remote: Address, remote_rtcp: Address) -> bool:
+    def may_send_before_ack(self, flow: Flow, remote: Address, remote_rtcp: Address) -> bool:
         """Whether music may go there before the caller's ACK has shown that he asked: from private to private.
 
         Not to this machine: what else runs on it trusts who sends from its own addresses.

@@ -65,7 +65,7 @@ class Music:
         minutes, seconds = divmod(round(self.seconds), 60)
         return f"{name} ({minutes} min {seconds} s)" if minutes else f"{name} ({self.seconds:.0f} s)"
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For people: what it is and all that was done, in one line."""
         how = f"converted in {self.took:.1f} s" if self.took else "converted before"
         return f"{self.describe()}, {how}: {self.report}"
@@ -249,7 +249,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"Music: {music.told()}.")
+    print(f"Music: {music.summary()}.")
     return 0
 
 

@@ -27,7 +27,7 @@ class Closing(Exception):
     """The conversion is broken off, because nobody needs it any more."""
 
 
-News = Union[Music, SettingsError]
+ReloadResult = Union[Music, SettingsError]
 Signature = tuple[Path, int, int, int]
 
 
@@ -43,7 +43,7 @@ def signature(settings: Settings) -> Optional[Signature]:
     return (source, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
-class MusicWatch:
+class Reloader:
     """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to.
 
     ``tell`` is told how far a conversion is, from 0 to 1.
@@ -60,19 +60,19 @@ class MusicWatch:
         self._prepare = prepare
         self._tell = tell
         self._poll = poll
-        self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
         self._asked = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="music", daemon=True)
         self._thread.start()
 
-    def look_again(self) -> None:
+    def check_now(self) -> None:
         """Prepare anew now, whether the file looks changed or not (SIGHUP)."""
         self._asked.set()
 
-    def news(self) -> list[News]:
+    def drain(self) -> list[ReloadResult]:
         """The music that has become ready since the last time, or why there is none."""
-        got: list[News] = []
+        got: list[ReloadResult] = []
         while not self._news.empty():
             got.append(self._news.get())
         return got

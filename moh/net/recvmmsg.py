@@ -22,7 +22,7 @@ CONTROL = 256
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p, hold=True)
 
 
-class Came(NamedTuple):
+class Datagram(NamedTuple):
     """A datagram: its octets, the address of ours that it came to, and where it came from."""
 
     data: bytes
@@ -30,7 +30,7 @@ class Came(NamedTuple):
     client: tuple[str, int]
 
 
-class Intake:
+class DatagramReader:
     """Arrays of C structures that the kernel fills, for one socket that does not block and one thread."""
 
     def __init__(self, sock: socket.socket, octets: int, default: str) -> None:
@@ -51,7 +51,7 @@ class Intake:
         self._data = memoryview(data)
         self._names, self._controls = (memoryview(each).cast("B") for each in (names, controls))
 
-    def read(self) -> list[Came]:
+    def read(self) -> list[Datagram]:
         """What is there, ``MOST`` at once; nothing where nothing is, or where the network tells of an error."""
         got = RECVMMSG(self._sock.fileno(), ctypes.addressof(self._headers), MOST, 0, None)
         if got <= 0:
@@ -60,7 +60,7 @@ class Intake:
         ctypes.memmove(self._headers, self._fresh, EACH * got)  # the kernel has written lengths into it
         return came
 
-    def _one(self, slot: int) -> Came:
+    def _one(self, slot: int) -> Datagram:
         filled = self._headers[slot]
         data = bytes(self._data[slot * self._octets : slot * self._octets + filled.length])
         control = self._controls[slot * CONTROL : slot * CONTROL + filled.header.control_length]
@@ -69,4 +69,4 @@ class Intake:
             length, level, kind = struct.unpack_from("@Nii", control)
             ancillary.append((level, kind, bytes(control[CONTROL_HEADER:length])))
         client = unpacked(bytes(self._names[slot * NAME : (slot + 1) * NAME]), self._sock.family)
-        return Came(data, local_address(ancillary, self._default), (client.host, client.port))
+        return Datagram(data, local_address(ancillary, self._default), (client.host, client.port))

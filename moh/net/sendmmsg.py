@@ -93,7 +93,7 @@ class Table(Protocol):
 
 def table(sock: socket.socket, octets: int) -> Table:
     """The best table that this system has, for packets of that many octets."""
-    return Prebuilt(sock, octets) if SENDMMSG is not None else OneByOne(sock, octets)
+    return DestinationTable(sock, octets) if SENDMMSG is not None else OneByOne(sock, octets)
 
 
 class OneByOne:
@@ -135,7 +135,7 @@ class OneByOne:
                     self.astray.append(slot)
 
 
-class Prebuilt:
+class DestinationTable:
     """Arrays of C structures, of which the kernel reads as much as is filled."""
 
     def __init__(self, sock: socket.socket, octets: int) -> None:

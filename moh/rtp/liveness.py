@@ -40,7 +40,7 @@ class Verdict(NamedTuple):
 LEFT = Verdict("the listener took leave by RTCP BYE", "RTCP BYE")
 
 
-class Refusals:
+class Streak:
     """What is said of one caller's address again and again; after ``forgiven`` seconds of silence it begins anew."""
 
     __slots__ = ("_first", "_forgiven", "_last")
@@ -49,7 +49,7 @@ class Refusals:
         self._first = self._last = now
         self._forgiven = forgiven
 
-    def again(self, now: float) -> float:
+    def repeat(self, now: float) -> float:
         """It is said once more: for how many seconds it has been by now."""
         if now - self._last > self._forgiven:
             self._first = now
@@ -67,7 +67,7 @@ def no_way(address: Address) -> Verdict:
     return Verdict(f"no way to {address}: the network says so for {AWAY:.0f} s", "no way")
 
 
-class Lost:
+class Unreachable:
     """A listener to whom there is no way: nothing is played to him till there is, only tried now and then.
 
     Packets to a machine that answers no ARP wait in the kernel, at the cost of all who leave by the same socket.
@@ -79,21 +79,21 @@ class Lost:
         self._since = self._told = self._probed = now
         self._silent = False
 
-    def again(self, now: float) -> None:
+    def repeat(self, now: float) -> None:
         """The network says it once more."""
         self._told = now
 
-    def over(self, now: float) -> bool:
+    def expired(self, now: float) -> bool:
         """Whether it is time to give him up."""
         return now - self._since >= AWAY
 
-    def back(self, answers: Optional[bool], now: float) -> bool:
+    def is_back(self, answers: Optional[bool], now: float) -> bool:
         """Whether he is to be played to again. ``answers``: whether he answers ARP, ``None`` where that is unknown."""
         if answers is False:  # that counts as well: of many hosts at once Linux tells of a few only
             self._silent, self._told = True, now
         return (self._silent and answers is True) or now - self._told >= BACK
 
-    def probe(self, now: float) -> bool:
+    def probe_due(self, now: float) -> bool:
         """Whether it is time to try the way; then it counts as done."""
         due = now - self._probed >= PROBE_EVERY
         if due:

@@ -12,7 +12,7 @@ def shared_port(first: int, last: int) -> int:
     return last - last % 2
 
 
-class Ports:
+class PortPool:
     """A pool of even ports, and one for everybody who finds none.
 
     What was freed longest ago is taken first, so that a late packet meets no new call.
@@ -40,7 +40,7 @@ class Ports:
         self.sharing = 0
         """How many have the shared port now."""
 
-    def take(self, alone: bool = False) -> Optional[int]:
+    def acquire(self, alone: bool = False) -> Optional[int]:
         """An even port that nobody has, else the shared one unless it is needed ``alone``; ``None``: there is none."""
         for _ in range(len(self._free) if self.free else 0):
             port = self._free.popleft()
@@ -53,7 +53,7 @@ class Ports:
         self.sharing += 1
         return self.shared
 
-    def give_back(self, port: int) -> None:
+    def release(self, port: int) -> None:
         """Free ``port``. Giving back what was not taken is a fault of ours, and raises ``ValueError``."""
         if port == self.shared and self.sharing:
             self.sharing -= 1
@@ -69,7 +69,7 @@ class Ports:
         return max(0, min(len(self._free), self._most - len(self._taken)))
 
     @property
-    def may_be_alone(self) -> bool:
+    def exclusive_available(self) -> bool:
         """Whether the next call need not share: it finds a port of its own, or none at all."""
         return self.shared is None or self.free > 0
 

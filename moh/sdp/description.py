@@ -23,7 +23,7 @@ DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 
 @dataclass
-class Media:
+class MediaDescription:
     """One m= line with the lines that belong to it. ``host`` is the literal or name of its own or the session's c=."""
 
     kind: str
@@ -41,14 +41,14 @@ class Media:
 
 
 @dataclass
-class Session:
+class SessionDescription:
     """A session description as far as we need it."""
 
-    media: list[Media]
+    media: list[MediaDescription]
     times: list[str]
 
 
-def parse_sdp(body: bytes) -> Session:
+def parse_sdp(body: bytes) -> SessionDescription:
     """Read a session description, with any line ends. Raises ``Refusal`` 400 where it is none."""
     lines = body.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [line.strip() for line in lines if line.strip()]
@@ -56,8 +56,8 @@ def parse_sdp(body: bytes) -> Session:
         raise Refusal(400, f"SDP begins with {lines[0][:40]!r}; expected 'v=0'" if lines else "SDP is empty")
     if len(lines) > MAX_LINES:
         raise Refusal(400, f"SDP has {len(lines)} lines; expected at most {MAX_LINES}")
-    session = Session([], [])
-    shared = Media("", 0, "", [])  # what stands before the first m= holds for all of them
+    session = SessionDescription([], [])
+    shared = MediaDescription("", 0, "", [])  # what stands before the first m= holds for all of them
     current = shared
     for line in lines[1:]:
         kind, equals, value = line.partition("=")
@@ -88,12 +88,12 @@ def number(text: str, most: int) -> Optional[int]:
     return int(text) if int(text) <= most else None
 
 
-def _read_media(value: str, shared: Media) -> Media:
+def _read_media(value: str, shared: MediaDescription) -> MediaDescription:
     parts = value.split()
     port = number(parts[1].partition("/")[0], 65535) if len(parts) >= 4 else None
     if port is None or len(parts) > 3 + MAX_FORMATS:
         raise Refusal(400, f"SDP has m={value[:60]!r}; expected 'm=audio <port> RTP/AVP <formats>'")
-    return Media(
+    return MediaDescription(
         parts[0].lower(), port, parts[2], parts[3:], shared.host, shared.direction, shared.ptime, shared.maxptime
     )
 
@@ -105,7 +105,7 @@ def _read_connection(value: str) -> str:
     return parts[2].partition("/")[0]  # a TTL follows the slash of a multicast address
 
 
-def _read_attribute(value: str, media: Media) -> None:
+def _read_attribute(value: str, media: MediaDescription) -> None:
     """Take the attributes that matter here; the unknown and the garbled ones are ignored (RFC 8866 §5.13)."""
     name, _, text = value.partition(":")
     name = name.strip().lower()

@@ -13,7 +13,7 @@ from typing import Optional
 from ..common.actions import Action, Address, StartStream, StopStream, Target
 from ..common.codecs import Codec
 from ..common.errors import Refusal
-from .description import Session
+from .description import SessionDescription
 from .offer_answer import Choice, Side, write_answer, write_offer
 
 
@@ -48,7 +48,7 @@ class Playing:
     position: float
 
 
-class Media:
+class MediaSession:
     """Offer, answer and stream of one call, called ``call`` by the shell; it hears ``tune`` to its end."""
 
     def __init__(self, call: str, origin: Origin, tune: int) -> None:
@@ -74,7 +74,7 @@ class Media:
 
     # -- what we say -----------------------------------------------------------------------------------------------
 
-    def answer(self, session: Session, choice: Choice) -> bytes:
+    def answer(self, session: SessionDescription, choice: Choice) -> bytes:
         """Our answer to an offer. Raises ``Refusal`` 488 where no address of ours leads to what was chosen."""
         if choice.crypto is not None and self.origin.shared:
             raise no_srtp()

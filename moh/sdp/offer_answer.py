@@ -15,7 +15,7 @@ from ..common.actions import Address
 from ..common.addresses import is_unicast, is_unspecified, literal
 from ..common.codecs import CODECS, Codec
 from ..common.errors import Refusal
-from .description import Media, Session, number
+from .description import MediaDescription, SessionDescription, number
 
 PTIME, MIN_PTIME, MAX_PTIME, STEP = 20, 10, 120, 10
 """Milliseconds of sound in a packet: without a wish of the offer (RFC 3551 §4.2), and the wishes we follow.
@@ -82,7 +82,7 @@ SWITCHED_OFF = Choice(-1, Address("0.0.0.0", 0), Address("0.0.0.0", 0), CODECS[0
 
 
 def choose(
-    session: Session,
+    session: SessionDescription,
     codecs: Sequence[Codec] = CODECS,
     names: Mapping[str, str] = NO_NAMES,
     again: bool = False,
@@ -130,7 +130,7 @@ def _is_name(host: str) -> bool:
     return len(host) < 254 and NAME.issuperset(host) and any(char.isalpha() for char in host) and host[0] not in "-."
 
 
-def _first_crypto(media: Media) -> Optional[Crypto]:
+def _first_crypto(media: MediaDescription) -> Optional[Crypto]:
     """The first key line that we can do: a suite of ours, no session parameters that change what is sent."""
     for line in media.crypto:
         tag, *rest = line.split() or [""]
@@ -143,7 +143,7 @@ def _quotable(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', "'")
 
 
-def _first_format(media: Media, codecs: Sequence[Codec]) -> Optional[tuple[Codec, int]]:
+def _first_format(media: MediaDescription, codecs: Sequence[Codec]) -> Optional[tuple[Codec, int]]:
     for text in media.formats:
         payload_type = number(text, 127)
         if payload_type is not None and (codec := _known(media.rtpmap.get(text, ""), payload_type, codecs)):
@@ -151,7 +151,9 @@ def _first_format(media: Media, codecs: Sequence[Codec]) -> Optional[tuple[Codec
     return None
 
 
-def _chosen(index: int, media: Media, host: str, codec: Codec, payload_type: int, crypto: Optional[Crypto]) -> Choice:
+def _chosen(
+    index: int, media: MediaDescription, host: str, codec: Codec, payload_type: int, crypto: Optional[Crypto]
+) -> Choice:
     ptime = min(max(media.ptime, MIN_PTIME), MAX_PTIME) if media.ptime else PTIME
     if media.maxptime:
         ptime = max(min(ptime, media.maxptime), MIN_PTIME)
@@ -184,7 +186,7 @@ class Side:
     srtp_key: str = ""
 
 
-def write_answer(offer: Session, choice: Choice, ours: Side, session_id: int, version: int) -> bytes:
+def write_answer(offer: SessionDescription, choice: Choice, ours: Side, session_id: int, version: int) -> bytes:
     """Write the answer: each m= line of the offer in its place, that of ``ours``, others with port 0 (RFC 3264 §6).
 
     ``version`` counts the changes of what we have said in this session (§8). The key is told where the choice is SRTP.

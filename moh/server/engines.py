@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Optional, Union
 
 from ..common.actions import StartStream, StopStream
-from ..ffmpeg.supervisor import Ended, Streams
-from ..shared.shared_stream import Broadcast
+from ..ffmpeg.supervisor import Ended, Supervisor
+from ..shared.shared_stream import SharedStream
 
 
 class Engines:
     """Both as one, with the doors that each of them has."""
 
-    def __init__(self, broadcast: Optional[Broadcast]) -> None:
+    def __init__(self, broadcast: Optional[SharedStream]) -> None:
         """``broadcast`` is ``None`` where there is no shared stream."""
-        self.streams = Streams()
+        self.streams = Supervisor()
         self.broadcast = broadcast
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
@@ -49,12 +49,12 @@ class Engines:
         """The streams that are over since the last time this was asked."""
         return self.streams.ended() + (self.broadcast.ended() if self.broadcast is not None else [])
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For people: who plays to how many."""
         by_ffmpeg = f"{self.streams.playing} by ffmpeg"
         if self.broadcast is None:
             return by_ffmpeg
-        figures = self.broadcast.figures()
+        figures = self.broadcast.stats()
         return (
             f"{by_ffmpeg}, {figures.callers} in the shared stream ({figures.batches} batches, {figures.sent} packets, "
             f"{figures.lost} not sent, {figures.skipped} skipped, {figures.heard} heard, {figures.deaf} callers deaf)"

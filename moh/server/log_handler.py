@@ -21,7 +21,7 @@ PATIENCE = 2.0
 """Seconds that ``flush`` waits at the most; at the end of the server Docker gives ten in all."""
 
 
-class Journal(logging.Handler):
+class LogHandler(logging.Handler):
     """Writes to the open file ``descriptor``, not to a stream of Python's: at the end that would wait for its lock."""
 
     def __init__(self, descriptor: int, room: int = ROOM) -> None:

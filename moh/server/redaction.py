@@ -5,7 +5,7 @@ from __future__ import annotations
 KEY = "inline:"
 
 
-class Shown:
+class Redacted:
     """A message for ``%s`` of a log line, each of its lines on one; it is made only if the line is written.
 
     Keys of SRTP are left out (RFC 4568 §6.1): who reads the log must not be able to listen.

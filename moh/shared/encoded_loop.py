@@ -57,10 +57,12 @@ class Plan:
         """Octets of the loop."""
 
 
-class Frames:
+class EncodedLoop:
     """One tune in one codec. ``take`` may be called from any thread while it is still being encoded."""
 
-    def __init__(self, music: Path, seconds: float, codec: Codec, ptime: int, tell: Callable[[Frames], None]) -> None:
+    def __init__(
+        self, music: Path, seconds: float, codec: Codec, ptime: int, tell: Callable[[EncodedLoop], None]
+    ) -> None:
         """``music`` is ``seconds`` long and has the codec's sample rate; ``ptime`` counts for codecs with frames only.
 
         ``tell`` is called from another thread: when the first packets may leave, and when ``trouble`` says why there
@@ -78,7 +80,7 @@ class Frames:
         command = encode_command(music, codec, ptime, self.plan.start, (self.plan.source, self.plan.samples))
         Thread(self._encode, "frames", (command,)).start()
 
-    def take(self, position: int, octets: int) -> Optional[memoryview]:
+    def payload_at(self, position: int, octets: int) -> Optional[memoryview]:
         """The packet of so many octets at ``position``, in octets since the beginning of the endless tune.
 
         ``None`` where that has not been encoded yet. ``octets`` is at most ``LONGEST_PACKET``.

@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 from ..common.actions import Target
 from ..common.codecs import Codec
 from ..net.sendmmsg import Table
-from .encoded_loop import Frames
+from .encoded_loop import EncodedLoop
 
 FULL = 200
 """Callers of one batch. That many packets leave in one go, in half a millisecond; the next batch has its own moment."""
@@ -45,7 +45,7 @@ class Shape(NamedTuple):
         return self.codec.clock_rate * self.ptime // 1000
 
 
-class Member:
+class Receiver:
     """One caller in a batch: who, at which slot, and how many packets had gone before him."""
 
     __slots__ = ("batch", "before", "call", "leaving", "report_at", "serial", "slot", "target")
@@ -54,7 +54,7 @@ class Member:
         self.call = call
         self.serial = serial
         self.target = target
-        self.batch: Optional[Batch] = None
+        self.batch: Optional[Fanout] = None
         """``None`` before he hears anything and after he has gone."""
         self.slot = 0
         self.before = 0
@@ -64,7 +64,7 @@ class Member:
         """When his next sender report is due."""
 
 
-class Batch:
+class Fanout:
     """Callers who hear the same packets, with an SSRC of their own."""
 
     __slots__ = (
@@ -73,7 +73,14 @@ class Batch:
     )  # fmt: skip
 
     def __init__(
-        self, shape: Shape, frames: Frames, table: Table, began: float, due: float, moment: int, chance: tuple[int, ...]
+        self,
+        shape: Shape,
+        frames: EncodedLoop,
+        table: Table,
+        began: float,
+        due: float,
+        moment: int,
+        chance: tuple[int, ...],
     ) -> None:
         """``began`` is when the tune began, ``due`` when the first packet shall leave, both in seconds of the clock.
 
@@ -83,8 +90,8 @@ class Batch:
         self.table = table
         self.moment = moment
         self.due = due
-        self.members: list[Member] = []
-        self.astray: list[Member] = []
+        self.members: list[Receiver] = []
+        self.astray: list[Receiver] = []
         """Callers to whom the packet sent last found no way; some may have left since."""
         self.sent = 0
         """Packets that each who was there from the beginning has got."""
@@ -98,13 +105,13 @@ class Batch:
         self._origin = due - self.tick * self._period
         self.ssrc, self._sequence, self._timestamp = chance
 
-    def join(self, member: Member) -> None:
+    def join(self, member: Receiver) -> None:
         """Let a caller hear from the next packet on."""
         self.table.add(member.target.remote, member.leaving)
         member.batch, member.slot, member.before = self, len(self.members), self.sent
         self.members.append(member)
 
-    def leave(self, member: Member) -> None:
+    def leave(self, member: Receiver) -> None:
         """Let him hear no more. The last one takes his slot."""
         last = self.members.pop()
         self.table.remove(member.slot)
@@ -113,14 +120,14 @@ class Batch:
             last.slot = member.slot
         member.batch = None
 
-    def play(self, now: float) -> None:
+    def send_due(self, now: float) -> None:
         """Send what is due; where more than that is overdue, go on with what is due now."""
         if now - self.due >= self._period:
             behind = int((now - self.due) / self._period)
             self.skipped += behind
             self.tick += behind
         octets = self.shape.octets
-        payload = self.frames.take(self.tick * octets, octets)
+        payload = self.frames.payload_at(self.tick * octets, octets)
         if payload is None:  # only where encoding is slower than listening
             self.skipped += 1
         else:
@@ -139,7 +146,7 @@ class Batch:
         self.tick += 1
         self.due = self._origin + self.tick * self._period
 
-    def told(self) -> tuple[int, int, int]:
+    def stats(self) -> tuple[int, int, int]:
         """Packets sent to all together, those that the kernel did not take, and those skipped for a whole batch."""
         return self._packets - self.table.lost, self.table.lost, self.skipped
 

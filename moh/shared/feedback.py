@@ -61,7 +61,7 @@ class Unreached(NamedTuple):
     """Hosts beside us that do not answer, as our own kernel says."""
 
 
-class Inbox:
+class FeedbackSocket:
     """One socket's datagrams and errors."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -81,7 +81,7 @@ class Inbox:
             header.name, header.name_length = names + place * NAME, NAME
         self._start = ctypes.addressof(self._headers)
 
-    def look(self) -> tuple[int, list[Report]]:
+    def poll(self) -> tuple[int, list[Report]]:
         """How many datagrams were waiting, ``AT_ONCE`` at the most, and those of them that are RTCP."""
         if RECVMMSG is None:
             return self._look_one_by_one()
@@ -155,7 +155,7 @@ def _by_us(offender: bytes, ours: dict[str, bool]) -> bool:
     return ours.get(host, False)
 
 
-class News(NamedTuple):
+class FeedbackReport(NamedTuple):
     """What callers' machines and their phones have said."""
 
     refused: frozenset[Address]
@@ -170,7 +170,7 @@ class News(NamedTuple):
     """To which address there is no way, by ICMP."""
 
 
-class Post:
+class Feedback:
     """All inboxes as one: what comes is counted, and told twice a second at the most."""
 
     def __init__(self, sockets: Iterable[socket.socket]) -> None:
@@ -178,7 +178,7 @@ class Post:
         """Datagrams so far."""
         self.reports = 0
         """Those of them that were RTCP."""
-        self._inboxes = [Inbox(sock) for sock in sockets]
+        self._inboxes = [FeedbackSocket(sock) for sock in sockets]
         self._refused: set[Address] = set()
         self._left: set[Address] = set()
         self._spoke: set[Address] = set()
@@ -188,11 +188,11 @@ class Post:
         self._tell_at = 0.0
         self._doubtful_until = 0.0  # so long it counts whether somebody who took leave speaks again
 
-    def look(self) -> int:
+    def poll(self) -> int:
         """Take in what is waiting; the most that one inbox had, ``AT_ONCE`` at the most."""
         most = 0
         for inbox in self._inboxes:
-            count, reports = inbox.look()
+            count, reports = inbox.poll()
             self.heard += count
             self.reports += len(reports)
             for report in reports:
@@ -211,7 +211,7 @@ class Post:
         """Whether it is time to look, since what cannot leave takes the room of what could."""
         return any(inbox.crowded() for inbox in self._inboxes)
 
-    def news(self, now: float) -> Optional[News]:
+    def report(self, now: float) -> Optional[FeedbackReport]:
         """What has been said since it was told last; ``None`` where that is nothing of interest, or not long ago."""
         if now < self._tell_at and not self._urgent:
             return None
@@ -220,7 +220,7 @@ class Post:
             self._doubtful_until = now + 2 * LEFT_FOR
         left = frozenset(self._left)
         refused, silent, astray = frozenset(self._refused), frozenset(self._silent), frozenset(self._astray)
-        news = News(refused, left, frozenset(self._spoke - left), silent, astray)
+        news = FeedbackReport(refused, left, frozenset(self._spoke - left), silent, astray)
         self._refused, self._left, self._spoke, self._silent, self._astray = set(), set(), set(), set(), set()
         return news if refused or silent or astray or now < self._doubtful_until else None
 

@@ -25,11 +25,11 @@ from ..ffmpeg.supervisor import Ended
 from ..net.sendmmsg import table
 from ..net.sockets import destination, leaving_from, neighbours, way_out
 from ..net.threads import Thread
-from ..rtp.liveness import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Lost, Refusals, Verdict, deaf, no_way
+from ..rtp.liveness import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Streak, Unreachable, Verdict, deaf, no_way
 from ..rtp.rtcp import description, farewell, hello, report
-from .encoded_loop import Frames
-from .fanout import FULL, RTP_HEADER, Batch, Member, Shape
-from .feedback import AT_ONCE, News, Post
+from .encoded_loop import EncodedLoop
+from .fanout import FULL, RTP_HEADER, Fanout, Receiver, Shape
+from .feedback import AT_ONCE, Feedback, FeedbackReport
 
 EARLY = 0.0002
 """Seconds that a packet may leave before its time: less than another wake-up would cost."""
@@ -56,7 +56,7 @@ ATTEND_EVERY = 0.5
 
 log = logging.getLogger("moh")
 
-Word = Union[StartStream, StopStream, Frames, News, None]
+Word = Union[StartStream, StopStream, EncodedLoop, FeedbackReport, None]
 """What is left for a pacer: an order; frames that are ready or in trouble; what came back; the end."""
 
 
@@ -65,8 +65,8 @@ class Pacer:
 
     def __init__(
         self,
-        frames: Callable[[int, Codec, int], Frames],
-        tell_all: Callable[[News], None],
+        frames: Callable[[int, Codec, int], EncodedLoop],
+        tell_all: Callable[[FeedbackReport], None],
         number: int,
         sockets: Mapping[bool, socket.socket],
         ended: queue.SimpleQueue[Ended],
@@ -81,21 +81,21 @@ class Pacer:
         self._tell_all = tell_all
         self._sockets = sockets
         self._ended = ended
-        self._members: dict[str, Member] = {}
-        self._waiting: dict[Frames, list[tuple[Member, int, Shape]]] = {}
-        self._doubts: dict[Member, Refusals] = {}
-        self._took_leave: dict[Member, float] = {}
-        self._lost: dict[Member, tuple[Shape, Frames, Lost]] = {}
-        self._astray: dict[Member, Refusals] = {}  # as our kernel says
-        self._no_way: dict[Member, Refusals] = {}  # as somebody on it says
+        self._members: dict[str, Receiver] = {}
+        self._waiting: dict[EncodedLoop, list[tuple[Receiver, int, Shape]]] = {}
+        self._doubts: dict[Receiver, Streak] = {}
+        self._took_leave: dict[Receiver, float] = {}
+        self._lost: dict[Receiver, tuple[Shape, EncodedLoop, Unreachable]] = {}
+        self._astray: dict[Receiver, Streak] = {}  # as our kernel says
+        self._no_way: dict[Receiver, Streak] = {}  # as somebody on it says
         self._attend_at = 0.0
-        self._batches: dict[Shape, list[Batch]] = {}
+        self._batches: dict[Shape, list[Fanout]] = {}
         self._count = itertools.count()  # what is due at the same time is taken in turn
-        self._due: list[tuple[float, int, Batch]] = []
-        self._reports: list[tuple[float, int, Member]] = []
+        self._due: list[tuple[float, int, Fanout]] = []
+        self._reports: list[tuple[float, int, Receiver]] = []
         self._load = dict.fromkeys(MOMENTS, 0)
         self._shift = number * 0.0005  # two threads do not begin at the same moment
-        self._post = Post(sockets.values()) if number == 0 else None
+        self._post = Feedback(sockets.values()) if number == 0 else None
         self._look_at = self._crowd_at = 0.0
         self._ways_out: dict[tuple[str, bool, bool], tuple[str, float]] = {}
         self._closing = False
@@ -104,10 +104,10 @@ class Pacer:
         self.thread = Thread(self._run, f"pacer-{number}")
         self.thread.start()
 
-    def told(self) -> tuple[int, ...]:
+    def stats(self) -> tuple[int, ...]:
         """Batches now; packets sent, lost and skipped; datagrams heard, reports among them, callers given up."""
         batches = [batch for _, _, batch in list(self._due)]
-        past = [sum(column) for column in zip(self._past, *(batch.told() for batch in batches))]
+        past = [sum(column) for column in zip(self._past, *(batch.stats() for batch in batches))]
         back = (self._post.heard, self._post.reports) if self._post else (0, 0)
         return (len(batches), *past, *back, self._given_up)
 
@@ -153,15 +153,15 @@ class Pacer:
             return False
         return True
 
-    def _play(self, batch: Batch, now: float) -> None:
-        if batch.members and not self._try(batch.play, now):
+    def _play(self, batch: Fanout, now: float) -> None:
+        if batch.members and not self._try(batch.send_due, now):
             for member in list(batch.members):
                 self._try(self._end, member, STUMBLED)
         if batch.members:
             heapq.heapreplace(self._due, (batch.due, next(self._count), batch))
         else:
             heapq.heappop(self._due)
-            self._past = [sum(column) for column in zip(self._past, batch.told())]
+            self._past = [sum(column) for column in zip(self._past, batch.stats())]
             self._batches[batch.shape].remove(batch)
             if not self._batches[batch.shape]:
                 del self._batches[batch.shape]
@@ -191,7 +191,7 @@ class Pacer:
             elif isinstance(word, StopStream):
                 if (member := self._members.get(word.call)) is not None:
                     self._end(member, "stopped")
-            elif isinstance(word, Frames):
+            elif isinstance(word, EncodedLoop):
                 self._begin(word)
             elif word is None:
                 self._closing = True
@@ -202,7 +202,7 @@ class Pacer:
         except Exception as error:
             log.exception("the shared stream stumbled over %r", word)
             if isinstance(word, StartStream):
-                member = self._members.get(word.call) or Member(word.call, word.serial, word.target)
+                member = self._members.get(word.call) or Receiver(word.call, word.serial, word.target)
                 self._try(self._end, member, repr(error))
 
     # -- coming and going --------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class Pacer:
         """Let a caller in, or move him; while his music is still being encoded he waits."""
         member = self._members.get(order.call)
         if member is None:
-            member = self._members[order.call] = Member(order.call, order.serial, order.target)
+            member = self._members[order.call] = Receiver(order.call, order.serial, order.target)
         else:
             self._leave(member)
             member.serial, member.target = order.serial, order.target
@@ -232,7 +232,7 @@ class Pacer:
         else:
             self._join(member, shape, frames, frames.began)
 
-    def _begin(self, frames: Frames) -> None:
+    def _begin(self, frames: EncodedLoop) -> None:
         """The frames are ready, or there will be none, or no more: then who hears them would soon hear nothing."""
         for member, serial, shape in self._waiting.pop(frames, []):
             if self._members.get(member.call) is not member or member.serial != serial:
@@ -245,12 +245,12 @@ class Pacer:
             for member in list(batch.members):
                 self._end(member, frames.trouble)
 
-    def _let_in(self, member: Member, shape: Shape, frames: Frames, began: float) -> None:
+    def _let_in(self, member: Receiver, shape: Shape, frames: EncodedLoop, began: float) -> None:
         """Have one of several join; where that fails his stream is over, and the others have their turn."""
         if not self._try(self._join, member, shape, frames, began):
             self._end(member, STUMBLED)
 
-    def _join(self, member: Member, shape: Shape, frames: Frames, began: float) -> None:
+    def _join(self, member: Receiver, shape: Shape, frames: EncodedLoop, began: float) -> None:
         now = time.monotonic()
         batches = self._batches.setdefault(shape, [])
         # the fullest that has room, so that those which empty themselves come to an end
@@ -274,19 +274,19 @@ class Pacer:
             self._ways_out[key] = (found, now + WAY_OUT_HOLDS)
         return found
 
-    def _open(self, shape: Shape, frames: Frames, began: float, now: float) -> Batch:
+    def _open(self, shape: Shape, frames: EncodedLoop, began: float, now: float) -> Fanout:
         """A new batch, at the moment of the 20 ms when the fewest callers get theirs."""
         moment = min(self._load, key=lambda each: self._load[each])
         due = now - now % PERIOD + moment / 1000 + self._shift
         due += PERIOD * (due < now + EARLY)
         chance = (secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
         packets = table(self._sockets[shape.ipv6], RTP_HEADER + shape.octets)
-        batch = Batch(shape, frames, packets, began, due, moment, chance)
+        batch = Fanout(shape, frames, packets, began, due, moment, chance)
         self._batches[shape].append(batch)
         heapq.heappush(self._due, (due, next(self._count), batch))
         return batch
 
-    def _leave(self, member: Member, silently: bool = False) -> None:
+    def _leave(self, member: Receiver, silently: bool = False) -> None:
         """Let him hear no more, and take leave of him (RFC 3550 §6.3.7) unless ``silently``."""
         self._lost.pop(member, None)
         batch = member.batch
@@ -303,7 +303,7 @@ class Pacer:
         self._no_way.pop(member, None)
         self._took_leave.pop(member, None)
 
-    def _end(self, member: Member, why: str, hopeless: str = "") -> None:
+    def _end(self, member: Receiver, why: str, hopeless: str = "") -> None:
         try:
             self._leave(member)
         finally:
@@ -312,11 +312,11 @@ class Pacer:
 
     # -- RTCP --------------------------------------------------------------------------------------------------------
 
-    def _plan_report(self, member: Member, now: float, share: float = 1.0) -> None:
+    def _plan_report(self, member: Receiver, now: float, share: float = 1.0) -> None:
         member.report_at = now + share * REPORT_EVERY * random.uniform(0.5, 1.5)
         heapq.heappush(self._reports, (member.report_at, next(self._count), member))
 
-    def _report(self, member: Member, now: float) -> None:
+    def _report(self, member: Receiver, now: float) -> None:
         batch = member.batch
         if batch is None:
             return
@@ -328,11 +328,11 @@ class Pacer:
             self._send(member, batch.shape.ipv6, words)
         self._plan_report(member, now)
 
-    def _last_report(self, member: Member, batch: Batch, now: float) -> bytes:
+    def _last_report(self, member: Receiver, batch: Fanout, now: float) -> bytes:
         packets = batch.sent - member.before
         return report(batch.ssrc, time.time(), batch.timestamp(now), packets, packets * batch.shape.octets)
 
-    def _send(self, member: Member, ipv6: bool, data: bytes) -> None:
+    def _send(self, member: Receiver, ipv6: bool, data: bytes) -> None:
         sock = self._sockets[ipv6]
         ancillary = leaving_from(member.leaving, sock.family) if member.leaving else []
         to = Address(*_rtcp_of(member))
@@ -343,40 +343,40 @@ class Pacer:
 
     # -- what comes back ---------------------------------------------------------------------------------------------
 
-    def _look(self, post: Post, now: float) -> None:
+    def _look(self, post: Feedback, now: float) -> None:
         """Take in what is waiting; where there was as much as one look takes, look again at once."""
-        count = post.look()
+        count = post.poll()
         self._look_at = now + (0.0 if count == AT_ONCE else LOOK_AGAIN if count else LOOK_EVERY)
-        if news := post.news(now):
+        if news := post.report(now):
             self._tell_all(news)
 
-    def _doubt(self, news: News, now: float) -> None:
+    def _doubt(self, news: FeedbackReport, now: float) -> None:
         """Give up whose machine has said for long enough that nobody listens; remember who took leave, who is lost."""
         if news.silent:
             for member, (_, _, lost) in self._lost.items():
                 if member.target.remote.host in news.silent:
-                    lost.again(now)
+                    lost.repeat(now)
         for member in [member for member in self._members.values() if member.batch is not None]:
             if member.target.remote.host in news.silent:
                 self._lose(member, now)
             elif member.target.remote in news.refused:
-                seconds = self._doubts.setdefault(member, Refusals(now)).again(now)
+                seconds = self._doubts.setdefault(member, Streak(now)).repeat(now)
                 if seconds >= DEAF_FOR:
                     self._give_up(member, deaf(member.target.remote, seconds))
             elif member.target.remote in news.astray:
-                if self._no_way.setdefault(member, Refusals(now, RARE)).again(now) >= AWAY:
+                if self._no_way.setdefault(member, Streak(now, RARE)).repeat(now) >= AWAY:
                     self._give_up(member, no_way(member.target.remote))
             elif _rtcp_of(member) in news.left:
                 self._took_leave.setdefault(member, now)
             elif _rtcp_of(member) in news.spoke:
                 self._took_leave.pop(member, None)
 
-    def _lose(self, member: Member, now: float) -> None:
+    def _lose(self, member: Receiver, now: float) -> None:
         """Play to him no more until there is a way to him again; he may come back to the same SSRC."""
         batch = member.batch
         assert batch is not None, "who is lost hears music"
         self._leave(member, silently=True)
-        self._lost[member] = (batch.shape, batch.frames, Lost(now))
+        self._lost[member] = (batch.shape, batch.frames, Unreachable(now))
         log.debug("[%s] no way to %s", member.call, member.target.remote)
 
     def _attend(self, now: float) -> None:
@@ -387,25 +387,25 @@ class Pacer:
         self._attend_at = now + ATTEND_EVERY
         for batch in [batch for _, _, batch in self._due if batch.astray]:
             for member in batch.astray:
-                if member.batch is batch and self._astray.setdefault(member, Refusals(now, ASTRAY)).again(now) >= AWAY:
+                if member.batch is batch and self._astray.setdefault(member, Streak(now, ASTRAY)).repeat(now) >= AWAY:
                     self._give_up(member, no_way(member.target.remote))
         answers = neighbours() if self._lost else {}
         for member, (shape, frames, lost) in list(self._lost.items()):
             if frames.trouble:
                 self._end(member, frames.trouble)
-            elif lost.over(now):
+            elif lost.expired(now):
                 self._give_up(member, no_way(member.target.remote))
-            elif lost.back(answers.get(member.target.remote.host), now):
+            elif lost.is_back(answers.get(member.target.remote.host), now):
                 del self._lost[member]
                 self._let_in(member, shape, frames, frames.began or now)
-            elif lost.probe(now):
+            elif lost.probe_due(now):
                 self._send(member, shape.ipv6, hello(secrets.randbits(32), cname(member.target)))
 
-    def _give_up(self, member: Member, verdict: Verdict) -> None:
+    def _give_up(self, member: Receiver, verdict: Verdict) -> None:
         self._given_up += 1
         self._end(member, *verdict)
 
 
-def _rtcp_of(member: Member) -> tuple[str, int]:
+def _rtcp_of(member: Receiver) -> tuple[str, int]:
     """Where his RTCP is. Of ``a=rtcp`` only the port is followed: who asks for music sends packets to nobody else."""
     return member.target.remote.host, member.target.remote_rtcp.port

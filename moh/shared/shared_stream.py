@@ -18,8 +18,8 @@ from ..common.actions import StartStream, StopStream
 from ..common.codecs import Codec
 from ..ffmpeg.supervisor import Ended
 from ..net.sockets import media_sockets
-from .encoded_loop import Frames
-from .feedback import News
+from .encoded_loop import EncodedLoop
+from .feedback import FeedbackReport
 from .pacer import Pacer
 
 EACH_THREAD = 5000
@@ -30,7 +30,7 @@ PATIENCE = 5.0
 log = logging.getLogger("moh")
 
 
-class Figures(NamedTuple):
+class SharedStreamStats(NamedTuple):
     """What the shared stream has done: callers and batches now, the rest since the start, by number."""
 
     callers: int
@@ -49,8 +49,8 @@ class Figures(NamedTuple):
     """Callers given up because nobody listened."""
 
 
-class Broadcast:
-    """The shared stream, with the same doors as ``Streams``. ``order`` never waits; ``ended`` tells what is over."""
+class SharedStream:
+    """The shared stream, with the same doors as ``Supervisor``. ``order`` never waits; ``ended`` tells what is over."""
 
     def __init__(self, bind: str, port: int, threads: Optional[int] = None) -> None:
         """Take ``port`` of ``bind``, for IPv4 and IPv6 if both are there. Raises ``OSError`` where it is not free.
@@ -62,11 +62,11 @@ class Broadcast:
         self._most_threads = threads or min(2, os.cpu_count() or 1)
         self._lock = threading.Lock()
         self._tunes: list[tuple[Mapping[int, Path], float]] = []
-        self._frames: dict[tuple[int, Codec, int], Frames] = {}
+        self._frames: dict[tuple[int, Codec, int], EncodedLoop] = {}
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._places: dict[str, tuple[Pacer, int]] = {}
         """The thread of each call that is not reported gone yet, and the serial of its latest start."""
-        self._pacers = [Pacer(self.frames, self.tell_all, 0, self._sockets, self._ended)]
+        self._pacers = [Pacer(self.frames, self.report_to_all, 0, self._sockets, self._ended)]
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
         """Do as the core says, soon: the orders for a call are carried out in the order given."""
@@ -91,7 +91,7 @@ class Broadcast:
         else:
             if len(self._pacers) < self._most_threads:
                 try:
-                    more = Pacer(self.frames, self.tell_all, len(self._pacers), self._sockets, self._ended)
+                    more = Pacer(self.frames, self.report_to_all, len(self._pacers), self._sockets, self._ended)
                     self._pacers.append(more)
                 except RuntimeError as error:  # the machine has no thread for it
                     log.warning("the shared stream goes on with %d thread: %s", len(self._pacers), error)
@@ -100,7 +100,7 @@ class Broadcast:
         return pacer
 
     def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
-        """Have one more tune, as ``Streams.add_tune``; nothing is encoded before somebody wants to hear it."""
+        """Have one more tune, as ``Supervisor.add_tune``; nothing is encoded before somebody wants to hear it."""
         self._tunes.append((music, seconds))
         return len(self._tunes) - 1
 
@@ -109,7 +109,7 @@ class Broadcast:
         with self._lock:
             self._frames = {key: frames for key, frames in self._frames.items() if key[0] in tunes}
 
-    def frames(self, tune: int, codec: Codec, ptime: int) -> Frames:
+    def frames(self, tune: int, codec: Codec, ptime: int) -> EncodedLoop:
         """The tune in that codec; encoding begins with the first who asks."""
         key = (tune, codec, ptime if codec.ptimes else 0)
         known = self._frames.get(key)
@@ -119,10 +119,12 @@ class Broadcast:
             known = self._frames.get(key)
             if known is None or known.trouble:
                 music, seconds = self._tunes[tune]
-                known = self._frames[key] = Frames(music[codec.sample_rate], seconds, codec, ptime, self.tell_all)
+                known = self._frames[key] = EncodedLoop(
+                    music[codec.sample_rate], seconds, codec, ptime, self.report_to_all
+                )
             return known
 
-    def tell_all(self, word: Union[Frames, News]) -> None:
+    def report_to_all(self, word: Union[EncodedLoop, FeedbackReport]) -> None:
         """Leave a word for every thread."""
         for pacer in list(self._pacers):
             pacer.words.put(word)
@@ -142,9 +144,11 @@ class Broadcast:
                     place[0].callers -= 1
             over.append(gone)
 
-    def figures(self) -> Figures:
+    def stats(self) -> SharedStreamStats:
         """What has been done so far; near enough, since the threads go on meanwhile."""
-        return Figures(len(self._places), *(sum(column) for column in zip(*(each.told() for each in self._pacers))))
+        return SharedStreamStats(
+            len(self._places), *(sum(column) for column in zip(*(each.stats() for each in self._pacers)))
+        )
 
     def close(self) -> None:
         """Take leave of all callers, end the threads, close the port."""

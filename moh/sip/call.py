@@ -1,8 +1,8 @@
 """The life of one call (RFC 3261 §13.3, §14.2, §15; RFC 3311, RFC 4028): answer, be refreshed, end.
 
-A call owns its dialog and its ``Media``. The laws kept here: a 2xx is resent until the ACK (§13.3.1.4); a stranger on
-the internet gets no packet before his ACK has proved that he asked (RFC 7088 §5); an ended call is finished when its
-stream is gone, not before; nothing that a request asked for is done if the request is refused.
+A call owns its dialog and its ``MediaSession``. The laws kept here: a 2xx is resent until the ACK (§13.3.1.4); a
+stranger on the internet gets no packet before his ACK has proved that he asked (RFC 7088 §5); an ended call is finished
+when its stream is gone, not before; nothing that a request asked for is done if the request is refused.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Optional
 
 from ..common.actions import Action, Flow, Note, Send
 from ..common.errors import Refusal
-from ..sdp.description import Session
-from ..sdp.media_session import Media
+from ..sdp.description import SessionDescription
+from ..sdp.media_session import MediaSession
 from ..sdp.offer_answer import Choice
 from .dialog import Dialog
 from .message import Request, Response
@@ -39,7 +39,7 @@ class Call:
     )  # fmt: skip
 
     def __init__(
-        self, dialog: Dialog, media: Media, longest: Optional[float], new_token: Callable[[], str], now: float
+        self, dialog: Dialog, media: MediaSession, longest: Optional[float], new_token: Callable[[], str], now: float
     ) -> None:
         """``longest`` is how many seconds the call may take; ``None``: for ever."""
         self.id = dialog.id[1]
@@ -63,7 +63,7 @@ class Call:
     # -- what the other side asks ----------------------------------------------------------------------------------
 
     def invited(
-        self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[Session],
+        self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[SessionDescription],
         choice: Optional[Choice], headers: Headers, ringing: bool, near: bool, now: float,
     ) -> list[Action]:  # fmt: skip
         """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200 at once; music before the ACK only if ``near``.
@@ -96,7 +96,7 @@ class Call:
         return actions
 
     def updated(
-        self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[Session],
+        self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[SessionDescription],
         choice: Optional[Choice], headers: Headers, now: float,
     ) -> list[Action]:  # fmt: skip
         """Answer an UPDATE: with an offer the music follows it at once, without one it only refreshes (RFC 3311 §5.2).

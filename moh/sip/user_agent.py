@@ -17,13 +17,13 @@ from typing import Optional, Union
 from ..common.actions import Action, Address, Flow, Note, Resolve, Send
 from ..common.addresses import source_of
 from ..common.codecs import CODECS, Codec
-from ..common.counters import Tally
+from ..common.counters import Counters
 from ..common.errors import Refusal
-from ..guard.address_validation import Guard, is_scanner
-from ..guard.media_policy import Destinations
-from ..rtp.port_pool import Ports
-from ..sdp.description import Session, parse_sdp
-from ..sdp.media_session import Media, Origin, no_srtp
+from ..guard.address_validation import AddressValidator, is_scanner
+from ..guard.media_policy import MediaPolicy
+from ..rtp.port_pool import PortPool
+from ..sdp.description import SessionDescription, parse_sdp
+from ..sdp.media_session import MediaSession, Origin, no_srtp
 from ..sdp.offer_answer import NO_NAMES, Choice, choose
 from .call import BRANCH, NO_ACK, Call
 from .dialog import Dialog, DialogId, dialog_id
@@ -42,7 +42,7 @@ NAME_PATIENCE = 4.0
 COUNTED = (*METHODS, "REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER", "PRACK")
 """Methods that are counted by their names, so that nobody can fill the memory with names of his own."""
 
-Offer = tuple[Optional[Session], Optional[Choice]]
+Offer = tuple[Optional[SessionDescription], Optional[Choice]]
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Limits:
 
     codecs: tuple[Codec, ...] = CODECS
     longest_call: Optional[float] = None
-    destinations: Destinations = field(default_factory=Destinations)
+    destinations: MediaPolicy = field(default_factory=MediaPolicy)
 
 
 @dataclass(eq=False)
-class Waiting:
+class PendingRequest:
     """A request whose c= holds a host name, until its address is known or taking too long."""
 
     request: Request
@@ -70,9 +70,11 @@ class Waiting:
 class UserAgent:
     """Everybody who calls, and nothing of how they are reached."""
 
-    def __init__(self, identity: Identity, ports: Ports, limits: Limits, guard: Optional[Guard] = None) -> None:
-        self.guard = guard or Guard()
-        self.tally = Tally()
+    def __init__(
+        self, identity: Identity, ports: PortPool, limits: Limits, guard: Optional[AddressValidator] = None
+    ) -> None:
+        self.guard = guard or AddressValidator()
+        self.tally = Counters()
         """What has been refused and why calls have ended."""
         self._identity = identity
         self._ports = ports
@@ -81,11 +83,11 @@ class UserAgent:
         self._merged: dict[Key, Key] = {}
         self._dialogs: dict[DialogId, Call] = {}
         self._calls: dict[str, Call] = {}
-        self._waiting: dict[Key, Waiting] = {}
+        self._waiting: dict[Key, PendingRequest] = {}
         self._asked: set[Resolve] = set()  # what the shell looks up, also if nobody waits for it any more
         self._closing = False
         self._tune: Optional[int] = None  # what new calls hear; none before the first music is ready
-        self._schedule: Schedule[Union[ServerTransaction, Call, Waiting]] = Schedule()
+        self._schedule: Schedule[Union[ServerTransaction, Call, PendingRequest]] = Schedule()
 
     # -- the doors -------------------------------------------------------------------------------------------------
 
@@ -93,14 +95,14 @@ class UserAgent:
         """Take in one message that came by ``flow``."""
         if isinstance(message, Response):
             return self._affordable(self._response(message, now), now)
-        self.guard.came(flow, message.size, now)
+        self.guard.credit(flow, message.size, now)
         return self._affordable(self._received(message, flow, now), now)
 
     def _received(self, message: Request, flow: Flow, now: float) -> list[Action]:
         if message.method == "ACK":
             return self._ack(message, flow, now)
         agent = message.first("user-agent")
-        if agent is not None and is_scanner(agent) and not self.guard.knows(flow, now):
+        if agent is not None and is_scanner(agent) and not self.guard.is_validated(flow, now):
             return self._told("scanner", flow, f"not answered: {agent[:40]!r} from {flow.remote}", now)
         if message.fault is not None:
             return self._refuse_statelessly(message, flow, message.fault, now)
@@ -124,13 +126,13 @@ class UserAgent:
         """Do whatever has fallen due."""
         actions: list[Action] = []
         for owner in self._schedule.due(now):
-            if isinstance(owner, Waiting):
+            if isinstance(owner, PendingRequest):
                 actions += self._go_on(owner, "", now)
             else:
                 was_up = isinstance(owner, Call) and not owner.ended
                 done = owner.tick(now)
                 if isinstance(owner, Call) and was_up and owner.ended_by == NO_ACK:
-                    done = done if self.guard.knows(owner.dialog.flow, now) else self._quietly(done, owner, now)
+                    done = done if self.guard.is_validated(owner.dialog.flow, now) else self._quietly(done, owner, now)
                 actions += done
                 self._settle(owner)
         return self._affordable(actions, now)
@@ -237,7 +239,7 @@ class UserAgent:
         if call is not None:
             call.dialog.in_order(request)  # counted as it comes: others may overtake it while it waits for a name
         if request.method == "INVITE":
-            if call is None and (why := self.guard.full(flow, now)):
+            if call is None and (why := self.guard.call_refusal(flow, now)):
                 # nothing is kept of it, so that it costs little more than its reading (§8.2.7)
                 return self._refuse_statelessly(request, flow, Refusal(503, why, RETRY_LATER), now)
             return self._negotiate(request, flow, key, None, now)
@@ -261,7 +263,9 @@ class UserAgent:
             raise Refusal(481, "No call with these tags and this Call-ID")
         return call
 
-    def _negotiate(self, request: Request, flow: Flow, key: Key, former: Optional[Waiting], now: float) -> list[Action]:
+    def _negotiate(
+        self, request: Request, flow: Flow, key: Key, former: Optional[PendingRequest], now: float
+    ) -> list[Action]:
         """Answer an INVITE or UPDATE, at once or when the host name in its offer has an address.
 
         ``former`` is its waiting for a name that has come to its end.
@@ -269,7 +273,7 @@ class UserAgent:
         call = self._called(request)
         if call is not None and any(other.request.to.tag == call.id for other in self._waiting.values()):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        srtp = self._ports.may_be_alone if call is None else not call.media.origin.shared
+        srtp = self._ports.exclusive_available if call is None else not call.media.origin.shared
         session, choice = self._read_offer(request, flow, former, again=call is not None, srtp=srtp)
         if choice is not None and choice.name:
             return self._wait(choice.name, request, flow, key, former, now)
@@ -279,7 +283,7 @@ class UserAgent:
         return self._invite(request, flow, key, call, (session, choice), now)
 
     def _read_offer(
-        self, request: Request, flow: Flow, former: Optional[Waiting], again: bool, srtp: bool = True
+        self, request: Request, flow: Flow, former: Optional[PendingRequest], again: bool, srtp: bool = True
     ) -> Offer:
         """The offer or answer in a request and what we choose of it; twice ``None`` where it has no body."""
         if not request.body.strip():
@@ -297,10 +301,12 @@ class UserAgent:
         transaction = self._open(request, flow, key, call.id)
         headers = self._dialog_headers(request, call)
         # 180 stops the repeats of the INVITE, and for a stranger they have to pay for those of the 200
-        stranger = known is None and not self.guard.knows(flow, now)
+        stranger = known is None and not self.guard.is_validated(flow, now)
         ringing = known is None and not reliable(request) and not stranger
         choice = offer[1]
-        near = choice is not None and self._limits.destinations.near(flow, choice.remote, choice.remote_rtcp)
+        near = choice is not None and self._limits.destinations.may_send_before_ack(
+            flow, choice.remote, choice.remote_rtcp
+        )
         try:
             actions = call.invited(request, flow, transaction, *offer, headers, ringing, near, now)
         except Exception:  # nothing has been sent or started yet
@@ -311,7 +317,7 @@ class UserAgent:
             self._remember(transaction, request)
             self._dialogs[call.dialog.id] = call
             told = f"answered {request.from_.text[:80]!r} at {flow.remote}"
-            if (oldest := self.guard.opened(call.id, flow, now)) is not None:
+            if (oldest := self.guard.call_opened(call.id, flow, now)) is not None:
                 actions += self._make_room(self._calls[oldest], now)
         else:
             told = "changed"
@@ -348,7 +354,7 @@ class UserAgent:
         dialog = Dialog(request, flow, self._identity.new_token(), own)
         self._check_room(None)
         ports = self._ports
-        port = ports.take(alone=choice is not None and choice.crypto is not None)
+        port = ports.acquire(alone=choice is not None and choice.crypto is not None)
         if port is None and ports.shared is not None:
             raise no_srtp()
         if port is None:
@@ -361,7 +367,7 @@ class UserAgent:
             codecs=self._limits.codecs,
             local_host=lambda remote: self._identity.media_host(own.host, flow, remote),
         )
-        media = Media(dialog.id[1], origin, self._tune or 0)
+        media = MediaSession(dialog.id[1], origin, self._tune or 0)
         call = Call(dialog, media, self._limits.longest_call, self._identity.new_token, now)
         self._calls[call.id] = call
         return call
@@ -373,8 +379,8 @@ class UserAgent:
         nothing is proved by a call that has ended.
         """
         if not call.ended:
-            self.guard.proved(flow, call.dialog.invited_by, now)
-        self.guard.closed(call.id)
+            self.guard.validate(flow, call.dialog.invited_by, now)
+        self.guard.call_closed(call.id)
 
     def _check_room(self, call: Optional[Call]) -> None:
         """Raises ``Refusal`` 503 where a new call would find no port."""
@@ -431,7 +437,7 @@ class UserAgent:
         return actions
 
     def _take_answer(
-        self, request: Request, flow: Flow, call: Call, former: Optional[Waiting], now: float
+        self, request: Request, flow: Flow, call: Call, former: Optional[PendingRequest], now: float
     ) -> list[Action]:
         """The answer to our offer, in the ACK: without one that fits there is no session, so BYE (§13.2.2.4)."""
         try:
@@ -460,7 +466,7 @@ class UserAgent:
         call = self._calls.get(branch[len(BRANCH) : len(BRANCH) + 16]) if branch.startswith(BRANCH) else None
         if call is None:
             return []
-        self.guard.came(call.dialog.flow, response.size, now)
+        self.guard.credit(call.dialog.flow, response.size, now)
         actions = call.answered(response, now)
         self._settle(call)
         return actions
@@ -468,7 +474,7 @@ class UserAgent:
     # -- waiting for a name ----------------------------------------------------------------------------------------
 
     def _wait(
-        self, name: str, request: Request, flow: Flow, key: Key, former: Optional[Waiting], now: float
+        self, name: str, request: Request, flow: Flow, key: Key, former: Optional[PendingRequest], now: float
     ) -> list[Action]:
         """Keep a request until the name in it has an address; an INVITE hears 100 (§17.2.1).
 
@@ -476,7 +482,7 @@ class UserAgent:
         where too many of this source are looked up.
         """
         source = source_of(flow.remote.host)
-        asked = Resolve(name, source, not self.guard.knows(flow, now), self.guard.trusts(flow))
+        asked = Resolve(name, source, not self.guard.is_validated(flow, now), self.guard.is_trusted(flow))
         look_up = self._ask(asked, flow)
         actions: list[Action] = []
         if request.method != "ACK" and former is None:
@@ -486,7 +492,7 @@ class UserAgent:
                 if not request.to.tag:
                     self._remember(transaction, request)
         names, until = (former.names, former.next_due) if former else (NO_NAMES, now + NAME_PATIENCE)
-        waiting = Waiting(request, flow, key, names, asked, until)
+        waiting = PendingRequest(request, flow, key, names, asked, until)
         self._waiting[key] = waiting
         self._schedule.set(waiting, waiting.next_due)
         return [*actions, *look_up]
@@ -499,24 +505,24 @@ class UserAgent:
         """
         if asked in self._asked:
             return []
-        most = self.guard.names(flow)
+        most = self.guard.name_limit(flow)
         if sum(other.source == asked.source for other in self._asked) >= most:
             raise Refusal(503, f"{most} host names of this address are being looked up", RETRY_LATER)
         self._asked.add(asked)
         return [asked]
 
-    def _stop_waiting(self, waiting: Waiting) -> None:
+    def _stop_waiting(self, waiting: PendingRequest) -> None:
         self._waiting.pop(waiting.key, None)
         self._schedule.set(waiting, None)
 
-    def _end_waiting(self, waiting: Waiting, over: Refusal, now: float) -> list[Action]:
+    def _end_waiting(self, waiting: PendingRequest, over: Refusal, now: float) -> list[Action]:
         """Refuse a request that waits; an ACK is never answered."""
         self._stop_waiting(waiting)
         if waiting.request.method == "ACK":
             return []
         return self._refuse(waiting.request, waiting.flow, waiting.key, over, now)
 
-    def _go_on(self, waiting: Waiting, address: str, now: float) -> list[Action]:
+    def _go_on(self, waiting: PendingRequest, address: str, now: float) -> list[Action]:
         """The name is known, or will not be: go on where the request was kept."""
         self._stop_waiting(waiting)
         waiting.names = {**waiting.names, waiting.asked.name: address}
@@ -543,7 +549,7 @@ class UserAgent:
         """
         within = dialog_id(request) in self._dialogs
         begun = self._transactions.get(key)
-        if not within and not self.guard.knows(flow, now):
+        if not within and not self.guard.is_validated(flow, now):
             if begun is not None:
                 self._forget_transaction(begun)
             return self._refuse_statelessly(request, flow, refusal, now)
@@ -570,12 +576,12 @@ class UserAgent:
         return self._told(f"{method} {refusal.status}", flow, text, now)
 
     def _told(self, reason: str, flow: Flow, text: str, now: float) -> list[Action]:
-        return [Note(logging.INFO, "", text)] if self.tally.tell(reason, flow.remote.host, now) else []
+        return [Note(logging.INFO, "", text)] if self.tally.count_and_should_log(reason, flow.remote.host, now) else []
 
     def _quietly(self, actions: list[Action], call: Call, now: float) -> list[Action]:
         """Without the notes, if they are about a caller whose way back is not proved and not the first of its kind."""
         reason = "unacknowledged" if call.ended else "answered, not acknowledged yet"
-        if self.tally.tell(reason, call.dialog.flow.remote.host, now):
+        if self.tally.count_and_should_log(reason, call.dialog.flow.remote.host, now):
             return actions
         return [action for action in actions if not isinstance(action, Note)]
 
@@ -595,7 +601,7 @@ class UserAgent:
 
     def _affordable(self, actions: list[Action], now: float) -> list[Action]:
         """Leave out what would cost a stranger more than somebody has paid for it."""
-        lets = self.guard.lets
+        lets = self.guard.may_send
         kept = [action for action in actions if not isinstance(action, Send) or lets(action, now)]
         if len(kept) < len(actions):
             self.tally.count("not sent to a stranger")
@@ -621,7 +627,7 @@ class UserAgent:
         self._schedule.set(owner, owner.next_due)
         if isinstance(owner, Call):
             if owner.ended:
-                self.guard.closed(owner.id)
+                self.guard.call_closed(owner.id)
             if owner.finished:
                 self._forget(owner)
         elif owner.state is State.GONE:
@@ -652,7 +658,7 @@ class UserAgent:
         if call.ended:
             self.tally.count(f"ended by {call.ended_by}")
         if self._calls.pop(call.id, None) is not None:
-            self._ports.give_back(call.media.origin.port)
+            self._ports.release(call.media.origin.port)
 
 
 def _merge_key(request: Request) -> Key:

@@ -40,13 +40,13 @@ class Host(Protocol):
     transport: str
     tls: Optional[ssl.SSLContext]
 
-    def take(self, data: bytes, flow: Flow) -> None:
+    def handle_message(self, data: bytes, flow: Flow) -> None:
         """Handle one message."""
 
     def in_use(self, flow: Flow) -> bool:
         """Whether a call goes by this connection."""
 
-    def wait(self, host: str, data: bytes) -> float:
+    def delay(self, host: str, data: bytes) -> float:
         """Let a message of ``host`` take its place; the seconds that it has to wait. Empty: a read without one."""
 
     def opened(self, connection: Connection) -> int:
@@ -90,7 +90,7 @@ class Connection(socketserver.BaseRequestHandler):
 
     # -- for other threads -----------------------------------------------------------------------------------------
 
-    def post(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Have ``data`` sent soon. A reader who lets too much pile up loses his connection."""
         with self._lock:
             if self.ending:
@@ -273,15 +273,15 @@ class Connection(socketserver.BaseRequestHandler):
             piece = self._unread[0]
             if not self._in_place:
                 self._in_place = True
-                if wait := self.server.wait(flow.remote.host, piece):
+                if wait := self.server.delay(flow.remote.host, piece):
                     return wait
             self._in_place = False
             self._unread.popleft()
             if piece.startswith(PING):
-                self.post(PONG * (len(piece) // len(PING)))
+                self.send(PONG * (len(piece) // len(PING)))
             elif piece:
                 self.spoke = True
-                self.server.take(piece, flow)
+                self.server.handle_message(piece, flow)
         return 0.0
 
 

@@ -30,7 +30,7 @@ class Resolver:
         self._names: dict[tuple[bool, bool], queue.Queue[Resolve]] = {}  # by who asks: strangers, those whom we trust
         self._answers: queue.SimpleQueue[tuple[Resolve, str]] = queue.SimpleQueue()
 
-    def ask(self, asked: Resolve) -> None:
+    def request(self, asked: Resolve) -> None:
         """Look a name up; the threads are started with the first one, since most servers never see any.
 
         Where the system has no thread, the name has no address, and with the next one it is tried again.
@@ -47,7 +47,7 @@ class Resolver:
         except queue.Full:
             self._answers.put((asked, ""))
 
-    def answers(self) -> list[tuple[Resolve, str]]:
+    def drain(self) -> list[tuple[Resolve, str]]:
         """Pairs of what was asked and its address, IPv4 first; the address is empty where the name has none."""
         known = []
         while not self._answers.empty():

@@ -75,8 +75,8 @@ class TcpServer(socketserver.ThreadingTCPServer):
         wait: Callable[[str, bytes], float] = lambda host, data: 0.0,
     ) -> None:
         self.address_family = family_of(address.host)
-        self.take = take
-        self.wait = wait
+        self.handle_message = take
+        self.delay = wait
         self.tls = tls
         self._ask = in_use
         self._used: tuple[set[int], float] = (set(), -FRESH)  # by which connections calls go, and when that was so
@@ -190,7 +190,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
             self._open[number] = connection
             waiting = self._dialled.get(connection.client_address) if connection.dialled else None
             if isinstance(waiting, bytearray):
-                connection.post(bytes(waiting))
+                connection.send(bytes(waiting))
                 self._dialled[connection.client_address] = connection
         return number
 
@@ -214,7 +214,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
             elif isinstance(connection, bytearray) and len(connection) + len(action.data) <= MAX_OUTBOX:
                 connection += action.data
         if isinstance(connection, Connection):
-            connection.post(action.data)
+            connection.send(action.data)
         elif dial:
             self._dial(action.to, waiting)
 

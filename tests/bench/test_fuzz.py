@@ -8,8 +8,8 @@ import pytest
 
 from bench.fuzz import fuzz
 from bench.fuzz.mutations import LONGEST, WAYS, WIRE, mutated
-from moh.guard.address_validation import Guard
-from moh.rtp.port_pool import Ports
+from moh.guard.address_validation import AddressValidator
+from moh.rtp.port_pool import PortPool
 from moh.sip.user_agent import UserAgent
 
 SEED = 7
@@ -53,7 +53,7 @@ def test_a_stumble_is_told_with_its_seed_its_number_and_its_message(
 
 
 def test_a_port_that_is_kept_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(Ports, "give_back", lambda *_: None)
+    monkeypatch.setattr(PortPool, "give_back", lambda *_: None)
     assert fuzz.run(500, SEED) == 1
     assert "later there are still {'ports': " in capsys.readouterr().out
 
@@ -61,7 +61,7 @@ def test_a_port_that_is_kept_is_found(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_more_than_three_octets_for_one_are_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Guard, "lets", lambda *_: True)
+    monkeypatch.setattr(AddressValidator, "may_send", lambda *_: True)
     assert fuzz.run(3000, SEED) == 1
     assert "FAILED: Failure('" in (told := capsys.readouterr().out) and " octets to " in told
 

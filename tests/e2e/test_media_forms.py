@@ -39,7 +39,7 @@ def test_srtp_with_the_key_of_the_answer_is_music(own_server: Running, suite: st
         policy = pylibsrtp.Policy(
             key=base64.b64decode(key[1]), ssrc_type=pylibsrtp.Policy.SSRC_ANY_INBOUND, srtp_profile=profile
         )
-        session = pylibsrtp.Session(policy)
+        session = pylibsrtp.SessionDescription(policy)
         packets = [session.unprotect(ear.raw()) for _ in range(10)]
         assert {len(packet) for packet in packets} == {172}
         assert phone.bye().status == 200

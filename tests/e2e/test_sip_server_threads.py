@@ -78,7 +78,7 @@ def test_the_garbage_is_collected_while_nobody_is_played_to(shell: SipServer, mo
 def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, though the loop takes a turn for many; and what is more than a worker can take is counted."""
     taken: list[bytes] = []
-    monkeypatch.setattr(shell, "take", lambda data, flow: taken.append(data))
+    monkeypatch.setattr(shell, "handle_message", lambda data, flow: taken.append(data))
     sent = [b"ACK sip:123@moh SIP/2.0 %d" % number for number in range(BATCH)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         for data in sent:
@@ -98,7 +98,7 @@ def test_all_that_one_phone_sends_has_one_worker(shell: SipServer, monkeypatch: 
     """Whichever way of reading brought it: else an ACK may be looked at after the re-INVITE behind it."""
     workers: list[tuple[Address, str]] = []
     monkeypatch.setattr(
-        shell, "take", lambda data, flow: workers.append((flow.remote, threading.current_thread().name))
+        shell, "handle_message", lambda data, flow: workers.append((flow.remote, threading.current_thread().name))
     )
     for _ in range(10):
         with socket.socket(family_of(host), socket.SOCK_DGRAM) as phone:
@@ -121,7 +121,7 @@ def test_at_the_end_nobody_waits_for_what_is_still_in_the_queues(
         first.set()
         ended.wait(10)
 
-    monkeypatch.setattr(shell, "take", take)
+    monkeypatch.setattr(shell, "handle_message", take)
     for number in range(100):
         shell.process_request((b"ACK sip:123@moh SIP/2.0 %d" % number, "127.0.0.1"), ("127.0.0.1", 9))
     first.wait(10)
@@ -166,7 +166,7 @@ def test_what_fails_keeps_nothing_else_from_being_done_and_leaves_no_call_waitin
     told: list[float] = []
     monkeypatch.setattr(shell, "perform", perform)
     monkeypatch.setattr(shell.agent, "stream_gone", gone)
-    shell.drive(step)
+    shell.step(step)
     assert done == [note, note]
     assert caplog.text.count("the server stumbled over a") == 2
 
@@ -179,7 +179,7 @@ def test_what_cannot_be_sent_again_and_again_has_one_line(shell: SipServer, capl
         with shell.lock:
             shell.perform(Send(b"BYE", Address("255.255.255.255", 9), flow))
     assert caplog.text.count("could not send to 255.255.255.255:9: Permission denied") == 1
-    assert "100 could not be sent" in shell._tally.told()
+    assert "100 could not be sent" in shell._tally.summary()
 
 
 def test_a_host_that_is_gone_does_not_fill_what_all_answers_leave_through(shell: SipServer) -> None:

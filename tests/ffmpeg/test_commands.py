@@ -15,7 +15,7 @@ import pytest
 from moh.common.actions import Address, StartStream, StopStream, Target
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.commands import encoders, ffmpeg_command, leash
-from moh.ffmpeg.supervisor import Ended, Streams
+from moh.ffmpeg.supervisor import Ended, Supervisor
 from moh.net.sockets import is_ours
 from tests.support.phone import Ear, Packet, reports
 from tests.support.running import free_ports, wait_for
@@ -26,9 +26,9 @@ BLOCK = 0.1
 LEVELS = [-12_000 + 1_200 * block for block in range(21)]
 
 
-def with_tune(files: dict[int, Path], seconds: float) -> Streams:
+def with_tune(files: dict[int, Path], seconds: float) -> Supervisor:
     """Streams that have one tune, number 0."""
-    streams = Streams()
+    streams = Supervisor()
     streams.add_tune(files, seconds)
     return streams
 
@@ -172,7 +172,7 @@ def ear() -> Iterator[Ear]:
 
 
 @pytest.fixture
-def streams(tmp_path: Path) -> Iterator[Streams]:
+def streams(tmp_path: Path) -> Iterator[Supervisor]:
     """Plays 0.51 s of music: four levels of 0.1 s and one of 0.11 s, so that the seam falls into a packet."""
     samples = [LEVELS[block] for block in range(0, 20, 4) for _ in range(800)] + [LEVELS[16]] * 80
     playing = with_tune({8000: write_music(tmp_path / "short.wav", samples)}, 0.51)
@@ -180,14 +180,14 @@ def streams(tmp_path: Path) -> Iterator[Streams]:
     playing.close()
 
 
-def play(streams: Streams, ear: Ear, position: float = 0.0, ptime: int = 20) -> int:
+def play(streams: Supervisor, ear: Ear, position: float = 0.0, ptime: int = 20) -> int:
     """Start the music to ``ear``; gives back the port it leaves from."""
     port = free_ports(2)
     streams.order(StartStream("call", 1, target(Address(*ear.address), port, ptime=ptime), position))
     return port
 
 
-def test_packets_follow_each_other_over_the_loops_seam(streams: Streams, ear: Ear) -> None:
+def test_packets_follow_each_other_over_the_loops_seam(streams: Supervisor, ear: Ear) -> None:
     play(streams, ear)
     packets = ear.packets(80)  # 1.6 s, three seams
     assert {packet.size for packet in packets} == {172}
@@ -197,14 +197,14 @@ def test_packets_follow_each_other_over_the_loops_seam(streams: Streams, ear: Ea
         assert latter.timestamp == (former.timestamp + 160) % 2**32
 
 
-def test_the_sound_has_no_gap_at_the_seam(streams: Streams, ear: Ear) -> None:
+def test_the_sound_has_no_gap_at_the_seam(streams: Supervisor, ear: Ear) -> None:
     play(streams, ear)
     levels = [level(sample) for sample in heard(ear.packets(80))]
     one_round = [block for block in range(0, 20, 4) for _ in range(800)] + [16] * 80
     assert levels == (one_round * 4)[: len(levels)]
 
 
-def test_a_longer_ptime_makes_longer_packets(streams: Streams, ear: Ear) -> None:
+def test_a_longer_ptime_makes_longer_packets(streams: Supervisor, ear: Ear) -> None:
     play(streams, ear, ptime=40)
     first, second = ear.packets(2)
     assert (first.size, (second.timestamp - first.timestamp) % 2**32) == (332, 320)
@@ -237,7 +237,9 @@ def test_each_codec_counts_time_by_the_clock_of_its_rtpmap(
 
 
 @pytest.mark.parametrize(("suite", "size"), [("AES_CM_128_HMAC_SHA1_80", 182), ("AES_CM_128_HMAC_SHA1_32", 176)])
-def test_an_encrypted_packet_holds_as_much_sound_and_its_tag(streams: Streams, ear: Ear, suite: str, size: int) -> None:
+def test_an_encrypted_packet_holds_as_much_sound_and_its_tag(
+    streams: Supervisor, ear: Ear, suite: str, size: int
+) -> None:
     """SRTP adds 10 or 4 octets to the packet (RFC 4568 section 6.2), and hides what is in it."""
     key = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
     plain = target(Address(*ear.address), free_ports(2))
@@ -248,7 +250,7 @@ def test_an_encrypted_packet_holds_as_much_sound_and_its_tag(streams: Streams, e
     assert len(set(packets[0].payload)) > 50, "a level of the music would be one octet all along"
 
 
-def test_rtp_and_rtcp_come_from_the_ports_that_were_promised(streams: Streams, ear: Ear) -> None:
+def test_rtp_and_rtcp_come_from_the_ports_that_were_promised(streams: Supervisor, ear: Ear) -> None:
     port = play(streams, ear)
     assert ear.packets(1)[0].source == ("127.0.0.1", port)
     report, source = ear.report()
@@ -257,7 +259,7 @@ def test_rtp_and_rtcp_come_from_the_ports_that_were_promised(streams: Streams, e
     assert b"moh@127.0.0.1" in report  # the CNAME
 
 
-def test_the_receiver_is_told_the_end(streams: Streams, ear: Ear) -> None:
+def test_the_receiver_is_told_the_end(streams: Supervisor, ear: Ear) -> None:
     play(streams, ear)
     ear.packets(1)
     ear.report()
@@ -279,13 +281,13 @@ def test_the_music_goes_on_where_it_was(tmp_path: Path, ear: Ear, position: floa
         streams.close()
 
 
-def test_an_ipv6_phone_hears_music_from_a_server_known_by_ipv4(streams: Streams) -> None:
+def test_an_ipv6_phone_hears_music_from_a_server_known_by_ipv4(streams: Supervisor) -> None:
     with Ear("::1") as ear:
         play(streams, ear)
         assert ear.packets(3)
 
 
-def test_what_ended_is_reported_with_call_serial_and_reason(streams: Streams, ear: Ear) -> None:
+def test_what_ended_is_reported_with_call_serial_and_reason(streams: Supervisor, ear: Ear) -> None:
     play(streams, ear)
     ear.packets(1)
     streams.order(StopStream("call"))

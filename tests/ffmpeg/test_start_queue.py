@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moh.common.actions import Address, StartStream, Target
 from moh.common.codecs import PCMU
-from moh.ffmpeg.start_queue import Starts, Waiting
+from moh.ffmpeg.start_queue import PendingStart, StartQueue
 
 
 def wanted(call: str, serial: int = 1) -> StartStream:
@@ -12,16 +12,16 @@ def wanted(call: str, serial: int = 1) -> StartStream:
     return StartStream(call, serial, Target(here, here, here, PCMU, 0, 20), 0.0)
 
 
-def taken(starts: Starts, now: float, *busy: str) -> list[tuple[str, int]]:
+def taken(starts: StartQueue, now: float, *busy: str) -> list[tuple[str, int]]:
     """All that may be started at that time, in this order."""
     found = []
-    while (waiting := starts.take(now, busy)) is not None:
+    while (waiting := starts.pop(now, busy)) is not None:
         found.append((waiting.order.call, waiting.order.serial))
     return found
 
 
 def test_first_come_first_served() -> None:
-    starts = Starts()
+    starts = StartQueue()
     for call in ("ann", "bob", "cid"):
         starts.put(wanted(call))
     assert starts.next_due([]) == 0.0
@@ -30,14 +30,14 @@ def test_first_come_first_served() -> None:
 
 
 def test_the_latest_start_counts_and_keeps_the_place() -> None:
-    starts = Starts()
+    starts = StartQueue()
     for call, serial in (("ann", 1), ("bob", 1), ("ann", 2)):
         starts.put(wanted(call, serial))
     assert taken(starts, 10.0) == [("ann", 2), ("bob", 1)]
 
 
 def test_who_is_dropped_is_not_started() -> None:
-    starts = Starts()
+    starts = StartQueue()
     assert starts.drop("ann") is None
     starts.put(wanted("ann"))
     assert "ann" in starts and list(starts) == ["ann"]
@@ -46,7 +46,7 @@ def test_who_is_dropped_is_not_started() -> None:
 
 
 def test_whose_port_is_busy_holds_up_nobody() -> None:
-    starts = Starts()
+    starts = StartQueue()
     starts.put(wanted("ann"))
     assert starts.next_due(["ann"]) is None
     starts.put(wanted("bob"))
@@ -55,7 +55,7 @@ def test_whose_port_is_busy_holds_up_nobody() -> None:
 
 
 def test_two_starts_of_one_call_are_half_a_second_apart() -> None:
-    starts = Starts()
+    starts = StartQueue()
     starts.put(wanted("ann"))
     assert taken(starts, 10.0) == [("ann", 1)]
     for serial in (2, 3):
@@ -72,25 +72,25 @@ def test_two_starts_of_one_call_are_half_a_second_apart() -> None:
 
 
 def test_a_start_a_second_later_is_not_delayed() -> None:
-    starts = Starts()
+    starts = StartQueue()
     for now in (10.0, 11.0, 12.0):
         starts.put(wanted("ann"))
         assert taken(starts, now) == [("ann", 1)]
 
 
 def test_who_begins_again_has_a_time_of_its_own() -> None:
-    starts = Starts()
+    starts = StartQueue()
     starts.put(wanted("ann"))
     assert taken(starts, 10.0) == [("ann", 1)]
-    starts.again(Waiting(wanted("ann"), 0.0, 0.0))
+    starts.put_back(PendingStart(wanted("ann"), 0.0, 0.0))
     assert taken(starts, 10.0) == [("ann", 1)]
-    starts.again(Waiting(wanted("ann"), 13.0, 7.0))
+    starts.put_back(PendingStart(wanted("ann"), 13.0, 7.0))
     assert taken(starts, 12.75) == []
-    assert starts.take(13.0, []) == Waiting(wanted("ann"), 13.0, 7.0)
+    assert starts.pop(13.0, []) == PendingStart(wanted("ann"), 13.0, 7.0)
 
 
 def test_of_those_who_were_started_long_ago_nothing_is_kept() -> None:
-    starts = Starts()
+    starts = StartQueue()
     for number in range(100):
         starts.put(wanted(f"call {number}"))
         assert taken(starts, number * 0.25)

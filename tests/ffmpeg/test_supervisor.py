@@ -1,4 +1,4 @@
-"""Many orders, and ffmpegs that fail: what ``Streams`` owes the server, with real ffmpeg on the loopback.
+"""Many orders, and ffmpegs that fail: what ``Supervisor`` owes the server, with real ffmpeg on the loopback.
 
 More than 300 lines, because each way to fail has its own short story.
 """
@@ -19,14 +19,14 @@ import pytest
 
 from moh.common.actions import Address, StartStream, StopStream, Target
 from moh.common.codecs import PCMU
-from moh.ffmpeg.supervisor import Ended, Streams
+from moh.ffmpeg.supervisor import Ended, Supervisor
 from tests.support.phone import Ear, reports
 from tests.support.running import ffmpegs_of, free_ports, is_free, processes, wait_for
 
 
-def with_tune(files: dict[int, Path], seconds: float) -> Streams:
+def with_tune(files: dict[int, Path], seconds: float) -> Supervisor:
     """Streams that have one tune, number 0."""
-    streams = Streams()
+    streams = Supervisor()
     streams.add_tune(files, seconds)
     return streams
 
@@ -44,7 +44,7 @@ def music(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def streams(music: Path) -> Iterator[Streams]:
+def streams(music: Path) -> Iterator[Supervisor]:
     playing = with_tune({8000: music}, 0.5)
     yield playing
     playing.close()
@@ -71,7 +71,7 @@ def start(ear: Ear, port: int, serial: int = 1, call: str = "call") -> StartStre
 STOP = StopStream("call")
 
 
-def the_end(streams: Streams) -> Ended:
+def the_end(streams: Supervisor) -> Ended:
     """Wait for a report; it has to be the only one."""
     (over,) = wait_for(streams.ended, "the report of an end")
     return over
@@ -96,7 +96,7 @@ def open_files() -> int:
 # -- orders --------------------------------------------------------------------------------------------------------
 
 
-def test_after_stop_it_is_silent_and_the_port_is_free(streams: Streams, ear: Ear, port: int) -> None:
+def test_after_stop_it_is_silent_and_the_port_is_free(streams: Supervisor, ear: Ear, port: int) -> None:
     streams.order(start(ear, port))
     ear.packets(1)
     streams.order(STOP)
@@ -106,7 +106,7 @@ def test_after_stop_it_is_silent_and_the_port_is_free(streams: Streams, ear: Ear
     assert streams.ended() == []
 
 
-def test_stopping_twice_is_reported_once(streams: Streams, ear: Ear, port: int) -> None:
+def test_stopping_twice_is_reported_once(streams: Supervisor, ear: Ear, port: int) -> None:
     streams.order(start(ear, port))
     ear.packets(1)
     streams.order(STOP)
@@ -117,14 +117,14 @@ def test_stopping_twice_is_reported_once(streams: Streams, ear: Ear, port: int) 
     assert streams.ended() == []
 
 
-def test_stopping_what_never_played_is_not_reported(streams: Streams, ear: Ear, port: int) -> None:
+def test_stopping_what_never_played_is_not_reported(streams: Supervisor, ear: Ear, port: int) -> None:
     streams.order(STOP)
     streams.order(start(ear, port))
     ear.packets(1)
     assert streams.ended() == []
 
 
-def test_a_move_takes_the_same_port_and_is_no_end(streams: Streams, ear: Ear, port: int) -> None:
+def test_a_move_takes_the_same_port_and_is_no_end(streams: Supervisor, ear: Ear, port: int) -> None:
     with Ear() as other:
         streams.order(start(ear, port, serial=1))
         assert ear.packets(1)[0].source == ("127.0.0.1", port)
@@ -136,7 +136,7 @@ def test_a_move_takes_the_same_port_and_is_no_end(streams: Streams, ear: Ear, po
         assert the_end(streams).serial == 2
 
 
-def test_start_start_stop_in_a_burst_ends_silent(streams: Streams, ear: Ear, port: int) -> None:
+def test_start_start_stop_in_a_burst_ends_silent(streams: Supervisor, ear: Ear, port: int) -> None:
     streams.order(start(ear, port, serial=1))
     streams.order(start(ear, port, serial=2))
     streams.order(STOP)
@@ -145,7 +145,7 @@ def test_start_start_stop_in_a_burst_ends_silent(streams: Streams, ear: Ear, por
     assert streams.ended() == []
 
 
-def test_start_start_stop_start_in_a_burst_ends_playing(streams: Streams, ear: Ear, port: int) -> None:
+def test_start_start_stop_start_in_a_burst_ends_playing(streams: Supervisor, ear: Ear, port: int) -> None:
     for order in (start(ear, port, serial=1), start(ear, port, serial=2), STOP, start(ear, port, serial=3)):
         streams.order(order)
     ear.packets(10)
@@ -154,7 +154,7 @@ def test_start_start_stop_start_in_a_burst_ends_playing(streams: Streams, ear: E
     assert the_end(streams).serial == 3
 
 
-def test_stop_start_in_a_burst_goes_on_playing(streams: Streams, ear: Ear, port: int) -> None:
+def test_stop_start_in_a_burst_goes_on_playing(streams: Supervisor, ear: Ear, port: int) -> None:
     streams.order(start(ear, port, serial=1))
     first = ear.packets(1)[0]
     streams.order(STOP)
@@ -163,7 +163,7 @@ def test_stop_start_in_a_burst_goes_on_playing(streams: Streams, ear: Ear, port:
     assert len(ffmpegs_of(os.getpid())) == 1
 
 
-def test_orders_of_many_threads_leave_nothing_behind(streams: Streams) -> None:
+def test_orders_of_many_threads_leave_nothing_behind(streams: Supervisor) -> None:
     """Each call is started and stopped five times by a thread of its own; at the end all is silent and reported."""
     with Ear() as ear:
         ports = [free_ports(2) for _ in range(8)]
@@ -194,7 +194,7 @@ def test_orders_of_many_threads_leave_nothing_behind(streams: Streams) -> None:
 # -- failures ------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_ffmpeg_is_reported(streams: Streams, ear: Ear, port: int) -> None:
+def test_a_killed_ffmpeg_is_reported(streams: Supervisor, ear: Ear, port: int) -> None:
     streams.order(start(ear, port))
     ear.packets(1)
     (ffmpeg,) = ffmpegs_of(os.getpid())
@@ -202,14 +202,14 @@ def test_a_killed_ffmpeg_is_reported(streams: Streams, ear: Ear, port: int) -> N
     assert the_end(streams) == Ended("call", 1, "ffmpeg ended with status -9")
 
 
-def test_a_busy_port_is_reported_with_the_reason(streams: Streams, ear: Ear, port: int) -> None:
+def test_a_busy_port_is_reported_with_the_reason(streams: Supervisor, ear: Ear, port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
         squatter.bind(("127.0.0.1", port))
         streams.order(start(ear, port))
         assert "Address already in use" in the_end(streams).why
 
 
-def test_a_missing_file_is_reported_with_the_reason(streams: Streams, ear: Ear, port: int, music: Path) -> None:
+def test_a_missing_file_is_reported_with_the_reason(streams: Supervisor, ear: Ear, port: int, music: Path) -> None:
     music.unlink()
     streams.order(start(ear, port))
     assert "No such file or directory" in the_end(streams).why
@@ -247,7 +247,7 @@ def test_an_order_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(mu
 
 
 def test_a_move_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(
-    streams: Streams, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+    streams: Supervisor, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second start is tried when the first ffmpeg is buried: a fault there must not end the thread."""
     streams.order(start(ear, port, serial=1))
@@ -292,9 +292,9 @@ def test_an_ffmpeg_that_talks_without_end_does_not_stall(
         streams.close()
 
 
-@pytest.mark.parametrize("what", ["moh.ffmpeg.process.Witness", "moh.ffmpeg.process.Player", "the selector"])
+@pytest.mark.parametrize("what", ["moh.ffmpeg.process.Watchdog", "moh.ffmpeg.process.FfmpegProcess", "the selector"])
 def test_what_fails_after_the_fork_leaves_no_ffmpeg_behind(
-    what: str, streams: Streams, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+    what: str, streams: Supervisor, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise MemoryError("none is left")
@@ -357,7 +357,7 @@ def test_the_end_waits_not_for_ever(
 
 
 @pytest.fixture
-def wayless(tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Streams]:
+def wayless(tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     """Streams whose ffmpeg finds no way while there is a file ``down``."""
     real = shutil.which("ffmpeg")
     (tmp_path / "down").touch()
@@ -377,7 +377,7 @@ def tried(folder: Path) -> int:
 
 
 def test_a_listener_without_a_way_is_played_to_when_there_is_one(
-    wayless: Streams, ear: Ear, port: int, tmp_path: Path
+    wayless: Supervisor, ear: Ear, port: int, tmp_path: Path
 ) -> None:
     wayless.order(start(ear, port))
     wait_for(lambda: tried(tmp_path) > 1, "another try")
@@ -389,7 +389,7 @@ def test_a_listener_without_a_way_is_played_to_when_there_is_one(
 
 
 def test_who_is_stopped_while_there_is_no_way_is_reported_once(
-    wayless: Streams, ear: Ear, port: int, tmp_path: Path
+    wayless: Supervisor, ear: Ear, port: int, tmp_path: Path
 ) -> None:
     wayless.order(start(ear, port))
     wait_for(lambda: tried(tmp_path) > 1, "another try")
@@ -403,7 +403,7 @@ def test_who_is_stopped_while_there_is_no_way_is_reported_once(
 
 
 def test_who_is_moved_while_there_is_no_way_hears_it_there(
-    wayless: Streams, ear: Ear, port: int, tmp_path: Path
+    wayless: Supervisor, ear: Ear, port: int, tmp_path: Path
 ) -> None:
     wayless.order(start(ear, port))
     wait_for(lambda: tried(tmp_path) > 1, "another try")
@@ -417,7 +417,7 @@ def test_who_is_moved_while_there_is_no_way_hears_it_there(
 
 
 def test_without_a_way_for_long_the_stream_is_over(
-    wayless: Streams, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+    wayless: Supervisor, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moh.ffmpeg.process.AWAY", 1.2)
     wayless.order(start(ear, port))
@@ -426,7 +426,7 @@ def test_without_a_way_for_long_the_stream_is_over(
     assert over.hopeless == "no way", "else the server would try as long once more"
 
 
-def test_closed_while_there_is_no_way(wayless: Streams, ear: Ear, port: int, tmp_path: Path) -> None:
+def test_closed_while_there_is_no_way(wayless: Supervisor, ear: Ear, port: int, tmp_path: Path) -> None:
     wayless.order(start(ear, port))
     wait_for(lambda: tried(tmp_path) > 1, "another try")
     wayless.close()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from moh.common.actions import StopStream
-from moh.ffmpeg.supervisor import GRACE, Ended, Streams
+from moh.ffmpeg.supervisor import GRACE, Ended, Supervisor
 from tests.ffmpeg.test_supervisor import ear, music, port, start, streams
 from tests.support.phone import Ear
 from tests.support.running import ffmpegs_of, free_ports, is_free, wait_for
@@ -40,7 +40,7 @@ class Doings:
 
 
 @pytest.fixture
-def doings(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> Iterator[Doings]:
+def doings(streams: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Doings]:
     all_of_them = Doings()
 
     class Watched(subprocess.Popen):  # type: ignore[type-arg]
@@ -60,7 +60,7 @@ def doings(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> Iterator[Doings
     all_of_them.open.set()
 
 
-def crowd(streams: Streams, doings: Doings, ear: Ear, count: int) -> dict[str, int]:
+def crowd(streams: Supervisor, doings: Doings, ear: Ear, count: int) -> dict[str, int]:
     """So many calls with their ports, of which the first is about to be started, and all others wait for that."""
     ports = {f"caller {number}": free_ports(2) for number in range(count)}
     doings.shut()
@@ -70,7 +70,7 @@ def crowd(streams: Streams, doings: Doings, ear: Ear, count: int) -> dict[str, i
     return ports
 
 
-def ends(streams: Streams, count: int) -> list[Ended]:
+def ends(streams: Supervisor, count: int) -> list[Ended]:
     """Wait for so many reports."""
     found: list[Ended] = []
 
@@ -82,7 +82,7 @@ def ends(streams: Streams, count: int) -> list[Ended]:
     return found
 
 
-def test_a_stop_overtakes_the_starts_of_others(streams: Streams, doings: Doings, ear: Ear, port: int) -> None:
+def test_a_stop_overtakes_the_starts_of_others(streams: Supervisor, doings: Doings, ear: Ear, port: int) -> None:
     with Ear() as held:
         streams.order(start(held, port))
         held.packets(1)
@@ -95,7 +95,7 @@ def test_a_stop_overtakes_the_starts_of_others(streams: Streams, doings: Doings,
 
 
 def test_a_move_ends_the_former_before_others_are_started(
-    streams: Streams, doings: Doings, ear: Ear, port: int
+    streams: Supervisor, doings: Doings, ear: Ear, port: int
 ) -> None:
     with Ear() as held, Ear() as other:
         streams.order(start(held, port))
@@ -110,7 +110,7 @@ def test_a_move_ends_the_former_before_others_are_started(
 
 
 def test_the_time_until_an_ffmpeg_is_killed_begins_with_the_order(
-    streams: Streams, doings: Doings, ear: Ear, port: int
+    streams: Supervisor, doings: Doings, ear: Ear, port: int
 ) -> None:
     """However long the thread is held up by a start meanwhile."""
     streams.order(start(ear, port))
@@ -125,7 +125,7 @@ def test_the_time_until_an_ffmpeg_is_killed_begins_with_the_order(
     assert kill_at is not None and kill_at - GRACE <= given
 
 
-def test_what_is_stopped_while_it_waits_is_never_started(streams: Streams, doings: Doings, ear: Ear) -> None:
+def test_what_is_stopped_while_it_waits_is_never_started(streams: Supervisor, doings: Doings, ear: Ear) -> None:
     ports = crowd(streams, doings, ear, 20)
     for call in ports:
         streams.order(StopStream(call))
@@ -138,7 +138,7 @@ def test_what_is_stopped_while_it_waits_is_never_started(streams: Streams, doing
     assert streams.ended() == []
 
 
-def test_what_waits_at_the_end_is_never_started(streams: Streams, doings: Doings, ear: Ear) -> None:
+def test_what_waits_at_the_end_is_never_started(streams: Supervisor, doings: Doings, ear: Ear) -> None:
     ports = crowd(streams, doings, ear, 20)
     closing = threading.Thread(target=streams.close)
     closing.start()
@@ -153,7 +153,7 @@ def test_what_waits_at_the_end_is_never_started(streams: Streams, doings: Doings
 
 
 def test_who_is_moved_while_he_waits_is_started_once_where_he_is_wanted(
-    streams: Streams, doings: Doings, ear: Ear, port: int
+    streams: Supervisor, doings: Doings, ear: Ear, port: int
 ) -> None:
     with Ear() as other:
         crowd(streams, doings, ear, 1)
@@ -168,7 +168,7 @@ def test_who_is_moved_while_he_waits_is_started_once_where_he_is_wanted(
 
 
 def test_start_stop_start_while_it_waits_is_reported_once_and_plays(
-    streams: Streams, doings: Doings, ear: Ear, port: int
+    streams: Supervisor, doings: Doings, ear: Ear, port: int
 ) -> None:
     crowd(streams, doings, ear, 1)
     for order in (start(ear, port, serial=1), StopStream("call"), start(ear, port, serial=2)):
@@ -180,7 +180,7 @@ def test_start_stop_start_while_it_waits_is_reported_once_and_plays(
 
 
 def test_stop_start_stop_behind_a_crowd_waits_for_the_port(
-    streams: Streams, doings: Doings, ear: Ear, port: int
+    streams: Supervisor, doings: Doings, ear: Ear, port: int
 ) -> None:
     """The second start was never begun, but the first ffmpeg has the port: the report waits for its end."""
     streams.order(start(ear, port, serial=1))
@@ -196,7 +196,7 @@ def test_stop_start_stop_behind_a_crowd_waits_for_the_port(
 
 
 def test_random_orders_end_as_the_last_of_them_says(
-    streams: Streams, doings: Doings, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    streams: Supervisor, doings: Doings, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each start that is no more is reported at most once, the latest one of each call exactly once."""
     monkeypatch.setattr("moh.ffmpeg.start_queue.APART", 0.02)
@@ -234,7 +234,7 @@ def test_random_orders_end_as_the_last_of_them_says(
 
 
 def test_who_is_moved_again_at_once_hears_silence_first(
-    streams: Streams, doings: Doings, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+    streams: Supervisor, doings: Doings, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And not one ffmpeg after the other. Here "at once" is an hour, so that it is not over before we look."""
     monkeypatch.setattr("moh.ffmpeg.start_queue.APART", 3600.0)
@@ -253,7 +253,7 @@ def test_who_is_moved_again_at_once_hears_silence_first(
 
 
 def test_who_is_held_and_resumed_again_at_once_hears_silence_first(
-    streams: Streams, doings: Doings, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+    streams: Supervisor, doings: Doings, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moh.ffmpeg.start_queue.APART", 3600.0)
     streams.order(start(ear, port, serial=1))
@@ -269,7 +269,7 @@ def test_who_is_held_and_resumed_again_at_once_hears_silence_first(
     assert ends(streams, 1) == [Ended("call", 2, "stopped")]
 
 
-def test_the_last_of_many_moves_is_played(streams: Streams, doings: Doings, ear: Ear, port: int) -> None:
+def test_the_last_of_many_moves_is_played(streams: Supervisor, doings: Doings, ear: Ear, port: int) -> None:
     with Ear() as other:
         for serial in range(1, 30):
             streams.order(start(ear, port, serial))

@@ -16,8 +16,8 @@ import pytest
 from moh.common.actions import Address, StartStream, StopStream, Target
 from moh.common.codecs import PCMU
 from moh.ffmpeg.commands import ffmpeg_command
-from moh.ffmpeg.supervisor import Streams
-from moh.ffmpeg.watchdog import Witness, pulse
+from moh.ffmpeg.supervisor import Supervisor
+from moh.ffmpeg.watchdog import Watchdog, pulse
 from moh.rtp.liveness import DEAF_FOR
 from moh.rtp.rtcp import description, goodbye
 from tests.ffmpeg.test_supervisor import STOP, music, port, stand_in, start, streams, the_end, with_tune
@@ -45,7 +45,7 @@ def ear() -> Iterator[Ear]:
 
 
 @pytest.mark.parametrize("local", ["127.0.0.1", "192.0.2.1"], ids=["from our address", "from any address"])
-def test_an_ffmpeg_that_nobody_hears_ends_without_hope(streams: Streams, port: int, local: str) -> None:
+def test_an_ffmpeg_that_nobody_hears_ends_without_hope(streams: Supervisor, port: int, local: str) -> None:
     streams.order(towards(Address(NOWHERE, free_ports(2)), port, local=local))
     over = the_end(streams)
     assert over.hopeless == "nobody listens"
@@ -53,14 +53,14 @@ def test_an_ffmpeg_that_nobody_hears_ends_without_hope(streams: Streams, port: i
     assert is_free(port)
 
 
-def test_who_hangs_up_without_a_word_is_noticed(streams: Streams, port: int) -> None:
+def test_who_hangs_up_without_a_word_is_noticed(streams: Supervisor, port: int) -> None:
     with Ear() as ear:
         streams.order(start(ear, port))
         ear.packets(1)
     assert the_end(streams).hopeless
 
 
-def test_who_has_no_port_for_rtcp_is_played_to(streams: Streams, port: int) -> None:
+def test_who_has_no_port_for_rtcp_is_played_to(streams: Supervisor, port: int) -> None:
     """The reports of ffmpeg are refused, from the first packet on; that is no reason to end."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
         ear.bind((NOWHERE, free_ports(2)))
@@ -71,7 +71,7 @@ def test_who_has_no_port_for_rtcp_is_played_to(streams: Streams, port: int) -> N
         assert streams.ended() == []
 
 
-def test_who_opens_his_port_a_moment_later_hears_the_same_music(streams: Streams, port: int) -> None:
+def test_who_opens_his_port_a_moment_later_hears_the_same_music(streams: Supervisor, port: int) -> None:
     address = Address("127.0.0.1", free_ports(2))
     streams.order(towards(address, port))
     wait_for(lambda: not is_free(port), "ffmpeg")
@@ -82,7 +82,7 @@ def test_who_opens_his_port_a_moment_later_hears_the_same_music(streams: Streams
         assert ffmpegs_of(os.getpid()) == [before]
 
 
-def test_who_is_moved_in_time_to_where_somebody_listens_stays(streams: Streams, ear: Ear, port: int) -> None:
+def test_who_is_moved_in_time_to_where_somebody_listens_stays(streams: Supervisor, ear: Ear, port: int) -> None:
     streams.order(towards(Address(NOWHERE, free_ports(2)), port))
     wait_for(lambda: not is_free(port), "ffmpeg")
     streams.order(start(ear, port, serial=2))
@@ -102,13 +102,13 @@ def test_a_word_that_came_once_is_forgiven() -> None:
         def getsockopt(self, *_: int) -> int:  # type: ignore[override]
             return self.error
 
-    witness = Witness(os.getpid(), towards(Address(NOWHERE, 4000), 4002).target, None)
+    witness = Watchdog(os.getpid(), towards(Address(NOWHERE, 4000), 4002).target, None)
     witness._rtp = said = Said()
-    assert [witness.given_up(now) for now in (0.0, 1.0)] == [None, None]
+    assert [witness.verdict(now) for now in (0.0, 1.0)] == [None, None]
     said.error = 0
-    assert witness.given_up(4.5) is None
+    assert witness.verdict(4.5) is None
     said.error = 111
-    assert [bool(witness.given_up(now)) for now in (5.0, 6.0, 7.0)] == [False, False, True]
+    assert [bool(witness.verdict(now)) for now in (5.0, 6.0, 7.0)] == [False, False, True]
     witness.close()
 
 
@@ -121,15 +121,15 @@ def test_where_there_is_no_way_for_thirty_seconds_the_call_ends(listener: Listen
         def getsockopt(self, *_: int) -> int:  # type: ignore[override]
             return self.error
 
-    witness = Witness(os.getpid(), towards(Address(NOWHERE, 4000), 4002).target, None)
+    witness = Watchdog(os.getpid(), towards(Address(NOWHERE, 4000), 4002).target, None)
     witness._rtp = said = Said()
-    assert not any(witness.given_up(now) for now in range(0, 15, 3))
+    assert not any(witness.verdict(now) for now in range(0, 15, 3))
     said.error = 0
-    assert witness.given_up(20.5) is None
+    assert witness.verdict(20.5) is None
     said.error = 113
-    assert [witness.given_up(now) for now in (21.0, 29.0, 36.0)] == [None] * 3, "it began anew after 8 s without"
-    assert not any(witness.given_up(now) for now in (43.0, 50.0, 50.9))
-    assert witness.given_up(51.0) == (f"no way to {NOWHERE}:4000: the network says so for 30 s", "no way")
+    assert [witness.verdict(now) for now in (21.0, 29.0, 36.0)] == [None] * 3, "it began anew after 8 s without"
+    assert not any(witness.verdict(now) for now in (43.0, 50.0, 50.9))
+    assert witness.verdict(51.0) == (f"no way to {NOWHERE}:4000: the network says so for 30 s", "no way")
     witness.close()
 
 
@@ -148,7 +148,7 @@ class Listener:
         self.sock.bind(("127.0.0.1", first + 3))  # as its a=rtcp says
         here = Address("127.0.0.1", first)
         target = Target(here, Address(here.host, first + 3), Address("127.0.0.1", ours), PCMU, 0, 20)
-        self.witness = Witness(os.getpid(), target, "127.0.0.1")
+        self.witness = Watchdog(os.getpid(), target, "127.0.0.1")
         self.ours = ("127.0.0.1", ours + 1)
 
     def says(self, data: bytes) -> None:
@@ -165,37 +165,37 @@ def listener() -> Iterator[Listener]:
 
 def test_seven_seconds_after_an_rtcp_bye_the_listener_is_given_up(listener: Listener) -> None:
     listener.says(REPORT)
-    assert listener.witness.given_up(0.0) is None
+    assert listener.witness.verdict(0.0) is None
     listener.says(goodbye(7, "ann"))
-    assert [listener.witness.given_up(now) for now in (10.0, 12.5, 16.9)] == [None] * 3
-    assert listener.witness.given_up(17.0) == ("the listener took leave by RTCP BYE", "RTCP BYE")
+    assert [listener.witness.verdict(now) for now in (10.0, 12.5, 16.9)] == [None] * 3
+    assert listener.witness.verdict(17.0) == ("the listener took leave by RTCP BYE", "RTCP BYE")
 
 
 def test_who_speaks_again_after_his_bye_hears_on(listener: Listener) -> None:
     """As one who takes another SSRC."""
     listener.says(goodbye(7, "ann"))
-    assert listener.witness.given_up(10.0) is None
+    assert listener.witness.verdict(10.0) is None
     listener.says(REPORT)
-    assert [listener.witness.given_up(now) for now in (13.0, 20.0)] == [None] * 2
+    assert [listener.witness.verdict(now) for now in (13.0, 20.0)] == [None] * 2
     listener.says(goodbye(7, "ann"))
     listener.says(goodbye(7, "ann"))
-    assert [bool(listener.witness.given_up(now)) for now in (30.0, 36.9, 37.0)] == [False, False, True]
+    assert [bool(listener.witness.verdict(now)) for now in (30.0, 36.9, 37.0)] == [False, False, True]
 
 
 def test_only_rtcp_of_the_listener_counts(listener: Listener) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.sendto(goodbye(7, "ann"), listener.ours)
-        assert [listener.witness.given_up(now) for now in (0.0, 9.0)] == [None] * 2
+        assert [listener.witness.verdict(now) for now in (0.0, 9.0)] == [None] * 2
     listener.says(goodbye(7, "ann"))
-    assert listener.witness.given_up(10.0) is None
+    assert listener.witness.verdict(10.0) is None
     for noise in (b"", b"\x80", b"\x80\x00" + bytes(170), bytes(1400)):
         listener.says(noise)
-    assert listener.witness.given_up(17.0) is not None, "noise is no word of his"
+    assert listener.witness.verdict(17.0) is not None, "noise is no word of his"
 
 
 def test_an_ffmpeg_whose_listener_took_leave_ends_without_hope(
-    streams: Streams, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
+    streams: Supervisor, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moh.ffmpeg.watchdog.LEFT_FOR", 1.0)
     streams.order(start(ear, port))
@@ -235,7 +235,7 @@ def test_srtp_has_no_witness_since_ffmpeg_hands_nothing_on_to_it() -> None:
 # -- ffmpegs that hang ---------------------------------------------------------------------------------------------
 
 
-def test_an_ffmpeg_that_is_stopped_is_noticed_and_killed(streams: Streams, ear: Ear, port: int) -> None:
+def test_an_ffmpeg_that_is_stopped_is_noticed_and_killed(streams: Supervisor, ear: Ear, port: int) -> None:
     if pulse(os.getpid()) is None:
         pytest.skip("needs Linux' /proc")
     streams.order(start(ear, port))
@@ -266,9 +266,9 @@ def test_an_ffmpeg_that_never_plays_is_noticed_and_killed(
 
 def test_where_nobody_tells_nothing_is_seen() -> None:
     assert pulse(2**22 + 1) is None
-    witness = Witness(2**22 + 1, towards(Address(NOWHERE, 4000), 4002).target, None)
+    witness = Watchdog(2**22 + 1, towards(Address(NOWHERE, 4000), 4002).target, None)
     assert not any(witness.hangs() for _ in range(100))
-    assert witness.given_up(0.0) is None
+    assert witness.verdict(0.0) is None
 
 
 # -- memory --------------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_an_ffmpeg_that_eats_memory_fails_by_itself(
         streams.close()
 
 
-def test_ffmpegs_are_what_the_kernel_takes_first(streams: Streams, ear: Ear, port: int) -> None:
+def test_ffmpegs_are_what_the_kernel_takes_first(streams: Supervisor, ear: Ear, port: int) -> None:
     if not shutil.which("setpriv") or not Path("/proc/self/oom_score_adj").exists():
         pytest.skip("needs setpriv, and Linux' /proc")
     streams.order(start(ear, port))

@@ -17,10 +17,10 @@ from moh.guard.address_validation import (
     MOST_STRANGERS,
     STRANGER,
     TRUSTED,
-    Bucket,
-    Gate,
-    Guard,
-    Recent,
+    AddressValidator,
+    LruTable,
+    RateLimiter,
+    TokenBucket,
 )
 from moh.sip.message import Request, parse
 from moh.sip.user_agent import UserAgent
@@ -168,7 +168,7 @@ def test_an_ack_with_a_guessed_tag_proves_nothing() -> None:
     agent = make_agent()
     agent.receive(caller(1), PUBLIC_FLOW, now=0.0)
     agent.receive(ack("guessed", call_id="Call-ID: 1"), PUBLIC_FLOW, now=0.1)
-    assert not agent.guard.knows(PUBLIC_FLOW, now=0.2)
+    assert not agent.guard.is_validated(PUBLIC_FLOW, now=0.2)
 
 
 def test_by_tcp_everybody_is_known() -> None:
@@ -178,11 +178,11 @@ def test_by_tcp_everybody_is_known() -> None:
 
 
 def test_credit_is_bounded() -> None:
-    guard = Guard()
+    guard = AddressValidator()
     for _ in range(100):
-        guard.came(VICTIM, 60_000, now=0.0)
+        guard.credit(VICTIM, 60_000, now=0.0)
     sent = 0
-    while guard.lets(Send(bytes(1000), VICTIM.remote, VICTIM), now=0.0):
+    while guard.may_send(Send(bytes(1000), VICTIM.remote, VICTIM), now=0.0):
         sent += 1000
     assert sent <= MOST_CREDIT
 
@@ -198,23 +198,23 @@ def test_nothing_goes_to_a_neighbour_of_ours_whom_a_stranger_names_in_via() -> N
 
 @pytest.mark.parametrize("source", ["198.51.100.7", "203.0.113.9"])
 def test_whoever_makes_us_send_to_where_he_cannot_pays_for_it(source: str) -> None:
-    guard, flow = Guard(), Flow(Address(source, 5060), SERVER)
-    guard.proved(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)  # the second of them is known
-    guard.came(flow, 100, now=0.0)
-    assert guard.lets(Send(bytes(300), PHONE, flow), now=0.0)
-    assert not guard.lets(Send(bytes(1), PHONE, flow), now=0.0)
-    assert not guard.lets(Send(bytes(1), Address("127.0.0.1", 53), FLOW), now=0.0), (
+    guard, flow = AddressValidator(), Flow(Address(source, 5060), SERVER)
+    guard.validate(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)  # the second of them is known
+    guard.credit(flow, 100, now=0.0)
+    assert guard.may_send(Send(bytes(300), PHONE, flow), now=0.0)
+    assert not guard.may_send(Send(bytes(1), PHONE, flow), now=0.0)
+    assert not guard.may_send(Send(bytes(1), Address("127.0.0.1", 53), FLOW), now=0.0), (
         "nor is our loopback free for a phone"
     )
-    assert guard.lets(Send(bytes(1000), PHONE, FLOW), now=0.0)
+    assert guard.may_send(Send(bytes(1000), PHONE, FLOW), now=0.0)
 
 
 def test_addresses_of_one_subscriber_of_ipv6_are_one_source() -> None:
-    guard = Guard()
+    guard = AddressValidator()
     one, other = (Flow(Address(host, 5060), SERVER) for host in ("2001:db8::1", "2001:db8::2:3"))
-    guard.came(one, 100, now=0.0)
-    assert guard.lets(Send(bytes(300), other.remote, other), now=0.0)
-    assert not guard.lets(Send(bytes(1), one.remote, one), now=0.0)
+    guard.credit(one, 100, now=0.0)
+    assert guard.may_send(Send(bytes(300), other.remote, other), now=0.0)
+    assert not guard.may_send(Send(bytes(1), one.remote, one), now=0.0)
 
 
 # -- the way back --------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_a_callers_own_tag_proves_nothing_for_another_address(method: str) -> No
     agent = make_agent()
     to_tag = answered(agent, flow=ATTACKER)
     out = agent.receive(forged_in_call := request(method, to_tag=to_tag, cseq=f"CSeq: 131 {method}"), VICTIM, now=1.0)
-    assert agent.guard.knows(ATTACKER, now=1.0) and not agent.guard.knows(VICTIM, now=1.0)
+    assert agent.guard.is_validated(ATTACKER, now=1.0) and not agent.guard.is_validated(VICTIM, now=1.0)
     invited = caller(2, VICTIM)
     out += agent.receive(invited, VICTIM, now=1.1)
     for tenth in range(12, 700):
@@ -250,7 +250,7 @@ def test_a_tag_that_our_bye_has_told_proves_nothing(method: str) -> None:
     message = parse(told.data)
     assert isinstance(message, Request) and message.method == "BYE"
     agent.receive(request(method, to_tag=message.from_.tag, cseq=f"CSeq: 131 {method}"), VICTIM, now=32.1)
-    assert not agent.guard.knows(VICTIM, now=32.1)
+    assert not agent.guard.is_validated(VICTIM, now=32.1)
 
 
 def test_only_whose_invite_it_is_may_cancel_it_and_be_told_its_tag() -> None:
@@ -269,7 +269,7 @@ def test_a_phone_whose_ack_takes_another_way_has_its_music_and_keeps_its_place()
     agent = make_agent(ports=(10000, 10100), shared=10100)
     to_tag = tag(response(agent.receive(invite(), PUBLIC_FLOW, now=0.0)))
     assert len(music(agent.receive(ack(to_tag), VICTIM, now=0.1))) == 1
-    assert not agent.guard.knows(PUBLIC_FLOW, now=0.2) and not agent.guard.knows(VICTIM, now=0.2)
+    assert not agent.guard.is_validated(PUBLIC_FLOW, now=0.2) and not agent.guard.is_validated(VICTIM, now=0.2)
     for number, flow in enumerate(strangers(MOST_STRANGERS + 1), 1):
         agent.receive(caller(number, flow), flow, now=0.2)
     assert not agent._calls[to_tag].ended, "who no longer waits for an ACK makes no room for strangers"
@@ -283,7 +283,7 @@ def test_one_subscriber_of_ipv6_may_acknowledge_from_another_address_of_his() ->
     )
     to_tag = tag(response(agent.receive(invite(), one, now=0.0)))
     agent.receive(ack(to_tag), other, now=0.1)
-    assert agent.guard.knows(one, now=0.2)
+    assert agent.guard.is_validated(one, now=0.2)
 
 
 def test_a_call_that_goes_on_elsewhere_proves_nothing_there() -> None:
@@ -294,7 +294,7 @@ def test_a_call_that_goes_on_elsewhere_proves_nothing_there() -> None:
         invite(to_tag=to_tag, via="Via: SIP/2.0/UDP a;branch=z9hG4bKre", cseq="CSeq: 131 INVITE"), VICTIM, now=1
     )
     agent.receive(ack(to_tag, cseq="CSeq: 131 ACK"), VICTIM, now=1.1)
-    assert not agent.guard.knows(VICTIM, now=1.2)
+    assert not agent.guard.is_validated(VICTIM, now=1.2)
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def test_what_a_flood_of_strangers_leaves_behind_has_an_end() -> None:
 def test_who_made_room_hears_bye_and_may_call_again() -> None:
     agent = make_agent(ports=(10000, 10100), shared=10100)
     first, *rest = strangers(MOST_STRANGERS + 1)
-    agent.guard.came(first, 10_000, now=0.0)  # he has sent enough before to pay for it
+    agent.guard.credit(first, 10_000, now=0.0)  # he has sent enough before to pay for it
     to_tag = tag(response(agent.receive(caller(0, first), first, now=0.0)))
     for number, flow in enumerate(rest, 1):
         actions = agent.receive(caller(number, flow), flow, now=0.1)
@@ -397,7 +397,7 @@ def test_a_stranger_who_cancels_while_a_name_is_looked_up_hears_487_and_is_forgo
     named_host = SHORT_OFFER.replace("198.51.100.7", "held.example")
     invited, cancelled = parse(forged("INVITE", named_host)), parse(forged("CANCEL"))
     assert isinstance(invited, Request) and isinstance(cancelled, Request)
-    agent.guard.came(VICTIM, 10_000, now=0.0)
+    agent.guard.credit(VICTIM, 10_000, now=0.0)
     assert statuses(agent.receive(invited, VICTIM, now=0.0)) == [100]
     assert statuses(agent.receive(cancelled, VICTIM, now=0.1)) == [200, 487]
     assert agent.resolved(lookup("held.example", VICTIM, stranger=True), "198.51.100.7", now=0.2) == []
@@ -421,15 +421,15 @@ def test_500_calls_a_second_of_one_private_address_are_taken() -> None:
 
 @pytest.mark.parametrize(("host", "rate"), [("203.0.113.9", STRANGER.calls), ("192.168.1.50", TRUSTED.calls)])
 def test_calls_have_a_rate(host: str, rate: tuple[float, float]) -> None:
-    guard, flow = Guard(), Flow(Address(host, 5060), SERVER)
-    assert [guard.full(flow, now=0.0) for _ in range(int(rate[1]))] == [""] * int(rate[1])
-    assert guard.full(flow, now=0.0) == f"More than {rate[0]:.0f} calls a second from this address"
-    assert guard.full(flow, now=1.0) == ""
+    guard, flow = AddressValidator(), Flow(Address(host, 5060), SERVER)
+    assert [guard.call_refusal(flow, now=0.0) for _ in range(int(rate[1]))] == [""] * int(rate[1])
+    assert guard.call_refusal(flow, now=0.0) == f"More than {rate[0]:.0f} calls a second from this address"
+    assert guard.call_refusal(flow, now=1.0) == ""
 
 
 def test_networks_that_the_owner_names_may_do_as_much_as_private_ones() -> None:
-    guard = Guard(networks("203.0.113.0/24"))
-    assert not any(guard.full(PUBLIC_FLOW, now=0.0) for _ in range(1000))
+    guard = AddressValidator(networks("203.0.113.0/24"))
+    assert not any(guard.call_refusal(PUBLIC_FLOW, now=0.0) for _ in range(1000))
 
 
 # -- scanners ------------------------------------------------------------------------------------------------------
@@ -442,7 +442,7 @@ def test_a_scanner_hears_nothing_and_has_one_line(name: str) -> None:
     assert statuses(first) == [] and notes(first) == [f"not answered: {name!r} from 203.0.113.9:5062"]
     for again in range(1000):
         assert agent.receive(request("REGISTER", f"User-Agent: {name}"), PUBLIC_FLOW, now=50 + again / 1000) == []
-    assert agent.tally.news(now=61.0) == "1000 scanner (last 203.0.113.9)"
+    assert agent.tally.drain(now=61.0) == "1000 scanner (last 203.0.113.9)"
     assert statuses(agent.receive(request("OPTIONS", f"User-Agent: {name}"), FLOW, now=61.0)) == [200], "at home"
 
 
@@ -453,7 +453,7 @@ def test_calls_that_are_never_acknowledged_have_a_line_or_two() -> None:
         told += notes(agent.receive(caller(number), PUBLIC_FLOW, now=50.0))
     told += notes(agent.tick(now=90.0))
     assert [text.split(" ")[0] for text in told] == ["answered", "ended"]
-    assert agent.tally.news(now=100.0).startswith("99 answered, not acknowledged yet (last 203.0.113.9), 99 ")
+    assert agent.tally.drain(now=100.0).startswith("99 answered, not acknowledged yet (last 203.0.113.9), 99 ")
 
 
 def test_refusals_are_counted_by_names_of_ours_alone() -> None:
@@ -469,16 +469,16 @@ OPTIONS = b"OPTIONS sip:1@192.168.1.100 SIP/2.0\r\n"
 INVITE = b"INVITE sip:1@192.168.1.100 SIP/2.0\r\n"
 
 
-def gate(allowed: str = "", known: Optional[str] = None) -> Gate:
-    return Gate(networks(allowed), lambda host, now: host == known, 0.0)
+def gate(allowed: str = "", known: Optional[str] = None) -> RateLimiter:
+    return RateLimiter(networks(allowed), lambda host, now: host == known, 0.0)
 
 
-def passed(gate: Gate, hosts: list[str], data: bytes, rate: int, seconds: float = 10.0) -> float:
+def passed(gate: RateLimiter, hosts: list[str], data: bytes, rate: int, seconds: float = 10.0) -> float:
     """How many datagrams a second pass of so many, in turn from these hosts, after the first burst."""
     count = 0
     for number in range(int(rate * seconds)):
         now = number / rate
-        count += not gate.refuses(hosts[number % len(hosts)], data, now) and now >= seconds / 2
+        count += not gate.refusal(hosts[number % len(hosts)], data, now) and now >= seconds / 2
     return count / (seconds / 2)
 
 
@@ -496,74 +496,74 @@ def test_of_20000_from_everywhere_as_well() -> None:
 def test_meanwhile_who_is_known_or_at_home_is_let_in() -> None:
     door = gate(known="203.0.113.9")
     for number in range(50_000):
-        door.refuses(f"198.51.{number % 199}.{number % 251}", INVITE, now=number / 20_000)
-    assert door.refuses("203.0.113.9", INVITE, now=2.5) == ""
-    assert door.refuses("192.168.1.50", OPTIONS, now=2.5) == ""
+        door.refusal(f"198.51.{number % 199}.{number % 251}", INVITE, now=number / 20_000)
+    assert door.refusal("203.0.113.9", INVITE, now=2.5) == ""
+    assert door.refusal("192.168.1.50", OPTIONS, now=2.5) == ""
 
 
 def test_500_calls_a_second_from_one_private_address_pass() -> None:
     door = gate()
     for number in range(15_000):
-        assert door.refuses("127.0.0.1", INVITE, now=number / 1500) == ""
+        assert door.refusal("127.0.0.1", INVITE, now=number / 1500) == ""
 
 
 def test_a_hundred_calls_of_a_public_pbx_pass_and_their_ends_as_well() -> None:
     door = gate()
-    assert not any(door.refuses("203.0.113.9", INVITE, now=0.0) for _ in range(500))
+    assert not any(door.refusal("203.0.113.9", INVITE, now=0.0) for _ in range(500))
 
 
 def test_whom_the_owner_has_not_named_is_not_looked_at() -> None:
     door = gate("192.168.0.0/16, 203.0.113.0/24, 2001:db8::/32")
-    assert door.refuses("198.51.100.7", INVITE, now=0.0) == "not in MOH_ALLOW"
-    assert door.refuses("10.0.0.1", INVITE, now=0.0) == "not in MOH_ALLOW"
-    assert door.refuses("2001:db9::1", INVITE, now=0.0) == "not in MOH_ALLOW"
+    assert door.refusal("198.51.100.7", INVITE, now=0.0) == "not in MOH_ALLOW"
+    assert door.refusal("10.0.0.1", INVITE, now=0.0) == "not in MOH_ALLOW"
+    assert door.refusal("2001:db9::1", INVITE, now=0.0) == "not in MOH_ALLOW"
     for host in ("192.168.1.1", "::ffff:192.168.1.1", "203.0.113.9", "2001:db8::1"):
-        assert door.refuses(host, INVITE, now=0.0) == ""
+        assert door.refusal(host, INVITE, now=0.0) == ""
 
 
 def test_a_flood_from_everywhere_leaves_no_trace_and_keeps_nobody_out_who_is_known() -> None:
-    guard = Guard()
-    guard.proved(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)
-    door = Gate((), guard.reaches, now=0.0)
-    refused = [door.refuses(f"198.18.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(1000)]
+    guard = AddressValidator()
+    guard.validate(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)
+    door = RateLimiter((), guard.is_host_validated, now=0.0)
+    refused = [door.refusal(f"198.18.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(1000)]
     assert sum(map(bool, refused)) == 600 and len(door._sources) == 400
     for host in ("203.0.113.9", "192.168.1.1"):
-        assert door.refuses(host, OPTIONS, now=0.0) == "" and door.knows(host, now=0.0)
-    assert door.refuses("198.51.100.7", INVITE, now=0.0) == "" and not door.knows("198.51.100.7", now=0.0)
+        assert door.refusal(host, OPTIONS, now=0.0) == "" and door.is_known(host, now=0.0)
+    assert door.refusal("198.51.100.7", INVITE, now=0.0) == "" and not door.is_known("198.51.100.7", now=0.0)
 
 
 def test_all_private_sources_together_may_ask_so_often_and_call_in_spite_of_it() -> None:
     door = gate()
-    refused = [door.refuses(f"10.1.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(5000)]
+    refused = [door.refusal(f"10.1.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(5000)]
     assert sum(map(bool, refused)) == 3000
-    assert door.refuses("10.9.9.9", INVITE, now=0.0) == ""
-    assert door.refuses("10.9.9.9", OPTIONS, now=1.0) == ""
+    assert door.refusal("10.9.9.9", INVITE, now=0.0) == ""
+    assert door.refusal("10.9.9.9", OPTIONS, now=1.0) == ""
 
 
 def test_who_is_named_has_more_and_all_others_are_let_in() -> None:
     door = gate("203.0.113.9, 0.0.0.0/0, ::/0")
-    assert [door.refuses("203.0.113.9", OPTIONS, now=0.0) for _ in range(300)] == [""] * 300
-    assert door.refuses("198.51.100.7", OPTIONS, now=0.0) == ""
-    assert any(door.refuses("198.51.100.7", OPTIONS, now=0.0) for _ in range(300))
+    assert [door.refusal("203.0.113.9", OPTIONS, now=0.0) for _ in range(300)] == [""] * 300
+    assert door.refusal("198.51.100.7", OPTIONS, now=0.0) == ""
+    assert any(door.refusal("198.51.100.7", OPTIONS, now=0.0) for _ in range(300))
 
 
 def test_keep_alives_are_nothing() -> None:
-    assert gate().refuses("192.168.1.50", b"\r\n\r\n", now=0.0) == "too short"
+    assert gate().refusal("192.168.1.50", b"\r\n\r\n", now=0.0) == "too short"
 
 
 def test_tables_are_bounded() -> None:
-    door, guard = gate(), Guard()
+    door, guard = gate(), AddressValidator()
     for number in range(2 * MOST_SOURCES):
         host = f"198.51.{number // 250}.{number % 250}"
-        door.refuses(host, OPTIONS, now=number / 100)
+        door.refusal(host, OPTIONS, now=number / 100)
         flow = Flow(Address(host, 1), SERVER)
-        guard.came(flow, 100, now=0.0)
-        guard.proved(flow, flow, now=0.0)
+        guard.credit(flow, 100, now=0.0)
+        guard.validate(flow, flow, now=0.0)
     assert len(door._sources) == len(guard._accounts) == len(guard._proved) == MOST_SOURCES
 
 
 def test_what_was_used_last_is_kept() -> None:
-    recent: Recent[int] = Recent(2)
+    recent: LruTable[int] = LruTable(2)
     for key in ("a", "b"):
         recent.put(key, 1)
     recent.get("a")
@@ -572,7 +572,7 @@ def test_what_was_used_last_is_kept() -> None:
 
 
 def test_a_bucket_fills_up_to_its_brim() -> None:
-    bucket = Bucket(10.0, 2.0, now=0.0)
-    assert [bucket.take(now) for now in (0.0, 0.0, 0.0, 0.1, 0.1, 60.0, 60.0, 60.0)] == [
+    bucket = TokenBucket(10.0, 2.0, now=0.0)
+    assert [bucket.acquire(now) for now in (0.0, 0.0, 0.0, 0.1, 0.1, 60.0, 60.0, 60.0)] == [
         True, True, False, True, False, True, True, False,
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from moh.common.actions import Address, Flow
 from moh.common.addresses import networks
 from moh.common.errors import Refusal
-from moh.guard.media_policy import Destinations
+from moh.guard.media_policy import MediaPolicy
 from moh.net.sockets import is_broadcast
 from tests.support.ladder import (
     FLOW,
@@ -29,7 +29,7 @@ from tests.support.ladder import (
 )
 
 OURS = ("192.168.1.100", "203.0.113.100")
-DESTINATIONS = Destinations(
+DESTINATIONS = MediaPolicy(
     is_ours=lambda host: host in OURS or host.startswith("127."),
     is_broadcast=lambda host: host == "192.168.1.255",
     own_ports=frozenset([5060, *range(10000, 10101)]),
@@ -95,7 +95,7 @@ def test_a_public_address_for_rtcp_waits_for_the_ack_as_well() -> None:
 
 
 def test_only_the_networks_of_the_owner_get_music() -> None:
-    agent = make_agent(destinations=Destinations(allowed=networks("192.168.1.0/24,198.51.100.0/24")))
+    agent = make_agent(destinations=MediaPolicy(allowed=networks("192.168.1.0/24,198.51.100.0/24")))
     assert 200 in statuses(agent.receive(invite(), FLOW, now=0.0))
     elsewhere = invite(body=offer("192.168.2.77"), call_id="Call-ID: 2", via="Via: SIP/2.0/UDP a;branch=z9hG4bK2;rport")
     refused = agent.receive(elsewhere, FLOW, now=0.0)
@@ -122,7 +122,7 @@ def test_nor_by_the_answer_in_an_ack() -> None:
 
 
 def test_hold_is_no_place_and_always_allowed() -> None:
-    agent = make_agent(destinations=Destinations(allowed=networks("10.0.0.0/8")))
+    agent = make_agent(destinations=MediaPolicy(allowed=networks("10.0.0.0/8")))
     assert 200 in statuses(agent.receive(invite(body=offer("0.0.0.0")), FLOW, now=0.0))
 
 

@@ -12,7 +12,7 @@ import pytest
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.mastering.prepare import Music
-from moh.mastering.reloader import MusicWatch, News
+from moh.mastering.reloader import Reloader, ReloadResult
 from tests.support.running import wait_for
 
 
@@ -45,18 +45,18 @@ def conversion() -> Conversion:
 
 
 @pytest.fixture
-def watch(file: Path, conversion: Conversion) -> Iterator[MusicWatch]:
-    watch = MusicWatch(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, poll=0.02)
+def watch(file: Path, conversion: Conversion) -> Iterator[Reloader]:
+    watch = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, poll=0.02)
     yield watch
     watch.close()
     assert "music" not in [thread.name for thread in threading.enumerate()]
 
 
-def next_news(watch: MusicWatch) -> News:
-    got: list[News] = []
+def next_news(watch: Reloader) -> ReloadResult:
+    got: list[ReloadResult] = []
 
     def come() -> bool:
-        got.extend(watch.news())
+        got.extend(watch.drain())
         return bool(got)
 
     wait_for(come, "news")
@@ -64,13 +64,13 @@ def next_news(watch: MusicWatch) -> News:
     return got[0]
 
 
-def test_the_first_music_comes_by_itself(watch: MusicWatch) -> None:
+def test_the_first_music_comes_by_itself(watch: Reloader) -> None:
     first = next_news(watch)
     assert isinstance(first, Music) and first.seconds == 3.0
 
 
 def test_a_changed_file_is_prepared_and_an_unchanged_one_is_not(
-    watch: MusicWatch, file: Path, conversion: Conversion
+    watch: Reloader, file: Path, conversion: Conversion
 ) -> None:
     next_news(watch)
     file.write_text("another")
@@ -82,7 +82,7 @@ def test_a_changed_file_is_prepared_and_an_unchanged_one_is_not(
     assert conversion.asked == 3
 
 
-def test_a_broken_file_is_told_once_and_a_good_one_comes_after_it(watch: MusicWatch, file: Path) -> None:
+def test_a_broken_file_is_told_once_and_a_good_one_comes_after_it(watch: Reloader, file: Path) -> None:
     next_news(watch)
     file.write_text("broken")
     assert str(next_news(watch)) == "Music is broken"
@@ -92,7 +92,7 @@ def test_a_broken_file_is_told_once_and_a_good_one_comes_after_it(watch: MusicWa
     assert isinstance(next_news(watch), Music)
 
 
-def test_a_file_that_is_gone_is_no_new_music(watch: MusicWatch, file: Path, conversion: Conversion) -> None:
+def test_a_file_that_is_gone_is_no_new_music(watch: Reloader, file: Path, conversion: Conversion) -> None:
     next_news(watch)
     file.unlink()
     file.with_name("new").write_text("back again")
@@ -101,8 +101,8 @@ def test_a_file_that_is_gone_is_no_new_music(watch: MusicWatch, file: Path, conv
     assert conversion.asked == 2
 
 
-def test_it_may_be_asked_to_look_again(watch: MusicWatch, conversion: Conversion) -> None:
+def test_it_may_be_asked_to_look_again(watch: Reloader, conversion: Conversion) -> None:
     next_news(watch)
-    watch.look_again()
+    watch.check_now()
     assert isinstance(next_news(watch), Music)
     assert conversion.asked == 2

@@ -17,13 +17,13 @@ import pytest
 
 from moh.common.actions import Address
 from moh.net import sendmmsg as many
-from moh.net.sendmmsg import EACH, MOST, SENDMMSG, OneByOne, Prebuilt, table
+from moh.net.sendmmsg import EACH, MOST, SENDMMSG, DestinationTable, OneByOne, table
 from moh.net.sockets import family_of, media_sockets
 from tests.support.running import free_ports
 
-Kind = Callable[[socket.socket, int], Union[OneByOne, Prebuilt]]
+Kind = Callable[[socket.socket, int], Union[OneByOne, DestinationTable]]
 linux = pytest.mark.skipif(SENDMMSG is None, reason="only Linux has sendmmsg")
-KINDS = [pytest.param(Prebuilt, marks=linux), OneByOne]
+KINDS = [pytest.param(DestinationTable, marks=linux), OneByOne]
 WORDS = b"twelve words"
 
 
@@ -223,12 +223,14 @@ class Kernel:
 
 
 @pytest.fixture
-def rows() -> Iterator[Prebuilt]:
+def rows() -> Iterator[DestinationTable]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        yield Prebuilt(sock, 1)
+        yield DestinationTable(sock, 1)
 
 
-def sent_to(rows: Prebuilt, count: int, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def sent_to(
+    rows: DestinationTable, count: int, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[int, int]]:
     """What a stand-in was asked for: each time the first slot and how many."""
     monkeypatch.setattr(many, "SENDMMSG", kernel)
     for number in range(count):
@@ -238,17 +240,19 @@ def sent_to(rows: Prebuilt, count: int, kernel: Kernel, monkeypatch: pytest.Monk
     return [((start - first) // EACH, asked) for start, asked in kernel.calls]
 
 
-def test_it_goes_on_where_the_kernel_stopped(rows: Prebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_goes_on_where_the_kernel_stopped(rows: DestinationTable, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sent_to(rows, 10, Kernel(3, 1), monkeypatch) == [(0, 10), (3, 7), (4, 6)]
     assert rows.lost == 0
 
 
-def test_more_than_the_kernel_takes_at_once_go_in_parts(rows: Prebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_the_kernel_takes_at_once_go_in_parts(
+    rows: DestinationTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sent_to(rows, 2100, Kernel(), monkeypatch) == [(0, 1024), (1024, 1024), (2048, 52)]
 
 
 def test_an_error_of_another_is_tried_again_and_one_of_its_own_costs_one_packet(
-    rows: Prebuilt, monkeypatch: pytest.MonkeyPatch
+    rows: DestinationTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = Kernel(2, -errno.ECONNREFUSED, 1, -errno.EINVAL, -errno.EINVAL, -errno.EINVAL)
     assert sent_to(rows, 5, kernel, monkeypatch) == [(0, 5), (2, 3), (2, 3), (3, 2), (3, 2), (3, 2), (4, 1)]
@@ -258,19 +262,21 @@ def test_an_error_of_another_is_tried_again_and_one_of_its_own_costs_one_packet(
 
 
 def test_errors_of_others_without_end_are_not_held_against_who_is_next(
-    rows: Prebuilt, monkeypatch: pytest.MonkeyPatch
+    rows: DestinationTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent_to(rows, 5, Kernel(2, *[-errno.ECONNREFUSED] * 3), monkeypatch)
     assert (rows.lost, rows.astray) == (1, [])
 
 
-def test_a_signal_in_between_is_no_error(rows: Prebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_in_between_is_no_error(rows: DestinationTable, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(sent_to(rows, 1, Kernel(*[-errno.EINTR] * 9), monkeypatch)) == 10
     assert rows.lost == 0
 
 
 @pytest.mark.parametrize("full", [errno.EAGAIN, errno.ENOBUFS])
-def test_where_there_is_no_room_nobody_waits(rows: Prebuilt, full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_no_room_nobody_waits(
+    rows: DestinationTable, full: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sent_to(rows, 10, Kernel(4, -full), monkeypatch) == [(0, 10), (4, 6)]
     assert rows.lost == 6
 
@@ -300,6 +306,6 @@ def test_one_by_one_nobody_waits_for_room_either() -> None:
 
 
 def test_a_system_without_sendmmsg_has_a_table_as_well(sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(table(sock, 1), Prebuilt if SENDMMSG is not None else OneByOne)
+    assert isinstance(table(sock, 1), DestinationTable if SENDMMSG is not None else OneByOne)
     monkeypatch.setattr(many, "SENDMMSG", None)
     assert isinstance(table(sock, 1), OneByOne)

@@ -11,7 +11,7 @@ import pytest
 
 from moh.common.actions import Address, StopStream
 from moh.server.engines import Engines
-from moh.shared.shared_stream import Broadcast
+from moh.shared.shared_stream import SharedStream
 from tests.support.crowd import climbing, start, target, write_wave
 from tests.support.phone import Ear
 from tests.support.running import ffmpegs_of, free_ports, wait_for
@@ -24,7 +24,7 @@ def files(tmp_path: Path) -> dict[int, Path]:
 
 @pytest.fixture
 def engines(files: dict[int, Path]) -> Iterator[Engines]:
-    both = Engines(Broadcast("127.0.0.1", free_ports(2)))
+    both = Engines(SharedStream("127.0.0.1", free_ports(2)))
     assert both.add_tune(files, 1.0) == 0
     yield both
     both.close()
@@ -49,7 +49,7 @@ def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines
         engines.order(start("bob", target(Address(*other.address), shared_port(engines))))
         assert ear.packets(1)[0].source[1] == own
         assert other.packets(1)[0].source[1] == shared_port(engines)
-        told = engines.told()
+        told = engines.summary()
         assert re.match(r"1 by ffmpeg, 1 in the shared stream \(1 batches, \d+ packets, 0 not sent, ", told), told
 
         engines.order(StopStream("bob"))
@@ -83,11 +83,11 @@ def test_without_a_shared_stream_all_is_ffmpeg(files: dict[int, Path], ear: Ear)
         port = free_ports(2)
         alone.order(start("ann", target(Address(*ear.address), port)))
         assert ear.packets(1)[0].source[1] == port
-        assert alone.told() == "1 by ffmpeg"
+        assert alone.summary() == "1 by ffmpeg"
         alone.order(StopStream("ann"))
         (over,) = wait_for(alone.ended, "the end")
         assert over.call == "ann"
-        assert alone.told() == "0 by ffmpeg"
+        assert alone.summary() == "0 by ffmpeg"
     finally:
         alone.close()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moh.server.log_handler import Journal
+from moh.server.log_handler import LogHandler
 from tests.support.running import ROOT, wait_for
 
 Pipe = tuple[int, int]
@@ -30,7 +30,7 @@ def record(text: str, *values: object) -> logging.LogRecord:
 
 
 def test_lines_are_written_in_their_order(pipe: Pipe) -> None:
-    journal = Journal(pipe[1])
+    journal = LogHandler(pipe[1])
     for number in range(100):
         journal.handle(record("line %d", number))
     journal.flush()
@@ -38,7 +38,7 @@ def test_lines_are_written_in_their_order(pipe: Pipe) -> None:
 
 
 def test_a_reader_that_sleeps_holds_up_nobody_and_hears_what_was_dropped(pipe: Pipe) -> None:
-    journal = Journal(pipe[1], room=50)
+    journal = LogHandler(pipe[1], room=50)
     journal.handle(record("%s", "x" * 200_000))  # more than a pipe takes
     time.sleep(0.1)  # the thread writes it, and hangs
     began = time.monotonic()
@@ -65,7 +65,7 @@ def test_a_reader_that_sleeps_holds_up_nobody_and_hears_what_was_dropped(pipe: P
 
 
 def test_a_line_that_cannot_be_put_together_silences_no_other(pipe: Pipe) -> None:
-    journal = Journal(pipe[1])
+    journal = LogHandler(pipe[1])
     journal.handle(record("%d", "no number"))
     journal.handle(record("the next"))
     journal.flush()
@@ -76,7 +76,7 @@ def test_a_line_that_cannot_be_put_together_silences_no_other(pipe: Pipe) -> Non
 def test_a_reader_who_has_gone_is_no_reason_to_stumble() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    journal = Journal(writing)
+    journal = LogHandler(writing)
     journal.handle(record("to nobody"))
     journal.flush()
     os.close(writing)
@@ -84,8 +84,8 @@ def test_a_reader_who_has_gone_is_no_reason_to_stumble() -> None:
 
 def test_at_the_end_of_the_interpreter_nothing_is_lost() -> None:
     program = (
-        "import logging; from moh.server.log_handler import Journal; "
-        "logging.basicConfig(handlers=[Journal(1)], level=10)\n"
+        "import logging; from moh.server.log_handler import LogHandler; "
+        "logging.basicConfig(handlers=[LogHandler(1)], level=10)\n"
         "for number in range(5000): logging.info('line %d', number)"
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -18,7 +18,7 @@ import pytest
 
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.commands import encoders
-from moh.shared.encoded_loop import LEAD, LONGEST_PACKET, SHORTEST_LOOP, Frames, Plan
+from moh.shared.encoded_loop import LEAD, LONGEST_PACKET, SHORTEST_LOOP, EncodedLoop, Plan
 from tests.support.crowd import climbing, sine, write_wave
 from tests.support.running import PATIENCE, ffmpegs_of, wait_for
 
@@ -59,26 +59,26 @@ def test_encoding_begins_a_whole_lead_before_the_beginning(seconds: float) -> No
 # -- what ffmpeg makes of it -----------------------------------------------------------------------------------------
 
 
-def encoded(music: Path, seconds: float, codec: Codec, ptime: int = 20) -> Frames:
+def encoded(music: Path, seconds: float, codec: Codec, ptime: int = 20) -> EncodedLoop:
     """The whole tune."""
-    told: queue.Queue[Frames] = queue.Queue()
-    frames = Frames(music, seconds, codec, ptime, told.put)
+    told: queue.Queue[EncodedLoop] = queue.Queue()
+    frames = EncodedLoop(music, seconds, codec, ptime, told.put)
     assert told.get(timeout=PATIENCE) is frames
     assert frames.trouble == "" and frames.began is not None
-    wait_for(lambda: frames.take(frames.plan.octets - 1, 1) is not None, "all of the tune")
-    wait_for(lambda: frames.take(frames.plan.octets - 1, 100) is not None, "its beginning, behind the end")
+    wait_for(lambda: frames.payload_at(frames.plan.octets - 1, 1) is not None, "all of the tune")
+    wait_for(lambda: frames.payload_at(frames.plan.octets - 1, 100) is not None, "its beginning, behind the end")
     return frames
 
 
-def packets(frames: Frames, octets: int, count: int, position: int = 0) -> list[bytes]:
-    taken = [frames.take(position + octets * number, octets) for number in range(count)]
+def packets(frames: EncodedLoop, octets: int, count: int, position: int = 0) -> list[bytes]:
+    taken = [frames.payload_at(position + octets * number, octets) for number in range(count)]
     assert all(taken), "all is encoded"
     return [bytes(packet) for packet in taken if packet is not None]
 
 
-def taken(frames: Frames, position: int) -> bytes:
+def taken(frames: EncodedLoop, position: int) -> bytes:
     """One packet; empty where it is not encoded yet."""
-    return bytes(frames.take(position, 160) or b"")
+    return bytes(frames.payload_at(position, 160) or b"")
 
 
 def ffmpeg(given: bytes, *words: str) -> bytes:
@@ -202,13 +202,13 @@ def test_opus_sounds_on_over_the_seam(ptime: int, tmp_path: Path) -> None:
 
 
 class Told:
-    """What ``Frames`` told, and what was the matter then."""
+    """What ``EncodedLoop`` told, and what was the matter then."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Optional[float], str]] = []
         self.over = threading.Event()
 
-    def __call__(self, frames: Frames) -> None:
+    def __call__(self, frames: EncodedLoop) -> None:
         self.calls.append((frames.began, frames.trouble))
         self.over.set()
 
@@ -233,7 +233,7 @@ def test_the_beginning_is_heard_while_the_rest_is_being_encoded(
     waits = f"\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n"
     wrote = "out.write(b'L' * 9600 + b'1' * 9000); out.flush()"
     stand_in(tmp_path, monkeypatch, wrote + waits + "out.write(b'2' * 71_000 + b'more'); out.flush(); time.sleep(60)")
-    frames = Frames(Path("tune.wav"), 10.0, PCMU, 20, told)
+    frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
     assert told.over.wait(PATIENCE)
     assert taken(frames, 0) == b"1" * 160, "the lead is left out"
     assert taken(frames, 8840) == b"1" * 160
@@ -258,7 +258,7 @@ def test_an_ffmpeg_that_fails_is_told_with_its_reason(
     script: str, why: str, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch, script)
-    frames = Frames(Path("tune.wav"), 10.0, PCMU, 20, told)
+    frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
     assert told.over.wait(PATIENCE)
     assert frames.began is None
     assert frames.trouble.startswith("the music could not be encoded as PCMU: ")
@@ -267,12 +267,12 @@ def test_an_ffmpeg_that_fails_is_told_with_its_reason(
 
 
 def test_a_missing_file_and_a_missing_ffmpeg_are_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    Frames(Path("/no/such.wav"), 10.0, PCMU, 20, told)
+    EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, told)
     assert told.over.wait(PATIENCE)
     assert "No such file or directory" in told.calls[0][1]
     monkeypatch.setenv("PATH", "")
     other = Told()
-    Frames(Path("/no/such.wav"), 10.0, PCMU, 20, other)
+    EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, other)
     assert other.over.wait(PATIENCE)
     assert "No such file or directory" in other.calls[0][1]
 
@@ -282,7 +282,7 @@ def test_an_ffmpeg_that_fails_after_the_beginning_is_told_as_well(
 ) -> None:
     """Who listens already would hear nothing from there on."""
     stand_in(tmp_path, monkeypatch, "out.write(bytes(9600 + 9000)); out.flush(); time.sleep(0.1); sys.exit('the disk')")
-    frames = Frames(Path("tune.wav"), 10.0, PCMU, 20, told)
+    frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
     wait_for(lambda: len(told.calls) == 2, "both words")
     assert told.calls[0] == (frames.began, "")
     assert "the disk" in told.calls[1][1]

@@ -9,14 +9,14 @@ import pytest
 
 from moh.common.actions import Address, Target
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
-from moh.shared.encoded_loop import Frames
-from moh.shared.fanout import Batch, Member, Shape
+from moh.shared.encoded_loop import EncodedLoop
+from moh.shared.fanout import Fanout, Receiver, Shape
 from tests.support.crowd import target
 
 SSRC, SEQUENCE, TIMESTAMP = 0x01020304, 1000, 50_000
 
 
-class Tune(Frames):
+class Tune(EncodedLoop):
     """An endless tune of which each octet tells its place; the part in ``missing`` is not encoded yet."""
 
     def __init__(self) -> None:
@@ -57,16 +57,16 @@ def shape(codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> Shape:
 
 def a_batch(
     which: Optional[Shape] = None, due: float = 10.0, chance: tuple[int, int, int] = (SSRC, SEQUENCE, TIMESTAMP)
-) -> tuple[Batch, Wire, Tune]:
+) -> tuple[Fanout, Wire, Tune]:
     """A batch of a tune that began at 4.0; its first packet is due at 10.0."""
     which = which or shape()
     tune, wire = Tune(), Wire(12 + which.octets)
-    return Batch(which, tune, wire, began=4.0, due=due, moment=0, chance=chance), wire, tune
+    return Fanout(which, tune, wire, began=4.0, due=due, moment=0, chance=chance), wire, tune
 
 
-def member(number: int) -> Member:
+def member(number: int) -> Receiver:
     to: Target = target(Address(f"10.0.0.{number}", 4000), 10_100)
-    return Member(f"call {number}", 1, to)
+    return Receiver(f"call {number}", 1, to)
 
 
 def header(packet: bytes) -> tuple[int, int, int]:
@@ -78,7 +78,7 @@ def header(packet: bytes) -> tuple[int, int, int]:
 def test_a_packet_is_rtp_with_the_sound_of_its_moment() -> None:
     batch, wire, _ = a_batch(shape(payload_type=100))
     batch.join(member(1))
-    batch.play(10.0)
+    batch.send_due(10.0)
     ((packet, _),) = wire.sent
     # 6 s after the beginning 300 packets of 160 octets have gone by
     assert packet[:12] == struct.pack("!BBHII", 0x80, 100, SEQUENCE, TIMESTAMP + 300 * 160, SSRC)
@@ -89,7 +89,7 @@ def test_a_packet_is_rtp_with_the_sound_of_its_moment() -> None:
 def test_any_payload_number_stands_without_a_marker(payload_type: int) -> None:
     batch, wire, _ = a_batch(shape(payload_type=payload_type))
     batch.join(member(1))
-    batch.play(10.0)
+    batch.send_due(10.0)
     assert wire.sent[0][0][1] == payload_type
 
 
@@ -112,7 +112,7 @@ def test_each_codec_and_packet_length_counts_by_its_clock(codec: Codec, ptime: i
     dues = []
     for _ in range(3):
         dues.append(round(batch.due, 9))
-        batch.play(batch.due)
+        batch.send_due(batch.due)
     assert dues == [10.0, round(10 + ptime / 1000, 9), round(10 + 2 * ptime / 1000, 9)]
     first, second, third = (packet for packet, _ in wire.sent)
     assert len(first) == 12 + octets
@@ -125,7 +125,7 @@ def test_deadlines_do_not_drift_however_late_each_packet_is() -> None:
     batch.join(member(1))
     for number in range(20_000):  # more than half an hour
         assert abs(batch.due - (10.0 + number * 0.12)) < 1e-6
-        batch.play(batch.due + 0.013)
+        batch.send_due(batch.due + 0.013)
     assert batch.skipped == 0
     sequences = [header(packet)[0] for packet, _ in wire.sent]
     assert sequences == [(SEQUENCE + number) % 65536 for number in range(20_000)]
@@ -135,29 +135,29 @@ def test_sequence_number_and_timestamp_begin_anew_at_their_ends() -> None:
     batch, wire, _ = a_batch(chance=(SSRC, 65_535, 2**32 - 300 * 160 - 160))
     batch.join(member(1))
     for _ in range(3):
-        batch.play(batch.due)
+        batch.send_due(batch.due)
     assert [header(packet)[:2] for packet, _ in wire.sent] == [(65_535, 2**32 - 160), (0, 0), (1, 160)]
 
 
 def test_after_a_stall_there_is_no_burst_and_the_timestamp_tells_what_was_left_out() -> None:
     batch, wire, _ = a_batch()
     batch.join(member(1))
-    batch.play(10.0)
+    batch.send_due(10.0)
     # due at 10.02, awake at 11.005: what is due at 11.0 goes out, and nothing of the 49 packets before
-    batch.play(11.005)
+    batch.send_due(11.005)
     assert [header(packet)[0] for packet, _ in wire.sent] == [SEQUENCE, SEQUENCE + 1]
     (_, before, place), (_, after, later) = (header(packet) for packet, _ in wire.sent)
     assert after - before == 50 * 160
     assert later == (place + 50 * 160) % 251
-    assert batch.told() == (2, 0, 49)
+    assert batch.stats() == (2, 0, 49)
     assert batch.due == pytest.approx(11.02)
 
 
 def test_less_than_a_packet_late_is_no_stall() -> None:
     batch, wire, _ = a_batch()
     batch.join(member(1))
-    batch.play(10.0199)
-    batch.play(10.02)
+    batch.send_due(10.0199)
+    batch.send_due(10.02)
     assert header(wire.sent[1][0])[1] - header(wire.sent[0][0])[1] == 160
     assert (batch.skipped, len(wire.sent)) == (0, 2)
 
@@ -165,7 +165,7 @@ def test_less_than_a_packet_late_is_no_stall() -> None:
 def test_a_packet_early_by_a_hair_is_the_one_that_is_due() -> None:
     batch, _, _ = a_batch()
     batch.join(member(1))
-    batch.play(9.9998)
+    batch.send_due(9.9998)
     assert batch.due == pytest.approx(10.02)
 
 
@@ -174,20 +174,20 @@ def test_what_is_not_encoded_yet_is_left_out_in_time() -> None:
     batch.join(member(1))
     tune.missing = range(301 * 160, 303 * 160)
     for _ in range(4):
-        batch.play(batch.due)
+        batch.send_due(batch.due)
     assert [header(packet)[:2] for packet, _ in wire.sent] == [
         (SEQUENCE, TIMESTAMP + 300 * 160),
         (SEQUENCE + 1, TIMESTAMP + 303 * 160),
     ]
-    assert batch.told() == (2, 0, 2)
+    assert batch.stats() == (2, 0, 2)
 
 
 def test_two_batches_of_a_tune_play_the_same_place_at_the_same_time() -> None:
     (one, first, _), (other, second, _) = a_batch(due=10.0), a_batch(due=10.01)
     one.join(member(1))
     other.join(member(2))
-    one.play(10.0)
-    other.play(10.01)
+    one.send_due(10.0)
+    other.send_due(10.01)
     assert header(first.sent[0][0])[2] == header(second.sent[0][0])[2]
 
 
@@ -197,10 +197,10 @@ def test_who_joins_hears_from_the_next_packet_and_who_leaves_none_more() -> None
     for who, gone in ((ann, None), (bob, None), (eve, ann), (None, eve)):
         if who is not None:
             batch.join(who)
-        batch.play(batch.due)
+        batch.send_due(batch.due)
         if gone is not None:
             batch.leave(gone)
-    batch.play(batch.due)
+    batch.send_due(batch.due)
     # ann's slot was taken by eve, whose leaving has to leave bob where he is
     assert [[to.host[-1] for to in everybody] for _, everybody in wire.sent] == [
         ["1"],
@@ -212,7 +212,7 @@ def test_who_joins_hears_from_the_next_packet_and_who_leaves_none_more() -> None
     assert (bob.batch, ann.batch, eve.batch) == (batch, None, None)
     assert [header(packet)[0] for packet, _ in wire.sent] == list(range(SEQUENCE, SEQUENCE + 5))
     assert (ann.before, bob.before, eve.before) == (0, 1, 2), "what a sender report must not count"
-    assert batch.told() == (1 + 2 + 3 + 2 + 1, 0, 0)
+    assert batch.stats() == (1 + 2 + 3 + 2 + 1, 0, 0)
 
 
 def test_who_finds_no_way_is_known_by_himself_though_others_leave() -> None:
@@ -221,34 +221,34 @@ def test_who_finds_no_way_is_known_by_himself_though_others_leave() -> None:
     for who in (ann, bob, eve):
         batch.join(who)
     wire.astray = [1, 2]
-    batch.play(10.0)
+    batch.send_due(10.0)
     batch.leave(ann)
     assert batch.astray == [bob, eve]
     wire.astray = [0]  # eve, who has taken ann's slot
-    batch.play(10.02)
+    batch.send_due(10.02)
     assert batch.astray == [eve]
     wire.astray = []
-    batch.play(10.04)
+    batch.send_due(10.04)
     assert batch.astray == []
 
 
 def test_who_cannot_join_has_not_joined() -> None:
     batch, wire, _ = a_batch()
-    ann, nobody = member(1), Member("nobody", 1, target(Address("10.0.0.9", 0), 10_100))
+    ann, nobody = member(1), Receiver("nobody", 1, target(Address("10.0.0.9", 0), 10_100))
     batch.join(ann)
     with pytest.raises(OSError):
         batch.join(nobody)
     assert nobody.batch is None
     assert batch.members == [ann]
-    batch.play(10.0)
+    batch.send_due(10.0)
     assert len(wire.sent[0][1]) == 1
 
 
 def test_a_report_gives_the_timestamp_of_what_is_heard_now() -> None:
     batch, _, _ = a_batch()
     batch.join(member(1))
-    batch.play(10.0)
+    batch.send_due(10.0)
     assert batch.timestamp(10.0) == TIMESTAMP + 300 * 160
     assert batch.timestamp(10.005) == TIMESTAMP + 300 * 160 + 40
-    batch.play(12.0)  # after a stall it is what it would have been without
+    batch.send_due(12.0)  # after a stall it is what it would have been without
     assert batch.timestamp(12.0) == TIMESTAMP + 400 * 160

@@ -14,7 +14,16 @@ from moh.common.actions import Address
 from moh.net.sockets import family_of, media_sockets
 from moh.rtp.rtcp import goodbye, report
 from moh.shared import feedback as module
-from moh.shared.feedback import AT_ONCE, OCTETS, OURS_AT_ONCE, RECVMMSG, Inbox, News, Post, Unreached
+from moh.shared.feedback import (
+    AT_ONCE,
+    OCTETS,
+    OURS_AT_ONCE,
+    RECVMMSG,
+    Feedback,
+    FeedbackReport,
+    FeedbackSocket,
+    Unreached,
+)
 from tests.support.running import free_ports
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -40,12 +49,12 @@ def sock(host: str) -> Iterator[socket.socket]:
 
 
 @pytest.fixture(params=["recvmmsg", "recv"])
-def inbox(request: pytest.FixtureRequest, sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Inbox:
+def inbox(request: pytest.FixtureRequest, sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> FeedbackSocket:
     if request.param == "recv":
         monkeypatch.setattr(module, "RECVMMSG", None)
     elif RECVMMSG is None:
         pytest.skip("only Linux has recvmmsg")
-    return Inbox(sock)
+    return FeedbackSocket(sock)
 
 
 @pytest.fixture
@@ -63,25 +72,25 @@ def nobody(host: str) -> Address:
         return Address(host, probe.getsockname()[1])
 
 
-def looked(inbox: Inbox) -> tuple[int, list[bytes]]:
-    count, reports = inbox.look()
+def looked(inbox: FeedbackSocket) -> tuple[int, list[bytes]]:
+    count, reports = inbox.poll()
     return count, [report.data for report in reports]
 
 
-def test_whose_report_it_is(inbox: Inbox, phone: socket.socket) -> None:
+def test_whose_report_it_is(inbox: FeedbackSocket, phone: socket.socket) -> None:
     host, port = phone.getsockname()[:2]
     phone.send(RTP)
     phone.send(REPORT)
     phone.send(REPORT)
-    assert [report.source for report in inbox.look()[1]] == [Address(host, port)] * 2
+    assert [report.source for report in inbox.poll()[1]] == [Address(host, port)] * 2
 
 
-def test_where_nothing_came_there_is_nothing(inbox: Inbox) -> None:
+def test_where_nothing_came_there_is_nothing(inbox: FeedbackSocket) -> None:
     assert looked(inbox) == (0, [])
     assert inbox.unreachable() == NOWHERE
 
 
-def test_all_is_counted_and_only_rtcp_is_kept(inbox: Inbox, phone: socket.socket) -> None:
+def test_all_is_counted_and_only_rtcp_is_kept(inbox: FeedbackSocket, phone: socket.socket) -> None:
     for data in (RTP, REPORT, b"\0\1\0\0" + bytes(16), REPORT[:8], b"hello"):
         phone.send(data)
     assert looked(inbox) == (5, [REPORT, REPORT[:8]])
@@ -89,41 +98,45 @@ def test_all_is_counted_and_only_rtcp_is_kept(inbox: Inbox, phone: socket.socket
 
 
 @pytest.mark.parametrize("kind", [191, 192, 200, 207, 223, 224])
-def test_rtcp_is_known_by_the_type_that_no_rtp_has(inbox: Inbox, phone: socket.socket, kind: int) -> None:
+def test_rtcp_is_known_by_the_type_that_no_rtp_has(inbox: FeedbackSocket, phone: socket.socket, kind: int) -> None:
     phone.send(bytes([0x80, kind, 0, 0]))
-    assert bool(inbox.look()[1]) == (192 <= kind <= 223)
+    assert bool(inbox.poll()[1]) == (192 <= kind <= 223)
 
 
-def test_a_look_takes_so_many_and_leaves_the_rest_for_the_next(inbox: Inbox, phone: socket.socket) -> None:
+def test_a_look_takes_so_many_and_leaves_the_rest_for_the_next(inbox: FeedbackSocket, phone: socket.socket) -> None:
     for _ in range(AT_ONCE + 44):
         phone.send(REPORT)
     assert looked(inbox) == (AT_ONCE, [REPORT] * AT_ONCE)
     assert looked(inbox) == (44, [REPORT] * 44)
 
 
-def test_of_a_long_datagram_the_beginning_is_kept(inbox: Inbox, phone: socket.socket) -> None:
+def test_of_a_long_datagram_the_beginning_is_kept(inbox: FeedbackSocket, phone: socket.socket) -> None:
     phone.send(REPORT + bytes(1400))
     assert looked(inbox) == (1, [(REPORT + bytes(1400))[:OCTETS]])
 
 
-def test_a_datagram_too_short_for_a_type_is_not_taken_for_the_one_before(inbox: Inbox, phone: socket.socket) -> None:
+def test_a_datagram_too_short_for_a_type_is_not_taken_for_the_one_before(
+    inbox: FeedbackSocket, phone: socket.socket
+) -> None:
     phone.send(REPORT)
-    inbox.look()
+    inbox.poll()
     phone.send(b"")
     phone.send(b"\x80")
     assert looked(inbox) == (2, [])
 
 
-def test_garbage_is_counted(inbox: Inbox, phone: socket.socket) -> None:
+def test_garbage_is_counted(inbox: FeedbackSocket, phone: socket.socket) -> None:
     for size in range(200):
         phone.send(secrets.token_bytes(size))
-    count, reports = inbox.look()
+    count, reports = inbox.poll()
     assert count == 200
     assert all(len(report.data) > 1 and report.data[1] in range(192, 224) for report in reports)
 
 
 @linux
-def test_the_machine_of_a_caller_says_that_nobody_listens(inbox: Inbox, sock: socket.socket, host: str) -> None:
+def test_the_machine_of_a_caller_says_that_nobody_listens(
+    inbox: FeedbackSocket, sock: socket.socket, host: str
+) -> None:
     gone, also_gone = nobody(host), nobody(host)
     sock.sendto(RTP, gone)
     with pytest.raises(ConnectionRefusedError):  # to be told with the next packet is the price of being told
@@ -134,7 +147,7 @@ def test_the_machine_of_a_caller_says_that_nobody_listens(inbox: Inbox, sock: so
 
 
 @linux
-def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: Inbox, sock: socket.socket) -> None:
+def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: FeedbackSocket, sock: socket.socket) -> None:
     """A packet too long for the way is our own kernel's complaint."""
     with pytest.raises(OSError):
         sock.sendto(bytes(65_530), (sock.getsockname()[0], 9))
@@ -143,7 +156,7 @@ def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: Inbox, s
 
 @linux
 def test_news_of_the_gone_do_not_hide_what_others_send(
-    inbox: Inbox, sock: socket.socket, phone: socket.socket, host: str
+    inbox: FeedbackSocket, sock: socket.socket, phone: socket.socket, host: str
 ) -> None:
     """The kernel would tell that first, and a stream with one caller gone has such news for each look."""
     for _ in range(3):
@@ -154,7 +167,9 @@ def test_news_of_the_gone_do_not_hide_what_others_send(
 
 
 @linux
-def test_more_news_than_one_look_takes_come_with_the_next(inbox: Inbox, sock: socket.socket, host: str) -> None:
+def test_more_news_than_one_look_takes_come_with_the_next(
+    inbox: FeedbackSocket, sock: socket.socket, host: str
+) -> None:
     gone = nobody(host)
     while len(inbox.unreachable()[0]) < AT_ONCE:
         for _ in range(AT_ONCE + 10):
@@ -204,7 +219,7 @@ PBX = {False: Address("192.0.2.5", 4000), True: Address("2001:db8::5", 4000)}
 @linux
 def test_our_own_kernel_speaks_of_the_whole_host_and_all_others_of_the_address(errors: Errors, host: str) -> None:
     """Else one packet of anybody's takes the music from all at that host."""
-    inbox, pbx = Inbox(errors), PBX[":" in host]  # type: ignore[arg-type]
+    inbox, pbx = FeedbackSocket(errors), PBX[":" in host]  # type: ignore[arg-type]
     no_answer, foreign = ((1, 3), "2001:db8::9") if ":" in host else ((3, 1), "192.0.2.9")
     errors.says(*no_answer, host, pbx)
     errors.says(*no_answer, foreign, pbx)
@@ -219,7 +234,7 @@ def test_which_words_say_that_there_is_no_way(errors: Errors, host: str, code: i
     kind, refused, astray = (1, [4], [0, 1, 5, 6]) if ":" in host else (3, [3], [0, 9, 10, 13])
     silent = 3 if ":" in host else 1
     errors.says(kind, code, host, pbx)
-    unreached = Inbox(errors).unreachable()  # type: ignore[arg-type]
+    unreached = FeedbackSocket(errors).unreachable()  # type: ignore[arg-type]
     assert unreached.refused == [pbx] * (code in refused)
     assert unreached.astray == [pbx] * (code in astray)
     assert unreached.silent == [pbx.host] * (code == silent)
@@ -239,7 +254,7 @@ def test_whether_they_are_ours_is_asked_of_a_few_addresses(
     pbx, prefix, what = PBX[":" in host], *(("2001:db8::", (1, 3)) if ":" in host else ("192.0.2.", (3, 1)))
     for number in range(100):
         errors.says(*what, f"{prefix}{number}", pbx)
-    assert Inbox(errors).unreachable() == Unreached([], [pbx] * 100, [])  # type: ignore[arg-type]
+    assert FeedbackSocket(errors).unreachable() == Unreached([], [pbx] * 100, [])  # type: ignore[arg-type]
     assert len(asked) == OURS_AT_ONCE
 
 
@@ -247,18 +262,20 @@ def test_whether_they_are_ours_is_asked_of_a_few_addresses(
 
 
 def test_news_are_gathered_and_told_twice_a_second(sock: socket.socket, phone: socket.socket) -> None:
-    post = Post([sock])
+    post = Feedback([sock])
     source = Address(*phone.getsockname()[:2])
-    assert (post.look(), post.news(10.0)) == (0, None)
+    assert (post.poll(), post.report(10.0)) == (0, None)
     phone.send(GOODBYE)
-    assert post.look() == 1
-    assert post.news(10.4) is None, "not yet"
-    told = post.news(10.5)
-    assert told == News(frozenset(), frozenset({source}), frozenset())
+    assert post.poll() == 1
+    assert post.report(10.4) is None, "not yet"
+    told = post.report(10.5)
+    assert told == FeedbackReport(frozenset(), frozenset({source}), frozenset())
     phone.send(SPEAKS)
-    post.look()
-    assert post.news(11.0) == News(frozenset(), frozenset(), frozenset({source})), "he took leave, and speaks again"
+    post.poll()
+    assert post.report(11.0) == FeedbackReport(frozenset(), frozenset(), frozenset({source})), (
+        "he took leave, and speaks again"
+    )
     phone.send(SPEAKS)
-    post.look()
-    assert post.news(30.0) is None, "what is said by who did not is of no interest"
+    post.poll()
+    assert post.report(30.0) is None, "what is said by who did not is of no interest"
     assert (post.heard, post.reports) == (3, 3)

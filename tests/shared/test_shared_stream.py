@@ -24,10 +24,10 @@ from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.commands import encoders
 from moh.ffmpeg.supervisor import Ended
 from moh.net import sendmmsg as many
-from moh.shared.fanout import FULL, Batch
-from moh.shared.feedback import News
+from moh.shared.fanout import FULL, Fanout
+from moh.shared.feedback import FeedbackReport
 from moh.shared.pacer import Pacer
-from moh.shared.shared_stream import Broadcast
+from moh.shared.shared_stream import SharedStream
 from tests.shared.test_encoded_loop import stand_in
 from tests.support.crowd import Crowd, climbing, start, target, without_a_gap, write_wave
 from tests.support.phone import Ear, Packet, reports
@@ -64,8 +64,8 @@ def stream(music: dict[int, Path]) -> Iterator[Any]:
 
 
 @contextmanager
-def playing(music: dict[int, Path], bind: str = "127.0.0.1", threads: int = 1) -> Iterator[Broadcast]:
-    broadcast = Broadcast(bind, free_ports(2), threads)
+def playing(music: dict[int, Path], bind: str = "127.0.0.1", threads: int = 1) -> Iterator[SharedStream]:
+    broadcast = SharedStream(bind, free_ports(2), threads)
     broadcast.add_tune(music, TUNE / 8000)
     try:
         yield broadcast
@@ -80,11 +80,11 @@ def ear() -> Iterator[Ear]:
         yield open_ear
 
 
-def to(ear: Ear, stream: Broadcast, codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> Any:
+def to(ear: Ear, stream: SharedStream, codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> Any:
     return target(Address(*ear.address), stream.port, codec, payload_type, ptime)
 
 
-def the_end(stream: Broadcast) -> Ended:
+def the_end(stream: SharedStream) -> Ended:
     (over,) = wait_for(stream.ended, "the report of an end")
     return over
 
@@ -92,7 +92,7 @@ def the_end(stream: Broadcast) -> Ended:
 # -- one caller ------------------------------------------------------------------------------------------------------
 
 
-def test_the_music_leaves_from_the_shared_port_and_goes_on_over_the_seam(shared: Broadcast, ear: Ear) -> None:
+def test_the_music_leaves_from_the_shared_port_and_goes_on_over_the_seam(shared: SharedStream, ear: Ear) -> None:
     shared.order(start("ann", to(ear, shared)))
     heard = ear.packets(120)
     assert {(packet.source, packet.size, packet.payload_type, packet.marked) for packet in heard} == {
@@ -100,7 +100,7 @@ def test_the_music_leaves_from_the_shared_port_and_goes_on_over_the_seam(shared:
     }
     assert without_a_gap(heard)
     steps = {(b.timestamp - a.timestamp) % 2**32 for a, b in zip(heard, heard[1:])}
-    if shared.figures().skipped == 0:
+    if shared.stats().skipped == 0:
         assert steps == {160}
         sound = b"".join(packet.payload for packet in heard)
         assert sound[TUNE:] == sound[:-TUNE], "the tune again"
@@ -117,7 +117,7 @@ def test_the_music_leaves_from_the_shared_port_and_goes_on_over_the_seam(shared:
     ],
 )
 def test_each_codec_under_its_number_in_packets_of_its_length(
-    stream: Broadcast, ear: Ear, codec: Codec, number: int, ptime: int, octets: int, step: int
+    stream: SharedStream, ear: Ear, codec: Codec, number: int, ptime: int, octets: int, step: int
 ) -> None:
     if codec.encoder not in encoders():
         pytest.skip(f"this ffmpeg has no {codec.encoder}")
@@ -129,7 +129,7 @@ def test_each_codec_under_its_number_in_packets_of_its_length(
     assert step in steps and all(found % step == 0 for found in steps)
 
 
-def test_after_stop_it_is_silent_and_reported_once(shared: Broadcast, ear: Ear) -> None:
+def test_after_stop_it_is_silent_and_reported_once(shared: SharedStream, ear: Ear) -> None:
     shared.order(start("ann", to(ear, shared)))
     ear.packets(1)
     shared.order(StopStream("ann"))
@@ -138,10 +138,10 @@ def test_after_stop_it_is_silent_and_reported_once(shared: Broadcast, ear: Ear) 
     assert ear.falls_silent()
     assert shared.ended() == [] and not shared.has("ann")
     shared.order(StopStream("ann"))
-    assert shared.figures()[:2] == (0, 0)
+    assert shared.stats()[:2] == (0, 0)
 
 
-def test_stop_start_in_a_burst_goes_on_playing(stream: Broadcast, ear: Ear) -> None:
+def test_stop_start_in_a_burst_goes_on_playing(stream: SharedStream, ear: Ear) -> None:
     stream.order(start("ann", to(ear, stream)))
     first = ear.packets(1)[0]
     stream.order(StopStream("ann"))
@@ -150,7 +150,7 @@ def test_stop_start_in_a_burst_goes_on_playing(stream: Broadcast, ear: Ear) -> N
     assert the_end(stream).serial == 1 and stream.has("ann")
 
 
-def test_a_caller_by_ipv6_hears_the_same_stream(stream: Broadcast) -> None:
+def test_a_caller_by_ipv6_hears_the_same_stream(stream: SharedStream) -> None:
     with Ear("::1") as ear:
         stream.order(start("ann", to(ear, stream)))
         assert ear.packets(3)[0].source == ("::1", stream.port)
@@ -174,7 +174,7 @@ FAITHFUL, FICKLE = range(0, 300, 2), range(1, 300, 2)
 """Of 300 callers, in more than one batch, every second one stays."""
 
 
-def test_whatever_one_caller_does_no_other_loses_a_packet(shared: Broadcast) -> None:
+def test_whatever_one_caller_does_no_other_loses_a_packet(shared: SharedStream) -> None:
     """Hold, resume, retarget, codec change, coming and going, and machines that say that nobody listens there."""
     chance, serials, playing_now = random.Random(7), dict.fromkeys(range(300), 0), set(range(300))
 
@@ -188,7 +188,7 @@ def test_whatever_one_caller_does_no_other_loses_a_packet(shared: Broadcast) -> 
         for number in range(300):
             begin(number)
         crowd.hears(1, range(300))
-        assert shared.figures().batches == 2
+        assert shared.stats().batches == 2
         for _ in range(40):
             for number in chance.sample(FICKLE, 10):
                 if number in playing_now and chance.random() < 0.4:
@@ -214,12 +214,12 @@ def test_whatever_one_caller_does_no_other_loses_a_packet(shared: Broadcast) -> 
         assert len(by_stream) == 2
         for number in sorted(playing_now):
             shared.order(StopStream(f"call {number}"))
-        wait_for(lambda: shared.ended() == [] and shared.figures().callers == 0, "the end of all")
-        wait_for(lambda: shared.figures().batches == 0, "the end of the batches")
-        assert shared.figures().lost == 0
+        wait_for(lambda: shared.ended() == [] and shared.stats().callers == 0, "the end of all")
+        wait_for(lambda: shared.stats().batches == 0, "the end of the batches")
+        assert shared.stats().lost == 0
 
 
-def test_a_batch_takes_so_many_and_the_next_one_is_another_stream(stream: Broadcast) -> None:
+def test_a_batch_takes_so_many_and_the_next_one_is_another_stream(stream: SharedStream) -> None:
     with Crowd(FULL + 1) as crowd:
         for number, address in enumerate(crowd.addresses):
             stream.order(start(f"call {number}", target(address, stream.port)))
@@ -255,14 +255,14 @@ def test_orders_of_many_threads_leave_nothing_behind(music: dict[int, Path]) -> 
 
             wait_for(all_told, "the last end of each call")
             assert len({(over.call, over.serial) for over in ends}) == len(ends)
-            assert stream.figures().callers == 0
+            assert stream.stats().callers == 0
             assert [pacer.callers for pacer in stream._pacers] == [0, 0]
             assert ear.falls_silent()
 
 
-def _in_turn(stream: Broadcast) -> Pacer:
+def _in_turn(stream: SharedStream) -> Pacer:
     if len(stream._pacers) < 2:
-        stream._pacers.append(Pacer(stream.frames, stream.tell_all, 1, stream._sockets, stream._ended))
+        stream._pacers.append(Pacer(stream.frames, stream.report_to_all, 1, stream._sockets, stream._ended))
     pacer = min(stream._pacers, key=lambda each: each.callers)
     pacer.callers += 1
     return pacer
@@ -279,7 +279,7 @@ def words(data: bytes, kind: int) -> tuple[int, ...]:
     return struct.unpack(f"!{count}I", data[4 : 4 + 4 * count])
 
 
-def test_each_caller_hears_reports_of_his_own_and_a_farewell(stream: Broadcast, ear: Ear) -> None:
+def test_each_caller_hears_reports_of_his_own_and_a_farewell(stream: SharedStream, ear: Ear) -> None:
     with Ear() as early:
         stream.order(start("bob", to(early, stream)))
         early.packets(30)
@@ -299,14 +299,14 @@ def test_each_caller_hears_reports_of_his_own_and_a_farewell(stream: Broadcast, 
         assert early.packets(1)
 
 
-def test_who_left_before_the_first_packet_gets_no_farewell_from_a_stranger(stream: Broadcast, ear: Ear) -> None:
+def test_who_left_before_the_first_packet_gets_no_farewell_from_a_stranger(stream: SharedStream, ear: Ear) -> None:
     stream.order(start("ann", to(ear, stream)))
     stream.order(StopStream("ann"))
     the_end(stream)
     assert ear.heard_nothing()
 
 
-def test_of_the_place_for_rtcp_only_the_port_is_followed(stream: Broadcast, ear: Ear) -> None:
+def test_of_the_place_for_rtcp_only_the_port_is_followed(stream: SharedStream, ear: Ear) -> None:
     """As with an ffmpeg of one's own: a stranger is not to be sent what somebody else asked for."""
     with Ear("127.0.0.9", ear.address[1]) as stranger:
         rtcp = Address("127.0.0.9", ear.address[1] + 1)
@@ -319,14 +319,14 @@ def test_of_the_place_for_rtcp_only_the_port_is_followed(stream: Broadcast, ear:
             stranger._rtcp.recv(100)
 
 
-def test_what_comes_back_is_read_and_counted(stream: Broadcast, ear: Ear) -> None:
+def test_what_comes_back_is_read_and_counted(stream: SharedStream, ear: Ear) -> None:
     stream.order(start("ann", to(ear, stream)))
     ear.packets(1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         for data in (b"\x80\xc9\0\1" + bytes(4), b"\x80\0" + bytes(170), b"", b"\xff" * 1400, b"\x80\xc8\xff\xff"):
             phone.sendto(data, ("127.0.0.1", stream.port))
-    wait_for(lambda: stream.figures().heard == 5, "five datagrams")
-    assert stream.figures().reports == 2
+    wait_for(lambda: stream.stats().heard == 5, "five datagrams")
+    assert stream.stats().reports == 2
     assert ear.packets(1)
 
 
@@ -336,7 +336,7 @@ linux = pytest.mark.skipif(many.SENDMMSG is None, reason="only Linux tells")
 
 
 @linux
-def test_where_nobody_listens_for_two_seconds_the_stream_ends_without_hope(stream: Broadcast, ear: Ear) -> None:
+def test_where_nobody_listens_for_two_seconds_the_stream_ends_without_hope(stream: SharedStream, ear: Ear) -> None:
     with Ear() as gone:
         address = gone.address
     stream.order(start("bob", to(ear, stream)))
@@ -344,7 +344,7 @@ def test_where_nobody_listens_for_two_seconds_the_stream_ends_without_hope(strea
     over = the_end(stream)
     assert (over.call, over.serial, over.hopeless) == ("ann", 1, "nobody listens")
     assert over.why == f"nobody listens at 127.0.0.1:{address[1]}: ICMP port unreachable for 2 s"
-    assert stream.figures().deaf == 1
+    assert stream.stats().deaf == 1
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
@@ -369,13 +369,13 @@ class Ends:
     ],
 )
 def test_how_long_a_machine_has_to_say_so(
-    stream: Broadcast, ear: Ear, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, ear: Ear, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By literal clocks, in the place of the thread's own."""
     stream.order(start("ann", to(ear, stream)))
     ear.packets(1)
     (pacer,) = stream._pacers
-    news = News(frozenset({Address(*ear.address), Address("127.0.0.1", 9)}), NONE, NONE)
+    news = FeedbackReport(frozenset({Address(*ear.address), Address("127.0.0.1", 9)}), NONE, NONE)
     stopped = Ends(pacer, monkeypatch)
     for now in told:
         stopped.at = now
@@ -394,7 +394,7 @@ def test_how_long_a_machine_has_to_say_so(
     ],
 )
 def test_how_long_somebody_on_the_way_has_to_say_that_there_is_none(
-    stream: Broadcast, ear: Ear, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, ear: Ear, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By literal clocks, in the place of the thread's own. He is played to meanwhile, and another one there as well."""
     stream.order(start("ann", to(ear, stream)))
@@ -403,15 +403,15 @@ def test_how_long_somebody_on_the_way_has_to_say_that_there_is_none(
     stopped = Ends(pacer, monkeypatch)
     for now in told:
         stopped.at = now
-        pacer._doubt(News(NONE, NONE, NONE, astray=frozenset({Address(*ear.address)})), now)
-        pacer._doubt(News(NONE, NONE, NONE, astray=frozenset({Address(ear.address[0], 9)})), now + 3.0)
+        pacer._doubt(FeedbackReport(NONE, NONE, NONE, astray=frozenset({Address(*ear.address)})), now)
+        pacer._doubt(FeedbackReport(NONE, NONE, NONE, astray=frozenset({Address(ear.address[0], 9)})), now + 3.0)
     assert stopped.found == [(now, "no way") for now in given_up]
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
 @linux
 def test_to_whom_no_interface_leads_for_long_the_stream_ends_without_hope(
-    shared: Broadcast, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    shared: SharedStream, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From 127.0.0.1 there is no way to other machines. Nobody else is kept waiting for that."""
     monkeypatch.setattr("moh.shared.pacer.AWAY", 1.2)
@@ -433,7 +433,7 @@ def test_to_whom_no_interface_leads_for_long_the_stream_ends_without_hope(
     ],
 )
 def test_how_long_no_interface_has_to_lead_there(
-    stream: Broadcast, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, told: list[float], given_up: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By literal clocks, in the place of the thread's own."""
     (pacer,) = stream._pacers
@@ -471,7 +471,11 @@ def test_what_comes_back_is_read_though_the_first_thread_has_no_callers(music: d
     ],
 )
 def test_who_took_leave_by_rtcp_is_given_up_unless_he_speaks_again(
-    stream: Broadcast, ear: Ear, told: list[tuple[str, float]], given_up: list[float], monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream,
+    ear: Ear,
+    told: list[tuple[str, float]],
+    given_up: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By literal clocks, in the place of the thread's own."""
     stream.order(start("ann", to(ear, stream)))
@@ -486,7 +490,9 @@ def test_who_took_leave_by_rtcp_is_given_up_unless_he_speaks_again(
         if what == "report":
             pacer._report(member, now)
         else:
-            pacer._doubt(News(NONE, source if what == "left" else NONE, source if what == "spoke" else NONE), now)
+            pacer._doubt(
+                FeedbackReport(NONE, source if what == "left" else NONE, source if what == "spoke" else NONE), now
+            )
         stopped += [now for why in ended if why == "the listener took leave by RTCP BYE"]
         ended.clear()
     assert stopped == given_up
@@ -496,7 +502,7 @@ def test_who_took_leave_by_rtcp_is_given_up_unless_he_speaks_again(
 
 
 def test_a_tune_is_forgotten_when_nobody_needs_it_and_who_hears_it_hears_it_on(
-    stream: Broadcast, ear: Ear, music: dict[int, Path], tmp_path: Path
+    stream: SharedStream, ear: Ear, music: dict[int, Path], tmp_path: Path
 ) -> None:
     stream.order(start("ann", to(ear, stream)))
     ear.packets(3)
@@ -516,7 +522,7 @@ def test_a_tune_is_forgotten_when_nobody_needs_it_and_who_hears_it_hears_it_on(
 
 
 def test_all_who_wait_for_one_codec_hear_it_from_one_encoding(
-    stream: Broadcast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = tmp_path / "begun"
     script = (
@@ -535,7 +541,7 @@ def test_all_who_wait_for_one_codec_hear_it_from_one_encoding(
 
 
 def test_music_that_cannot_be_encoded_ends_each_waiting_call_and_the_next_tries_again(
-    stream: Broadcast, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
         stand_in(tmp_path, broken, "sys.exit('no more ffmpeg today')")
@@ -555,7 +561,7 @@ def test_music_that_cannot_be_encoded_ends_each_waiting_call_and_the_next_tries_
 
 
 def test_an_encoding_that_breaks_off_ends_the_calls_that_would_fall_silent(
-    stream: Broadcast, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = tmp_path / "go on"
     with monkeypatch.context() as broken:
@@ -588,7 +594,7 @@ def test_closed_while_music_is_still_being_encoded(
 # -- faults of our own -----------------------------------------------------------------------------------------------
 
 
-def test_an_order_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(stream: Broadcast, ear: Ear) -> None:
+def test_an_order_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(stream: SharedStream, ear: Ear) -> None:
     stream.order(start("ann", to(ear, stream)))
     ear.packets(1)
     with Ear() as other:
@@ -603,32 +609,32 @@ def test_an_order_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(st
 
 
 def test_a_batch_that_stumbles_ends_and_the_others_play_on(
-    stream: Broadcast, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Ear() as other:
         stream.order(start("ann", to(ear, stream)))
         stream.order(start("bob", to(other, stream, PCMA, 8)))
         ear.packets(1), other.packets(1)
-        plays = Batch.play
+        plays = Fanout.send_due
 
-        def stumble(batch: Batch, now: float) -> None:
+        def stumble(batch: Fanout, now: float) -> None:
             if batch.shape.codec is PCMA:
                 raise RuntimeError("a fault of ours")
             plays(batch, now)
 
-        monkeypatch.setattr(Batch, "play", stumble)
+        monkeypatch.setattr(Fanout, "play", stumble)
         over = the_end(stream)
         assert over.call == "bob" and "stumbled" in over.why
         assert other.falls_silent()
         assert without_a_gap([*ear.waiting(), *ear.packets(3)])
-        monkeypatch.setattr(Batch, "play", plays)
+        monkeypatch.setattr(Fanout, "play", plays)
         stream.order(start("bob", to(other, stream, PCMA, 8), serial=2))
         assert other.packets(1)
 
 
 @pytest.mark.parametrize("door", ["_report", "_look"])
 def test_a_fault_between_two_packets_is_no_end_of_the_music(
-    stream: Broadcast, ear: Ear, door: str, monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, ear: Ear, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stumbled = threading.Event()
 
@@ -645,7 +651,7 @@ def test_a_fault_between_two_packets_is_no_end_of_the_music(
 
 
 def test_a_fault_after_each_packet_is_no_end_of_the_music(
-    stream: Broadcast, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stumbled = threading.Event()
 
@@ -664,7 +670,7 @@ def test_a_fault_after_each_packet_is_no_end_of_the_music(
 
 
 def test_who_cannot_join_when_his_music_is_ready_is_told_and_the_others_hear_it(
-    stream: Broadcast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stream: SharedStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pacer,) = stream._pacers
     way_out = pacer._way_out
@@ -690,20 +696,20 @@ def test_who_cannot_join_when_his_music_is_ready_is_told_and_the_others_hear_it(
 # -- nothing stays ---------------------------------------------------------------------------------------------------
 
 
-def test_thousands_who_come_and_go_leave_nothing(stream: Broadcast) -> None:
+def test_thousands_who_come_and_go_leave_nothing(stream: SharedStream) -> None:
     with Ear() as ear:
         there = to(ear, stream)
         for number in range(3000):
             stream.order(start(f"call {number}", there))
-        wait_for(lambda: stream.figures().batches == 15, "fifteen batches", 30)
+        wait_for(lambda: stream.stats().batches == 15, "fifteen batches", 30)
         for number in range(3000):
             stream.order(StopStream(f"call {number}"))
-        wait_for(lambda: stream.ended() == [] and stream.figures().callers == 0, "the end of all", 30)
-    wait_for(lambda: stream.figures().batches == 0, "the end of the batches")
+        wait_for(lambda: stream.ended() == [] and stream.stats().callers == 0, "the end of all", 30)
+    wait_for(lambda: stream.stats().batches == 0, "the end of the batches")
 
     def left() -> int:
         gc.collect()
-        return sum(isinstance(thing, Batch) for thing in gc.get_objects())
+        return sum(isinstance(thing, Fanout) for thing in gc.get_objects())
 
     wait_for(lambda: left() == 0, "the memory of the batches")
     (pacer,) = stream._pacers
@@ -733,7 +739,7 @@ def test_a_port_that_somebody_has_is_an_error() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
         squatter.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match="Address already in use"):
-            Broadcast("127.0.0.1", squatter.getsockname()[1])
+            SharedStream("127.0.0.1", squatter.getsockname()[1])
 
 
 def test_without_ipv6_its_callers_are_told_and_the_others_play(

@@ -10,13 +10,13 @@ from typing import Optional, Union
 
 from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream
 from moh.common.addresses import is_private
-from moh.guard.media_policy import Destinations
-from moh.rtp.port_pool import Ports
+from moh.guard.media_policy import MediaPolicy
+from moh.rtp.port_pool import PortPool
 from moh.sip.identity import Identity
 from moh.sip.message import Request, Response, parse
 from moh.sip.user_agent import Limits, UserAgent
 
-EVERYWHERE = Destinations()
+EVERYWHERE = MediaPolicy()
 PHONE = Address("192.168.1.50", 5062)
 HELD = "192.168.1.77"
 SERVER = Address("192.168.1.100", 5060)
@@ -43,9 +43,9 @@ def make_agent(
     longest_call: Optional[float] = None,
     most: Optional[int] = None,
     shared: Optional[int] = None,
-    destinations: Destinations = EVERYWHERE,
+    destinations: MediaPolicy = EVERYWHERE,
 ) -> UserAgent:
-    """An agent whose tokens count up: token000000000001, and so on. ``most`` and ``shared`` are those of ``Ports``."""
+    """An agent whose tokens count up: token000000000001, and so on; ``most`` and ``shared`` as in ``PortPool``."""
     issued = iter(range(1, 1_000_000))
     identity = Identity(
         new_token=lambda: f"{next(issued):016x}",
@@ -55,7 +55,7 @@ def make_agent(
         secret=b"secret",
     )
     limits = Limits(longest_call=longest_call, destinations=destinations)
-    agent = UserAgent(identity, Ports(*ports, most=most, shared=shared), limits)
+    agent = UserAgent(identity, PortPool(*ports, most=most, shared=shared), limits)
     agent.music_ready(0, now=0.0)
     return agent
 

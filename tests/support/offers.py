@@ -6,7 +6,7 @@ import pytest
 
 from moh.common.actions import Address
 from moh.common.errors import Refusal
-from moh.sdp.description import Session, parse_sdp
+from moh.sdp.description import SessionDescription, parse_sdp
 from moh.sdp.offer_answer import Choice, Side, choose, write_answer
 
 OURS = Side(Address("192.0.2.9", 10000), 10001, "ours")
@@ -14,7 +14,7 @@ START = "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\n"
 AUDIO = "m=audio 4000 RTP/AVP 0\n"
 
 
-def session(text: str) -> Session:
+def session(text: str) -> SessionDescription:
     return parse_sdp(text.replace("\n", "\r\n").encode())
 
 

@@ -23,7 +23,7 @@ def answers(asked: Resolver, count: int) -> list[tuple[Resolve, str]]:
     got: list[tuple[Resolve, str]] = []
     give_up = time.monotonic() + 10
     while len(got) < count and time.monotonic() < give_up:
-        got += asked.answers()
+        got += asked.drain()
         time.sleep(0.01)
     return got
 
@@ -54,7 +54,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
 
 def test_a_name_is_answered_without_waiting_for_it() -> None:
     asked = Resolver()
-    asked.ask(asks("localhost"))
+    asked.request(asks("localhost"))
     assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
 
 
@@ -74,9 +74,9 @@ def test_where_threads_are_scarce_a_name_is_answered_and_the_next_one_as_ever(
     asked = Resolver()
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", start)
-        asked.ask(asks("localhost"))
+        asked.request(asks("localhost"))
     assert answers(asked, 1) == [(asks("localhost"), found)]
-    asked.ask(asks("localhost"))
+    asked.request(asks("localhost"))
     assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
 
 
@@ -89,33 +89,33 @@ def test_nonsense_has_no_address() -> None:
 @pytest.mark.parametrize("stranger", [True, False])
 def test_too_many_names_are_answered_as_unknown_at_once(silent: Silent, stranger: bool) -> None:
     for number in range(resolver.WORKERS):
-        silent.resolver.ask(asks(f"silent{number}.example", stranger))
+        silent.resolver.request(asks(f"silent{number}.example", stranger))
     wait_for(lambda: len(silent.asked) == resolver.WORKERS, "all threads to be held up")
     for number in range(resolver.WAITING + 3):
-        silent.resolver.ask(asks(f"more{number}.example", stranger))
-    assert [address for _, address in silent.resolver.answers()] == [""] * 3
+        silent.resolver.request(asks(f"more{number}.example", stranger))
+    assert [address for _, address in silent.resolver.drain()] == [""] * 3
 
 
 @pytest.mark.parametrize("stranger", [True, False])
 def test_strangers_and_those_who_are_known_do_not_wait_behind_each_other(silent: Silent, stranger: bool) -> None:
     for number in range(resolver.WORKERS + 10):
-        silent.resolver.ask(asks(f"silent{number}.example", stranger))
-    silent.resolver.ask(asks("pbx.example", not stranger))
+        silent.resolver.request(asks(f"silent{number}.example", stranger))
+    silent.resolver.request(asks("pbx.example", not stranger))
     assert answers(silent.resolver, 1) == [(asks("pbx.example", not stranger), "192.0.2.99")]
 
 
 def test_whom_we_trust_waits_behind_nobody_from_the_internet(silent: Silent) -> None:
     for stranger in (True, False):
         for number in range(resolver.WORKERS + 10):
-            silent.resolver.ask(asks(f"silent{number}.example", stranger))
+            silent.resolver.request(asks(f"silent{number}.example", stranger))
     trusted = Resolve("pbx.lan", "192.168.1.50", stranger=False, trusted=True)
-    silent.resolver.ask(trusted)
+    silent.resolver.request(trusted)
     assert answers(silent.resolver, 1) == [(trusted, "192.0.2.99")]
 
 
 def test_what_nobody_waits_for_any_more_when_its_turn_comes_is_not_looked_up(silent: Silent) -> None:
     for number in range(20):
-        silent.resolver.ask(asks(f"given-up{number}.example"))
-    silent.resolver.ask(asks("last.example"))
+        silent.resolver.request(asks(f"given-up{number}.example"))
+    silent.resolver.request(asks("last.example"))
     assert answers(silent.resolver, 1) == [(asks("last.example"), "192.0.2.99")]
     assert silent.asked == ["last.example"]
