@@ -35,7 +35,7 @@ from moh.common.addresses import is_unspecified
 from moh.common.codecs import CODECS
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
-from moh.ffmpeg.commands import encoders
+from moh.ffmpeg.launch import encoders
 from moh.guard.address_validation import TOO_SHORT, AddressValidator, RateLimiter
 from moh.guard.connection_rate import StreamRateLimiter
 from moh.guard.media_policy import MediaPolicy

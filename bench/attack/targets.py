@@ -26,7 +26,7 @@ from bench.common.processes import children, end
 from bench.playing import baresip
 from moh.common.codecs import PCMU
 from moh.common.config import Settings
-from moh.ffmpeg.commands import leash
+from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN, prepare
 
 FFMPEGS = 25

@@ -16,7 +16,8 @@ from bench.playing.places import Place
 from bench.playing.ways import ROOT
 from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
-from moh.ffmpeg.commands import ffmpeg_command, leash
+from moh.ffmpeg.commands import ffmpeg_command
+from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import Music
 
 EVERY = 0.05

@@ -20,7 +20,7 @@ from bench.playing.crowds import Crowd, One
 from bench.playing.places import Place
 from bench.playing.ways import ROOT
 from moh.common.codecs import PCMU
-from moh.ffmpeg.commands import leash
+from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN, Music
 
 RTP_PORTS = (29000, 32766)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from bench.common.farm import Farm
 from bench.playing.ways import SENDERS, free_pairs
-from moh.ffmpeg.commands import leash
+from moh.ffmpeg.launch import leash
 
 PATIENCE = 5.0
 """Seconds that a network namespace may take to be there."""

@@ -22,7 +22,7 @@ from bench.common.processes import await_quiet, prefer, share, spent
 from bench.playing.places import Loopback
 from bench.playing.ways import WholeServer
 from moh.common.config import Settings
-from moh.ffmpeg.commands import leash
+from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN, prepare
 
 SETTLE = 3.0

@@ -18,7 +18,8 @@ from bench.common.phone import Phone
 from bench.common.processes import children, end
 from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
-from moh.ffmpeg.commands import ffmpeg_command, leash
+from moh.ffmpeg.commands import ffmpeg_command
+from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import Music
 
 ROOT = Path(__file__).parent.parent.parent

@@ -25,7 +25,7 @@ from typing import NamedTuple, Optional
 from bench.common.processes import children, end
 from bench.playing.ways import PATIENCE, ROOT, SENDERS, free_pairs
 from bench.soak.callers import HOST, KINDS, MEAN_HOLD, Callers
-from moh.ffmpeg.commands import leash
+from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN
 
 MOST = 1.0

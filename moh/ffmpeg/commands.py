@@ -1,9 +1,7 @@
-"""The ffmpeg commands that play, and what is asked of the ffmpeg at hand."""
+"""The ffmpeg commands that play: to one phone, or to standard output for the shared stream. Pure functions."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,11 @@ import ffmpeg
 from ..common.actions import Target
 from ..common.codecs import Codec
 from ..net.sockets import DSCP_EF
+from ..rtp.rtcp import cname_of
 
 RTP_HEADER = 12
 SRTP_ROOM = 14
 """Octets that ffmpeg keeps free in each packet for what SRTP adds; without them it would cut the sound in two."""
-
-MEMORY = 256
-"""MB of its own that an ffmpeg which plays may have. Debian's takes 35, most of them never touched."""
 
 QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
 
@@ -66,7 +62,7 @@ def ffmpeg_command(
         "c:a": codec.encoder,
         "threads": 1,
         "payload_type": target.payload_type,
-        "cname": cname(target),
+        "cname": cname_of(target.local.host),
         "ssrc": ssrc,
         "rtpflags": "send_bye",
         "f": "rtp",
@@ -110,42 +106,3 @@ def encode_command(music: Path, codec: Codec, ptime: int, start: int, bent: tupl
     written = prepared(music).output("pipe:1", **output)
     command: list[str] = written.global_args(*QUIET).compile()
     return command
-
-
-def cname(target: Target) -> str:
-    """The name by which receivers know whom they hear, whatever the SSRC (RFC 3550 §6.5.1)."""
-    return f"moh@{target.local.host}"
-
-
-def encoders() -> set[str]:
-    """The names of the encoders that the ffmpeg at hand has; none where it does not run."""
-    try:
-        listed = subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True)
-    except OSError:
-        return set()
-    rows = (line.split() for line in listed.stdout.decode("utf-8", "replace").splitlines())
-    return {row[1] for row in rows if len(row) > 1}
-
-
-def leash(parent: int, most: int = 0) -> list[str]:
-    """The words in front of a command that let it die with the thread that starts it; none where there are none.
-
-    Where the memory of the machine ends, it is the first to go. ``most`` is how many MB of its own it may have, 0: any.
-
-    ``parent`` is the process of that thread. Should it die before setpriv has asked for that, no signal will come; but
-    then the shell finds itself another's child, and ends.
-    """
-    setpriv = shutil.which("setpriv")
-    if not setpriv:
-        return []
-    words = [setpriv, "--pdeathsig", "KILL", "--"]
-    try:
-        # BusyBox has a setpriv that does not know the option
-        works = subprocess.run([*words, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
-    except OSError:
-        return []
-    if works.returncode != 0:
-        return []
-    limit = f"ulimit -d {most * 1024} 2>/dev/null; " if most else ""
-    script = '[ "$PPID" = "$0" ] || exit; { echo 900 >/proc/self/oom_score_adj; } 2>/dev/null; ' + limit + 'exec "$@"'
-    return [*words, "/bin/sh", "-c", script, str(parent)]

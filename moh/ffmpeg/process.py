@@ -16,8 +16,8 @@ from typing import IO, Optional
 from ..common.actions import StartStream, Target
 from ..net.sockets import family_of, way_out
 from ..rtp.liveness import AWAY
-from ..rtp.rtcp import goodbye
-from .commands import cname, ffmpeg_command
+from ..rtp.rtcp import cname_of, goodbye
+from .commands import ffmpeg_command
 from .start_queue import PendingStart
 from .watchdog import LOOK_EVERY, Watchdog
 
@@ -85,7 +85,7 @@ class FfmpegProcess:
         try:
             with socket.socket(family_of(remote.host), socket.SOCK_DGRAM) as rtcp:
                 rtcp.bind((self.bound_to, local.port + 1))
-                farewell = goodbye(self.ssrc, cname(self.target))
+                farewell = goodbye(self.ssrc, cname_of(self.target.local.host))
                 rtcp.sendto(farewell, (remote.host, self.target.remote_rtcp.port))
         except OSError as error:
             log.debug("[%s] no RTCP BYE: %s", self.call, error)

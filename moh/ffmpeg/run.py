@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Optional
 
 from ..common.errors import SettingsError
-from .commands import leash
+from .launch import leash
 
 Watch = Callable[[float], None]
 """Is told how far a conversion is, 0 to 1."""

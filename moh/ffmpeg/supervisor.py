@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from ..common.actions import StartStream, StopStream
 from ..rtp.liveness import no_way
-from .commands import MEMORY, leash
+from .launch import DATA_LIMIT_MB, leash
 from .process import FfmpegProcess, discard, start_ffmpeg
 from .start_queue import PendingStart, StartQueue
 from .watchdog import LOOK_EVERY
@@ -63,7 +63,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._tunes: list[tuple[Mapping[int, Path], float]] = []
-        self._leash = leash(os.getpid(), MEMORY)
+        self._leash = leash(os.getpid(), DATA_LIMIT_MB)
         if not self._leash:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
         self._orders: queue.SimpleQueue[tuple[Order, float]] = queue.SimpleQueue()

@@ -12,6 +12,11 @@ NTP_EPOCH = 2_208_988_800
 """Seconds from 1900, where NTP begins to count, to 1970 (RFC 5905 §6)."""
 
 
+def cname_of(host: str) -> str:
+    """The name by which a receiver recognises the sender at ``host``, whatever its SSRC (§6.5.1)."""
+    return f"moh@{host}"
+
+
 def goodbye(ssrc: int, cname: str) -> bytes:
     """The compound packet that takes leave for ``ssrc``: an empty report, the CNAME, BYE (§6.1, §6.5, §6.6).
 

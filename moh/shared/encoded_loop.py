@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Optional
 
 from ..common.codecs import Codec
-from ..ffmpeg.commands import MEMORY, encode_command, leash
+from ..ffmpeg.commands import encode_command
+from ..ffmpeg.launch import DATA_LIMIT_MB, leash
 from ..net.threads import Thread
 
 LONGEST_PACKET = 120
@@ -94,8 +95,8 @@ class EncodedLoop:
             with tempfile.TemporaryFile() as said:
                 # a session of its own, so that Ctrl-C in a terminal reaches the server only
                 with subprocess.Popen(
-                    leash(os.getpid(), MEMORY) + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
-                    start_new_session=True,
+                    leash(os.getpid(), DATA_LIMIT_MB) + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=said, start_new_session=True,
                 ) as process:  # fmt: skip
                     try:
                         whole = self._read(process)

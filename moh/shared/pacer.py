@@ -20,13 +20,12 @@ from typing import Any, Union
 from ..common.actions import Address, StartStream, StopStream
 from ..common.addresses import is_loopback
 from ..common.codecs import Codec
-from ..ffmpeg.commands import cname
 from ..ffmpeg.supervisor import Ended
 from ..net.sendmmsg import table
 from ..net.sockets import destination, leaving_from, neighbours, way_out
 from ..net.threads import Thread
 from ..rtp.liveness import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Streak, Unreachable, Verdict, deaf, no_way
-from ..rtp.rtcp import description, farewell, hello, report
+from ..rtp.rtcp import cname_of, description, farewell, hello, report
 from .encoded_loop import EncodedLoop
 from .fanout import FULL, RTP_HEADER, Fanout, Receiver, Shape
 from .feedback import AT_ONCE, Feedback, FeedbackReport
@@ -294,7 +293,7 @@ class Pacer:
             return
         if batch.sent > member.before and not silently:
             last = self._last_report(member, batch, time.monotonic())
-            self._send(member, batch.shape.ipv6, farewell(last, batch.ssrc, cname(member.target)))
+            self._send(member, batch.shape.ipv6, farewell(last, batch.ssrc, cname_of(member.target.local.host)))
         batch.leave(member)
         self._load[batch.moment] -= 1
         member.report_at = 0.0
@@ -324,7 +323,7 @@ class Pacer:
             self._give_up(member, LEFT)
             return
         if batch.sent > member.before:
-            words = self._last_report(member, batch, now) + description(batch.ssrc, cname(member.target))
+            words = self._last_report(member, batch, now) + description(batch.ssrc, cname_of(member.target.local.host))
             self._send(member, batch.shape.ipv6, words)
         self._plan_report(member, now)
 
@@ -399,7 +398,7 @@ class Pacer:
                 del self._lost[member]
                 self._let_in(member, shape, frames, frames.began or now)
             elif lost.probe_due(now):
-                self._send(member, shape.ipv6, hello(secrets.randbits(32), cname(member.target)))
+                self._send(member, shape.ipv6, hello(secrets.randbits(32), cname_of(member.target.local.host)))
 
     def _give_up(self, member: Receiver, verdict: Verdict) -> None:
         self._given_up += 1

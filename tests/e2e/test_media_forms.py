@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from conftest import StartServer
-from moh.ffmpeg.commands import encoders
+from moh.ffmpeg.launch import encoders
 from tests.support.phone import Ear, Packet, Phone, offer
 from tests.support.running import Address, Running
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from conftest import StartServer
-from moh.ffmpeg.commands import encoders
+from moh.ffmpeg.launch import encoders
 from tests.support.phone import Ear, Phone, offer, reports
 from tests.support.running import Running, free_ports, is_free, wait_for
 

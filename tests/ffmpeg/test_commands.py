@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import wave
 from array import array
 from collections.abc import Iterator
@@ -14,7 +12,8 @@ import pytest
 
 from moh.common.actions import Address, StartStream, StopStream, Target
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
-from moh.ffmpeg.commands import encoders, ffmpeg_command, leash
+from moh.ffmpeg.commands import ffmpeg_command
+from moh.ffmpeg.launch import encoders
 from moh.ffmpeg.supervisor import Ended, Supervisor
 from moh.net.sockets import is_ours
 from tests.support.phone import Ear, Packet, reports
@@ -111,32 +110,6 @@ def test_the_position_counts_round_the_loop(position: float, skipped: int) -> No
 @pytest.mark.parametrize("position", [0.0, 48.0, 96.0])
 def test_at_the_beginning_nothing_is_skipped(position: float) -> None:
     assert "atrim" not in after(ffmpeg_command(MUSIC, 48.0, PHONE, position, bind=False), "-filter:a")
-
-
-# -- the leash -----------------------------------------------------------------------------------------------------
-
-
-def test_a_setpriv_that_cannot_do_it_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BusyBox has one without --pdeathsig: every call would be silent."""
-    busybox = tmp_path / "setpriv"
-    busybox.write_text("#!/bin/sh\necho \"setpriv: unrecognized option '--pdeathsig'\" >&2\nexit 1\n")
-    busybox.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert leash(os.getpid()) == []
-
-
-def test_without_setpriv_there_is_no_leash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    assert leash(os.getpid()) == []
-
-
-def test_who_is_not_the_parent_any_more_gets_no_ffmpeg() -> None:
-    """A server killed between fork and leash: the child is another's by then, and must not play for ever."""
-    words = leash(os.getpid())
-    if not words:
-        pytest.skip("no setpriv here")
-    assert subprocess.run([*words, "echo", "it plays"], capture_output=True).stdout == b"it plays\n"
-    assert subprocess.run([*leash(os.getpid() + 1), "echo", "it plays"], capture_output=True).stdout == b""
 
 
 # -- on the wire ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Optional
 import pytest
 
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
-from moh.ffmpeg.commands import encoders
+from moh.ffmpeg.launch import encoders
 from moh.shared.encoded_loop import LEAD, LONGEST_PACKET, SHORTEST_LOOP, EncodedLoop, Plan
 from tests.support.crowd import climbing, sine, write_wave
 from tests.support.running import PATIENCE, ffmpegs_of, wait_for

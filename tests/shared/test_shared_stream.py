@@ -21,7 +21,7 @@ import pytest
 
 from moh.common.actions import Address, StartStream, StopStream
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
-from moh.ffmpeg.commands import encoders
+from moh.ffmpeg.launch import encoders
 from moh.ffmpeg.supervisor import Ended
 from moh.net import sendmmsg as many
 from moh.shared.fanout import FULL, Fanout

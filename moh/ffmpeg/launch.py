@@ -1,0 +1,46 @@
+"""How an ffmpeg is run safely, and what the ffmpeg at hand can do."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+DATA_LIMIT_MB = 256
+"""Memory of its own that an ffmpeg that plays may have, in MB. Debian's takes 35 and touches few of them."""
+
+OOM_SCORE = 900
+"""``oom_score_adj`` of each ffmpeg, 1000 at most: when memory runs out, the kernel kills ffmpegs before the server."""
+
+
+def encoders() -> set[str]:
+    """The names of the encoders that the ffmpeg at hand has; empty where ffmpeg does not run."""
+    try:
+        listed = subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True)
+    except OSError:
+        return set()
+    rows = (line.split() for line in listed.stdout.decode("utf-8", "replace").splitlines())
+    return {row[1] for row in rows if len(row) > 1}
+
+
+def leash(parent: int, data_limit_mb: int = 0) -> list[str]:
+    """The prefix of a command that makes it die with the thread that starts it; empty where setpriv cannot do that.
+
+    ``parent`` is the process of that thread. If it dies before setpriv has asked for the signal, no signal comes; the
+    shell then sees that its parent is another process, and exits. ``data_limit_mb``: memory of its own that the command
+    may have, in MB; 0 sets no limit.
+    """
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        return []
+    prefix = [setpriv, "--pdeathsig", "KILL", "--"]
+    try:
+        # BusyBox has a setpriv that does not know the option
+        works = subprocess.run([*prefix, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
+    except OSError:
+        return []
+    if works.returncode != 0:
+        return []
+    limit = f"ulimit -d {data_limit_mb * 1024} 2>/dev/null; " if data_limit_mb else ""
+    score = f"{{ echo {OOM_SCORE} >/proc/self/oom_score_adj; }} 2>/dev/null; "
+    script = '[ "$PPID" = "$0" ] || exit; ' + score + limit + 'exec "$@"'
+    return [*prefix, "/bin/sh", "-c", script, str(parent)]

@@ -1,0 +1,58 @@
+"""How an ffmpeg is started so that it dies with its parent, and what the ffmpeg at hand can do; with stand-ins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from moh.ffmpeg.launch import encoders, leash
+
+
+def put_on_path(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a shell script the only program that is found."""
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+# -- the leash -----------------------------------------------------------------------------------------------------
+
+
+def test_a_setpriv_without_pdeathsig_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BusyBox has one without --pdeathsig: every call would be silent."""
+    script = "echo \"setpriv: unrecognized option '--pdeathsig'\" >&2\nexit 1"
+    put_on_path(tmp_path, "setpriv", script, monkeypatch)
+    assert leash(os.getpid()) == []
+
+
+def test_without_setpriv_there_is_no_leash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert leash(os.getpid()) == []
+
+
+def test_a_command_whose_parent_has_died_does_not_run() -> None:
+    """A server killed between fork and leash: the child has another parent by then, and must not play for ever."""
+    prefix = leash(os.getpid())
+    if not prefix:
+        pytest.skip("no setpriv here")
+    assert subprocess.run([*prefix, "echo", "it plays"], capture_output=True).stdout == b"it plays\n"
+    assert subprocess.run([*leash(os.getpid() + 1), "echo", "it plays"], capture_output=True).stdout == b""
+
+
+# -- what the ffmpeg at hand can do --------------------------------------------------------------------------------
+
+
+def test_encoders_are_read_from_the_list_that_ffmpeg_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = "Encoders:\n A..... = Audio\n ------\n A....D libopus              libopus Opus (codec opus)"
+    put_on_path(tmp_path, "ffmpeg", f"echo '{listed}'", monkeypatch)
+    assert "libopus" in encoders()
+    assert "adpcm_g722" not in encoders()
+
+
+def test_without_ffmpeg_there_are_no_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert encoders() == set()
