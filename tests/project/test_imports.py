@@ -41,10 +41,20 @@ def modules(package: str) -> list[Path]:
 
 
 def imported(path: Path) -> tuple[set[str], set[str]]:
-    """What a module imports: modules of ``moh`` as "package.module", and the others by their first name."""
+    """What a module imports: modules of ``moh`` as "package.module", and the others by their first name.
+
+    Other modules that are imported for annotations only (below ``if TYPE_CHECKING``) are left out.
+    """
     inside, outside = set(), set()
     here = path.relative_to(ROOT).with_suffix("").parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types_only = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = ".".join(here[: -node.level]) + "." if node.level else ""
             name = f"{base}{node.module or ''}".strip(".")
@@ -53,9 +63,9 @@ def imported(path: Path) -> tuple[set[str], set[str]]:
                     f"{path.relative_to(ROOT)} line {node.lineno}: write 'from .module import name'"
                 )
                 inside.add(name.removeprefix("moh").strip("."))
-            else:
+            elif node not in types_only:
                 outside.add(name.partition(".")[0])
-        elif isinstance(node, ast.Import):
+        elif isinstance(node, ast.Import) and node not in types_only:
             outside.update(alias.name.partition(".")[0] for alias in node.names)
     return inside - {""}, outside
 

@@ -1,0 +1,38 @@
+"""The table of tunes that both engines share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moh.common.tunes import Tune, Tunes
+
+FIRST = Tune({8000: Path("first8.wav"), 16_000: Path("first16.wav")}, 12.5)
+SECOND = Tune({8000: Path("second8.wav")}, 3.0)
+
+
+def test_a_tune_is_found_by_the_number_that_it_was_given() -> None:
+    tunes = Tunes()
+    assert (tunes.add(FIRST), tunes.add(SECOND)) == (0, 1)
+    assert (tunes.get(0), tunes.get(1)) == (FIRST, SECOND)
+
+
+def test_a_number_without_a_tune_is_an_error_that_names_those_there_are() -> None:
+    tunes = Tunes()
+    tunes.add(FIRST)
+    with pytest.raises(LookupError, match=r"tune is 7; expected one of \[0\]"):
+        tunes.get(7)
+
+
+def test_keep_forgets_all_other_tunes_and_their_numbers_are_not_given_again() -> None:
+    tunes = Tunes()
+    for _ in range(3):
+        tunes.add(FIRST)
+    tunes.keep({1, 2})
+    tunes.keep({2})
+    assert tunes.get(2) == FIRST
+    with pytest.raises(LookupError):
+        tunes.get(1)
+    tunes.keep(set())
+    assert tunes.add(SECOND) == 3
