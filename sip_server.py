@@ -61,7 +61,7 @@ from moh.server.log_handler import LogHandler
 from moh.server.redaction import Redacted
 from moh.shared.shared_stream import SharedStream
 from moh.sip.identity import Identity
-from moh.sip.message import MAX_DATAGRAM, parse
+from moh.sip.parser import MAX_DATAGRAM, parse
 from moh.sip.user_agent import Limits, UserAgent
 from moh.transport.resolver import Resolver
 from moh.transport.tcp import TcpServer, tls_context

@@ -1,6 +1,6 @@
 """Mutated messages against the core, as many as one likes: ``python -m bench.fuzz.fuzz --messages 1000000 --seed 7``.
 
-No socket, no server: messages go through ``moh.sip.message.parse`` into a ``UserAgent``, as the shell hands them over,
+No socket, no server: messages go through ``moh.sip.parser.parse`` into a ``UserAgent``, as the shell hands them over,
 and the clock is a number. Callers lead whole calls (``mutations.py``), private and public, by UDP and TCP, so that what
 is spoilt finds something. Streams end, names resolve; and after each 10,000 messages all has to come to rest in
 silence.
@@ -30,7 +30,7 @@ from moh.rtp.port_pool import PortPool
 from moh.server.redaction import Redacted
 from moh.sip.framing import PING, Framer
 from moh.sip.identity import Identity
-from moh.sip.message import parse
+from moh.sip.parser import parse
 from moh.sip.user_agent import Limits, UserAgent
 
 WHAT_HOLDS = """\

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Optional
 
 from ..common.errors import Refusal
-from .message import MAX_DATAGRAM, end_of_head
+from .parser import MAX_DATAGRAM, end_of_head
 
 PING = b"\r\n\r\n"
 PONG = b"\r\n"

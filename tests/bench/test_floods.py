@@ -22,7 +22,8 @@ from bench.attack.outcome import Row, absent, compared, table, waited
 from bench.attack.targets import PEERS, Baresip, Rest, Target, counted, targets
 from bench.common.farm import Farm, compiled
 from bench.playing import baresip
-from moh.sip.message import Request, parse
+from moh.sip.message import Request
+from moh.sip.parser import parse
 from tests.support.running import free_ports, wait_for
 
 in_c = pytest.mark.skipif(

@@ -22,7 +22,8 @@ from moh.guard.address_validation import (
     RateLimiter,
     TokenBucket,
 )
-from moh.sip.message import Request, parse
+from moh.sip.message import Request
+from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import (
     FLOW,

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from moh.common.actions import Address, Flow, Send
-from moh.sip.message import Response, parse
+from moh.sip.message import Response
+from moh.sip.parser import parse
 from tests.support.ladder import make_agent, request, statuses
 
 FOLDER = Path(os.environ.get("MOH_TORTURE") or Path(__file__).parents[3] / "shared" / "torture")

@@ -13,7 +13,8 @@ from moh.common.codecs import PCMU
 from moh.common.errors import Refusal
 from moh.sdp.description import parse_sdp
 from moh.sdp.offer_answer import Choice, Side, choose, write_answer, write_offer
-from moh.sip.message import Request, parse
+from moh.sip.message import Request
+from moh.sip.parser import parse
 from tests.support.offers import AUDIO, OURS, START, answer, chosen, refusal, session, warning
 
 WIRE = Path(__file__).parent.parent / "wire"

@@ -7,7 +7,8 @@ import pytest
 from moh.common.actions import Address, Flow, Send
 from moh.common.errors import Refusal
 from moh.sip.dialog import Dialog, dialog_id
-from moh.sip.message import Request, parse
+from moh.sip.message import Request
+from moh.sip.parser import parse
 from tests.support.ladder import FLOW, PHONE, PUBLIC_FLOW, SERVER, bye, invite
 
 

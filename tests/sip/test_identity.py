@@ -7,7 +7,8 @@ import pytest
 from moh.common.actions import Address, Flow
 from moh.common.errors import Refusal
 from moh.sip.identity import Identity
-from moh.sip.message import Request, parse
+from moh.sip.message import Request
+from moh.sip.parser import parse
 
 LAN = Flow(Address("192.168.1.50", 5062), Address("192.168.1.100", 5060))
 BRIDGE = Flow(Address("192.168.1.50", 5062), Address("172.17.0.2", 5060))

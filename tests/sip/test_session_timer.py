@@ -7,7 +7,8 @@ from typing import Optional
 import pytest
 
 from moh.common.actions import Address, Flow, Send
-from moh.sip.message import Request, Response, parse
+from moh.sip.message import Request, Response
+from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import (
     FLOW,

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from moh.common.actions import Action, Address, Flow, Resolve, Send, StartStream, StopStream
 from moh.common.addresses import is_private
-from moh.sip.message import Request, Response, parse
+from moh.sip.message import Request, Response
+from moh.sip.parser import parse
 from tests.support.ladder import SERVER, make_agent, request
 
 FLOWS = [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from moh.common.actions import StartStream
-from moh.sip.message import parse
+from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import (
     FLOW,

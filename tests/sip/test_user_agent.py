@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from moh.common.actions import Action, Address, Send, StartStream, StopStream
-from moh.sip.message import Request, Response, parse
+from moh.sip.message import Request, Response
+from moh.sip.parser import parse
 from tests.support.ladder import (
     FLOW,
     OFFER,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moh.common.errors import Refusal
-from moh.sip.message import Request, parse
+from moh.sip.message import Request
+from moh.sip.parser import parse
 from moh.sip.validation import reliable, screen
 
 SDP = "Content-Type: application/sdp"

@@ -8,7 +8,8 @@ import pytest
 
 from moh.common.actions import Address, Flow
 from moh.sip.headers import Via
-from moh.sip.message import Request, Response, parse
+from moh.sip.message import Request, Response
+from moh.sip.parser import parse
 from moh.sip.writer import answer_address, answered_via, write_request, write_response
 
 WIRE = Path(__file__).parent.parent / "wire"

@@ -13,7 +13,8 @@ from moh.common.addresses import is_private
 from moh.guard.media_policy import MediaPolicy
 from moh.rtp.port_pool import PortPool
 from moh.sip.identity import Identity
-from moh.sip.message import Request, Response, parse
+from moh.sip.message import Request, Response
+from moh.sip.parser import parse
 from moh.sip.user_agent import Limits, UserAgent
 
 EVERYWHERE = MediaPolicy()
