@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""Calls the music-on-hold server as a phone does, listens, hangs up, and says what it heard.
+"""Call the music-on-hold server as a phone does, listen, hang up, and report what arrived.
 
     python test_sip_client.py [HOST[:PORT]]       default 127.0.0.1:5060; an IPv6 host as [::1]:5060
     python test_sip_client.py --save heard.wav 192.0.2.2
 
 OPTIONS, INVITE (repeated by Timer A), ACK, music over RTP, BYE, then silence (RFC 3261, 3264, 3550, 3551).
-Exit status: 0 the music is well, 1 something is not, 2 bad usage.
+Exit status: 0 all is well, 1 something is wrong, 2 bad usage.
 
-It needs the standard library only and none of the server's own code: a second, independent reader of SIP
-checks the first. It is longer than 300 lines because it is a whole phone (SIP, SDP, RTP, RTCP, G.711) in the
-one file that gets copied to the phones' network. From top to bottom: messages, sound, the call, the
-judgement, the report.
+It needs the standard library only and none of the server's own code, so that a second, independent reader of
+SIP checks the first. It is one file, a whole phone (SIP, SDP, RTP, RTCP, G.711), because it gets copied to the
+phones' network. From top to bottom: messages, sound, the call, the judgement, the report.
 
-pytest collects `test_a_caller_hears_music_until_bye` and fills in `server`, a (host, port). There the spacing
-of the packets is not judged (`judge_pace`): a shared machine may be late without any fault of the server.
+pytest collects `test_a_caller_hears_music_until_bye` and fills in `server`, a (host, port). That test does not
+judge the spacing of the packets (`judge_pace`): a busy test machine can delay them though the server is well.
 """
 
 from __future__ import annotations
@@ -36,30 +35,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-T1, T2 = 0.5, 4.0  # seconds: first gap between repetitions, longest of a non-INVITE (RFC 3261 table 4)
-PATIENCE = 2.0  # seconds that OPTIONS may take
-ANSWER_WITHIN = 8.0  # seconds from INVITE to any response
+T1, T2 = 0.5, 4.0  # seconds: first gap between retransmissions, longest of a non-INVITE (RFC 3261 table 4)
+REPLY_WITHIN = 2.0  # seconds from OPTIONS to its reply
+RESPONSE_WITHIN = 8.0  # seconds from INVITE to the first response
 RING_WITHIN = 20.0  # seconds from INVITE to the final response when it rings; then CANCEL
 MUSIC_WITHIN = 5.0  # seconds from the answer to the first packet
-QUIET = 1.0  # seconds of silence to hear after BYE
+QUIET = 1.0  # seconds to listen after BYE, when there should be silence
 GRACE = 0.2  # seconds after the reply to BYE in which a packet may still be on its way
-PACKET_TIME = 0.02  # seconds of sound a packet (the ptime that we offer)
-SAMPLES = OCTETS = 160  # of one packet; G.722 too: its RTP clock runs at 8 kHz (RFC 3551 section 4.5.2)
+PACKET_TIME = 0.02  # seconds of sound in a packet (the ptime that we offer)
+SAMPLES = OCTETS = 160  # in one packet; G.722 too: its RTP clock runs at 8 kHz (RFC 3551 section 4.5.2)
 CODECS = {"PCMU": 0, "PCMA": 8, "G722": 9}  # payload types (RFC 3551 table 4), in the order of our offer
 TELEPHONE_EVENT = 101
 COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "c": "content-type"}
 COMPACT["l"] = "content-length"  # RFC 3261 section 7.3.3
-SILENCE_DBFS = -60.0  # decibels below full scale; speech and music on a telephone lie around -20
-# Linux stamps each arrival in the kernel, by its wall clock. Not all Pythons have a name for the option.
+SILENCE_DBFS = -60.0  # relative to full scale; speech and music on a telephone lie around -20
+# Linux stamps each arrival in the kernel, by its wall clock. Some Pythons have no name for the option.
 STAMP = getattr(socket, "SO_TIMESTAMPNS", 35) if sys.platform == "linux" else None
 
 
 class Unreachable(Exception):
-    """The server cannot even be asked; the text says why."""
+    """No request can be sent to the server; the text says why."""
 
 
 class Address(NamedTuple):
-    """A host and a port, printed as SIP and people write it."""
+    """A host and a port, printed as in a SIP URI."""
 
     host: str
     port: int
@@ -69,7 +68,7 @@ class Address(NamedTuple):
 
 
 def bracketed(host: str) -> str:
-    """An IPv6 address in square brackets, anything else as it is."""
+    """An IPv6 address in square brackets, any other host unchanged."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -97,7 +96,7 @@ class Message:
         names = [(name.strip().lower(), value.strip()) for name, _, value in split]
         headers = [(COMPACT.get(name, name), value) for name, value in names]
         length = int(next((v for n, v in headers if n == "content-length" and v.isdecimal()), len(body)))
-        if length > len(body):  # cut off on the way (section 18.3)
+        if length > len(body):  # the datagram was cut off on the way (section 18.3)
             return None
         return cls(first, headers, body[:length].decode("utf-8", "replace"), when)
 
@@ -114,7 +113,7 @@ class Message:
 
     @property
     def method(self) -> str:
-        """What is asked, or what a response answers."""
+        """The method of a request, or of the request that a response answers."""
         return self.header("cseq").rpartition(" ")[2] if self.status else self.first.split(" ")[0]
 
     def header(self, name: str) -> str:
@@ -128,7 +127,7 @@ class Message:
 
 def parameter(value: str, name: str) -> str:
     """The parameter `;name=...` of a header value's first element; empty when absent."""
-    # Quoted names and URIs go first: they may hold `;` and `,` of their own.
+    # Remove quoted names and URIs first: they can contain `;` and `,`.
     value = re.sub(r'"(?:\\.|[^"\\])*"|<[^>]*>', "", value).split(",")[0]
     found = re.search(rf";\s*{name}\s*=\s*([^\s;]+)", value, re.IGNORECASE)
     return found[1] if found else ""
@@ -150,11 +149,11 @@ class Answer:
 
     @classmethod
     def parse(cls, sdp: str) -> Answer | None:
-        """The first audio stream of an SDP body; None when there is none that can be read."""
+        """The first audio stream of an SDP body; None when there is none, or it cannot be read."""
         session, *media = re.split(r"^m=", sdp.replace("\r", ""), flags=re.MULTILINE)
         audio = next((part for part in media if part.startswith("audio ")), "")
         line = re.match(r"audio (\d+)(?:/\d+)? \S+((?: \d+)+)", audio)
-        both = f"{audio}\n{session}"  # what the stream says comes before what the session says
+        both = f"{audio}\n{session}"  # a line of the stream has precedence over one of the session
         host = re.search(r"^c=IN IP[46] ([^\s/]+)", both, re.MULTILINE)
         if not line or not host:
             return None
@@ -193,26 +192,26 @@ class Packet(NamedTuple):
         start, end = 12 + 4 * (data[0] & 15), len(data)
         if data[0] & 0x10:  # header extension
             start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
-        if data[0] & 0x20:  # padding; its last octet counts it
+        if data[0] & 0x20:  # padding; its last octet is its length
             end -= data[-1]
         return cls(when, source, marker_and_type & 127, sequence, timestamp, ssrc, data[start:end])
 
 
 @dataclass
 class Reports:
-    """What was heard on the RTCP port (RFC 3550 section 6)."""
+    """What arrived on the RTCP port (RFC 3550 section 6)."""
 
     count: int = 0  # sender reports
     cname: str = ""
     goodbye: bool = False
 
     def read(self, data: bytes) -> None:
-        """Take in one compound packet."""
+        """Read one compound packet."""
         while len(data) >= 8 and data[0] >> 6 == 2:
             size = 4 + 4 * int.from_bytes(data[2:4], "big")
             self.count += data[1] == 200
             self.goodbye |= data[1] == 203
-            if data[1] == 202 and data[8:9] == b"\x01":  # SDES; CNAME is the first item of a chunk as a rule
+            if data[1] == 202 and data[8:9] == b"\x01":  # SDES; usually CNAME is the first item of a chunk
                 self.cname = data[10 : 10 + data[9]].decode("utf-8", "replace")
             data = data[size:]
 
@@ -243,11 +242,11 @@ def loudness(samples: Sequence[int]) -> float:
 
 
 def save_wav(path: str, packets: Sequence[Packet], codec: str, seconds: float) -> None:
-    """Write what was heard, 8 kHz 16 bit mono, placed by timestamp: what was lost is a gap to hear."""
+    """Write the music, 8 kHz 16 bit mono. Packets are placed by timestamp, so a lost one leaves a gap."""
     sound = [0] * int(8000 * (seconds + 1))
     for packet in packets:
         at = (packet.timestamp - packets[0].timestamp) % 2**32
-        if at + len(packet.payload) <= len(sound):  # else a wild timestamp, which the judgement reports
+        if at + len(packet.payload) <= len(sound):  # a timestamp beyond the end is reported by the judgement
             sound[at : at + len(packet.payload)] = [DECODE[codec][octet] for octet in packet.payload]
     while sound and not sound[-1]:
         sound.pop()
@@ -262,27 +261,32 @@ def save_wav(path: str, packets: Sequence[Packet], codec: str, seconds: float) -
 
 
 def resolve(host: str, port: int, family: int = 0) -> tuple[socket.AddressFamily, Address]:
-    """The address of a host; IPv4 first, since "localhost" may be both and the server IPv4 only."""
+    """The address of a host; IPv4 first, since "localhost" can have both and the server only IPv4."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, family, socket.SOCK_DGRAM)
     except OSError as error:
-        raise Unreachable(f"no address found for {host!r}: {error.strerror}") from None
+        raise Unreachable(
+            f"{host!r} has no address ({error.strerror}): check the spelling, or give the IP address of the server"
+        ) from None
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return found[0][0], Address(str(found[0][4][0]), int(found[0][4][1]))
 
 
 def local_address(family: int, towards: Address) -> str:
-    """This machine's own address on the route to another; a connected UDP socket knows it without sending."""
+    """This machine's address on the route to another one; connecting a UDP socket finds it and sends nothing."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(towards)
         except OSError as error:
-            raise Unreachable(f"no route to {towards}: {error.strerror}") from None
+            raise Unreachable(
+                f"this machine has no route to {towards} ({error.strerror}): check the address, and that this "
+                "machine is connected to the server's network"
+            ) from None
         return str(probe.getsockname()[0])
 
 
 def lan_address(family: int) -> str:
-    """This machine's address on its network; empty when it has none. 192.0.2.1 stands for "anywhere"."""
+    """This machine's address on its network; empty when it has none. 192.0.2.1 stands for any other host."""
     try:
         found = local_address(family, Address("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
     except Unreachable:
@@ -291,12 +295,12 @@ def lan_address(family: int) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address means "this very machine"."""
+    """Whether an address means this machine itself."""
     return host.startswith("127.") or host == "::1"
 
 
 def is_refused(family: int, server: Address) -> bool:
-    """Whether ICMP says that the port is closed; an empty line says nothing in SIP (RFC 5626 3.5.1)."""
+    """Whether ICMP reports the port as closed. Sends empty lines, which mean nothing in SIP (RFC 5626 3.5.1)."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.settimeout(0.3)
         try:
@@ -312,9 +316,9 @@ def is_refused(family: int, server: Address) -> bool:
 
 @dataclass
 class Call:
-    """A phone that makes one call: dial, hear, hang up. What happened stays readable afterwards.
+    """A phone that makes one call: dial, hear, hang up. Its attributes hold what happened.
 
-    Times are monotonic seconds. Everything that arrives is taken in by `listen`, whatever else is going on.
+    Times are monotonic seconds. `listen` reads everything that arrives, during every other step as well.
     """
 
     server: Address
@@ -327,12 +331,12 @@ class Call:
     server_bye: Message | None = None  # BYE from the server
     packets: list[Packet] = field(default_factory=list)
     reports: Reports = field(default_factory=Reports)
-    seconds: float = 0.0  # how long to hear
+    seconds: float = 0.0  # how long to listen
     grace: float = GRACE
-    acked: float = 0.0  # when the first ACK left
-    repeats: int = 0  # final replies to INVITE that came again
-    strays: int = 0  # datagrams that could not be used
-    translated: bool = False  # a second try, for a server in a container: its packets come from another host
+    acked: float = 0.0  # when the first ACK was sent
+    repeats: int = 0  # retransmissions of the final reply to INVITE
+    strays: int = 0  # datagrams that belong to no request of this call
+    translated: bool = False  # a second call, for a server in a container: its packets come from another address
     trouble: str = ""  # why a request could not be sent
     took: dict[str, float] = field(default_factory=dict)  # method -> seconds to its final reply
 
@@ -355,7 +359,7 @@ class Call:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Also on Ctrl-C: whoever called hangs up, or the music plays on for nobody."""
+        """Hang up, also on Ctrl-C: otherwise the server plays on to a closed port."""
         try:
             self.hang_up()
         finally:
@@ -364,7 +368,7 @@ class Call:
 
     @property
     def is_up(self) -> bool:
-        """Whether there is a dialog that nobody has ended."""
+        """Whether a dialog exists that neither side has ended."""
         return bool(self.final and self.final.status < 300 and not self.bye and not self.server_bye)
 
     @property
@@ -375,46 +379,46 @@ class Call:
 
     @property
     def heard(self) -> list[Packet]:
-        """The packets of the seconds that were asked for, counted from the first one."""
+        """The packets that arrived within `seconds` of the first one, and before the end of the call."""
         return [p for p in self.packets if p.when < min(self.packets[0].when + self.seconds, self.ended)]
 
     # what a caller does
 
     def ask_options(self) -> None:
         """OPTIONS outside of any dialog (section 11)."""
-        self.options = self.ask("OPTIONS", self.uri, self.peer, PATIENCE)
+        self.options = self.ask("OPTIONS", self.uri, self.peer, REPLY_WITHIN)
 
     def dial(self) -> None:
-        """INVITE with our offer; `take_reply` sends the ACK as soon as the final reply is there."""
-        self.ask("INVITE", self.uri, self.peer, ANSWER_WITHIN, self.offer())
+        """INVITE with our offer; `take_reply` sends the ACK as soon as the final reply arrives."""
+        self.ask("INVITE", self.uri, self.peer, RESPONSE_WITHIN, self.offer())
 
-    def hear(self, seconds: float, patience: float) -> None:
-        """Listen for so many seconds from the first packet on; give up after `patience` without any."""
+    def hear(self, seconds: float, first_within: float) -> None:
+        """Listen for `seconds` from the first packet on; give up when none arrives in `first_within` seconds."""
         self.seconds = seconds
-        self.listen(time.monotonic() + patience, lambda: bool(self.packets or self.server_bye))
+        self.listen(time.monotonic() + first_within, lambda: bool(self.packets or self.server_bye))
         if self.packets:
             self.listen(self.packets[0].when + seconds, lambda: bool(self.server_bye))
 
     def hang_up(self) -> None:
-        """End whatever there is: BYE a call, CANCEL one that rings (RFC 3261 sections 15.1.1 and 9.1)."""
+        """End the call by BYE, or by CANCEL while it rings (RFC 3261 sections 15.1.1 and 9.1)."""
         if self.over:
             return
         self.over = True
         if self.invite_branch and not self.final:
-            self.listen(time.monotonic() + T1, lambda: bool(self.final))  # it may cross with us
+            self.listen(time.monotonic() + T1, lambda: bool(self.final))  # the answer may be on its way
             if not self.final and self.replies[self.invite_branch]:
-                self.ask("CANCEL", self.uri, self.peer, PATIENCE)
+                self.ask("CANCEL", self.uri, self.peer, REPLY_WITHIN)
                 self.listen(time.monotonic() + T1, lambda: bool(self.final))
         if self.is_up and self.final:
             uri, to = self.remote_target(self.final)
-            self.bye = self.ask("BYE", uri, to, 2 * PATIENCE)
-            if not self.bye and to != self.peer:  # an unreachable Contact must not leave the music running
-                self.ask("BYE", uri, self.peer, PATIENCE)
+            self.bye = self.ask("BYE", uri, to, 2 * REPLY_WITHIN)
+            if not self.bye and to != self.peer:  # the music must stop even if the Contact is unreachable
+                self.ask("BYE", uri, self.peer, REPLY_WITHIN)
 
     # SIP
 
     def offer(self) -> str:
-        """Our SDP: a held phone that only listens, as Grandstream's write it (RFC 7088 section 2.1)."""
+        """Our SDP: a held phone that only listens, written as Grandstream phones do (RFC 7088 section 2.1)."""
         version = "IP6" if self.media_family == socket.AF_INET6 else "IP4"
         numbers = [CODECS[codec] for codec in self.codecs]
         lines = [
@@ -433,7 +437,7 @@ class Call:
         return "\r\n".join(lines) + "\r\n"
 
     def request(self, method: str, uri: str, branch: str, body: str = "") -> bytes:
-        """A request as bytes; once there is a dialog, with its To tag and route set (section 12.2.1.1)."""
+        """A request as bytes; within a dialog with its To tag and route set (section 12.2.1.1)."""
         of_invite = method in ("ACK", "CANCEL")  # they carry the CSeq number of the INVITE
         to = f"<{self.uri}>"
         routes: list[str] = []
@@ -462,11 +466,11 @@ class Call:
         ]
         return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
-    def ask(self, method: str, uri: str, to: Address, patience: float, body: str = "") -> Message | None:
-        """A client transaction (section 17.1): send, repeat, return the final reply or None."""
+    def ask(self, method: str, uri: str, to: Address, within: float, body: str = "") -> Message | None:
+        """A client transaction (section 17.1): send, retransmit, return the final reply or None."""
         branch = "z9hG4bK" + secrets.token_hex(8)
         if method == "CANCEL":
-            branch = self.invite_branch  # that is how it finds its INVITE (section 9.1)
+            branch = self.invite_branch  # the same branch names the INVITE to cancel (section 9.1)
         elif method == "INVITE":
             self.invite_branch = branch
         data = self.request(method, uri, branch, body)
@@ -480,7 +484,7 @@ class Call:
         while not final():
             now = time.monotonic()
             rings = method == "INVITE" and bool(replies)  # Timer A stops (section 17.1.1.2)
-            end = started + (RING_WITHIN if rings else patience)
+            end = started + (RING_WITHIN if rings else within)
             if now >= end:
                 return None
             if now >= send_at and not rings:
@@ -489,11 +493,11 @@ class Call:
                 gap = 2 * gap if method == "INVITE" else min(2 * gap, T2)  # Timer A, Timer E
             self.listen(end if rings else min(send_at, end), lambda: bool(final()))
         reply = final()
-        self.took[method] = max(0.0, reply.when - started) if reply else patience
+        self.took[method] = max(0.0, reply.when - started) if reply else within
         return reply
 
     def remote_target(self, reply: Message) -> tuple[str, Address]:
-        """The URI of the Contact, and where to send requests to it: the first Route comes before it."""
+        """The URI of the Contact, and where to send requests: to the first Route, if there is one."""
         uri = uri_of(reply.header("contact")) or self.uri
         next_hop = next((uri_of(route) for route in route_set(reply)), uri)
         hop = re.match(r"sips?:(?:[^@]*@)?(\[[^\]]+\]|[^:;?\]]+)(?::(\d+))?", next_hop)
@@ -503,10 +507,10 @@ class Call:
             return uri, self.peer
 
     def take_sip(self, data: bytes, source: Address, when: float) -> None:
-        """A datagram on the SIP port: a reply to us, or a request of the server."""
+        """Handle a datagram on the SIP port: a response to us, or a request of the server."""
         message = Message.parse(data, when)
         if message is None:
-            self.strays += bool(data.strip(b"\r\n\0"))  # else a keep-alive
+            self.strays += bool(data.strip(b"\r\n\0"))  # an empty datagram is a keep-alive
         elif message.status:
             self.take_reply(message)
         elif message.method != "ACK":
@@ -520,7 +524,7 @@ class Call:
             self.send(("\r\n".join(lines) + "\r\nContent-Length: 0\r\n\r\n").encode(), source)
 
     def take_reply(self, message: Message) -> None:
-        """A response belongs to the request whose branch it echoes (section 17.1.3)."""
+        """Match a response to its request by the branch that it echoes (section 17.1.3); send the ACK."""
         branch = parameter(message.header("via"), "branch")
         if branch not in self.replies:
             self.strays += 1
@@ -528,7 +532,7 @@ class Call:
         self.replies[branch].append(message)
         if message.method != "INVITE" or message.status < 200:
             return
-        # Each final reply to INVITE is acknowledged, and again each time it comes again (13.2.2.4, 17.1.1.2).
+        # Each final reply to INVITE gets an ACK, each retransmission of it too (13.2.2.4, 17.1.1.2).
         if self.ack is None:
             self.final, self.acked = message, time.monotonic()
             if message.status < 300:
@@ -544,19 +548,19 @@ class Call:
     # the wire
 
     def send(self, data: bytes, to: Address) -> None:
-        """Put a message on the wire once. It may get lost there anyway, so an error only is remembered."""
+        """Send a message once. An error is only kept in `trouble`: the network may lose the message anyway."""
         try:
             self.sip.sendto(data, to)
         except OSError as error:
             self.trouble = f"cannot send to {to}: {error.strerror}"
 
     def listen(self, until: float, enough: Callable[[], bool] = lambda: False) -> None:
-        """Take in all that arrives, until a time or until `enough` says so."""
+        """Read all that arrives until a time, or until `enough` returns true."""
         while not enough() and (left := until - time.monotonic()) > 0:
             for sock in select.select([self.sip, self.rtp, self.rtcp], [], [], left)[0]:
                 try:
                     data, source, when = self.receive(sock)
-                except OSError:  # an ICMP error of what we sent earlier
+                except OSError:  # an ICMP error for an earlier datagram
                     continue
                 if sock is self.sip:
                     self.take_sip(data, source, when)
@@ -566,7 +570,7 @@ class Call:
                     self.packets.append(packet)
 
     def receive(self, sock: socket.socket) -> tuple[bytes, Address, float]:
-        """A datagram, who sent it, and when it arrived: by the kernel's stamp, or else by our own clock."""
+        """A datagram, its source, and when it arrived: by the kernel's stamp, or by our clock without one."""
         if STAMP is None:
             data, source = sock.recvfrom(65535)
             return data, Address(*source[:2]), time.monotonic()
@@ -576,17 +580,17 @@ class Call:
             if kind == STAMP and len(stamp) == struct.calcsize("@ll"):
                 seconds, nanoseconds = struct.unpack("@ll", stamp)
                 when = seconds + nanoseconds / 1e9 + self.clocks_apart
-        # Out of reach of sense when somebody has set the wall clock meanwhile.
+        # A stamp is useless if the wall clock was set during the call.
         return data, Address(*source[:2]), when if now - 5 < when <= now + 0.01 else now
 
 
 def route_set(reply: Message) -> list[str]:
-    """The proxies that asked to stay in the path, nearest first (section 12.1.2)."""
+    """The proxies that requested to stay in the path, nearest first (section 12.1.2)."""
     return re.findall(r"[^,\s]*<[^>]*>[^,]*", ",".join(reply.all("record-route")))[::-1]
 
 
 def open_port(family: int, port: int = 0) -> socket.socket:
-    """A UDP socket on every address of this machine, with arrival stamps where there are any."""
+    """A UDP socket on every address of this machine, with arrival stamps if the system has them."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.bind(("", port))
@@ -609,7 +613,7 @@ def open_pair(family: int) -> tuple[socket.socket, socket.socket]:
             with contextlib.suppress(OSError):
                 return rtp, open_port(family, port + 1)
         rtp.close()
-    raise Unreachable("no pair of free UDP ports on this machine")
+    raise Unreachable("this machine has no two free UDP ports in a row: close other programs, then try again")
 
 
 def make_call(
@@ -617,20 +621,20 @@ def make_call(
     media: str = "",
     codecs: Sequence[str] = tuple(CODECS),
     seconds: float = 5.0,
-    patience: float = MUSIC_WITHIN,
+    first_within: float = MUSIC_WITHIN,
     grace: float = GRACE,
 ) -> Call:
     """One whole call, from OPTIONS to the silence after BYE.
 
-    A server in a container cannot send to 127.0.0.1, which there is the container itself. So when nothing is
-    heard on loopback, the call is made once more with this machine's network address in the offer.
+    A server in a container cannot send to 127.0.0.1: there that is the container itself. So if no packet
+    arrives on loopback, a second call offers this machine's network address.
     """
     with Call(server, media, codecs, grace=grace) as call:
         call.ask_options()
         if call.options:
             call.dial()
         if call.answer:
-            call.hear(seconds, patience)
+            call.hear(seconds, first_within)
             call.hang_up()
             if call.packets:
                 call.listen(time.monotonic() + grace + QUIET)
@@ -638,7 +642,10 @@ def make_call(
         other = "" if media or not silent or not is_loopback(call.media) else lan_address(call.family)
     if not other:
         return call
-    print(f"info  nothing heard at {call.media}; a server in a container cannot send there: now at {other}")
+    print(
+        f"info  no music arrived at {call.media}. A server in a container cannot send there, so this calls "
+        f"again and listens at {other}"
+    )
     call = make_call(server, other, codecs, seconds, MUSIC_WITHIN, grace)
     call.translated = True
     return call
@@ -665,27 +672,33 @@ class Finding(NamedTuple):
 
 
 REFUSED = {
-    401: "it asks for a password, and a phone has none for its music: switch that off for this address",
-    403: "is this machine's address allowed to call? The server's settings and its log say who is",
-    404: "it does not know sip:123; is this the music server?",
-    488: "the reason above tells: another codec (try without --codec), or a place where it does not play; see its log",
-    503: "it is up, but full, not ready or stopping: its log says which; try again in a moment",
+    401: "the server wants a password, and phones send none for their music: switch that off in its settings",
+    403: "the server does not let this machine call: see which addresses its settings allow, and its log",
+    404: "the server does not know the number 123. Is this the music server? Check address and port",
+    488: "the server cannot play what this call asks for, or not to this address; the line above says why. "
+    "Try without --codec and --media, then see the server's log",
+    503: "the server runs, but it is full, not ready or stopping; its log says which. Try again in 5 seconds",
 }
 REFUSED |= {407: REFUSED[401], 415: REFUSED[488], 606: REFUSED[488], 486: REFUSED[503], 600: REFUSED[503]}
-SEE_LOG = "the server's log says why"
+SEE_LOG = "see the server's log: it has the reason"
+REPORT = "This is a fault of the server: report it with its log, MOH_LOG=debug"
 
 
 def judge_signalling(call: Call) -> list[Finding]:
-    """OPTIONS and INVITE."""
+    """Judge the replies to OPTIONS and INVITE."""
     final = call.final
     if not call.options:
-        return [Finding("OPTIONS", False, f"no answer from {call.server} in {PATIENCE:g} s", no_answer(call))]
+        return [Finding("OPTIONS", False, f"no reply from {call.server} in {REPLY_WITHIN:g} s", no_reply(call))]
     status, text = call.options.status, f"{call.options.reason} in {1000 * call.took['OPTIONS']:.1f} ms"
     found = [Finding("OPTIONS", status == 200, text, REFUSED.get(status, SEE_LOG))]
     cancelled = "CANCEL" in call.took
     if not final or cancelled:
-        text = f"rang {RING_WITHIN:g} s, then cancelled" if cancelled else f"no answer in {ANSWER_WITHIN:g} s"
-        advice = "OPTIONS was answered, so the way is open: the server's log says what became of the INVITE"
+        text = f"no answer in {RESPONSE_WITHIN:g} s"
+        if cancelled:
+            text = f"it rang for {RING_WITHIN:g} s and did not answer, so the call was cancelled"
+        advice = (
+            "the server replied to OPTIONS, so the network is fine: see in the server's log what it did with the INVITE"
+        )
         return [*found, Finding("INVITE", False, text, advice)]
     if final.status >= 300:
         text = final.reason
@@ -699,65 +712,71 @@ def judge_signalling(call: Call) -> list[Finding]:
     return [*found, Finding("INVITE", not advice, text, advice)]
 
 
-def no_answer(call: Call) -> str:
-    """What to look at when nothing comes back at all."""
+def no_reply(call: Call) -> str:
+    """What to check when the server does not reply at all."""
     port = call.server.port
     if is_refused(call.family, call.peer):
-        return f"nothing listens on UDP port {port} there: start the server, or give its port"
+        return f"no program listens on UDP port {port} there: start the server, or give the port that it uses"
     if call.strays:
-        return "something came back, but no reply to us (another Via branch): is this a SIP server?"
+        return "something came back, but not a reply to this request (wrong Via branch): is this a SIP server?"
     return (
-        f"is the server running, is the address right, does a firewall drop UDP port {port}, "
-        f"is the port published as UDP (docker: -p {port}:{port}/udp)? {call.trouble}"
+        "check, in this order: is the server running? Is the address right? If MOH_ALLOW is set there, does it name "
+        f"this machine's network? Does a firewall drop UDP port {port}? In a container, is the port published as "
+        f"UDP (docker: -p {port}:{port}/udp)? {call.trouble}"
     )
 
 
 def fault_of_answer(call: Call, final: Message) -> str:
-    """What is wrong with a 2xx to our INVITE; empty when nothing is."""
+    """What is wrong with a 2xx to our INVITE, and what to do; empty when nothing is wrong."""
     contact = uri_of(final.header("contact"))
     if not parameter(final.header("to"), "tag"):
-        return "its To has no tag: no phone can hang up such a call (RFC 3261 section 12.1.1)"
+        return f"its To has no tag, so no phone can hang up this call (RFC 3261 section 12.1.1). {REPORT}"
     if not contact:
-        return "it has no Contact, so nobody knows where ACK and BYE go (RFC 3261 section 12.1.1)"
+        return f"it has no Contact, so no phone can send ACK and BYE (RFC 3261 section 12.1.1). {REPORT}"
     if not call.answer or not final.header("content-type").lower().startswith("application/sdp"):
-        return f"it holds no SDP answer with an audio stream (RFC 3261 section 13.3.1.4): {final.body!r}"
+        return f"it has no SDP answer with an audio stream (RFC 3261 section 13.3.1.4): {final.body!r}. {REPORT}"
     port, direction = call.answer.source.port, call.answer.direction
     if not port or direction != "sendonly":
-        return f"our a=recvonly needs a=sendonly and a port (RFC 3264 section 6.1), not a={direction}, {port}"
+        return (
+            f"it says a={direction} and port {port}; expected a=sendonly and a port, since we offered a=recvonly "
+            f"(RFC 3264 section 6.1). {REPORT}"
+        )
     if call.repeats > 2:
         return (
-            f"it came {call.repeats} times more though we sent ACK to {contact} each time: can that be "
-            f"reached from here? If not, set the server's MOH_ADVERTISED_ADDRESS. {call.trouble}"
+            f"the server sent it {call.repeats} times more, so our ACK did not arrive. ACK went to {contact}. If "
+            "phones cannot reach that address, set MOH_ADVERTISED_ADDRESS on the server to one that they can "
+            f"reach. {call.trouble}"
         )
     return ""
 
 
 def judge_media(call: Call) -> list[Finding]:
-    """What was heard, without its timing: source, form, continuity, loudness."""
+    """Judge the packets without their timing: source, form, continuity, loudness."""
     answer, heard = call.answer, call.heard
     if not answer:
         return []
     if not heard:
         advice = (
-            f"it should come by UDP from {answer.source} to {call.listens_at}. Does a firewall between, or "
-            f"on this machine, drop it? Can the server reach {call.media} (if not: --media ADDRESS)? In a "
-            "container: use host networking, or publish MOH_RTP_PORTS as UDP and set MOH_ADVERTISED_ADDRESS. "
-            "The server's log names where it sends."
+            f"it should come by UDP from {answer.source} to {call.listens_at}. Does a firewall drop it, on this "
+            f"machine or on the way? Can the server reach {call.media}? If not, give another address of this "
+            "machine by --media. Is the server in a container? Then use host networking, or publish "
+            "MOH_RTP_PORTS as UDP and set MOH_ADVERTISED_ADDRESS. The server's log says where it sends."
         )
-        return [Finding("music", False, "the call was answered, but no packet came", advice)]
+        return [Finding("music", False, "the server answered the call, but no packet of music arrived", advice)]
     delay = 1000 * (heard[0].when - call.acked)
     found = [Finding("music", True, f"first packet {delay:.0f} ms after the ACK, at {call.listens_at}")]
 
     sources = sorted({packet.source for packet in heard})
     fits = sources == [answer.source]
-    text = ", ".join(map(str, sources)) + (", as answered" if fits else f", but {answer.source} was answered")
+    text = ", ".join(map(str, sources)) + (", as answered" if fits else f", but the answer said {answer.source}")
     if not fits and (call.translated or call.peer.host == call.listens_at.host):
         # Docker's bridge shows a container's own address to the machine it runs on, that machine's to all others
         fits = {source.port for source in sources} == {answer.source.port}
         text += " (the container's own address, which only this machine sees)" if fits else ""
     advice = (
-        "phones that filter by source stay silent (RFC 7088 section 2.1): use host networking, or set "
-        "MOH_ADVERTISED_ADDRESS and publish MOH_RTP_PORTS under the same numbers"
+        "some phones play only what comes from the address in the answer, so they would be silent (RFC 7088 "
+        "section 2.1): set MOH_ADVERTISED_ADDRESS on the server. In a container, use host networking, or publish "
+        "MOH_RTP_PORTS under the same numbers"
     )
     found.append(Finding("source", fits, text, advice))
 
@@ -767,8 +786,8 @@ def judge_media(call: Call) -> list[Finding]:
     text = f"payload type {listed(types)} ({codec or 'not in the answer'}), {listed(sizes)} octets each, "
     fits = len(types) == len(ssrcs) == 1 and sizes == {OCTETS} and bool(codec)
     advice = (
-        f"expected payload type {listed(set(answer.formats))}, {OCTETS} octets (20 ms) and one SSRC: "
-        "see the sender's packet size, and whether two streams arrive here"
+        f"expected payload type {listed(set(answer.formats))}, {OCTETS} octets (20 ms) in each packet, and one "
+        "SSRC. Two SSRCs mean that two streams arrive here: does a second server or an old call still play?"
     )
     found.append(Finding("form", fits, f"{text}{len(ssrcs)} SSRC", advice))
     found.append(judge_continuity(heard))
@@ -776,11 +795,11 @@ def judge_media(call: Call) -> list[Finding]:
     reports = call.reports
     text = f"{reports.count} sender reports, CNAME {reports.cname or 'not given'}, "
     text += "BYE at the end" if reports.goodbye else "no BYE at the end"
-    return [*found, Finding("RTCP", None, text if reports.count else "none heard")]
+    return [*found, Finding("RTCP", None, text if reports.count else "no sender report arrived")]
 
 
 def judge_continuity(heard: Sequence[Packet]) -> Finding:
-    """Sequence numbers go up by 1 and timestamps by 160; both wrap around (RFC 3550 section 5.1)."""
+    """Judge that sequence numbers go up by 1 and timestamps by 160; both wrap around (RFC 3550 section 5.1)."""
     highest = heard[0].sequence
     stamps: dict[int, int] = {}  # sequence number, unwrapped -> timestamp
     late = double = 0
@@ -794,28 +813,34 @@ def judge_continuity(heard: Sequence[Packet]) -> Finding:
     order = sorted(stamps)
     steps = [((stamps[b] - stamps[a]) % 2**32, SAMPLES * (b - a)) for a, b in zip(order, order[1:])]
     odd = [step for step, due in steps if step != due]
-    text = f"{len(heard)}; {lost} lost, {double} doubled, {late} out of order; timestamps +{SAMPLES} each"
+    text = f"{len(heard)}; {lost} lost, {double} duplicated, {late} out of order; timestamps +{SAMPLES} each"
     if odd:
         text += f" but {len(odd)}: +{listed(set(odd))}"
-        advice = "phones play such steps as clicks or gaps: does the log tell of a stream that started again?"
+        advice = (
+            "a phone plays such steps as clicks or gaps. See in the server's log whether the music of this call "
+            "stopped and started again"
+        )
     else:
-        advice = "the network drops or doubles packets, or two streams arrive: try again next to the server"
+        advice = (
+            "the network loses, duplicates or reorders packets, or two streams arrive here. Try again on the "
+            "server's own machine: if all is well there, it is the network"
+        )
     return Finding("packets", not odd and 100 * (lost + double + late) <= len(heard), text, advice)
 
 
 def judge_loudness(codec: str, octets: bytes) -> Finding:
-    """Whether it is music and not silence; what we cannot decode should at least vary."""
+    """Judge that it is music and not silence; of a codec that we cannot decode, only that octets differ."""
+    advice = "it is silence, not music. Does the server's music file begin with silence? Play the file, or try another"
     if codec not in DECODE:
         kinds = len(set(octets))
-        advice = "the same octet for ever: is the music silent?"
         return Finding("loudness", kinds > 1, f"not decoded; {kinds} different octets", advice)
     level = loudness([DECODE[codec][octet] for octet in octets])
     text = f"{level:.0f} dBFS" if level > -math.inf else "digital silence"
-    return Finding("loudness", level > SILENCE_DBFS, text, "is the music file silent, or its beginning?")
+    return Finding("loudness", level > SILENCE_DBFS, text, advice)
 
 
 def judge_pace(call: Call) -> list[Finding]:
-    """Spacing and jitter. For people: on a busy machine this can fail without any fault of the server."""
+    """Judge spacing and jitter. Not for tests: a busy machine fails this though the server is well."""
     heard = call.heard
     if len(heard) < 10:
         return []
@@ -834,30 +859,36 @@ def judge_pace(call: Call) -> list[Finding]:
         f"max {gaps[-1]:.1f} ms; jitter {jitter:.2f} ms"
     )
     advice = (
-        f"one is due each 20 ms; {bursts:.0%} came within 5 ms of another. Is the server's machine busy, or "
-        "this one, or the wireless network? If none is, the server sends in bursts, which phones play badly"
+        f"one packet is due each 20 ms; {bursts:.0%} came within 5 ms of the one before. Is the server's machine "
+        "busy, or this one, or the wireless network? Try again by cable. If nothing is busy, the server sends in "
+        "bursts, which phones play badly"
     )
     even = 15 <= median <= 25 and bursts <= 0.05
     if even:
-        advice = "the count is wrong: did the network lose packets, or the music stop, or play twice?"
+        advice = (
+            "the spacing is right, the count is not: the network lost packets, the music stopped, or two streams "
+            "arrived. The lines above say which"
+        )
     return [Finding("pace", even and 0.9 <= len(heard) / max(1, due) <= 1.1, text, advice)]
 
 
 def judge_ending(call: Call) -> list[Finding]:
-    """BYE, and silence after it."""
+    """Judge the reply to BYE, and the silence after it."""
     if not call.final or call.final.status >= 300:
         return []
     if call.server_bye:
-        why = call.server_bye.header("reason") or "no Reason given"
+        why = call.server_bye.header("reason") or "it gave no reason"
         text = f"the server hung up after {call.server_bye.when - call.acked:.1f} s: {why}"
-        found = [Finding("BYE", False, text, "its log says why: did the music stop, or does a limit apply?")]
+        advice = "see the server's log: the music failed, or the call reached a limit such as MOH_MAX_CALL"
+        found = [Finding("BYE", False, text, advice)]
     elif call.bye and call.bye.status == 200:
         found = [Finding("BYE", True, f"{call.bye.reason} in {1000 * call.took['BYE']:.1f} ms")]
     else:
-        text = call.bye.reason if call.bye else f"no answer in {2 * PATIENCE:g} s"
+        text = call.bye.reason if call.bye else f"no reply in {2 * REPLY_WITHIN:g} s"
         advice = (
-            f"BYE went to the Contact, {uri_of(call.final.header('contact'))}: can it be reached from here? "
-            f"If not, set the server's MOH_ADVERTISED_ADDRESS. {call.trouble}"
+            f"BYE went to {uri_of(call.final.header('contact'))}, the server's Contact. If phones cannot reach "
+            "that address, set MOH_ADVERTISED_ADDRESS on the server to one that they can reach. "
+            f"{call.trouble}"
         )
         return [Finding("BYE", False, text, advice)]
     if not call.packets:
@@ -865,23 +896,23 @@ def judge_ending(call: Call) -> list[Finding]:
     tail = [packet.when - call.ended for packet in call.packets if packet.when > call.ended]
     text = f"last packet {1000 * tail[-1]:.0f} ms after the BYE" if tail else "no packet after the BYE"
     if tail and tail[-1] > call.grace:
-        advice = "a stream still runs: see the log, restart the server"
+        advice = "the server plays on after the end of the call: see its log, then restart it"
         return [*found, Finding("silence", False, f"{text}, {len(tail)} in all", advice)]
     return [*found, Finding("silence", True, f"{text}; listened for {QUIET:g} s")]
 
 
 def listed(numbers: set[int]) -> str:
-    """A few numbers in words; of many only the ends."""
+    """Up to three numbers, or the lowest and the highest of more."""
     few = sorted(numbers)
     return " or ".join(map(str, few)) if len(few) <= 3 else f"{few[0]} to {few[-1]}"
 
 
 def test_a_caller_hears_music_until_bye(server: tuple[str, int]) -> None:
-    """Answer, source, form, continuity and loudness of the music, and silence after BYE; no timing."""
+    """Judge answer, source, form, continuity and loudness of the music, and the silence after BYE; no timing."""
     call = make_call(Address(*server[:2]), seconds=2.0, grace=1.0)
     for finding in [*judge_signalling(call), *judge_media(call), *judge_ending(call)]:
         assert finding.ok is not False, f"{finding.name}: {finding.text}. What to do: {finding.advice}"
-    assert len(call.heard) >= 10, f"only {len(call.heard)} packets in 2 s: does the music stop again?"
+    assert len(call.heard) >= 10, f"only {len(call.heard)} packets in 2 s; see the server's log: did the music stop?"
 
 
 # ── the report ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -904,37 +935,38 @@ def duration(text: str) -> float:
 
 
 def verdict(call: Call, findings: Sequence[Finding]) -> str:
-    """The last line: the whole in one sentence."""
+    """The last line: all findings in one sentence."""
     failed = [finding.name for finding in findings if finding.ok is False]
     if not call.packets:
-        return f"no music: {failed[0] if failed else 'call'} failed"
+        return f"no music: {failed[0] if failed else 'call'} failed; the lines under FAIL say what to do"
     heard = call.heard
     if failed:
-        return f"{len(heard)} packets of music heard, but not all is well: {', '.join(failed)} failed"
+        names = ", ".join(failed)
+        return f"{len(heard)} packets of music arrived, but {names} failed; the lines under FAIL say what to do"
     spacing = 1000 * (heard[-1].when - heard[0].when) / max(1, len(heard) - 1)
     level = next(f.text for f in findings if f.name == "loudness")
     return f"music is playing: {len(heard)} packets in {call.seconds:.1f} s, {spacing:.1f} ms apart, {level}"
 
 
 def main() -> int:
-    """Make one call for people and scripts; the exit status is that of the module's docstring."""
-    parser = argparse.ArgumentParser(description="Call the music-on-hold server and judge what is heard.")
+    """Make one call as the command line says; the module's docstring lists the exit statuses."""
+    parser = argparse.ArgumentParser(description="Call the music-on-hold server and judge what arrives.")
     where = "address of the server (default 127.0.0.1:5060)"
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
     parser.add_argument("--seconds", type=duration, default=5.0, help="how long to listen (default 5)")
-    parser.add_argument("--codec", choices=list(CODECS), help="offer this codec alone (default: all of them)")
-    where = "listen at this address instead of the one on the route to HOST"
+    parser.add_argument("--codec", choices=list(CODECS), help="offer only this codec (default: all of them)")
+    where = "listen at this address of this machine (default: the one on the route to HOST)"
     parser.add_argument("--media", metavar="ADDRESS", type=ipaddress.ip_address, help=where)
-    parser.add_argument("--save", metavar="FILE.wav", help="write what was heard, 8 kHz 16 bit mono")
+    parser.add_argument("--save", metavar="FILE.wav", help="write the music to this file, 8 kHz 16 bit mono")
     options = parser.parse_args()
     if options.save and options.codec == "G722":
         parser.error("--save can write PCMU and PCMA, not G722")
     server: Address = options.server or Address("127.0.0.1", 5060)
-    # Ended by a script, we still hang up, as on Ctrl-C.
+    # So that the call is hung up on SIGTERM too, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     codecs = [options.codec] if options.codec else list(CODECS)
     print(f"calling sip:123@{server}, to listen for {options.seconds:g} s", flush=True)
-    # On loopback the first packet is there at once, or else goes astray in a container.
+    # On loopback the first packet arrives at once, or never, if the server is in a container.
     media = str(options.media or "")
     try:
         loopback = is_loopback(resolve(*server)[1].host) and not media
@@ -954,7 +986,7 @@ def main() -> int:
             save_wav(options.save, call.heard, codec, options.seconds)
             findings.append(Finding("saved", True, options.save))
         except OSError as error:
-            findings.append(Finding("saved", False, f"{options.save}: {error.strerror}", "give another file"))
+            findings.append(Finding("saved", False, f"{options.save}: {error.strerror}", "give another file name"))
     print(*findings, sep="\n")
     print(verdict(call, findings))
     return int(any(finding.ok is False for finding in findings))

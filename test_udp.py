@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Does the server answer? Sends SIP OPTIONS over UDP and judges the reply (RFC 3261 section 11).
+"""Check that the server replies: send SIP OPTIONS over UDP and judge the reply (RFC 3261 section 11).
 
     python test_udp.py [HOST[:PORT]]        default 127.0.0.1:5060; an IPv6 host as [::1]:5060
 
-Prints one line and exits 0 (answered 200, and the reply is well formed), 1 (anything else) or 2 (bad usage),
-so it also serves as a container's health check. OPTIONS is answered as a call would be, and starts none.
+Prints one line and exits 0 (a well-formed 200), 1 (anything else) or 2 (bad usage), so it is also the health
+check of the container. OPTIONS gets the status that an INVITE would get, but starts no call.
 
 It needs the standard library only and none of the server's own code: it runs wherever it is copied to, and
 reads SIP independently. pytest collects `test_options_is_answered` and fills in `server`, a (host, port).
@@ -21,13 +21,13 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-T1 = 0.5  # seconds until the first repetition; each gap is twice the last (Timer E, RFC 3261 17.1.2.2)
-PATIENCE = 2.0  # seconds until we give up; a server that is well answers within milliseconds
+T1 = 0.5  # seconds until the first retransmission; each gap is twice the last (Timer E, RFC 3261 17.1.2.2)
+GIVE_UP_AFTER = 2.0  # seconds; a healthy server replies within milliseconds
 COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "l": "content-length"}  # RFC 3261 7.3.3
 
 
 class Server(NamedTuple):
-    """Where to ask."""
+    """The address of the server."""
 
     host: str
     port: int
@@ -38,7 +38,7 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """The parts of our OPTIONS that its reply has to echo (RFC 3261 section 8.2.6.2)."""
+    """The parts of our OPTIONS that the reply must repeat (RFC 3261 section 8.2.6.2)."""
 
     branch: str
     from_tag: str
@@ -52,7 +52,7 @@ class Question:
         return cls("z9hG4bK" + secrets.token_hex(8), secrets.token_hex(4), secrets.token_hex(12), cseq)
 
     def to_bytes(self, server: Server, local: Server) -> bytes:
-        """The request; `rport` asks for the reply to come back to the port we send from (RFC 3581)."""
+        """The request; `rport` asks for a reply to the port that it is sent from (RFC 3581)."""
         lines = [
             f"OPTIONS sip:123@{server} SIP/2.0",
             f"Via: SIP/2.0/UDP {local};branch={self.branch};rport",
@@ -71,7 +71,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the final status, the header fields by long lower-case name, and how long it took."""
+    """The final response: status, header fields by long lower-case name, and how long it took."""
 
     status: int
     reason: str
@@ -80,7 +80,7 @@ class Reply:
 
     @classmethod
     def parse(cls, data: bytes, milliseconds: float) -> Reply | None:
-        """The SIP response in a datagram, or None when it holds none. Of several fields the first is kept."""
+        """The SIP response in a datagram, or None when it holds none. Keeps the first field of each name."""
         head = re.split(r"\r?\n\r?\n", data.decode("utf-8", "replace"), maxsplit=1)[0]
         first, *lines = re.sub(r"\r?\n[ \t]+", " ", head).splitlines() or [""]
         if not (start := re.fullmatch(r"SIP/2\.0 +(\d{3}) ?(.*)", first, re.IGNORECASE)):
@@ -94,17 +94,17 @@ class Reply:
 
 
 class NoReply(Exception):
-    """Nothing usable came back; the text says what to look at."""
+    """No usable reply came back; the text says what to do."""
 
 
 def ask(server: Server) -> tuple[Question, Reply]:
-    """Send OPTIONS, repeat it, and return it with its final reply; NoReply after PATIENCE seconds."""
+    """Send OPTIONS, retransmit it, and return it with its final reply; NoReply after GIVE_UP_AFTER seconds."""
     question = Question.new()
     started = time.monotonic()
     refused = ""
     with open_socket(server) as sock:
         request = question.to_bytes(server, Server(*sock.getsockname()[:2]))
-        gap, send_at, end = T1, started, started + PATIENCE
+        gap, send_at, end = T1, started, started + GIVE_UP_AFTER
         while (now := time.monotonic()) < end:
             try:
                 if now >= send_at:
@@ -115,28 +115,32 @@ def ask(server: Server) -> tuple[Question, Reply]:
             except socket.timeout:  # in Python 3.9 not yet the same as TimeoutError
                 continue
             except ConnectionRefusedError:
-                # ICMP says that the port is closed. Keep asking: the server may be about to start.
-                refused = f"nothing listens on UDP port {server.port} there: is the server started?"
+                # ICMP says that the port is closed. Go on: the server may be starting.
+                refused = f"no program listens on UDP port {server.port} there. Start the server, or give its port"
                 time.sleep(0.05)
                 continue
             except OSError as error:
-                raise NoReply(f"cannot send to {server}: {error.strerror or error}") from None
-            if reply and reply.status >= 200:  # 1xx only says that the answer is on its way
+                raise NoReply(
+                    f"cannot send to {server} ({error.strerror or error}). Check this machine's network and firewall"
+                ) from None
+            if reply and reply.status >= 200:  # 1xx is only provisional
                 return question, reply
     advice = refused or (
-        "is it running, is this the right address, does a firewall drop it, and is the port published as UDP "
-        f"(docker: -p {server.port}:{server.port}/udp)?"
+        "check that it runs, that this is its address, that no firewall drops it, and that the port of a "
+        f"container is published as UDP (docker: -p {server.port}:{server.port}/udp)"
     )
-    raise NoReply(f"{server} did not answer OPTIONS within {PATIENCE:g} s: {advice}")
+    raise NoReply(f"{server} did not reply to OPTIONS within {GIVE_UP_AFTER:g} s: {advice}")
 
 
 def open_socket(server: Server) -> socket.socket:
-    """A UDP socket that talks to the server only; being connected, it also hears of a closed port."""
+    """A UDP socket connected to the server, so that a closed port is reported as an error."""
     try:
         found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
     except OSError as error:
-        raise NoReply(f"no address found for {server.host!r}: {error.strerror}") from None
-    # "localhost" may be both, and the server IPv4 only.
+        raise NoReply(
+            f"{server.host!r} has no address ({error.strerror}). Check the spelling, or give the server's IP address"
+        ) from None
+    # IPv4 first: "localhost" can have both kinds of address, and the server only IPv4.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, kind, protocol, _, address = found[0]
     sock = socket.socket(family, kind, protocol)
@@ -144,49 +148,58 @@ def open_socket(server: Server) -> socket.socket:
         sock.connect(address)
     except OSError as error:
         sock.close()
-        raise NoReply(f"no route to {server}: {error.strerror}") from None
+        raise NoReply(
+            f"this machine has no route to {server} ({error.strerror}). Check the address and the network"
+        ) from None
     return sock
 
 
 def fault(question: Question, reply: Reply) -> str:
-    """What is wrong with the reply, in one sentence with advice; empty when all is well."""
+    """What is wrong with the reply, and what to do; empty when nothing is wrong."""
     status = f"{reply.status} {reply.reason}".strip()
-    again = f", it asks to try again in {wait} s" if (wait := reply.fields.get("retry-after")) else ""
+    again = f". Try again in {wait} s" if (wait := reply.fields.get("retry-after")) else ""
     if reply.status == 503:
-        return f"answered {status}: it is up, but not ready, full or stopping{again}; its log says which"
+        return f"answered {status}: it runs, but is not ready, full or stopping; its log says which{again}"
     if reply.status in (486, 600):
-        return f"answered {status}: it is up, but takes no more calls now{again}"
+        return f"answered {status}: it runs, but takes no more calls now{again}"
     if reply.status != 200:
-        return f"answered {status} instead of 200: its log says why; is this the music server?"
+        return f"answered {status} instead of 200: see its log for the reason. Is this the music server?"
+    if wrong := malformed(question, reply):
+        return f"sent {wrong}. Is this the music server? Then report the fault with its log, MOH_LOG=debug"
+    return ""
+
+
+def malformed(question: Question, reply: Reply) -> str:
+    """The first header field of the reply that a phone would not accept, with the section of RFC 3261; or empty."""
     via, to = reply.fields.get("via", ""), reply.fields.get("to", "")
     if parameter(via, "branch") != question.branch:
-        return f"sent Via {via!r} without our branch {question.branch}: phones would ignore it (8.2.6.2)"
+        return f"Via {via!r} without our branch {question.branch}, so phones would ignore the reply (8.2.6.2)"
     if not parameter(via, "rport"):
-        return f"sent Via {via!r} without a value for rport: no answer through a router (RFC 3581 section 4)"
+        return f"Via {via!r} without a value for rport, so no reply passes a router (RFC 3581 section 4)"
     if parameter(reply.fields.get("from", ""), "tag") != question.from_tag:
-        return f"sent From {reply.fields.get('from')!r} without our tag {question.from_tag} (8.2.6.2)"
+        return f"From {reply.fields.get('from')!r} without our tag {question.from_tag} (8.2.6.2)"
     if reply.fields.get("call-id") != question.call_id:
-        return f"sent Call-ID {reply.fields.get('call-id')!r} instead of {question.call_id!r} (8.2.6.2)"
+        return f"Call-ID {reply.fields.get('call-id')!r} instead of {question.call_id!r} (8.2.6.2)"
     if reply.fields.get("cseq", "").split() != question.cseq.split():
-        return f"sent CSeq {reply.fields.get('cseq')!r} instead of {question.cseq!r} (8.2.6.2)"
+        return f"CSeq {reply.fields.get('cseq')!r} instead of {question.cseq!r} (8.2.6.2)"
     if not parameter(to, "tag"):
-        return f"sent To {to!r} without a tag, which each final reply needs (RFC 3261 section 8.2.6.2)"
+        return f"To {to!r} without a tag, which each final reply needs (8.2.6.2)"
     allow = reply.fields.get("allow", "")
     if missing := {"INVITE", "ACK", "BYE"} - set(re.split(r"[\s,]+", allow)):
-        return f"sent Allow {allow!r}; a music server takes {', '.join(sorted(missing))} as well (11.2)"
+        return f"Allow {allow!r} without {', '.join(sorted(missing))}, which a music server needs (11.2)"
     return ""
 
 
 def parameter(value: str, name: str) -> str:
     """The parameter `;name=…` of a header value's first element; empty when absent or without a value."""
-    # Quoted names and URIs go first: they may hold `;` and `,` of their own.
+    # Remove quoted names and URIs first: they can contain `;` and `,`.
     value = re.sub(r'"(?:\\.|[^"\\])*"|<[^>]*>', "", value).split(",")[0]
     found = re.search(rf";\s*{name}\s*=\s*([^\s;]+)", value, re.IGNORECASE)
     return found[1] if found else ""
 
 
 def test_options_is_answered(server: tuple[str, int]) -> None:
-    """A live server answers OPTIONS with 200 within two seconds, in a form that a phone accepts."""
+    """The server answers OPTIONS with 200 in a form that phones accept."""
     question, reply = ask(Server(*server[:2]))
     wrong = fault(question, reply)
     assert not wrong, f"{server[0]}:{server[1]} {wrong}"
@@ -202,8 +215,8 @@ def host_and_port(text: str) -> Server:
 
 
 def main() -> int:
-    """Ask once for people and health checks; the exit status of the module's docstring."""
-    parser = argparse.ArgumentParser(description="Does the SIP server answer? Exit status: 0 yes, 1 no.")
+    """Ask once as the command line says; the module's docstring lists the exit statuses."""
+    parser = argparse.ArgumentParser(description="Check that the SIP server replies. Exit status: 0 yes, 1 no.")
     where = "address of the server (default 127.0.0.1:5060)"
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
     server: Server = parser.parse_args().server or Server("127.0.0.1", 5060)
