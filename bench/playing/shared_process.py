@@ -15,8 +15,8 @@ from pathlib import Path
 
 from moh.common.actions import Address, StartStream, Target
 from moh.common.codecs import PCMU
+from moh.server.tuning import steady_interpreter
 from moh.shared.shared_stream import SharedStream
-from sip_server import be_steady
 
 ENCODED = 20.0
 """Seconds that encoding may take."""
@@ -25,7 +25,7 @@ ENCODED = 20.0
 def main() -> int:
     """Play until the standard input is closed."""
     file, seconds, local, local_port, first, count, port, threads = sys.argv[1:]
-    be_steady()
+    steady_interpreter()
     broadcast = SharedStream(local, int(local_port), int(threads) or None)
     tune = broadcast.add_tune({PCMU.sample_rate: Path(file)}, float(seconds))
     begin, leaves = int(ipaddress.ip_address(first)), Address(local, int(local_port))

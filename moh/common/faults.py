@@ -24,10 +24,10 @@ class FaultLog:
         self._quiet_until = float("-inf")
         self._unlogged = 0
 
-    def report(self, error: BaseException, now: float) -> None:
+    def report(self, error: BaseException, now: float, about: str = "") -> None:
         """Count ``error`` and log its traceback, unless one was logged less than ``PERIOD`` seconds before ``now``.
 
-        Never raises: where the log itself fails, the next report logs again.
+        ``about`` says what the loop was working on. Never raises: where the log fails, the next report logs again.
         """
         self.count += 1
         if isinstance(error, MemoryError) or now < self._quiet_until:
@@ -35,7 +35,7 @@ class FaultLog:
             return
         try:
             more = f" ({self._unlogged} more were not logged)" if self._unlogged else ""
-            log.error("unexpected error in %s%s", self._place, more, exc_info=error)
+            log.error("unexpected error in %s%s%s", self._place, f": {about}" if about else "", more, exc_info=error)
         except Exception:  # the log failed: the loop must go on, and the next report tries again
             self._unlogged += 1
         else:

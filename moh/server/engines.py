@@ -1,6 +1,7 @@
-"""Which engine plays for whom: an ffmpeg of one's own, or the shared stream for all who have its port.
+"""The two engines that play music: an ffmpeg for each of the first calls, one shared stream for the rest.
 
-The core gives a call its port and knows nothing of this; a call keeps its port, and so its engine, to the end.
+The port of a call decides: the core gives a call its port, and knows nothing of engines. A call keeps its port, and so
+its engine, to its end.
 """
 
 from __future__ import annotations
@@ -15,53 +16,52 @@ from ..shared.shared_stream import SharedStream
 
 
 class Engines:
-    """Both as one, with the doors that each of them has."""
+    """Both engines as one, with the methods that each of them has."""
 
-    def __init__(self, broadcast: Optional[SharedStream]) -> None:
-        """``broadcast`` is ``None`` where there is no shared stream."""
-        self.streams = Supervisor()
-        self.broadcast = broadcast
+    def __init__(self, shared: Optional[SharedStream]) -> None:
+        """``shared`` is ``None`` where there is no shared stream."""
+        self.ffmpegs = Supervisor()
+        self.shared = shared
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
-        """Do as the core says, soon; never waits."""
-        shared = self.broadcast
-        if isinstance(action, StartStream):
-            here = shared is not None and action.target.local.port == shared.port
-        else:
-            here = shared is not None and shared.has(action.call)
-        if here and shared is not None:
+        """Start or stop a stream, soon; never waits."""
+        shared = self.shared
+        if shared is not None and (
+            action.target.local.port == shared.port if isinstance(action, StartStream) else shared.has(action.call)
+        ):
             shared.order(action)
         else:
-            self.streams.order(action)
+            self.ffmpegs.order(action)
 
     def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
-        """Have one more tune: a file for each sample rate, each ``seconds`` long. Gives its number."""
-        if self.broadcast is not None:
-            self.broadcast.add_tune(music, seconds)
-        return self.streams.add_tune(music, seconds)
+        """Add a tune: a file for each sample rate, each ``seconds`` long. Returns its number."""
+        if self.shared is not None:
+            self.shared.add_tune(music, seconds)
+        return self.ffmpegs.add_tune(music, seconds)
 
     def keep(self, tunes: set[int]) -> None:
-        """Forget what is only needed for other tunes than these."""
-        if self.broadcast is not None:
-            self.broadcast.keep(tunes)
+        """Drop what is held for tunes other than these."""
+        if self.shared is not None:
+            self.shared.keep(tunes)
 
     def ended(self) -> list[Ended]:
-        """The streams that are over since the last time this was asked."""
-        return self.streams.ended() + (self.broadcast.ended() if self.broadcast is not None else [])
+        """The streams that have ended since the last call of this."""
+        return self.ffmpegs.ended() + (self.shared.ended() if self.shared is not None else [])
 
     def summary(self) -> str:
-        """For people: who plays to how many."""
-        by_ffmpeg = f"{self.streams.playing} by ffmpeg"
-        if self.broadcast is None:
+        """How many calls each engine plays to, for people."""
+        by_ffmpeg = f"{self.ffmpegs.playing} by ffmpeg"
+        if self.shared is None:
             return by_ffmpeg
-        figures = self.broadcast.stats()
+        stats = self.shared.stats()
         return (
-            f"{by_ffmpeg}, {figures.callers} in the shared stream ({figures.batches} batches, {figures.sent} packets, "
-            f"{figures.lost} not sent, {figures.skipped} skipped, {figures.heard} heard, {figures.deaf} callers deaf)"
+            f"{by_ffmpeg}, {stats.callers} in the shared stream ({stats.batches} fan-outs, {stats.sent} packets, "
+            f"{stats.lost} not sent, {stats.skipped} skipped, {stats.heard} datagrams received, "
+            f"{stats.deaf} receivers dropped)"
         )
 
     def close(self) -> None:
         """End all music and wait until it has ended."""
-        self.streams.close()
-        if self.broadcast is not None:
-            self.broadcast.close()
+        self.ffmpegs.close()
+        if self.shared is not None:
+            self.shared.close()

@@ -1,7 +1,6 @@
-"""The log, written by a thread of its own: whoever has a line to tell leaves it here and goes on.
+"""The log, written by a thread of its own, so that no other thread waits for a terminal or a pipe.
 
-A terminal or a pipe that nobody reads holds up that thread and nobody else. Lines wait in their order, a bounded number
-of them; what comes on top is dropped and counted. ``flush`` waits until all is written, as far as somebody reads.
+Lines wait in their order, a bounded number of them; more are dropped and counted. ``Redacted`` shows SIP messages.
 """
 
 from __future__ import annotations
@@ -13,49 +12,54 @@ import threading
 import time
 from typing import Union
 
-ROOM = 20_000
+from ..common.faults import FaultLog
+
+MOST_LINES = 20_000
 """Lines that may wait to be written: ten seconds of 500 calls a second."""
-GATHERED = 0.02
+GATHER = 0.02
 """Seconds in which lines are gathered to be written at once: fifty system calls a second are enough."""
-PATIENCE = 2.0
-"""Seconds that ``flush`` waits at the most; at the end of the server Docker gives ten in all."""
+FLUSH = 2.0
+"""Longest time in seconds that ``flush`` waits; Docker gives ten for the whole end of the server."""
+KEY = "inline:"
 
 
 class LogHandler(logging.Handler):
-    """Writes to the open file ``descriptor``, not to a stream of Python's: at the end that would wait for its lock."""
+    """Writes to the file ``descriptor``. A Python stream would make the end of the interpreter wait for its lock."""
 
-    def __init__(self, descriptor: int, room: int = ROOM) -> None:
+    def __init__(self, descriptor: int, most_lines: int = MOST_LINES) -> None:
         super().__init__()
+        self.faults = FaultLog("the log's thread")
         self._descriptor = descriptor
-        self._room = room
+        self._most_lines = most_lines
         self._dropped = 0
         self._waiting: queue.SimpleQueue[Union[logging.LogRecord, threading.Event]] = queue.SimpleQueue()
-        threading.Thread(target=self._write_on, name="journal", daemon=True).start()
+        threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Leave a line to be written. What it is made of must not change any more, since it is put together later."""
-        if self._waiting.qsize() < self._room:
+        """Queue a line. Its arguments must not change any more, because the line is formatted later."""
+        if self._waiting.qsize() < self._most_lines:
             self._waiting.put(record)
         else:
-            self._dropped += 1  # under the handler's lock, as all of this
+            self._dropped += 1  # under the handler's lock, as all of ``emit``
 
     def flush(self) -> None:
-        """Wait until all that has been told so far is written; also called at the end of the interpreter."""
+        """Wait until all lines so far are written; also called at the end of the interpreter."""
         written = threading.Event()
         self._waiting.put(written)
-        written.wait(PATIENCE)
+        written.wait(FLUSH)
 
-    def _write_on(self) -> None:
+    def _run(self) -> None:
         while True:
             try:
-                self._write_what_waits()
-            except Exception:  # no memory for these lines; the next ones may be written again
-                time.sleep(GATHERED)
+                self._write_waiting()
+            except Exception as error:
+                self.faults.report(error, time.monotonic())
+                time.sleep(GATHER)
 
-    def _write_what_waits(self) -> None:
+    def _write_waiting(self) -> None:
         gathered = [self._waiting.get()]
         if isinstance(gathered[0], logging.LogRecord):
-            time.sleep(GATHERED)
+            time.sleep(GATHER)
         while not self._waiting.empty():
             gathered.append(self._waiting.get())
         lines = [self._line(piece) for piece in gathered if isinstance(piece, logging.LogRecord)]
@@ -72,14 +76,35 @@ class LogHandler(logging.Handler):
     def _line(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record) + "\n"
-        except Exception as error:  # a fault of ours in one line must not silence all others
-            return f"a line of the log could not be written: {record.msg!r}: {error!r}\n"
+        except Exception as error:  # a line with wrong arguments is shown as it is, and silences no other
+            return f"a line of the log could not be formatted: {record.msg!r}: {error!r}\n"
 
     def _write(self, octets: bytes) -> None:
         while octets:
             try:
                 octets = octets[os.write(self._descriptor, octets) :]
             except BlockingIOError:
-                time.sleep(GATHERED)
+                time.sleep(GATHER)
             except OSError:
-                return  # whoever read it is gone; there is no other place to tell that
+                return  # the reader has closed the pipe, and there is no other place to log that
+
+
+class Redacted:
+    """A SIP message for ``%s`` of a log line, its lines indented; formatted only if the line is written.
+
+    SRTP keys are left out (RFC 4568 §6.1), so that a reader of the log cannot decrypt the call. Characters that would
+    control a terminal are escaped.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __str__(self) -> str:
+        lines = self._data.decode("utf-8", "backslashreplace").rstrip("\r\n").replace("\r\n", "\n").split("\n")
+        return "".join("\n    " + self._harmless(line) for line in lines)
+
+    @staticmethod
+    def _harmless(line: str) -> str:
+        if KEY in line.lower():
+            line = line[: line.lower().index(KEY) + len(KEY)] + "(a key)"
+        return line if line.isprintable() else repr(line)

@@ -62,11 +62,11 @@ def test_an_honest_call_is_a_request_without_fault() -> None:
 
 
 def test_what_the_server_tells_is_read() -> None:
-    said = "3 ended by BYE, 20 INVITE 503; datagrams turned away: 7 for want of workers, 5 too many messages"
+    said = "3 ended by BYE, 20 INVITE 503; datagrams rejected: 7 for want of workers, 5 too many messages"
     assert counted(said) == {
         "ended by BYE": 3, "INVITE 503": 20, "for want of workers": 7, "too many messages": 5,
     }  # fmt: skip
-    assert counted("nothing; datagrams turned away: 0 for want of workers") == {"for want of workers": 0}
+    assert counted("nothing; datagrams rejected: 0 for want of workers") == {"for want of workers": 0}
 
 
 def test_who_was_not_answered_counts() -> None:

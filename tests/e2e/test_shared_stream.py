@@ -82,7 +82,7 @@ def test_where_the_shared_port_is_somebody_elses_the_caller_waits(start_server: 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
         squatter.bind(("127.0.0.1", first + 2))
         server = start_server(MOH_RTP_PORTS=f"{first}-{first + 3}").ready()
-        server.says(f"no shared stream: UDP port {first + 2} is not ours: Address already in use")
+        server.says(f"no shared stream: UDP port {first + 2} cannot be used: Address already in use")
         with Phone(server.address) as ann, Phone(server.address) as eve:
             assert ann.call(held.address).media[1] == first
             refused = eve.ask(eve.invite(held.address))

@@ -21,7 +21,7 @@ def test_whom_the_owner_has_not_named_hears_nothing_and_has_one_line(start_serve
             raise AssertionError(other.socket.recv(2000))
         except BlockingIOError:
             pass
-    server.says("turned away a datagram from 127.0.0.9: not in MOH_ALLOW")
+    server.says("rejected a datagram from 127.0.0.9: not in MOH_ALLOW")
     with socket.create_connection(server.address) as connection:
         connection.settimeout(5)
         assert connection.recv(1) == b"", "127.0.0.1 may not call by TCP either"
@@ -45,7 +45,7 @@ def test_a_flood_is_not_read_and_a_call_is_taken_meanwhile(start_server: StartSe
         except BlockingIOError:
             pass
         assert answers < 2000
-    server.says("turned away a datagram from 127.0.0.9: too many messages that belong to no call")
+    server.says("rejected a datagram from 127.0.0.9: too many messages that belong to no call")
     assert len(server.log.splitlines()) < 20
 
 
@@ -63,4 +63,4 @@ def test_the_server_tells_by_which_reasons_calls_ended_when_asked(start_server: 
 
         wait_for(told, "what ended the call")
     assert "1 REGISTER 405" in server.says("since the start: ")
-    assert "datagrams turned away: 0 for want of workers" in server.log
+    assert "datagrams rejected: 0 for want of workers" in server.log

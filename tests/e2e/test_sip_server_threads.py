@@ -13,7 +13,7 @@ import pytest
 from moh.common.actions import Action, Address, Flow, Note, Send, StartStream
 from moh.common.config import Settings
 from moh.net.sockets import family_of
-from sip_server import BATCH, SipServer
+from sip_server import BATCH, SipServer, Stopped
 from tests.support.crowd import target
 from tests.support.ladder import FLOW
 from tests.support.running import free_ports, wait_for
@@ -59,20 +59,36 @@ def test_the_loop_looks_at_the_schedule_under_the_lock(shell: SipServer, monkeyp
     assert agent.looked_under_the_lock == [True]
 
 
-def test_the_garbage_is_collected_while_nobody_is_played_to(shell: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And then once a minute: a full collection holds up every thread, those that play among them."""
-    clock = [1000.0]
-    collected: list[float] = []
-    monkeypatch.setattr("sip_server.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("sip_server.gc.collect", lambda: collected.append(clock[0]))
+def test_garbage_is_collected_only_while_the_server_is_idle(shell: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent(shell)
+    collected: list[bool] = []
+    monkeypatch.setattr("moh.server.tuning.gc.collect", lambda: collected.append(agent.idle))
     monkeypatch.setattr(shell, "agent", agent)
     shell.service_actions()
     assert collected == []
     agent.idle = True
-    for clock[0] in (1001.0, 1002.0, 1060.0, 1062.0):
-        shell.service_actions()
-    assert collected == [1001.0, 1062.0]
+    shell._service_at = 0.0
+    shell.service_actions()
+    assert collected == [True]
+
+
+def test_an_unexpected_error_in_the_serve_loop_is_logged_and_the_loop_goes_on(
+    shell: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns: list[int] = []
+
+    def fails_twice() -> None:
+        turns.append(len(turns))
+        if len(turns) <= 2:
+            raise AttributeError("a plain bug")
+        raise Stopped
+
+    monkeypatch.setattr(shell, "service_actions", fails_twice)
+    shell.serve_forever(poll_interval=0.01)
+    assert turns == [0, 1, 2]
+    assert caplog.text.count("unexpected error in the server: the serve loop") == 1
+    assert "AttributeError: a plain bug" in caplog.text
+    assert shell.faults.count == 2
 
 
 def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +103,9 @@ def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, mo
     wait_for(lambda: len(taken) == BATCH, "all datagrams")
     assert taken == sent
 
-    monkeypatch.setattr("sip_server.QUEUE", 0)
+    monkeypatch.setattr("moh.server.workers.QUEUE", 0)
     shell.process_request((b"ACK sip:123@moh SIP/2.0", "127.0.0.1"), ("127.0.0.1", 9))
-    assert shell.dropped == 1
+    assert shell.workers.dropped == 1
 
 
 @pytest.mark.parametrize(("bind", "host"), [("127.0.0.1", "127.0.0.1"), ("::", "127.0.0.1"), ("::", "::1")])
@@ -127,7 +143,7 @@ def test_at_the_end_nobody_waits_for_what_is_still_in_the_queues(
     first.wait(10)
     closing = threading.Thread(target=shell.server_close)
     closing.start()
-    wait_for(lambda: shell._over, "the end")
+    wait_for(lambda: shell.workers.closing, "the end")
     ended.set()
     closing.join()
     assert taken == [b"ACK sip:123@moh SIP/2.0 0"]
@@ -138,7 +154,7 @@ def test_a_fault_in_one_call_does_not_end_the_loop(
 ) -> None:
     monkeypatch.setattr(shell, "agent", Agent(shell))
     shell.service_actions()
-    assert "the server stumbled over tick" in caplog.text
+    assert "unexpected error in the server: tick()" in caplog.text
     assert "LookupError: a fault in one call" in caplog.text
     assert not shell.lock.locked()
 
@@ -152,7 +168,7 @@ def test_what_fails_keeps_nothing_else_from_being_done_and_leaves_no_call_waitin
 
     def perform(action: Action) -> None:
         if action is not note:
-            raise MemoryError("none is left")
+            raise OSError("no file is left")
         done.append(action)
 
     def gone(call: str, serial: int, why: str, *, now: float) -> list[Action]:
@@ -166,9 +182,10 @@ def test_what_fails_keeps_nothing_else_from_being_done_and_leaves_no_call_waitin
     told: list[float] = []
     monkeypatch.setattr(shell, "perform", perform)
     monkeypatch.setattr(shell.agent, "stream_gone", gone)
-    shell.step(step)
+    shell.drive(step)
     assert done == [note, note]
-    assert caplog.text.count("the server stumbled over a") == 2
+    assert "unexpected error in the server: action Send" in caplog.text
+    assert shell.faults.count == 2
 
 
 def test_what_cannot_be_sent_again_and_again_has_one_line(shell: SipServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,7 +196,7 @@ def test_what_cannot_be_sent_again_and_again_has_one_line(shell: SipServer, capl
         with shell.lock:
             shell.perform(Send(b"BYE", Address("255.255.255.255", 9), flow))
     assert caplog.text.count("could not send to 255.255.255.255:9: Permission denied") == 1
-    assert "100 could not be sent" in shell._tally.summary()
+    assert "100 could not be sent" in shell.agent.tally.summary()
 
 
 def test_a_host_that_is_gone_does_not_fill_what_all_answers_leave_through(shell: SipServer) -> None:

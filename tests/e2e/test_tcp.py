@@ -225,7 +225,7 @@ def test_who_sends_too_fast_is_held_back_and_loses_nothing(start_server: StartSe
         line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")) * 500)
         for _ in range(500):
             assert line.receive().status == 200
-        server.says("holding back 127.0.0.9 by TCP: messages that came too fast")
+        server.says("delaying 127.0.0.9 by TCP: messages that came too fast")
         line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")) * 5000)
         server.terminate()
         assert server.exit_status() == 0

@@ -38,8 +38,8 @@ def ear() -> Iterator[Ear]:
 
 
 def shared_port(engines: Engines) -> int:
-    assert engines.broadcast is not None
-    return engines.broadcast.port
+    assert engines.shared is not None
+    return engines.shared.port
 
 
 def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines: Engines, ear: Ear) -> None:
@@ -49,8 +49,8 @@ def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines
         engines.order(start("bob", target(Address(*other.address), shared_port(engines))))
         assert ear.packets(1)[0].source[1] == own
         assert other.packets(1)[0].source[1] == shared_port(engines)
-        told = engines.summary()
-        assert re.match(r"1 by ffmpeg, 1 in the shared stream \(1 batches, \d+ packets, 0 not sent, ", told), told
+        said = engines.summary()
+        assert re.match(r"1 by ffmpeg, 1 in the shared stream \(1 fan-outs, \d+ packets, 0 not sent, ", said), said
 
         engines.order(StopStream("bob"))
         assert other.falls_silent()

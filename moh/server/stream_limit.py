@@ -1,0 +1,42 @@
+"""The rate limit of TCP and TLS for many connection threads: a lock and a clock round ``StreamRateLimiter``."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from ..common.addresses import Network
+from ..guard.connection_rate import StreamRateLimiter
+
+TOO_FAST = "messages that came too fast"
+
+log = logging.getLogger("moh")
+
+
+class StreamLimit:
+    """How long a message that came by TCP or TLS waits before it is handled. May be asked by any thread."""
+
+    def __init__(self, allowed: tuple[Network, ...]) -> None:
+        self._lock = threading.Lock()
+        self._limiter = StreamRateLimiter(allowed, time.monotonic())
+
+    def delay(self, host: str, data: bytes) -> float:
+        """The seconds that this message of ``host`` has to wait; the first delay of a host has a line in the log."""
+        now = time.monotonic()
+        with self._lock:
+            seconds = self._limiter.delay(host, data, now)
+            first = seconds > 0 and self._limiter.tally.count_and_should_log(TOO_FAST, host, now)
+        if first:
+            log.warning("delaying %s by TCP: %s", host, TOO_FAST)
+        return seconds
+
+    def drain(self, now: float) -> str:
+        """What was counted without a line of its own, from time to time; otherwise empty."""
+        with self._lock:
+            return self._limiter.tally.drain(now)
+
+    def summary(self) -> str:
+        """All delays since the start, for people; empty where there was none."""
+        with self._lock:
+            return self._limiter.tally.summary()

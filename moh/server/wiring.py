@@ -1,0 +1,98 @@
+"""The server's parts made from its settings."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+import ssl
+from typing import Optional
+
+from ..common.actions import Address
+from ..common.addresses import is_unspecified
+from ..common.codecs import CODECS, Codec
+from ..common.config import Settings
+from ..common.errors import SettingsError
+from ..ffmpeg.launch import encoders
+from ..guard.address_validation import AddressValidator
+from ..guard.media_policy import MediaPolicy
+from ..mastering.prepare import Music
+from ..net.sockets import has_port, in_a_bridge, is_broadcast, is_ours, local_address_towards
+from ..rtp.port_pool import PortPool, shared_port
+from ..shared.shared_stream import SharedStream
+from ..sip.identity import Identity
+from ..sip.user_agent import Limits, UserAgent
+from ..transport.tcp import tls_context
+
+log = logging.getLogger("moh")
+
+
+def available_codecs() -> tuple[Codec, ...]:
+    """The codecs that the installed ffmpeg encodes. Raises ``SettingsError`` where there are none."""
+    available = encoders()
+    codecs = tuple(codec for codec in CODECS if codec.encoder in available)
+    if not codecs:
+        raise SettingsError("ffmpeg does not run, or encodes nothing that a phone plays; expected it on the PATH")
+    return codecs
+
+
+def stream_listeners(settings: Settings) -> list[tuple[int, Optional[ssl.SSLContext]]]:
+    """The ports of RFC 3261 §18 beside UDP: TCP always, TLS where there is a certificate."""
+    listeners: list[tuple[int, Optional[ssl.SSLContext]]] = [(settings.sip_port, None)]
+    if settings.tls_cert:
+        listeners.append((settings.tls_port, tls_context(settings.tls_cert, settings.tls_key)))
+    return listeners
+
+
+def user_agent(
+    settings: Settings, codecs: tuple[Codec, ...], shared: Optional[SharedStream], validator: AddressValidator
+) -> UserAgent:
+    """The SIP core, with random tokens, RTP ports and limits as ``settings`` say."""
+    identity = Identity(
+        new_token=lambda: secrets.token_hex(8),
+        local_address=local_address_towards,
+        new_key=lambda: base64.b64encode(secrets.token_bytes(30)).decode(),
+        advertised=settings.advertised_address,
+        secret=secrets.token_bytes(16),
+    )
+    ports = PortPool(
+        *settings.rtp_ports,
+        usable=lambda port: has_port(settings.bind, port),
+        most=settings.ffmpeg_calls,
+        shared=shared.port if shared else None,
+    )
+    return UserAgent(identity, ports, Limits(codecs, settings.max_call, media_policy(settings)), validator)
+
+
+def media_policy(settings: Settings) -> MediaPolicy:
+    """Where music may go: never to the ports on which this server listens, by whatever address they are reached."""
+    first, last = settings.rtp_ports
+    sip = {settings.sip_port, settings.tls_port} if settings.tls_cert else {settings.sip_port}
+    return MediaPolicy(
+        is_ours=lambda host: host == settings.advertised_address or is_ours(host),
+        is_broadcast=is_broadcast,
+        own_ports=frozenset(sip.union(range(first, last + 1))),
+        allowed=settings.allow_media,
+    )
+
+
+def open_shared_stream(settings: Settings) -> Optional[SharedStream]:
+    """The stream for calls that get no ffmpeg; ``None``, with a line in the log, where its port is not free."""
+    port = shared_port(*settings.rtp_ports)
+    try:
+        return SharedStream(settings.bind, port)
+    except OSError as error:
+        log.warning("no shared stream: UDP port %d cannot be used: %s; further calls get 503", port, error.strerror)
+        return None
+
+
+def ready_line(settings: Settings, music: Music) -> str:
+    """What the owner types into the phone, as far as this machine knows it."""
+    host = settings.advertised_address or settings.bind
+    if is_unspecified(host):
+        # the address on the way to any other network: 192.0.2.1 belongs to no host (RFC 5737), and nothing is sent
+        host = local_address_towards("192.0.2.1") or "127.0.0.1"
+        if in_a_bridge(host):
+            host = "ADDRESS-OF-THIS-MACHINE"
+    first, last = settings.rtp_ports
+    return f"ready: sip:123@{Address(host, settings.sip_port)}, music {music.describe()}, RTP ports {first}-{last}"

@@ -1,0 +1,97 @@
+"""The lines about what was rejected, dropped and counted: few, by literal clocks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from moh.common.faults import FaultLog
+from moh.guard.address_validation import RateLimiter
+from moh.server.engines import Engines
+from moh.server.statistics import Statistics
+from moh.server.stream_limit import StreamLimit
+from moh.server.workers import Workers
+from moh.sip.user_agent import UserAgent
+from tests.support.ladder import make_agent
+
+
+class Tcp:
+    """As much of a ``TcpServer`` as is read."""
+
+    refused = 0
+
+
+class World:
+    """The parts whose counters are read, with nothing counted yet."""
+
+    def __init__(self) -> None:
+        self.agent: UserAgent = make_agent()
+        self.limiter = RateLimiter((), lambda host, now: False, 0.0)
+        self.workers = Workers(lambda request, client: None)
+        self.streams = StreamLimit(())
+        self.statistics = Statistics(self.agent, threading.Lock(), self.limiter, self.streams, self.workers)
+        self.tcp = Tcp()
+
+    def log(self, now: float) -> None:
+        self.statistics.log_periodically([self.tcp], now)  # type: ignore[list-item]  # it only reads ``refused``
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.workers.close()
+
+
+def test_nothing_counted_is_no_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world.log(100.0)
+    assert caplog.text == ""
+
+
+def test_dropped_datagrams_and_refused_connections_have_a_line_each_in_ten_seconds(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.workers.dropped, world.tcp.refused = 5, 2
+    world.log(100.0)
+    assert "dropped 5 datagrams: more came than 8 workers can handle" in caplog.text
+    assert "refused 2 connections: too many at once" in caplog.text
+    caplog.clear()
+    world.workers.dropped = 8
+    world.log(109.9)
+    assert caplog.text == ""
+    world.log(110.0)
+    assert "dropped 3 datagrams" in caplog.text
+    assert "connections" not in caplog.text
+
+
+def test_rejections_without_a_line_of_their_own_are_summed_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for host in range(30):
+        world.limiter.tally.count_and_should_log("too many messages", f"192.0.2.{host}", 100.0)
+        world.agent.tally.count_and_should_log("INVITE 488", f"192.0.2.{host}", 100.0)
+    world.log(105.0)
+    assert caplog.text == ""
+    world.log(111.0)
+    assert "rejected more datagrams: 20 too many messages (last 192.0.2.29)" in caplog.text
+    assert "more of the same: 20 INVITE 488 (last 192.0.2.29)" in caplog.text
+
+
+def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    engines, faults = Engines(None), FaultLog("a test")
+    faults.report(MemoryError(), 0.0)
+    try:
+        world.workers.dropped = 7
+        world.limiter.tally.count("not in MOH_ALLOW")
+        world.statistics.log_summary(engines, [faults])
+    finally:
+        engines.close()
+    assert "0 calls: 0 by ffmpeg" in caplog.text
+    assert (
+        "since the start: nothing; datagrams rejected: 7 for want of workers, 1 not in MOH_ALLOW; "
+        "delayed by TCP: none; unexpected errors: 1"
+    ) in caplog.text

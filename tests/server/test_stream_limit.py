@@ -1,0 +1,29 @@
+"""The rate limit of TCP and TLS as connection threads use it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from moh.guard.address_validation import STRANGER
+from moh.server.stream_limit import StreamLimit
+
+PING = b"OPTIONS sip:123@moh SIP/2.0\r\n"
+HOST = "198.51.100.7"
+
+
+def test_the_first_delayed_message_of_a_host_has_a_line_and_all_are_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    limit = StreamLimit(())
+    allowed = int(STRANGER.others[1])
+    assert [limit.delay(HOST, PING) for _ in range(allowed)] == [0.0] * allowed
+    assert limit.summary() == ""
+    assert limit.delay(HOST, PING) > 0
+    assert limit.delay(HOST, PING) > 0
+    assert caplog.text.count(f"delaying {HOST} by TCP: messages that came too fast") == 1
+    assert limit.summary() == "2 messages that came too fast"
+    assert limit.drain(105.0) == ""
+    assert limit.drain(111.0) == f"1 messages that came too fast (last {HOST})"

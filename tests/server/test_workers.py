@@ -1,0 +1,104 @@
+"""The workers: each source has its own, queues are bounded, and no exception ends one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from moh.server.workers import FOR_UNVALIDATED, WORKERS, Client, Workers
+from tests.support.running import wait_for
+
+ANN: Client = ("192.0.2.1", 5060)
+
+
+class Handler:
+    """Notes what was handled and by which thread; waits for ``proceed`` where that is cleared."""
+
+    def __init__(self) -> None:
+        self.handled: list[tuple[Any, Client, str]] = []
+        self.proceed = threading.Event()
+        self.proceed.set()
+
+    def __call__(self, request: Any, client: Client) -> None:
+        self.handled.append((request, client, threading.current_thread().name))
+        self.proceed.wait(10)
+
+
+@pytest.fixture
+def handler() -> Handler:
+    return Handler()
+
+
+@pytest.fixture
+def workers(handler: Handler) -> Iterator[Workers]:
+    started = Workers(handler)
+    yield started
+    handler.proceed.set()
+    started.close()
+
+
+def test_the_datagrams_of_a_source_are_handled_in_order_by_one_thread(workers: Workers, handler: Handler) -> None:
+    for number in range(100):
+        workers.submit((b"%d" % number, ""), ANN, validated=True)
+    wait_for(lambda: len(handler.handled) == 100, "all datagrams")
+    assert [request for request, _, _ in handler.handled] == [(b"%d" % number, "") for number in range(100)]
+    assert len({thread for _, _, thread in handler.handled}) == 1
+
+
+def test_unvalidated_sources_have_workers_of_their_own(workers: Workers, handler: Handler) -> None:
+    for number in range(200):
+        workers.submit((b"", ""), (f"192.0.2.{number}", 5060), validated=number % 2 == 0)
+    wait_for(lambda: len(handler.handled) == 200, "all datagrams")
+    threads = {
+        validated: {thread for _, (host, _), thread in handler.handled if (int(host[8:]) % 2 == 0) == validated}
+        for validated in (True, False)
+    }
+    assert threads[False] == {f"worker-{number}" for number in range(FOR_UNVALIDATED)}
+    assert threads[True] == {f"worker-{number}" for number in range(FOR_UNVALIDATED, WORKERS)}
+
+
+def test_what_a_full_queue_cannot_take_is_dropped_and_counted(
+    workers: Workers, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moh.server.workers.QUEUE", 3)
+    handler.proceed.clear()
+    workers.submit((b"first", ""), ANN, validated=True)
+    wait_for(lambda: handler.handled, "the first datagram")
+    for _ in range(5):
+        workers.submit((b"more", ""), ANN, validated=True)
+    assert workers.dropped == 2
+    handler.proceed.set()
+    wait_for(lambda: len(handler.handled) == 4, "those that waited")
+
+
+def test_an_exception_is_logged_with_its_traceback_and_the_next_datagram_is_handled(
+    workers: Workers, handler: Handler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(request: Any, client: Client) -> None:
+        raise AttributeError("a plain bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(workers, "_handle", fails)
+        for _ in range(3):
+            workers.submit((b"INVITE", ""), ANN, validated=True)
+        wait_for(lambda: workers.faults.count == 3, "three faults")
+    workers.submit((b"BYE", ""), ANN, validated=True)
+    wait_for(lambda: handler.handled, "the next datagram")
+    assert caplog.text.count("unexpected error in a worker: a datagram from ('192.0.2.1', 5060): b'INVITE'") == 1
+    assert "AttributeError: a plain bug" in caplog.text
+
+
+def test_at_the_end_what_still_waits_is_not_handled(workers: Workers, handler: Handler) -> None:
+    handler.proceed.clear()
+    for number in range(100):
+        workers.submit((b"%d" % number, ""), ANN, validated=True)
+    wait_for(lambda: handler.handled, "the first datagram")
+    closing = threading.Thread(target=workers.close)
+    closing.start()
+    wait_for(lambda: workers.closing, "the end")
+    handler.proceed.set()
+    closing.join()
+    assert [request for request, _, _ in handler.handled] == [(b"0", "")]
