@@ -29,7 +29,7 @@ from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
 from moh.guard.address_validation import TOO_SHORT, AddressValidator, RateLimiter
-from moh.mastering.prepare import Bar, Music
+from moh.mastering.prepare import Music
 from moh.mastering.reloader import Reloader, ReloadResult
 from moh.net.recvmmsg import RECVMMSG, DatagramReader
 from moh.net.sockets import ask_for_local_address, destination, family_of, leaving_from, local_address, plain
@@ -93,8 +93,7 @@ class SipServer(socketserver.UDPServer):
         self.agent = user_agent(settings, codecs, shared, validator)
         self.engines = Engines(shared)
         self._music: dict[int, Music] = {}  # by tune; while a Music is held here, its files stay
-        self._bar = Bar() if sys.stderr.isatty() else None
-        self.reloader = Reloader(settings, tell=self._bar)
+        self.reloader = Reloader(settings)
         self.resolver = Resolver(self._discard_unwanted)
         self.workers = Workers(self.finish_request)
         self.faults = FaultLog("the server")
@@ -254,8 +253,6 @@ class SipServer(socketserver.UDPServer):
 
     def _use_music(self, result: ReloadResult) -> None:
         """Have new calls hear the new music; where it cannot be played, the former music stays."""
-        if self._bar:
-            self._bar.clear()
         if isinstance(result, Music):
             first = not self.agent.ready
             tune = self.engines.add_tune(result.paths, result.seconds)

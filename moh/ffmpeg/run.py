@@ -14,8 +14,8 @@ from typing import IO, Optional
 from ..common.errors import SettingsError
 from .launch import leash
 
-Watch = Callable[[float], None]
-"""Is told how far a conversion is, 0 to 1."""
+Progress = Callable[[float], None]
+"""Called several times a second with the share of a conversion that is done, 0 to 1. It may raise, to cancel it."""
 
 QUIET = ("-nostdin", "-nostats", "-loglevel", "level+info")
 """What ffmpeg is told so that ``Failed`` and the meters find what they look for."""
@@ -39,18 +39,17 @@ class Failed(Exception):
         return "No space left on device" in self.said or "Disk quota exceeded" in self.said
 
 
-def run(command: Sequence[str], watch: Optional[Watch] = None, seconds: Optional[float] = None) -> str:
+def run(command: Sequence[str], progress: Optional[Progress] = None, seconds: Optional[float] = None) -> str:
     """Run an ffmpeg command to its end and give back what it said. Raises ``Failed``.
 
-    ``watch`` is told several times a second how far it is, and may raise to break it off; the whole is ``seconds`` of
-    sound, or as many as ffmpeg expects of its first input.
+    ``progress`` gets the share that is done: of ``seconds`` of sound, or of the length that the first input claims.
     The process dies with the thread that waits for it here, and goes when that is interrupted.
     """
     program = shutil.which(command[0])
     if program is None:
         raise SettingsError(f"ffmpeg does not run: {os.strerror(2)}; expected it on the PATH")
     command = [*leash(os.getpid()), program, *command[1:]]
-    if watch:
+    if progress:
         command[-1:-1] = ["-progress", "pipe:1", "-stats_period", "0.2"]
     with tempfile.TemporaryFile() as spoken:
         try:
@@ -60,11 +59,11 @@ def run(command: Sequence[str], watch: Optional[Watch] = None, seconds: Optional
         assert process.stdout is not None
         try:
             share = 0.0
-            for progress in _progress(process.stdout.fileno()):
-                if progress is not None and (seconds := seconds or declared(_heard(spoken))):
-                    share = min(1.0, progress / seconds)
-                if watch:
-                    watch(share)
+            for done in _seconds_done(process.stdout.fileno()):
+                if done is not None and (seconds := seconds or declared(_heard(spoken))):
+                    share = min(1.0, done / seconds)
+                if progress:
+                    progress(share)
             status = process.wait()
         except BaseException:
             process.kill()
@@ -78,7 +77,7 @@ def run(command: Sequence[str], watch: Optional[Watch] = None, seconds: Optional
     return said
 
 
-def _progress(handle: int) -> Iterator[Optional[float]]:
+def _seconds_done(handle: int) -> Iterator[Optional[float]]:
     """How many seconds ffmpeg has done, whenever it says so; ``None`` each 0.2 s in which it says nothing."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)

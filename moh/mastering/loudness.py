@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from ..ffmpeg.run import Failed, Watch, declared, has_soxr, run
+from ..ffmpeg.run import Failed, Progress, declared, has_soxr, run
 from .filter_graphs import (
     BANDS,
     THRESHOLD,
@@ -68,18 +68,18 @@ def _loudness(said: str) -> list[Loudness]:
     ]
 
 
-def listen(source: Path, watch: Optional[Watch]) -> Heard:
+def listen(source: Path, progress: Optional[Progress]) -> Heard:
     """Hear the file: how long it is, how loud about, and what to make of its channels."""
     channels = 0
     try:
-        said = run(listen_command(source), watch)
+        said = run(listen_command(source), progress)
     except Failed as failed:
         # that many channels without a word of where they belong
         counted = re.search(r"Audio: .*?\b(\d+) channels", failed.said)
         if not counted or int(counted[1]) < 2:
             raise
         channels = int(counted[1])
-        said = run(listen_command(source, channels), watch)
+        said = run(listen_command(source, channels), progress)
     levels = meters(said, "astats", "RMS level dB")
     peaks = meters(said, "astats", "Peak level dB")
     lengths = meters(said, "astats", "Number of samples")
@@ -108,10 +108,10 @@ def even(source: Path, target: Path) -> None:
     run(even_command(source, target))
 
 
-def fold(source: Path, target: Path, heard: Heard, watch: Optional[Watch]) -> float:
+def fold(source: Path, target: Path, heard: Heard, progress: Optional[Progress]) -> float:
     """Write the music as one channel; how many dB louder that is."""
     gain = -4.0 - heard.peak
-    run(fold_command(source, target, heard, gain), watch, heard.seconds)
+    run(fold_command(source, target, heard, gain), progress, heard.seconds)
     return gain
 
 
@@ -127,14 +127,14 @@ def finish(
     plans: Mapping[int, Finish],
     wanted: Optional[float],
     soxr: bool,
-    watch: Optional[Watch],
+    progress: Optional[Progress],
 ) -> dict[int, Loudness]:
     """Write the file for each sample rate so that it comes out as loud as ``wanted``, if anything is; what they are."""
     became: dict[int, Loudness] = {}
     to_do = dict(plans)
     for _ in range(TRIES):
         command = finish_command(folded, loop, {rate: (targets[rate], plan) for rate, plan in to_do.items()}, soxr)
-        became.update(zip(to_do, _loudness(run(command, watch, loop.length / RATE))))
+        became.update(zip(to_do, _loudness(run(command, progress, loop.length / RATE))))
         to_do = {rate: better for rate, plan in to_do.items() if (better := _better(plan, became[rate], wanted))}
         if not to_do:
             break

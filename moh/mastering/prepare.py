@@ -7,6 +7,7 @@ a call.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -21,11 +22,12 @@ from typing import Optional
 from ..common.codecs import CODECS
 from ..common.config import Settings
 from ..common.errors import SettingsError
-from ..ffmpeg.run import Failed, Watch
+from ..ffmpeg.run import Failed, Progress
 from .cache import absolute, cache_folder, clean, entry_of, length_of, workshop
 from .filter_graphs import LONGEST
 from .loop import RATE, close_loop
 from .loudness import SILENT, even, finish, fold, listen, measure, planned
+from .progress import ProgressLog
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
 PLACES = (Path("/music.mp3"), Path("music.mp3"))
@@ -81,7 +83,7 @@ def find_source(settings: Settings) -> Path:
     return BUILTIN
 
 
-def prepare(settings: Settings, watch: Optional[Watch] = None) -> Music:
+def prepare(settings: Settings, progress: Optional[Progress] = None) -> Music:
     """Convert the music unless that has been done. Raises ``SettingsError`` for a file that is no music.
 
     ``watch`` is told how far the conversion is, from 0 to 1.
@@ -91,7 +93,7 @@ def prepare(settings: Settings, watch: Optional[Watch] = None) -> Music:
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(0.5)  # for whoever is still writing it
-            if (music := _prepare(source, settings, watch)) is not None:
+            if (music := _prepare(source, settings, progress)) is not None:
                 return music
     except OSError as error:
         raise SettingsError(f"Music cannot be kept: {error}; expected a cache folder with room to write") from None
@@ -114,7 +116,7 @@ def _facts(source: Path) -> os.stat_result:
     return facts
 
 
-def _prepare(source: Path, settings: Settings, watch: Optional[Watch]) -> Optional[Music]:
+def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> Optional[Music]:
     """Find or make it; ``None`` where the file has changed meanwhile."""
     facts = _facts(source)
     wanted = "off" if settings.loudness is None else f"{settings.loudness:g}"
@@ -127,7 +129,7 @@ def _prepare(source: Path, settings: Settings, watch: Optional[Watch]) -> Option
     with workshop(entry.folder) as place:
         made = {rate: place / path.name for rate, path in entry.paths.items()}
         try:
-            report = _convert(source, made, settings.loudness, watch)
+            report = _convert(source, made, settings.loudness, progress)
         except (Failed, SettingsError) as error:
             if _differs(source, facts):
                 return None
@@ -158,10 +160,10 @@ def _no_room(folder: Path, needed: float = 0.0) -> str:
     return f"Music cannot be kept: {wants}{free / 1e6:.0f} MB are free in {str(folder)!r}; expected room to write"
 
 
-def _convert(source: Path, made: Mapping[int, Path], wanted: Optional[float], watch: Optional[Watch]) -> str:
+def _convert(source: Path, made: Mapping[int, Path], wanted: Optional[float], progress: Optional[Progress]) -> str:
     """Make the files; gives back what was done. ``wanted`` is the loudness in LUFS, ``None``: leave it."""
     place = next(iter(made.values())).parent
-    heard, played = listen(source, _part(watch, 0.0, 0.4)), source
+    heard, played = listen(source, _stage(progress, 0.0, 0.4)), source
     if heard.changes:
         played = place / "even.wav"
         even(source, played)
@@ -176,7 +178,7 @@ def _convert(source: Path, made: Mapping[int, Path], wanted: Optional[float], wa
     if (needed := heard.seconds * ROOM) > shutil.disk_usage(place).free:
         raise SettingsError(_no_room(place.parent, needed))
     folded = place / "folded.s16"
-    gain = fold(played, folded, heard, _part(watch, 0.4, 0.65))
+    gain = fold(played, folded, heard, _stage(progress, 0.4, 0.65))
     loop = close_loop(folded, 32768 * 10 ** ((heard.level + gain - SILENCE) / 20))
     if loop.length < SHORTEST * RATE:
         raise SettingsError(
@@ -184,7 +186,7 @@ def _convert(source: Path, made: Mapping[int, Path], wanted: Optional[float], wa
         )
     before = measure(folded, loop)
     plans = {rate: planned(before[rate], gain, wanted) for rate in made}
-    after = finish(folded, loop, made, plans, wanted, heard.soxr, _part(watch, 0.7, 1.0))
+    after = finish(folded, loop, made, plans, wanted, heard.soxr, _stage(progress, 0.7, 1.0))
     folded.unlink()
     lengths = {length_of(path) for path in made.values()}
     if lengths != {loop.length / RATE}:
@@ -210,42 +212,20 @@ def _convert(source: Path, made: Mapping[int, Path], wanted: Optional[float], wa
     return ", ".join(done)
 
 
-def _part(watch: Optional[Watch], begin: float, end: float) -> Optional[Watch]:
-    """A part of the way, for who goes only that part."""
-    if watch is None:
+def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[Progress]:
+    """The progress of one stage of the conversion, from share ``begin`` of the whole to ``end``."""
+    if progress is None:
         return None
-    tell = watch
-    return lambda share: tell(begin + (end - begin) * share)
-
-
-class Bar:
-    """How far it is, on a terminal, in a line that goes when it is done."""
-
-    def __init__(self) -> None:
-        self._shown = -1
-
-    def __call__(self, share: float) -> None:
-        """Show it."""
-        if (percent := int(100 * share)) > self._shown:
-            self._shown = percent
-            print(f"\rmusic [{'#' * (percent // 4):25}] {percent:3} %", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._shown >= 0:
-            print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
+    report = progress
+    return lambda share: report(begin + (end - begin) * share)
 
 
 def main() -> int:
     """Prepare the music and say so in one line; exit status 1 with one line for what stands in the way."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that ffmpeg and the unfinished file go as well
-    bar = Bar() if sys.stderr.isatty() else None
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        try:
-            music = prepare(Settings.from_environment(os.environ), bar)
-        finally:
-            if bar:
-                bar.clear()
+        music = prepare(Settings.from_environment(os.environ), ProgressLog())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,8 +13,9 @@ from typing import Optional, Union
 
 from ..common.config import Settings
 from ..common.errors import SettingsError
-from ..ffmpeg.run import Watch
+from ..ffmpeg.run import Progress
 from .prepare import Music, find_source, prepare
+from .progress import ProgressLog
 
 POLL = 2.0
 """Seconds between two looks at the file; one that still changes from look to look is left alone until it rests."""
@@ -44,21 +45,16 @@ def signature(settings: Settings) -> Optional[Signature]:
 
 
 class Reloader:
-    """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to.
-
-    ``tell`` is told how far a conversion is, from 0 to 1.
-    """
+    """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to."""
 
     def __init__(
         self,
         settings: Settings,
-        prepare: Callable[[Settings, Watch], Music] = prepare,
-        tell: Optional[Watch] = None,
+        prepare: Callable[[Settings, Progress], Music] = prepare,
         poll: float = POLL,
     ) -> None:
         self._settings = settings
         self._prepare = prepare
-        self._tell = tell
         self._poll = poll
         self._news: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
         self._asked = threading.Event()
@@ -100,7 +96,8 @@ class Reloader:
 
     def _do(self) -> None:
         try:
-            self._news.put(self._prepare(self._settings, self._go_on))
+            progress = ProgressLog()
+            self._news.put(self._prepare(self._settings, lambda share: self._report(progress, share)))
         except Closing:
             return
         except SettingsError as error:
@@ -108,9 +105,8 @@ class Reloader:
         except Exception as error:  # a fault of ours: the music that plays goes on playing
             self._news.put(SettingsError(f"Music cannot be prepared: {error!r}"))
 
-    def _go_on(self, share: float) -> None:
-        """Is told how far the conversion is, several times a second; breaks it off at the end."""
+    def _report(self, progress: Progress, share: float) -> None:
+        """Report how far the conversion is, or cancel it where the server is closing."""
         if self._closing:
             raise Closing
-        if self._tell is not None:
-            self._tell(share)
+        progress(share)

@@ -271,15 +271,3 @@ def test_who_watches_is_told_how_far_it_is(tmp_path: Path) -> None:
     music.prepare(settings(make(tmp_path / "track.wav", source=NOISE + "5"), tmp_path / "cache"), shares.append)
     assert shares == sorted(shares)
     assert shares[0] >= 0 and shares[-1] == 1.0
-
-
-def test_the_bar_goes_when_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = music.Bar()
-    bar.clear()
-    assert capsys.readouterr().err == ""
-    for share in (0.0, 0.001, 0.5, 0.4, 1.0):
-        bar(share)
-    bar.clear()
-    assert [part.strip() for part in capsys.readouterr().err.split("\r")] == [
-        "", f"music [{' ' * 25}]   0 %", f"music [{'#' * 12}{' ' * 13}]  50 %", f"music [{'#' * 25}] 100 %", "", "",
-    ]  # fmt: skip
