@@ -1,4 +1,4 @@
-"""What pytest fills in for ``server``: a server of our own, or the live one that MOH_SERVER=host:port names."""
+"""Fixtures for all tests: ``server`` is a server started here, or the live one that MOH_SERVER=host:port names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ StartServer = Callable[..., Running]
 
 @pytest.fixture(scope="session")
 def music_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for the converted music of all servers, so that it is converted once."""
+    """One folder for the converted music of all servers, so that the music is converted only once."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
 def own_server(tmp_path_factory: pytest.TempPathFactory, music_cache: Path) -> Iterator[Running]:
-    """A server of our own that many tests call; they leave no call behind. Ends by SIGTERM, as it should."""
+    """A server that many tests call; each ends its calls. At the end SIGTERM must stop it in order."""
     with Running(tmp_path_factory.mktemp("server"), music_cache) as running:
         yield running.ready()
         ffmpegs = running.ffmpegs
@@ -34,7 +34,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory, music_cache: Path) -> I
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Address:
-    """Where the server to be checked listens, as (host, port)."""
+    """The address of the server to check."""
     live = os.environ.get("MOH_SERVER")
     if live:
         host, _, port = live.rpartition(":")
@@ -45,7 +45,7 @@ def server(request: pytest.FixtureRequest) -> Address:
 
 @pytest.fixture
 def start_server(tmp_path: Path, music_cache: Path) -> Iterator[StartServer]:
-    """Starts servers with settings of the test's own; what is left of them at its end is killed."""
+    """Starts servers with the settings of a test, and kills those that still run at its end."""
     with ExitStack() as stack:
 
         def start(*, before: Sequence[str] = (), **settings: str) -> Running:

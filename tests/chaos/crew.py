@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 import pytest
 
 from tests.support.phone import Ear, Message, Phone
-from tests.support.running import PATIENCE, Running, processes, wait_for
+from tests.support.running import TEST_TIMEOUT, Running, processes, wait_for
 
 SLOW = 40.0
 """Seconds for what takes the server up to 8 to notice, twice, on a machine with other work."""
@@ -46,7 +46,7 @@ class Held(NamedTuple):
         self.ear.waiting()
         return bool(self.ear.packets(3))
 
-    def is_ended_by_the_server(self, seconds: float = PATIENCE) -> Message:
+    def is_ended_by_the_server(self, seconds: float = TEST_TIMEOUT) -> Message:
         """Wait for its BYE, and answer it."""
         return self.phone.await_request("BYE", seconds)
 

@@ -111,7 +111,7 @@ def test_an_rtcp_bye_gets_through_such_a_wire_or_is_sent_again(start_server: Sta
         ear.packets(10)
         back = ear.report()[1]  # the end of the wire, which knows the way on to the server
         for _ in range(10):
-            ear.says_rtcp(GOODBYE, back)
+            ear.send_rtcp(GOODBYE, back)
         phone.await_request("BYE", SLOW)
         server.says("took leave by RTCP BYE")
         print(f"{control.dropped} of {control.seen} datagrams of RTCP were lost")

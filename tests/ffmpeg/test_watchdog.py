@@ -200,7 +200,7 @@ def test_an_ffmpeg_whose_listener_took_leave_ends_without_hope(
     monkeypatch.setattr("moh.ffmpeg.watchdog.LEFT_FOR", 1.0)
     streams.order(start(ear, port))
     assert ear.packets(1)[0].source == ("127.0.0.1", port)
-    ear.says_rtcp(goodbye(7, "ann"), ("127.0.0.1", port + 1))
+    ear.send_rtcp(goodbye(7, "ann"), ("127.0.0.1", port + 1))
     over = the_end(streams)
     assert (over.why, over.hopeless) == ("the listener took leave by RTCP BYE", "RTCP BYE")
     assert is_free(port)

@@ -15,7 +15,7 @@ import pytest
 from conftest import StartServer
 from tests.support.peers import HOST, Sipp, program
 from tests.support.phone import Ear
-from tests.support.running import PATIENCE, Running, free_ports, wait_for
+from tests.support.running import TEST_TIMEOUT, Running, free_ports, wait_for
 
 CONFIGURATION = """#!KAMAILIO
 # A proxy that stays in the path: what begins a call gets its Record-Route, what is in a call must come by its Route.
@@ -81,7 +81,7 @@ class Kamailio:
             self.process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        wait_for(lambda: self._listens() or self.process.poll() is not None, "Kamailio", 2 * PATIENCE)
+        wait_for(lambda: self._listens() or self.process.poll() is not None, "Kamailio", 2 * TEST_TIMEOUT)
         assert self.process.poll() is None, self.log.read_text(errors="replace")
 
     def _listens(self) -> bool:
@@ -94,7 +94,7 @@ class Kamailio:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TEST_TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)  # the session of its own: it and its children
             self.process.wait()

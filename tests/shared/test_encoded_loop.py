@@ -20,7 +20,7 @@ from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.launch import encoders
 from moh.shared.encoded_loop import LEAD, LONGEST_PACKET, SHORTEST_LOOP, EncodedLoop, Plan
 from tests.support.crowd import climbing, sine, write_wave
-from tests.support.running import PATIENCE, ffmpegs_of, wait_for
+from tests.support.running import TEST_TIMEOUT, ffmpegs_of, wait_for
 
 opus = pytest.mark.skipif(OPUS.encoder not in encoders(), reason="this ffmpeg makes no Opus")
 
@@ -63,7 +63,7 @@ def encoded(music: Path, seconds: float, codec: Codec, ptime: int = 20) -> Encod
     """The whole tune."""
     told: queue.Queue[EncodedLoop] = queue.Queue()
     frames = EncodedLoop(music, seconds, codec, ptime, told.put)
-    assert told.get(timeout=PATIENCE) is frames
+    assert told.get(timeout=TEST_TIMEOUT) is frames
     assert frames.trouble == "" and frames.began is not None
     wait_for(lambda: frames.payload_at(frames.plan.octets - 1, 1) is not None, "all of the tune")
     wait_for(lambda: frames.payload_at(frames.plan.octets - 1, 100) is not None, "its beginning, behind the end")
@@ -234,7 +234,7 @@ def test_the_beginning_is_heard_while_the_rest_is_being_encoded(
     wrote = "out.write(b'L' * 9600 + b'1' * 9000); out.flush()"
     stand_in(tmp_path, monkeypatch, wrote + waits + "out.write(b'2' * 71_000 + b'more'); out.flush(); time.sleep(60)")
     frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
-    assert told.over.wait(PATIENCE)
+    assert told.over.wait(TEST_TIMEOUT)
     assert taken(frames, 0) == b"1" * 160, "the lead is left out"
     assert taken(frames, 8840) == b"1" * 160
     assert taken(frames, 8841) == taken(frames, 79_900) == b""
@@ -259,7 +259,7 @@ def test_an_ffmpeg_that_fails_is_told_with_its_reason(
 ) -> None:
     stand_in(tmp_path, monkeypatch, script)
     frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
-    assert told.over.wait(PATIENCE)
+    assert told.over.wait(TEST_TIMEOUT)
     assert frames.began is None
     assert frames.trouble.startswith("the music could not be encoded as PCMU: ")
     assert why in frames.trouble and len(frames.trouble) < 500
@@ -268,12 +268,12 @@ def test_an_ffmpeg_that_fails_is_told_with_its_reason(
 
 def test_a_missing_file_and_a_missing_ffmpeg_are_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, told)
-    assert told.over.wait(PATIENCE)
+    assert told.over.wait(TEST_TIMEOUT)
     assert "No such file or directory" in told.calls[0][1]
     monkeypatch.setenv("PATH", "")
     other = Told()
     EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, other)
-    assert other.over.wait(PATIENCE)
+    assert other.over.wait(TEST_TIMEOUT)
     assert "No such file or directory" in other.calls[0][1]
 
 

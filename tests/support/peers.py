@@ -1,4 +1,4 @@
-"""Foreign programs as phones, for the end-to-end tests: SIPp that waits for a word, a program in a terminal, ears."""
+"""Foreign programs as phones, for the tests with real peers: SIPp, programs in a terminal, and what they heard."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from pathlib import Path
 import pytest
 
 from tests.support.phone import Ear, Packet
-from tests.support.running import PATIENCE, Address, free_ports, wait_for
+from tests.support.running import TEST_TIMEOUT, Address, free_ports, wait_for
 
 SCENARIOS = Path(__file__).parent.parent / "interop" / "sipp"
 HOST = "127.0.0.1"
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program; skips the test where it is missing."""
+    """The path of a program; skips the test if it is missing."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if found is None:
-        pytest.skip(f"{name.upper()} IS MISSING, so it has not tried the server: apt-get install {package}")
+        pytest.skip(f"{name.upper()} IS MISSING, so it has not tested the server: apt-get install {package}")
     return found
 
 
 class Sipp:
     """SIPp as a phone with one call. Where its scenario waits for MESSAGE, it waits for ``go_on``.
 
-    ``words`` are what the scenario has in brackets: for an ear ``ann`` these are ``[ann]`` and ``[ann_port]``.
+    ``keys`` replace what the scenario has in brackets: an ear ``ann`` replaces ``[ann]`` and ``[ann_port]``.
     """
 
     def __init__(
-        self, scenario: str, server: Address, folder: Path, transport: str = "u1", **words: Ear | str | int
+        self, scenario: str, server: Address, folder: Path, transport: str = "u1", **keys: Ear | str | int
     ) -> None:
         self.folder, self.address = folder, (HOST, free_ports(1))
         self.call_id = secrets.token_hex(8)
@@ -49,31 +49,31 @@ class Sipp:
             "-cid_str", self.call_id, "-timeout", "30s", "-timeout_error", "-trace_err", "-error_file", "errors.log",
             "-trace_msg", "-message_file", "messages.log",
         ]  # fmt: skip
-        for name, word in words.items():
-            if isinstance(word, Ear):
-                command += ["-key", name, word.address[0], "-key", f"{name}_port", str(word.address[1])]
+        for name, value in keys.items():
+            if isinstance(value, Ear):
+                command += ["-key", name, value.address[0], "-key", f"{name}_port", str(value.address[1])]
             else:
-                command += ["-key", name, str(word)]
+                command += ["-key", name, str(value)]
         with (folder / "sipp.out").open("wb") as out:
             self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def go_on(self) -> None:
-        """Send SIPp the word that its scenario waits for, in its own call."""
+        """Send SIPp the MESSAGE that its scenario waits for, with the Call-ID of its call."""
         host, port = self.address
         lines = [
             f"MESSAGE sip:201@{host}:{port} SIP/2.0", f"Via: SIP/2.0/UDP {host}:9;branch=z9hG4bK{secrets.token_hex(8)}",
             f"From: <sip:test@{host}>", f"To: <sip:201@{host}>", f"Call-ID: {self.call_id}", "CSeq: 1 MESSAGE",
             "Content-Length: 0",
         ]  # fmt: skip
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as word:
-            word.sendto(("\r\n".join(lines) + "\r\n\r\n").encode(), self.address)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(("\r\n".join(lines) + "\r\n\r\n").encode(), self.address)
 
     def finishes(self) -> str:
-        """Wait until the call was what the scenario says; gives back all messages."""
-        status = self.process.wait(3 * PATIENCE)
-        told = [self.folder / name for name in ("errors.log", "sipp.out", "messages.log")]
-        assert status == 0, "\n".join(file.read_text(errors="replace") for file in told if file.exists())
-        return told[-1].read_text(errors="replace")
+        """Wait until the call has gone as the scenario says; return all messages."""
+        status = self.process.wait(3 * TEST_TIMEOUT)
+        logs = [self.folder / name for name in ("errors.log", "sipp.out", "messages.log")]
+        assert status == 0, "\n".join(file.read_text(errors="replace") for file in logs if file.exists())
+        return logs[-1].read_text(errors="replace")
 
     def __enter__(self) -> Sipp:
         return self
@@ -85,7 +85,7 @@ class Sipp:
 
 
 class Terminal:
-    """A program that wants to talk to a person."""
+    """A program that reads commands from a terminal."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self._master, slave = pty.openpty()
@@ -96,14 +96,14 @@ class Terminal:
             )  # fmt: skip
         finally:
             os.close(slave)
-        self._said = b""
+        self._output = b""
 
     def type(self, line: str) -> None:
         os.write(self._master, line.encode() + b"\n")
 
     @property
     def said(self) -> str:
-        """All that it has said until now."""
+        """All that the program has written until now."""
         while select.select([self._master], [], [], 0)[0]:
             try:
                 data = os.read(self._master, 65536)
@@ -111,15 +111,15 @@ class Terminal:
                 break
             if not data:
                 break
-            self._said += data
-        return self._said.decode(errors="replace")
+            self._output += data
+        return self._output.decode(errors="replace")
 
     def says(self, text: str) -> None:
-        """Wait until it has said ``text``."""
+        """Wait until the program has written ``text``."""
         try:
-            wait_for(lambda: text in self.said or self.process.poll() is not None, text, 3 * PATIENCE)
+            wait_for(lambda: text in self.said or self.process.poll() is not None, text, 3 * TEST_TIMEOUT)
         except AssertionError:
-            pass  # what it has said instead tells more
+            pass  # the next line shows what it has written instead
         assert text in self.said, self.said[-5000:]
 
     def __enter__(self) -> Terminal:
@@ -136,7 +136,7 @@ class Terminal:
 
 
 def loudness(recording: Path) -> float:
-    """The root mean square of a WAV file of 16 bits, from 0 to 32767; 0 while there is nothing in it."""
+    """The root mean square of a WAV file of 16 bits, from 0 to 32767; 0 while the file is empty."""
     try:
         with wave.open(str(recording), "rb") as wav:
             samples = array.array("h", wav.readframes(wav.getnframes()))
@@ -156,7 +156,7 @@ def sound(packets: Sequence[Packet]) -> list[int]:
 
 
 LOWEST, RISE = 300.0, 50.0
-"""A tune that tells its time: the pitch at its beginning in Hz, and by how much it rises each second."""
+"""A tune whose pitch shows the position in it: the pitch at its beginning in Hz, and its rise each second."""
 
 
 def write_rising_tune(file: Path, seconds: int = 40) -> None:
@@ -170,7 +170,7 @@ def write_rising_tune(file: Path, seconds: int = 40) -> None:
 
 
 def position(packets: Sequence[Packet]) -> float:
-    """Where in the rising tune the middle of ``packets`` is, in seconds: by how often the sound crosses zero."""
+    """The position of the middle of ``packets`` in the rising tune, in seconds, from its zero crossings."""
     samples = sound(packets)
     crossings = sum((one < 0) != (other < 0) for one, other in zip(samples, samples[1:]))
     return (crossings / 2 / (len(samples) / 8000) - LOWEST) / RISE

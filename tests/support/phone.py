@@ -1,6 +1,6 @@
-"""A phone of raw messages and an ear for its music, for the tests that open sockets.
+"""A phone that writes raw SIP messages, and an ear that receives its music: for the tests that open sockets.
 
-Standard library only and nothing of ``moh``: a second reader of SIP and RTP checks the first.
+Standard library only, never ``moh``: a second, independent reader of SIP and RTP checks the first.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import secrets
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from tests.support.running import PATIENCE, Address, free_ports
+from tests.support.running import TEST_TIMEOUT, Address, free_ports
 
 MAGIC = "z9hG4bK"
 
@@ -39,11 +40,11 @@ class Message(NamedTuple):
 
     @property
     def method(self) -> str:
-        """The method of a request, or that which a response answers."""
+        """The method of a request, or of the request that a response answers."""
         return self.get("cseq").split()[1]
 
     def get(self, name: str) -> str:
-        """The first header field of that name, empty where there is none."""
+        """The first header field of that name; empty if there is none."""
         return next((value for key, value in self.fields if key == name.lower()), "")
 
     @property
@@ -55,23 +56,23 @@ class Message(NamedTuple):
         return parameter(self.get("to"), "tag")
 
     def sdp(self, kind: str) -> str:
-        """The first line ``kind=`` of the session description, without that."""
+        """The value of the first line ``kind=`` of the session description."""
         return next((line[2:] for line in self.body.split("\r\n") if line.startswith(f"{kind}=")), "")
 
     @property
     def media(self) -> Address:
-        """Where the session description says that the music comes from."""
+        """The address that the session description names for the music."""
         return self.sdp("c").split()[-1], int(self.sdp("m").split()[1])
 
 
 def parameter(value: str, name: str) -> str:
-    """``;name=…`` of a header field, empty where it has none."""
+    """The parameter ``;name=…`` of a header field; empty if there is none."""
     found = re.search(rf";\s*{name}\s*=\s*([^\s;,]+)", value)
     return found[1] if found else ""
 
 
 def offer(media: Address, *lines: str, formats: str = "0 8 101") -> str:
-    """A session description that wants music at ``media``."""
+    """A session description that asks for music at ``media``; ``lines`` replace ``a=recvonly``."""
     host, port = media
     family = "IP6" if ":" in host else "IP4"
     written = ["v=0", "o=phone 8000 8000 IN IP4 127.0.0.1", "s=-", f"c=IN {family} {host}", "t=0 0"]
@@ -80,7 +81,7 @@ def offer(media: Address, *lines: str, formats: str = "0 8 101") -> str:
 
 
 class Phone:
-    """One caller with a socket of its own and, after ``call``, one call."""
+    """One caller with its own socket and, after ``call``, one call."""
 
     def __init__(self, server: Address, host: str = "127.0.0.1") -> None:
         self.server = server
@@ -102,7 +103,7 @@ class Phone:
     def request(
         self, method: str, *lines: str, body: str = "", cseq: Optional[int] = None, branch: str = "", via: str = ""
     ) -> bytes:
-        """Write a request. ACK and CANCEL have the number of the last one, all others the next."""
+        """Write a request. ACK and CANCEL repeat the last CSeq number, all others take the next."""
         if method not in ("ACK", "CANCEL"):
             self.cseq += 1
         host, port = self.address
@@ -122,14 +123,14 @@ class Phone:
         return ("\r\n".join(written) + "\r\n\r\n" + body).encode()
 
     def invite(self, media: Optional[Address], *lines: str) -> bytes:
-        """An INVITE that wants music at ``media``; without one it leaves the offer to the server."""
+        """An INVITE for music at ``media``, without an offer if that is None. ``lines`` are header fields."""
         return self.request("INVITE", *lines, body=offer(media) if media else "")
 
     def send(self, data: bytes) -> None:
         self.socket.sendto(data, self.server)
 
-    def receive(self, seconds: float = PATIENCE) -> Message:
-        """The next message; fails where none comes."""
+    def receive(self, seconds: float = TEST_TIMEOUT) -> Message:
+        """The next message; fails if none arrives."""
         self.socket.settimeout(seconds)
         try:
             data, source = self.socket.recvfrom(65535)
@@ -138,9 +139,9 @@ class Phone:
         return Message.read(data, source)
 
     def final(self, request: bytes) -> Message:
-        """The final answer to ``request``; what else comes in the meantime is left aside."""
+        """The final answer to ``request``; skips all other messages."""
         branch = Message.read(request, self.address).branch
-        give_up = time.monotonic() + PATIENCE
+        give_up = time.monotonic() + TEST_TIMEOUT
         while time.monotonic() < give_up:
             message = self.receive()
             if message.status >= 200 and message.branch == branch:
@@ -159,18 +160,29 @@ class Phone:
         self.send(self.request("ACK", body=body))
 
     def call(self, media: Optional[Address], *lines: str) -> Message:
-        """INVITE, 200, ACK; gives back the 200."""
-        answer = self.ask(self.invite(media, *lines))
+        """INVITE, 200, ACK; returns the 200. ``lines`` are header fields of the INVITE."""
+        return self.dial(self.invite(media, *lines))
+
+    def call_with(self, body: str) -> Message:
+        """INVITE with this session description, 200, ACK; returns the 200."""
+        return self.dial(self.request("INVITE", body=body))
+
+    def dial(self, invite: bytes) -> Message:
+        """Send an INVITE, wait for its 200 and acknowledge that; returns the 200."""
+        return self.accept(self.ask(invite))
+
+    def accept(self, answer: Message, body: str = "") -> Message:
+        """Acknowledge a 200 to INVITE: from now on this phone is in its dialog."""
         assert answer.status == 200, answer
         self.to_tag = answer.to_tag
-        self.ack()
+        self.ack(body)
         return answer
 
     def bye(self) -> Message:
         return self.ask(self.request("BYE"))
 
-    def await_request(self, method: str, seconds: float = PATIENCE) -> Message:
-        """The next request of the server of that ``method``, answered with 200."""
+    def await_request(self, method: str, seconds: float = TEST_TIMEOUT) -> Message:
+        """Wait for the server's next request of that ``method``, and answer it with 200."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
             message = self.receive(seconds)
@@ -198,7 +210,7 @@ class Packet(NamedTuple):
 
 
 class Ear:
-    """Where music is heard: an even port for RTP and the next for RTCP."""
+    """A receiver of music: an even port for RTP and the next one for RTCP."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -215,22 +227,22 @@ class Ear:
         self._rtcp.close()
 
     def packets(self, count: int) -> list[Packet]:
-        """The next ``count`` RTP packets; fails where they do not come."""
+        """The next ``count`` RTP packets; fails if they do not arrive."""
         return [self._packet() for _ in range(count)]
 
     def raw(self) -> bytes:
-        """The next datagram as it came."""
+        """The next datagram, not parsed."""
         return self._datagram()[0]
 
     def _datagram(self) -> tuple[bytes, Address]:
-        self._rtp.settimeout(PATIENCE)
+        self._rtp.settimeout(TEST_TIMEOUT)
         try:
             return self._rtp.recvfrom(2048)
         except socket.timeout:
-            raise AssertionError(f"no music at {self.address} within {PATIENCE} s") from None
+            raise AssertionError(f"no music at {self.address} within {TEST_TIMEOUT} s") from None
 
     def waiting(self) -> list[Packet]:
-        """The packets that have come already."""
+        """The packets that have arrived already."""
         self._rtp.setblocking(False)
         found: list[Packet] = []
         while True:
@@ -250,8 +262,8 @@ class Ear:
         return Packet(len(data), second & 127, second > 127, sequence, timestamp, ssrc, data[12:], source[:2])
 
     def falls_silent(self) -> bool:
-        """Whether the music ends: 0.3 s without a packet, before patience ends."""
-        give_up = time.monotonic() + PATIENCE
+        """Wait until the music ends, which means 0.3 s without a packet; false if it does not end."""
+        give_up = time.monotonic() + TEST_TIMEOUT
         self._rtp.settimeout(0.3)
         while time.monotonic() < give_up:
             try:
@@ -261,26 +273,33 @@ class Ear:
         return False
 
     def heard_nothing(self) -> bool:
-        """Whether no packet at all has come yet."""
-        self._rtp.setblocking(False)
-        try:
-            self._rtp.recv(2048)
-        except BlockingIOError:
-            return True
-        return False
+        """Whether no packet has arrived since the last one that was read."""
+        return not self.waiting()
 
     def report(self) -> tuple[bytes, Address]:
-        """The next RTCP datagram and where it came from."""
-        self._rtcp.settimeout(PATIENCE)
+        """The next RTCP datagram and its source."""
+        self._rtcp.settimeout(TEST_TIMEOUT)
         try:
             data, source = self._rtcp.recvfrom(2048)
         except socket.timeout:
-            raise AssertionError(f"no RTCP at {self.address} within {PATIENCE} s") from None
+            raise AssertionError(f"no RTCP at {self.address} within {TEST_TIMEOUT} s") from None
         return data, source[:2]
 
-    def says_rtcp(self, data: bytes, to: Address) -> None:
-        """Send RTCP from where it is heard."""
+    def send_rtcp(self, data: bytes, to: Address) -> None:
+        """Send RTCP from the port that receives it."""
         self._rtcp.sendto(data, to)
+
+
+def has_no_gap(packets: Sequence[Packet]) -> bool:
+    """Whether the packets are one stream in order, with none missing or duplicated."""
+    first = packets[0]
+    numbers = [(packet.sequence - first.sequence) % 2**16 for packet in packets]
+    return {packet.ssrc for packet in packets} == {first.ssrc} and numbers == list(range(len(packets)))
+
+
+def is_music(packets: Sequence[Packet]) -> bool:
+    """Whether the payload varies as music does; silence has one or two different octets."""
+    return len(set(b"".join(packet.payload for packet in packets))) > 50
 
 
 def reports(data: bytes) -> list[int]:

@@ -1,4 +1,4 @@
-"""A server of our own, its log and its ffmpegs; free ports; patience. Standard library only and nothing of ``moh``."""
+"""A server in its own process, its log and its ffmpegs; free ports; waiting. Standard library only, never ``moh``."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from typing import TypeVar
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 10.0
-"""Seconds until a test gives up waiting; no measure of how long anything may take."""
+TEST_TIMEOUT = 10.0
+"""Seconds until a test gives up waiting; it says nothing about how long the server may take."""
 
 Address = tuple[str, int]
 T = TypeVar("T")
-_given: set[int] = set()
+_reserved: set[int] = set()
 
 
-def wait_for(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """Look until there is something true; fails after ``seconds``."""
+def wait_for(condition: Callable[[], T], what: str, seconds: float = TEST_TIMEOUT) -> T:
+    """Call ``condition`` until its result is true, and return that; fails after ``seconds``."""
     give_up = time.monotonic() + seconds
-    while not (found := look()):
+    while not (found := condition()):
         assert time.monotonic() < give_up, f"waited {seconds} s in vain: {what}"
         time.sleep(0.01)
     return found
 
 
 def free_ports(count: int) -> int:
-    """An even port that is free, with those behind it; none that is given already, or that the system gives away.
+    """Reserve ``count`` free ports in a row, the first even; none that the system gives to other sockets.
 
-    A few come from below, so that there are long rows above: those are given again when their server has ended.
+    Short rows lie below long ones, so that the long rows do not run out; a server's row is free again at its end.
     """
     for _ in range(1000):
         first = random.randrange(11000, 17000, 2) if count < 20 else random.randrange(17000, 32000, 2)
         ports = range(first, first + count)
-        if _given.isdisjoint(ports) and all(map(is_free, ports)):
-            _given.update(ports)
+        if _reserved.isdisjoint(ports) and all(map(is_free, ports)):
+            _reserved.update(ports)
             return first
     raise AssertionError(f"no {count} free ports in a row")
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody has the port, for UDP or for TCP."""
+    """Whether no socket has the port, for UDP or for TCP."""
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
@@ -59,9 +59,9 @@ def is_free(port: int) -> bool:
 
 
 def ffmpegs_of(pid: int) -> list[int]:
-    """The children of a process that have not ended and are ffmpegs, or become one in a moment."""
+    """The running children of a process that are ffmpegs, or are about to become one."""
     if not Path("/proc/self/stat").exists():
-        pytest.skip("needs Linux' /proc to see the server's ffmpegs")
+        pytest.skip("needs the /proc of Linux to find the server's ffmpegs")
     return [
         child for child, state, parent in processes() if parent == pid and state != "Z" and name_of(child) in LEASHED
     ]
@@ -83,7 +83,7 @@ def is_running(pid: int) -> bool:
 
 
 def processes() -> list[tuple[int, str, int]]:
-    """Each process: number, state, parent."""
+    """Number, state and parent of each process."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -96,10 +96,10 @@ def processes() -> list[tuple[int, str, int]]:
 
 
 class Running:
-    """A server in a process of its own, on free ports of the loopback. ``settings`` are its environment."""
+    """A server in its own process, on free ports of the loopback. ``settings`` are its environment."""
 
     def __init__(self, folder: Path, cache: Path, *, before: Sequence[str] = (), **settings: str) -> None:
-        """``before`` are words that another command puts in front, one that becomes the server itself."""
+        """``before`` is a command that runs the server as its argument, by ``exec``."""
         self.port = int(settings.get("MOH_SIP_PORT") or free_ports(1))
         self._ports = range(0)
         self.log_file = folder / f"server-{self.port}.log"
@@ -125,7 +125,7 @@ class Running:
         return self.log_file.read_text(errors="replace")
 
     def says(self, text: str) -> str:
-        """Wait until the log holds ``text``; gives back all of it."""
+        """Wait until the log holds ``text``; return the whole log."""
         wait_for(lambda: text in self.log or self.process.poll() is not None, f"{text!r} in the log:\n{self.log}", 30)
         assert text in self.log, self.log
         return self.log
@@ -139,21 +139,22 @@ class Running:
         return ffmpegs_of(self.process.pid)
 
     def has_no_ffmpeg(self) -> bool:
-        return bool(wait_for(lambda: not self.ffmpegs, "no ffmpeg left"))
+        """Wait until all ffmpegs of the server have ended."""
+        return bool(wait_for(lambda: not self.ffmpegs, "the end of all ffmpegs"))
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
     def exit_status(self) -> int:
-        """Wait for the end of the process."""
-        return self.process.wait(PATIENCE)
+        """Wait for the end of the process; return its status."""
+        return self.process.wait(TEST_TIMEOUT)
 
     def __enter__(self) -> Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The last resort: whatever the test came to, nothing of it stays."""
+        """Kill the server if it still runs, whatever happened in the test."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        _given.difference_update(self._ports)
+        _reserved.difference_update(self._ports)
