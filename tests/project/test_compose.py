@@ -1,4 +1,4 @@
-"""What SECURITY.md promises of the container is what its files say; that it is enough, tests/chaos shows."""
+"""What docs/security.md promises of the container is what its files say; that it is enough, tests/chaos shows."""
 
 from __future__ import annotations
 

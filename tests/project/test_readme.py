@@ -1,25 +1,55 @@
-"""What the README says of settings and files is what the code has."""
+"""What the pages say of settings, files, tests and messages is what the code has, and the README stays short."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+
+import pytest
 
 from moh.common.config import Settings
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "bench" / "README.md", *DOCS]
+PLANNED = {ROOT / "docs" / "performance.md"}
+"""Pages that are linked to before they are there."""
+PLACES = ("", "tests", "bench")
+"""Folders that a path in a page may start from, beside the page's own."""
+SOURCES = [*(ROOT / "moh").rglob("*.py"), ROOT / "sip_server.py", ROOT / "test_sip_client.py", ROOT / "test_udp.py"]
+MOST_LINES, MOST_WORDS = 150, 1500
+"""The README is for an owner's first ten minutes."""
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def prose(text: str) -> str:
+    """The text of a page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_is_short() -> None:
+    text = text_of("README.md")
+    assert len(text.splitlines()) <= MOST_LINES
+    assert len(text.split()) <= MOST_WORDS
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:
-    rows = [line for line in README.splitlines() if line.startswith("| `MOH_")]
+    rows = [line for line in text_of("README.md").splitlines() if line.startswith("| `MOH_")]
     assert rows == [
         f"| `{env}` | {f'`{default}`' if default else ''} | {text} |" for env, default, text in Settings.table()
     ]
 
 
 def test_the_compose_file_names_every_setting() -> None:
-    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    compose = text_of("docker-compose.yml")
     for env, _, _ in Settings.table():
         assert env in compose or env == "MOH_CACHE", f"docker-compose.yml has no line for {env}"
 
@@ -33,13 +63,14 @@ def test_the_files_of_the_owner_stand_at_the_top() -> None:
 
 
 def test_every_dependency_has_its_line() -> None:
-    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+    page = text_of("CONTRIBUTING.md")
+    for line in text_of("requirements.txt").splitlines():
         name = line.partition("=")[0].strip()
-        assert name.startswith("#") or not name or f"| {name} |" in README, f"README's table lacks {name}"
+        assert name.startswith("#") or not name or f"| {name} |" in page, f"CONTRIBUTING.md's table lacks {name}"
 
 
 def test_every_row_of_the_conformance_page_names_a_test_that_exists() -> None:
-    page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+    page = text_of("docs/conformance.md")
     rows = [row.split("|") for row in page.splitlines() if row.startswith("| ") and "**" not in row][1:]
     assert len(rows) > 20
     for _, what, _, shown, _ in rows:
@@ -48,6 +79,90 @@ def test_every_row_of_the_conformance_page_names_a_test_that_exists() -> None:
         text = ""
         for name in names:
             if name.endswith(".py"):
-                text = (ROOT / "tests" / name).read_text(encoding="utf-8")
+                text = text_of(f"tests/{name}")
             else:
                 assert f"def {name}(" in text, f"docs/conformance.md, {what}: no {name}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_a_page_begins_with_whose_page_it_is(page: Path) -> None:
+    title, blank, first = page.read_text(encoding="utf-8").splitlines()[:3]
+    assert title.startswith("# ") and not blank
+    assert first.startswith("For "), f"{name_of(page)} begins with {first!r}; expected 'For <reader>: ...'"
+
+
+# -- what the pages name exists ------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        if there.resolve() in PLANNED and not there.exists():
+            continue
+        assert there.exists(), f"{name_of(page)} links to {target}, which does not exist"
+        assert not anchor or anchor in anchors(there), f"{name_of(page)} links to {target}, which has no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = re.sub(r"\w+://\S+", "", page.read_text(encoding="utf-8"))
+    named = re.findall(r"(?<![\w/.~$*:-])((?:[\w-]+/)*[\w-]+\.(?:py|sh|md|yml|toml|c))\b", text)
+    named += re.findall(r"`((?:[\w-]+/)+)`", text)
+    assert named or page.name == "SECURITY.md"
+    for name in set(named):
+        places = [page.parent / name, *(ROOT / place / name for place in PLACES)]
+        found = any(place.exists() or place in PLANNED for place in places)
+        found = found or ("/" not in name and any((ROOT / "bench").rglob(name)))
+        assert found, f"{name_of(page)} names {name}, which does not exist"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_module_that_a_page_runs_exists(page: Path) -> None:
+    for name in re.findall(r"python3? -m ((?:moh|bench|tests)[\w.]+)", page.read_text(encoding="utf-8")):
+        assert (ROOT / name.replace(".", "/")).with_suffix(".py").is_file(), f"{name_of(page)} runs {name}"
+
+
+# -- what the pages quote is printed -------------------------------------------------------------------------------
+
+
+def printed() -> str:
+    """All string constants of the code; of an f-string its constant parts."""
+    found = []
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\0".join(found)
+
+
+def quoted(page: str) -> list[str]:
+    """The messages in the first column of the page's tables of log lines."""
+    tables = re.findall(r"^\| (?:the log says|in the line `music: …`) \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    return [quote for row in "".join(tables).splitlines() for quote in re.findall(r"`([^`]*)`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md", "docs/sound.md"])
+def test_the_code_prints_the_messages_that_a_page_explains(name: str) -> None:
+    code, quotes = printed(), quoted(text_of(name))
+    assert len(quotes) >= 4
+    for quote in quotes:
+        for piece in re.split(r"…|-?\d+(?:\.\d+)?", quote):
+            assert piece.strip(" :;,.-") in code, f"{name} quotes {quote!r}, but the code has no {piece!r}"
+
+
+def test_the_readme_shows_the_lines_that_the_client_prints() -> None:
+    client = text_of("test_sip_client.py")
+    names = re.findall(r"^(?:ok|info)  +(\w+)", text_of("README.md"), re.MULTILINE)
+    assert len(names) > 8
+    for name in names:
+        assert f'"{name}"' in client, f"README.md shows a line {name!r}; test_sip_client.py has no such finding"
