@@ -1,11 +1,12 @@
-"""What the core may ask of the shell, and the few nouns both need. Frozen, so that an action can be kept and compared.
+"""The actions that the core returns, and the data types that core and server share. Immutable, so they can be compared.
 
-The one law here: an action says *what*, never *how*; the core does not know which engine plays or which socket sends.
+The law kept here: an action says *what*, never *how*; the core does not know which engine plays or which socket sends.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Union
 
 from .codecs import Codec
@@ -22,17 +23,17 @@ class Address(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """The way a message came: from whom, and to which of our own addresses. What goes back takes it the other way.
+    """The path of a received message: its source, and the address of this server that it was sent to.
 
-    An answer has to leave from the address that the request was sent to (RFC 3581 §4); on a host with several
-    addresses only the message itself tells which that was.
+    A response has to leave from the address that the request was sent to (RFC 3581 §4). On a host with several
+    addresses only the received message shows which one that was.
     """
 
     remote: Address
     local: Address
     transport: str = "UDP"
     connection: int = 0
-    """The shell's number of the TCP or TLS connection, which no other has; 0 for UDP."""
+    """The unique number of the TCP or TLS connection; 0 for UDP."""
 
     @property
     def reliable(self) -> bool:
@@ -41,7 +42,7 @@ class Flow(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Put ``data`` on the wire once, towards ``to``, from the side of ``flow`` that is ours."""
+    """Send ``data`` once to ``to``, from the local address of ``flow``."""
 
     data: bytes
     to: Address
@@ -49,11 +50,10 @@ class Send(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where one caller's music goes, and in which shape.
+    """Where the music of one call goes, and in which format.
 
-    ``remote`` takes the RTP and ``remote_rtcp`` the RTCP; ``local`` is the address and the port that both the answer
-    names and the RTP leaves from. ``payload_type`` is the offer's number for ``codec``, 0 to 127; ``ptime`` is the
-    length of a packet in milliseconds.
+    ``remote`` receives the RTP and ``remote_rtcp`` the RTCP. The RTP leaves from ``local``, which the SDP answer names.
+    ``payload_type`` is the offer's number for ``codec``, 0 to 127. ``ptime`` is the length of a packet in milliseconds.
     """
 
     remote: Address
@@ -64,20 +64,20 @@ class Target(NamedTuple):
     ptime: int
     srtp_suite: str = ""
     srtp_key: str = ""
-    """What we encrypt with, in base64; both are empty for plain RTP."""
+    """The key for outgoing packets, in base64; suite and key are empty for plain RTP."""
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Leaves the key out."""
         shown = [f"{name}={value!r}" for name, value in zip(self._fields, self) if name != "srtp_key"]
         return f"Target({', '.join(shown)})"
 
 
 @dataclass(frozen=True)
 class StartStream:
-    """Play to ``target`` for ``call``, from ``position`` seconds into the endless tune.
+    """Play to ``target`` for ``call``, from ``position`` seconds into the looped tune.
 
-    A call that plays already is moved: its former stream ends first. ``serial`` counts the starts of a call; the shell
-    reports the end of the last of them, and of that alone, to ``UserAgent.stream_gone``.
+    The call's former stream, if there is one, ends first. ``serial`` counts the starts of a call: ``StreamEnded``
+    reports the end of the latest one only.
     """
 
     call: str
@@ -85,14 +85,24 @@ class StartStream:
     target: Target
     position: float
     tune: int = 0
-    """Which of the tunes that the shell has had ready: a call keeps its own to the end."""
+    """The number of the tune; a call keeps its tune to its end."""
 
 
 @dataclass(frozen=True)
 class StopStream:
-    """Stop playing for ``call``. The shell tells when its port is free again: ``UserAgent.stream_gone``."""
+    """Stop playing for ``call``. ``StreamEnded`` follows when its port is free again."""
 
     call: str
+
+
+class StreamEnded(NamedTuple):
+    """An engine's report, not an action: the stream that ``StartStream`` with this ``serial`` began has ended."""
+
+    call: str
+    serial: int
+    why: str
+    hopeless: str = ""
+    """The reason why another start would fail too, in two words ("port unreachable"); empty where it may succeed."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +114,27 @@ class Note:
     text: str
 
 
-class Resolve(NamedTuple):
-    """Find the address of a host name without keeping anybody waiting, and tell ``UserAgent.resolved``.
+class Trust(Enum):
+    """How far a source address is trusted. The host names of each kind are looked up apart from those of the others."""
 
-    Where its turn comes late, ``UserAgent.unasked`` says whether anybody still waits for it.
+    UNVALIDATED = "unvalidated"
+    """Nothing has proved that the source receives what is sent to its address."""
+    VALIDATED = "validated"
+    """The source has proved that, by an earlier call or by TCP."""
+    TRUSTED = "trusted"
+    """The source is in a private network or in one that the owner names."""
+
+
+class Resolve(NamedTuple):
+    """Look up the address of a host name in the background; ``UserAgent.resolved`` takes the result.
+
+    ``UserAgent.unasked`` says whether a request still waits for a name whose turn comes late.
     """
 
     name: str
     source: str
-    """Who asks, as ``addresses.source_of`` has it."""
-    stranger: bool
-    """Whether he is a stranger: then those who are known shall not wait behind him, nor he behind them."""
-    trusted: bool = False
-    """Whether he is in a private network or one that the owner names: nor shall he wait behind anybody else."""
+    """The source of the request, as ``addresses.source_of`` gives it."""
+    trust: Trust
 
 
 Action = Union[Send, StartStream, StopStream, Resolve, Note]

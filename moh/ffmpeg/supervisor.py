@@ -21,9 +21,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
-from ..common.actions import StartStream, StopStream
+from ..common.actions import StartStream, StopStream, StreamEnded
 from ..rtp.liveness import no_way
 from .launch import DATA_LIMIT_MB, leash
 from .process import FfmpegProcess, discard, start_ffmpeg
@@ -48,16 +48,6 @@ Order = Union[StartStream, StopStream, None]
 """``None`` is the end of everything."""
 
 
-class Ended(NamedTuple):
-    """The stream that a ``StartStream`` with this ``serial`` began is no more."""
-
-    call: str
-    serial: int
-    why: str
-    hopeless: str = ""
-    """In two words, why it need not be begun again: nobody listens, say. Empty where it may be."""
-
-
 class Supervisor:
     """All ffmpegs. ``order`` only leaves a word for the thread and never waits; ``ended`` tells what is over."""
 
@@ -68,7 +58,7 @@ class Supervisor:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
         self._orders: queue.SimpleQueue[tuple[Order, float]] = queue.SimpleQueue()
         """Each with the time when it was given."""
-        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
         self._players: dict[str, FfmpegProcess] = {}
         self._starts = StartQueue()
         self._look_at = 0.0
@@ -97,7 +87,7 @@ class Supervisor:
         self._tunes.append((music, seconds))
         return len(self._tunes) - 1
 
-    def ended(self) -> list[Ended]:
+    def ended(self) -> list[StreamEnded]:
         """The streams that are over since the last time this was asked."""
         over = []
         while True:
@@ -181,7 +171,7 @@ class Supervisor:
             step(order, number)
         except Exception as error:  # whatever it is, the thread has to go on: all calls hang on it
             if isinstance(order, StartStream) and order.call not in self._players:
-                self._ended.put(Ended(order.call, order.serial, f"could not be started: {error!r}"))
+                self._ended.put(StreamEnded(order.call, order.serial, f"could not be started: {error!r}"))
             log.exception("an order to the streams failed: %r", order)
 
     def _carry_out(self, order: Order, given: float) -> None:
@@ -208,13 +198,13 @@ class Supervisor:
         if (player := self._players.get(call)) is not None:
             self._ask_to_end(player, given)
         elif waiting is not None:
-            self._ended.put(Ended(call, waiting.serial, why))
+            self._ended.put(StreamEnded(call, waiting.serial, why))
 
     def _spawn(self, order: StartStream, away: float) -> None:
         try:
             player = start_ffmpeg(order, away, self._tunes[order.tune], self._leash, self._witnessed)
         except OSError as error:
-            self._ended.put(Ended(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
+            self._ended.put(StreamEnded(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
         try:
             self._players[order.call] = player
@@ -289,4 +279,4 @@ class Supervisor:
         why = f"ffmpeg ended with status {player.process.returncode}"
         if last_words:
             why += f": {last_words[0][:200]!r}"  # the cause comes first, what failed because of it follows
-        self._ended.put(Ended(player.call, player.serial, player.verdict or why, player.hopeless))
+        self._ended.put(StreamEnded(player.call, player.serial, player.verdict or why, player.hopeless))

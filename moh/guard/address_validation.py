@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Optional, TypeVar
 
-from ..common.actions import Flow, Send
+from ..common.actions import Flow, Send, Trust
 from ..common.addresses import Network, is_private, out_of_reach, source_of, within
 from ..common.counters import Counters
 
@@ -190,9 +190,11 @@ class AddressValidator:
         account.credit -= len(send.data)
         return True
 
-    def is_trusted(self, flow: Flow) -> bool:
-        """Whether who comes by ``flow`` is in a private network or in one that the owner names."""
-        return allowance_of(flow.remote.host, self._trusted) is TRUSTED
+    def trust(self, flow: Flow, now: float) -> Trust:
+        """How far the source of ``flow`` is trusted."""
+        if allowance_of(flow.remote.host, self._trusted) is TRUSTED:
+            return Trust.TRUSTED
+        return Trust.VALIDATED if self.is_validated(flow, now) else Trust.UNVALIDATED
 
     def name_limit(self, flow: Flow) -> int:
         """How many host names may be looked up at once for who comes by ``flow``."""

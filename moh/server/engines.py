@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional, Union
 
-from ..common.actions import StartStream, StopStream
-from ..ffmpeg.supervisor import Ended, Supervisor
+from ..common.actions import StartStream, StopStream, StreamEnded
+from ..ffmpeg.supervisor import Supervisor
 from ..shared.shared_stream import SharedStream
 
 
@@ -44,7 +44,7 @@ class Engines:
         if self.shared is not None:
             self.shared.keep(tunes)
 
-    def ended(self) -> list[Ended]:
+    def ended(self) -> list[StreamEnded]:
         """The streams that have ended since the last call of this."""
         return self.ffmpegs.ended() + (self.shared.ended() if self.shared is not None else [])
 

@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Union
 
-from ..common.actions import Address, StartStream, StopStream
+from ..common.actions import Address, StartStream, StopStream, StreamEnded
 from ..common.addresses import is_loopback
 from ..common.codecs import Codec
-from ..ffmpeg.supervisor import Ended
 from ..net.sendmmsg import table
 from ..net.sockets import destination, leaving_from, neighbours, way_out
 from ..net.threads import Thread
@@ -68,7 +67,7 @@ class Pacer:
         tell_all: Callable[[FeedbackReport], None],
         number: int,
         sockets: Mapping[bool, socket.socket],
-        ended: queue.SimpleQueue[Ended],
+        ended: queue.SimpleQueue[StreamEnded],
     ) -> None:
         """``sockets`` by whether they are IPv6; ``frames`` gives those of a tune in a codec of a ptime.
 
@@ -307,7 +306,7 @@ class Pacer:
             self._leave(member)
         finally:
             self._members.pop(member.call, None)
-            self._ended.put(Ended(member.call, member.serial, why, hopeless))
+            self._ended.put(StreamEnded(member.call, member.serial, why, hopeless))
 
     # -- RTCP --------------------------------------------------------------------------------------------------------
 

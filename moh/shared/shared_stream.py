@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from ..common.actions import StartStream, StopStream
+from ..common.actions import StartStream, StopStream, StreamEnded
 from ..common.codecs import Codec
-from ..ffmpeg.supervisor import Ended
 from ..net.sockets import media_sockets
 from .encoded_loop import EncodedLoop
 from .feedback import FeedbackReport
@@ -63,7 +62,7 @@ class SharedStream:
         self._lock = threading.Lock()
         self._tunes: list[tuple[Mapping[int, Path], float]] = []
         self._frames: dict[tuple[int, Codec, int], EncodedLoop] = {}
-        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
         self._places: dict[str, tuple[Pacer, int]] = {}
         """The thread of each call that is not reported gone yet, and the serial of its latest start."""
         self._pacers = [Pacer(self.frames, self.report_to_all, 0, self._sockets, self._ended)]
@@ -129,9 +128,9 @@ class SharedStream:
         for pacer in list(self._pacers):
             pacer.words.put(word)
 
-    def ended(self) -> list[Ended]:
+    def ended(self) -> list[StreamEnded]:
         """The streams that are over since the last time this was asked."""
-        over: list[Ended] = []
+        over: list[StreamEnded] = []
         while True:
             try:
                 gone = self._ended.get_nowait()

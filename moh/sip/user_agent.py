@@ -482,7 +482,7 @@ class UserAgent:
         where too many of this source are looked up.
         """
         source = source_of(flow.remote.host)
-        asked = Resolve(name, source, not self.guard.is_validated(flow, now), self.guard.is_trusted(flow))
+        asked = Resolve(name, source, self.guard.trust(flow, now))
         look_up = self._ask(asked, flow)
         actions: list[Action] = []
         if request.method != "ACK" and former is None:

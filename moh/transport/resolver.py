@@ -12,7 +12,7 @@ import queue
 import socket
 from collections.abc import Callable
 
-from ..common.actions import Resolve
+from ..common.actions import Resolve, Trust
 from ..net.threads import Thread
 
 WORKERS = 8
@@ -27,7 +27,7 @@ class Resolver:
     def __init__(self, unasked: Callable[[Resolve], bool] = lambda asked: False) -> None:
         """``unasked`` tells, in any thread, whether nobody waits for a name any more; it gets no answer then."""
         self._unasked = unasked
-        self._names: dict[tuple[bool, bool], queue.Queue[Resolve]] = {}  # by who asks: strangers, those whom we trust
+        self._names: dict[Trust, queue.Queue[Resolve]] = {}
         self._answers: queue.SimpleQueue[tuple[Resolve, str]] = queue.SimpleQueue()
 
     def request(self, asked: Resolve) -> None:
@@ -35,13 +35,13 @@ class Resolver:
 
         Where the system has no thread, the name has no address, and with the next one it is tried again.
         """
-        names = self._names.get(who := (asked.stranger, asked.trusted))
+        names = self._names.get(asked.trust)
         if names is None:
             names = queue.Queue(WAITING)
             if not self._start(names):
                 self._answers.put((asked, ""))
                 return
-            self._names[who] = names
+            self._names[asked.trust] = names
         try:
             names.put_nowait(asked)
         except queue.Full:

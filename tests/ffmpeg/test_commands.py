@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from moh.common.actions import Address, StartStream, StopStream, Target
+from moh.common.actions import Address, StartStream, StopStream, StreamEnded, Target
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.commands import ffmpeg_command
 from moh.ffmpeg.launch import encoders
-from moh.ffmpeg.supervisor import Ended, Supervisor
+from moh.ffmpeg.supervisor import Supervisor
 from moh.net.sockets import is_ours
 from tests.support.phone import Ear, Packet, reports
 from tests.support.running import free_ports, wait_for
@@ -265,7 +265,7 @@ def test_what_ended_is_reported_with_call_serial_and_reason(streams: Supervisor,
     ear.packets(1)
     streams.order(StopStream("call"))
     (over,) = wait_for(streams.ended, "the report")
-    assert isinstance(over, Ended)
+    assert isinstance(over, StreamEnded)
     assert (over.call, over.serial) == ("call", 1)
     assert over.why.startswith("ffmpeg ended with status")
     assert ear.falls_silent()

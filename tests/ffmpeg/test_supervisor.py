@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from moh.common.actions import Address, StartStream, StopStream, Target
+from moh.common.actions import Address, StartStream, StopStream, StreamEnded, Target
 from moh.common.codecs import PCMU
-from moh.ffmpeg.supervisor import Ended, Supervisor
+from moh.ffmpeg.supervisor import Supervisor
 from tests.support.phone import Ear, reports
 from tests.support.running import ffmpegs_of, free_ports, is_free, processes, wait_for
 
@@ -71,7 +71,7 @@ def start(ear: Ear, port: int, serial: int = 1, call: str = "call") -> StartStre
 STOP = StopStream("call")
 
 
-def the_end(streams: Supervisor) -> Ended:
+def the_end(streams: Supervisor) -> StreamEnded:
     """Wait for a report; it has to be the only one."""
     (over,) = wait_for(streams.ended, "the report of an end")
     return over
@@ -100,7 +100,7 @@ def test_after_stop_it_is_silent_and_the_port_is_free(streams: Supervisor, ear: 
     streams.order(start(ear, port))
     ear.packets(1)
     streams.order(STOP)
-    assert the_end(streams) == Ended("call", 1, "ffmpeg ended with status 255")
+    assert the_end(streams) == StreamEnded("call", 1, "ffmpeg ended with status 255")
     assert is_free(port)
     assert ear.falls_silent()
     assert streams.ended() == []
@@ -179,7 +179,7 @@ def test_orders_of_many_threads_leave_nothing_behind(streams: Supervisor) -> Non
             thread.start()
         for thread in threads:
             thread.join()
-        ends: list[Ended] = []
+        ends: list[StreamEnded] = []
 
         def all_told() -> bool:
             ends.extend(streams.ended())
@@ -199,7 +199,7 @@ def test_a_killed_ffmpeg_is_reported(streams: Supervisor, ear: Ear, port: int) -
     ear.packets(1)
     (ffmpeg,) = ffmpegs_of(os.getpid())
     os.kill(ffmpeg, signal.SIGKILL)
-    assert the_end(streams) == Ended("call", 1, "ffmpeg ended with status -9")
+    assert the_end(streams) == StreamEnded("call", 1, "ffmpeg ended with status -9")
 
 
 def test_a_busy_port_is_reported_with_the_reason(streams: Supervisor, ear: Ear, port: int) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from moh.common.actions import StopStream
-from moh.ffmpeg.supervisor import GRACE, Ended, Supervisor
+from moh.common.actions import StopStream, StreamEnded
+from moh.ffmpeg.supervisor import GRACE, Supervisor
 from tests.ffmpeg.test_supervisor import ear, music, port, start, streams
 from tests.support.phone import Ear
 from tests.support.running import ffmpegs_of, free_ports, is_free, wait_for
@@ -70,9 +70,9 @@ def crowd(streams: Supervisor, doings: Doings, ear: Ear, count: int) -> dict[str
     return ports
 
 
-def ends(streams: Supervisor, count: int) -> list[Ended]:
+def ends(streams: Supervisor, count: int) -> list[StreamEnded]:
     """Wait for so many reports."""
-    found: list[Ended] = []
+    found: list[StreamEnded] = []
 
     def all_told() -> bool:
         found.extend(streams.ended())
@@ -176,7 +176,7 @@ def test_start_stop_start_while_it_waits_is_reported_once_and_plays(
     doings.open.set()
     wait_for(lambda: any(packet.source[1] == port for packet in ear.packets(1)), "the music")
     assert doings.starts(port) == 1
-    assert streams.ended() == [Ended("call", 1, "stopped")]
+    assert streams.ended() == [StreamEnded("call", 1, "stopped")]
 
 
 def test_stop_start_stop_behind_a_crowd_waits_for_the_port(
@@ -190,7 +190,7 @@ def test_stop_start_stop_behind_a_crowd_waits_for_the_port(
         streams.order(order)
     doings.open.set()
     (over,) = ends(streams, 1)
-    assert over == Ended("call", 2, "ffmpeg ended with status 255")
+    assert over == StreamEnded("call", 2, "ffmpeg ended with status 255")
     assert is_free(port)
     assert doings.starts(port) == 1
 
@@ -203,7 +203,7 @@ def test_random_orders_end_as_the_last_of_them_says(
     chance = random.Random(7)
     ports = {f"caller {number}": free_ports(2) for number in range(5)}
     serials: Counter[str] = Counter()
-    told: list[Ended] = []
+    told: list[StreamEnded] = []
     for _ in range(150):
         call = chance.choice(list(ports))
         if chance.random() < 0.6:
@@ -249,7 +249,7 @@ def test_who_is_moved_again_at_once_hears_silence_first(
         assert doings.starts(port) == 1
         assert other.heard_nothing()
     streams.order(StopStream("call"))
-    assert ends(streams, 1) == [Ended("call", 9, "stopped")]
+    assert ends(streams, 1) == [StreamEnded("call", 9, "stopped")]
 
 
 def test_who_is_held_and_resumed_again_at_once_hears_silence_first(
@@ -266,7 +266,7 @@ def test_who_is_held_and_resumed_again_at_once_hears_silence_first(
         other.packets(1)
         assert doings.starts(port) == 1
     streams.order(StopStream("call"))
-    assert ends(streams, 1) == [Ended("call", 2, "stopped")]
+    assert ends(streams, 1) == [StreamEnded("call", 2, "stopped")]
 
 
 def test_the_last_of_many_moves_is_played(streams: Supervisor, doings: Doings, ear: Ear, port: int) -> None:

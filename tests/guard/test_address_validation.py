@@ -9,7 +9,7 @@ from typing import Optional
 
 import pytest
 
-from moh.common.actions import Action, Address, Flow, Send
+from moh.common.actions import Action, Address, Flow, Send, Trust
 from moh.common.addresses import networks
 from moh.guard.address_validation import (
     MOST_CREDIT,
@@ -401,7 +401,7 @@ def test_a_stranger_who_cancels_while_a_name_is_looked_up_hears_487_and_is_forgo
     agent.guard.credit(VICTIM, 10_000, now=0.0)
     assert statuses(agent.receive(invited, VICTIM, now=0.0)) == [100]
     assert statuses(agent.receive(cancelled, VICTIM, now=0.1)) == [200, 487]
-    assert agent.resolved(lookup("held.example", VICTIM, stranger=True), "198.51.100.7", now=0.2) == []
+    assert agent.resolved(lookup("held.example", VICTIM, Trust.UNVALIDATED), "198.51.100.7", now=0.2) == []
     assert not agent._waiting and not agent._merged
     agent.tick(32.2)
     assert most_kept(agent) == 0

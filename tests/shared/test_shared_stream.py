@@ -19,10 +19,9 @@ from typing import Any
 
 import pytest
 
-from moh.common.actions import Address, StartStream, StopStream
+from moh.common.actions import Address, StartStream, StopStream, StreamEnded
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.launch import encoders
-from moh.ffmpeg.supervisor import Ended
 from moh.net import sendmmsg as many
 from moh.shared.fanout import FULL, Fanout
 from moh.shared.feedback import FeedbackReport
@@ -84,7 +83,7 @@ def to(ear: Ear, stream: SharedStream, codec: Codec = PCMU, payload_type: int = 
     return target(Address(*ear.address), stream.port, codec, payload_type, ptime)
 
 
-def the_end(stream: SharedStream) -> Ended:
+def the_end(stream: SharedStream) -> StreamEnded:
     (over,) = wait_for(stream.ended, "the report of an end")
     return over
 
@@ -134,7 +133,7 @@ def test_after_stop_it_is_silent_and_reported_once(shared: SharedStream, ear: Ea
     ear.packets(1)
     shared.order(StopStream("ann"))
     shared.order(StopStream("ann"))
-    assert the_end(shared) == Ended("ann", 1, "stopped")
+    assert the_end(shared) == StreamEnded("ann", 1, "stopped")
     assert ear.falls_silent()
     assert shared.ended() == [] and not shared.has("ann")
     shared.order(StopStream("ann"))
@@ -247,7 +246,7 @@ def test_orders_of_many_threads_leave_nothing_behind(music: dict[int, Path]) -> 
                 thread.start()
             for thread in threads:
                 thread.join()
-            ends: list[Ended] = []
+            ends: list[StreamEnded] = []
 
             def all_told() -> bool:
                 ends.extend(stream.ended())
@@ -547,7 +546,7 @@ def test_music_that_cannot_be_encoded_ends_each_waiting_call_and_the_next_tries_
         stand_in(tmp_path, broken, "sys.exit('no more ffmpeg today')")
         stream.order(start("ann", to(ear, stream)))
         stream.order(start("bob", to(ear, stream)))
-        ends: list[Ended] = []
+        ends: list[StreamEnded] = []
 
         def both() -> bool:
             ends.extend(stream.ended())
@@ -724,7 +723,7 @@ def test_close_takes_leave_of_all_and_frees_the_port(music: dict[int, Path], ear
         stream.order(start("ann", to(ear, stream)))
         ear.packets(1)
         stream.close()
-        assert stream.ended() == [Ended("ann", 1, "the server stops")]
+        assert stream.ended() == [StreamEnded("ann", 1, "the server stops")]
         stream.order(StartStream("late", 1, to(ear, stream), 0.0))
         stream.order(StopStream("late"))
         while 203 not in reports(ear.report()[0]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moh.common.actions import Action, Address, Flow, Resolve, Send, StartStream
+from moh.common.actions import Action, Address, Flow, Resolve, Send, StartStream, Trust
 from moh.guard.address_validation import STRANGER
 from moh.sip.message import Request
 from moh.sip.user_agent import UserAgent
@@ -178,7 +178,7 @@ def test_one_source_may_have_a_few_names_looked_up_at_once_and_hears_503_for_mor
     asked = fill(agent)
     refused = agent.receive(calling(9, "one-more.example"), PUBLIC_FLOW, now=0.1)
     assert (response(refused).status, response(refused).first("retry-after")) == (503, "5")
-    assert lookup("one-more.example", PUBLIC_FLOW, stranger=True) not in refused
+    assert lookup("one-more.example", PUBLIC_FLOW, Trust.UNVALIDATED) not in refused
     assert agent.receive(calling(10, "one-more.example", FLOW), FLOW, now=0.1)[-1] == lookup("one-more.example")
     agent.resolved(asked[0], "", now=0.2)
     assert statuses(agent.receive(calling(11, "one-more.example"), PUBLIC_FLOW, now=0.3)) == [100]
@@ -192,7 +192,7 @@ def test_a_name_counts_until_its_look_up_is_over_though_nobody_waits_any_more() 
     assert statuses(agent.receive(calling(9, "one-more.example"), PUBLIC_FLOW, now=4.1)) == [503]
     assert agent.unasked(asked[0]), "its turn has come too late"
     assert statuses(agent.receive(calling(10, "one-more.example"), PUBLIC_FLOW, now=4.2)) == [100]
-    assert not agent.unasked(lookup("one-more.example", PUBLIC_FLOW, stranger=True))
+    assert not agent.unasked(lookup("one-more.example", PUBLIC_FLOW, Trust.UNVALIDATED))
 
 
 def test_the_same_name_of_one_source_is_looked_up_once_for_all_its_calls() -> None:
@@ -209,9 +209,9 @@ def test_who_is_known_by_his_call_alone_is_not_trusted_for_it(way: Flow) -> None
     agent = make_agent()
     answered(agent, flow=way)
     asked = agent.receive(calling(1, "silent.example", way), way, now=1.0)[-1]
-    assert isinstance(asked, Resolve) and (asked.stranger, asked.trusted) == (False, False)
+    assert isinstance(asked, Resolve) and asked.trust is Trust.VALIDATED
     asked = agent.receive(calling(2, "pbx.example", FLOW), FLOW, now=1.0)[-1]
-    assert isinstance(asked, Resolve) and (asked.stranger, asked.trusted) == (False, True)
+    assert isinstance(asked, Resolve) and asked.trust is Trust.TRUSTED
 
 
 def test_what_becomes_of_a_strangers_name_is_nothing_to_those_who_are_known() -> None:
@@ -219,7 +219,7 @@ def test_what_becomes_of_a_strangers_name_is_nothing_to_those_who_are_known() ->
     agent = make_agent()
     agent.receive(calling(1, "pbx.example"), PUBLIC_FLOW, now=0.0)
     assert agent.receive(calling(2, "pbx.example", FLOW), FLOW, now=0.0)[-1] == lookup("pbx.example")
-    assert statuses(agent.resolved(lookup("pbx.example", PUBLIC_FLOW, stranger=True), "", now=0.1)) == [488]
+    assert statuses(agent.resolved(lookup("pbx.example", PUBLIC_FLOW, Trust.UNVALIDATED), "", now=0.1)) == [488]
     assert statuses(agent.resolved(lookup("pbx.example"), "192.168.1.99", now=0.2)) == [180, 200]
 
 

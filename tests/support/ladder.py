@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Optional, Union
 
-from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream
-from moh.common.addresses import is_private
+from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream, Trust
 from moh.guard.media_policy import MediaPolicy
 from moh.rtp.port_pool import PortPool
 from moh.sip.identity import Identity
@@ -124,9 +123,9 @@ def music(actions: Iterable[Action]) -> list[Union[StartStream, StopStream]]:
     return [action for action in actions if isinstance(action, (StartStream, StopStream))]
 
 
-def lookup(name: str, flow: Flow = FLOW, stranger: bool = False) -> Resolve:
-    """What the agent asks for a host name of the phone's."""
-    return Resolve(name, flow.remote.host, stranger, trusted=is_private(flow.remote.host))
+def lookup(name: str, flow: Flow = FLOW, trust: Trust = Trust.TRUSTED) -> Resolve:
+    """The action that looks up a host name of an SDP."""
+    return Resolve(name, flow.remote.host, trust)
 
 
 def notes(actions: Iterable[Action]) -> list[str]:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from moh.common.actions import Resolve
+from moh.common.actions import Resolve, Trust
 from moh.transport import resolver
 from moh.transport.resolver import Resolver, look_up
 from tests.support.running import wait_for
 
 
-def asks(name: str, stranger: bool = False) -> Resolve:
-    return Resolve(name, "192.0.2.1", stranger)
+def asks(name: str, trust: Trust = Trust.VALIDATED) -> Resolve:
+    return Resolve(name, "192.0.2.1", trust)
 
 
 def answers(asked: Resolver, count: int) -> list[tuple[Resolve, str]]:
@@ -86,31 +86,23 @@ def test_nonsense_has_no_address() -> None:
     assert look_up("") in ("", "127.0.0.1", "::1")
 
 
-@pytest.mark.parametrize("stranger", [True, False])
-def test_too_many_names_are_answered_as_unknown_at_once(silent: Silent, stranger: bool) -> None:
+@pytest.mark.parametrize("trust", Trust)
+def test_too_many_names_are_answered_as_unknown_at_once(silent: Silent, trust: Trust) -> None:
     for number in range(resolver.WORKERS):
-        silent.resolver.request(asks(f"silent{number}.example", stranger))
+        silent.resolver.request(asks(f"silent{number}.example", trust))
     wait_for(lambda: len(silent.asked) == resolver.WORKERS, "all threads to be held up")
     for number in range(resolver.WAITING + 3):
-        silent.resolver.request(asks(f"more{number}.example", stranger))
+        silent.resolver.request(asks(f"more{number}.example", trust))
     assert [address for _, address in silent.resolver.drain()] == [""] * 3
 
 
-@pytest.mark.parametrize("stranger", [True, False])
-def test_strangers_and_those_who_are_known_do_not_wait_behind_each_other(silent: Silent, stranger: bool) -> None:
-    for number in range(resolver.WORKERS + 10):
-        silent.resolver.request(asks(f"silent{number}.example", stranger))
-    silent.resolver.request(asks("pbx.example", not stranger))
-    assert answers(silent.resolver, 1) == [(asks("pbx.example", not stranger), "192.0.2.99")]
-
-
-def test_whom_we_trust_waits_behind_nobody_from_the_internet(silent: Silent) -> None:
-    for stranger in (True, False):
+@pytest.mark.parametrize("trust", Trust)
+def test_silent_dns_servers_for_the_other_sources_delay_no_name(silent: Silent, trust: Trust) -> None:
+    for other in set(Trust) - {trust}:
         for number in range(resolver.WORKERS + 10):
-            silent.resolver.request(asks(f"silent{number}.example", stranger))
-    trusted = Resolve("pbx.lan", "192.168.1.50", stranger=False, trusted=True)
-    silent.resolver.request(trusted)
-    assert answers(silent.resolver, 1) == [(trusted, "192.0.2.99")]
+            silent.resolver.request(asks(f"silent{number}.example", other))
+    silent.resolver.request(asks("pbx.example", trust))
+    assert answers(silent.resolver, 1) == [(asks("pbx.example", trust), "192.0.2.99")]
 
 
 def test_what_nobody_waits_for_any_more_when_its_turn_comes_is_not_looked_up(silent: Silent) -> None:
