@@ -47,7 +47,7 @@ check "$bin/hadolint" --ignore DL3008 Dockerfile
 ! docker compose version &>/dev/null || check docker compose config --quiet
 if [[ -n ${CI:-} ]]; then check audit; fi
 check "$bin/pytest" "$@"
-[[ -z ${SOAK:-} ]] || check "$bin/python" -m bench.soak.soak --minutes "$SOAK"
+[[ -z ${SOAK:-} ]] || check "$bin/python" -m bench.soak --minutes "$SOAK"
 
 if ((${#failed[@]})); then
     printf 'Failed: %s\n' "${failed[@]}"

@@ -1,6 +1,6 @@
 """What a telephone really hears of a track: figures and a picture, beside those of a plain conversion.
 
-    python3 bench/sound.py [TRACK ...] [--picture FILE.png]
+    python -m bench.sound [TRACK ...] [--picture FILE.png]
 
 A server of its own plays each track on the loopback; one call hears PCMU, one G.722, a little longer than the loop,
 in real time. The RTP they get is decoded and measured. Beside it the same figures for what
@@ -12,7 +12,6 @@ loudness within 1 LU, true peak at most -6 dBTP, no gap and no step at the seam 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import re
 import subprocess
@@ -25,13 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import test_sip_client as phone  # noqa: E402
-from moh.common.config import Settings  # noqa: E402
-from moh.mastering.loudness import PEAK  # noqa: E402
-from moh.mastering.prepare import BUILTIN, prepare  # noqa: E402
+import test_sip_client as phone
+from bench.common.program import SCRIPT, environment
+from moh.common.config import Settings
+from moh.mastering.loudness import PEAK
+from moh.mastering.prepare import BUILTIN, prepare
 
 BANDS = ((0, 200), (200, 300), (300, 1000), (1000, 2000), (2000, 3400), (3400, 4000), (4000, 7000), (7000, 8000))
 TARGET = -24.0
@@ -66,13 +63,12 @@ def read(path: Path) -> np.ndarray:
 def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
     """What two phones hear of a real server: samples of PCMU (8 kHz) and of G.722 (16 kHz)."""
     first = random.randrange(34000, 50000, 2)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
-    environment.update(
-        MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(first), MOH_RTP_PORTS=f"{first + 2}-{first + 9}",
-        MOH_MUSIC=str(track), MOH_CACHE=str(folder / "cache"),
+    settings = environment(
+        MOH_BIND="127.0.0.1", MOH_SIP_PORT=first, MOH_RTP_PORTS=f"{first + 2}-{first + 9}",
+        MOH_MUSIC=track, MOH_CACHE=folder / "cache",
     )  # fmt: skip
     with (folder / "server.log").open("w+b") as log:
-        server = subprocess.Popen([sys.executable, ROOT / "sip_server.py"], env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen([sys.executable, SCRIPT], env=settings, stdout=log, stderr=log)
         try:
             while b"ready: " not in (folder / "server.log").read_bytes():
                 if server.poll() is not None:

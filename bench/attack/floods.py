@@ -1,4 +1,4 @@
-"""What callers on hold and new callers hear while the server is flooded: ``python -m bench.attack.abuse --floods``.
+"""What callers on hold and new callers hear while the server is flooded: ``python -m bench.attack floods``.
 
 A real server in a network namespace of its own has 50 calls, of which 25 have an ffmpeg each. Each flood of ``flood.c``
 is measured against the seconds just before it, while honest callers (``bench.attack.honest``) come all the time. A peer
@@ -7,6 +7,7 @@ is measured against the seconds just before it, while honest callers (``bench.at
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -15,16 +16,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.attack.abuse import HEAD, OFFER, PHONE, SERVER
 from bench.attack.honest import Call, Honest, answers, hang_up, place
 from bench.attack.outcome import Row, absent, compared, table
-from bench.attack.targets import Rest, Target, overflown, targets
-from bench.common.farm import Farm, compiled, pacing
+from bench.attack.scene import HEAD, OFFER, PHONE, SERVER, add_server, enter_namespace
+from bench.attack.targets import PEERS, Rest, Target, overflown, targets
+from bench.common.compiler import compiled
+from bench.common.farm import SOURCE as FARM
+from bench.common.farm import Farm, pacing
 from bench.common.processes import prefer, share, spent
 
+SOURCE = Path(__file__).with_name("flood.c")
 CALLS = 50
 EARS = "127.1.0.0"
 SETTLE = 3.0
@@ -220,7 +225,7 @@ def run(script: Path, seconds: float, only: str, part: float, peers: list[str]) 
     chosen = [flood._replace(rate=round(flood.rate * part)) for flood in floods() if re.search(only, flood.name)]
     with tempfile.TemporaryDirectory(prefix="moh-bench-") as name:
         folder = Path(name)
-        for source in ("flood.c", "farm.c"):
+        for source in (SOURCE, FARM):
             compiled(source, folder)
         found = {target.name: campaign(target, chosen, folder, seconds) for target in targets(folder, script, peers)}
     (_, ours), *others = found.items()
@@ -228,3 +233,20 @@ def run(script: Path, seconds: float, only: str, part: float, peers: list[str]) 
     for peer, rows in others:
         print(f"\n{peer}:\n\n{table(rows)}\n\n{compared(ours, rows, peer)}")
     return 0 if all(len(rows) == len(chosen) for rows in found.values()) else 1
+
+
+def main(words: Sequence[str]) -> int:
+    """Read the options and run, in a network namespace."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.attack floods", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long each flood takes")
+    parser.add_argument("--only", default="", metavar="REGEX", help="those floods whose names match")
+    parser.add_argument("--part", type=float, default=1.0, help="share of their rates, to try it out")
+    parser.add_argument("--peer", action="append", default=[], choices=PEERS, help="it as well")
+    add_server(parser)
+    given = parser.parse_args(words)
+    if not 0 < given.part <= 1:
+        parser.error(f"--part {given.part}: expected more than 0, at most 1")
+    enter_namespace("floods", [*words])
+    return run(given.server, given.seconds, given.only, given.part, given.peer)

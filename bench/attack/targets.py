@@ -19,10 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from bench.attack.abuse import SERVER
 from bench.attack.honest import answers
+from bench.attack.scene import SERVER
 from bench.common.farm import Farm
 from bench.common.processes import children, end
+from bench.common.program import environment
 from bench.playing import baresip
 from moh.common.codecs import PCMU
 from moh.common.config import Settings
@@ -156,10 +157,10 @@ class Moh(Target):
         self._folder, self._script = folder, script
 
     def _words(self) -> tuple[list[str], dict[str, str]]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
-        environment.update(MOH_SIP_PORT=str(SERVER[1]), MOH_FFMPEG_CALLS=str(FFMPEGS), MOH_CACHE=str(self._folder))
-        environment.update(MOH_MUSIC=str(BUILTIN))
-        return [sys.executable, str(self._script)], environment
+        settings = environment(
+            MOH_SIP_PORT=SERVER[1], MOH_FFMPEG_CALLS=FFMPEGS, MOH_CACHE=self._folder, MOH_MUSIC=BUILTIN
+        )
+        return [sys.executable, str(self._script)], settings
 
     def told(self) -> tuple[int, dict[str, int]]:
         """What it says when asked by SIGUSR1. Raises ``RuntimeError`` where it says nothing within 10 s."""
@@ -187,8 +188,8 @@ class Baresip(Target):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        environment = {"MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN)}
-        music = prepare(Settings.from_environment(environment)).paths[PCMU.sample_rate]
+        settings = {"MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN)}
+        music = prepare(Settings.from_environment(settings)).paths[PCMU.sample_rate]
         self.shelf = folder / self.name
         self.shelf.mkdir()
         longer = baresip.prolonged(music, self.shelf / "music.wav", MUSIC)

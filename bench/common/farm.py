@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+SOURCE = Path(__file__).with_name("farm.c")
 BIN_MS = 0.01
 """Milliseconds of one bin of the farm's spacings."""
-
-
-def compiled(source: str, folder: Path) -> str:
-    """The program made of ``source`` of this folder by ``cc``. Raises ``RuntimeError`` where there is none."""
-    compiler = shutil.which("cc")
-    if not compiler:
-        raise RuntimeError("no C compiler on the PATH; expected cc")
-    binary = folder / source.partition(".")[0]
-    command = [compiler, "-O2", "-pthread", "-o", str(binary), str(Path(__file__).with_name(source))]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"cc does not make {source}: {done.stderr.strip()}")
-    return str(binary)
 
 
 class Farm:

@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.soak.soak import Sample
-
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#994455", "#999999")
 PANELS = (
     ("cpu", "Processor per call, % of a core", "linear"),
@@ -74,39 +72,4 @@ def draw(measured: Mapping[tuple[str, int], Sequence[Any]], title: str, path: Pa
     figure.suptitle(title, fontsize=11)
     figure.tight_layout(rect=(0, 0.05, 1, 0.99))
     figure.savefig(path, dpi=100)
-    pyplot.close(figure)
-
-
-SOAKED = (
-    ("Memory of the server, MB", (("rss", "RSS"), ("private", "private"))),
-    ("Calls", (("calls", "all"), ("by_ffmpeg", "by ffmpeg"), ("shared", "in the shared stream"))),
-    ("Taken", (("ports", "RTP ports"), ("processes", "processes"), ("descriptors", "descriptors"),
-               ("threads", "threads"))),
-)  # fmt: skip
-
-
-def draw_soak(samples: Sequence[Sample], after: Sample, warm_up: float, title: str, path: Path) -> None:
-    """Write a picture of three panels over the minutes; the warm-up is grey, a cross is what there is at rest."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(3, 1, figsize=(9, 8), sharex=True)
-    minutes = [each.minute for each in samples]
-    for panel, (label, fields) in zip(axes, SOAKED):
-        panel.axvspan(0, warm_up, color="#dddddd", alpha=0.6, linewidth=0)
-        for place, (field, name) in enumerate(fields):
-            colour = COLOURS[place]
-            panel.plot(minutes, [getattr(each, field) for each in samples], label=name, color=colour, linewidth=1.2)
-            panel.plot([after.minute], [getattr(after, field)], marker="x", color=colour, markersize=7)
-        panel.set_title(label, fontsize=10)
-        panel.set_ylim(bottom=0)
-        panel.grid(alpha=0.3)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
-    axes[-1].set_xlabel("minutes; grey: warm-up; crosses: at rest, after the last call", fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
     pyplot.close(figure)

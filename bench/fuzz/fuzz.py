@@ -1,4 +1,4 @@
-"""Mutated messages against the core, as many as one likes: ``python -m bench.fuzz.fuzz --messages 1000000 --seed 7``.
+"""Mutated messages against the core, as many as one likes: ``python -m bench.fuzz --messages 1000000 --seed 7``.
 
 No socket, no server: messages go through ``moh.sip.parser.parse`` into a ``UserAgent``, as the shell hands them over,
 and the clock is a number. Callers lead whole calls (``mutations.py``), private and public, by UDP and TCP, so that what
@@ -295,7 +295,3 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats a run [any]")
     given = parser.parse_args()
     return run(given.messages, given.seed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """What a call costs and how its packets come: the naive command, ours, ours by other ffmpegs, the whole server.
 
-``python3 -m bench.playing.calls --help``, from the project's folder. Needs Linux; everything stays on the loopback.
+``python -m bench.playing calls --help``, from the project's folder. Needs Linux; everything stays on the loopback.
 Each round measures every command once for each number of calls, one after another, in an order that changes; what is
 compared was measured in the same round, so that what else the machine does cancels as far as it can.
 """
@@ -8,10 +8,8 @@ compared was measured in the same round, so that what else the machine does canc
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -19,9 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Union
 
+from bench.common.command_line import add_plot, check_plot, end_on_signals, numbers
 from bench.common.ears import Ears, receiver
 from bench.common.figures import Figures, combine, markdown, pacing, quantile, ratio, starts
 from bench.common.processes import await_quiet, machine, private_memory, share, spent
+from bench.common.program import environment
 from bench.playing.ways import Commands, Way, WholeServer, naive, ours
 from moh.common.codecs import PCMU
 from moh.common.config import Settings
@@ -35,10 +35,10 @@ Measured = dict[tuple[str, int], list[Figures]]
 """The rounds of each command with each number of calls."""
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m bench.playing.calls", description=(__doc__ or "").partition("\n")[0]
+        prog="python -m bench.playing calls", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--calls", default="1,25,50,100,200", help="how many at once, by commas (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="how often all is measured (%(default)s)")
@@ -51,16 +51,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-naive", action="store_true", help="leave out the naive command")
     parser.add_argument("--quiet", type=float, default=40.0, help="%% of a core that others may take (%(default)s)")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for that at most (%(default)s)")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the table, too; needs bench/requirements.txt")
-    given = parser.parse_args()
-    try:
-        given.calls = [int(count) for count in given.calls.split(",")]
-    except ValueError:
-        parser.error(f"--calls is {given.calls!r}; expected numbers and commas")
+    add_plot(parser)
+    given = parser.parse_args(words)
+    given.calls = numbers(parser, "--calls", given.calls)
     if not given.calls or not all(1 <= count <= 1000 for count in given.calls) or given.rounds < 1:
         parser.error("expected 1 to 1000 calls and at least one round")
-    if given.plot and not importlib.util.find_spec("matplotlib"):
-        parser.error("--plot needs matplotlib: pip install -r bench/requirements.txt")
+    check_plot(parser, given)
     for named in given.ffmpeg:
         name, _, path = named.partition("=")
         if not name or name in (NAIVE, DEBIAN) or not shutil.which(path):
@@ -133,9 +129,8 @@ def tables(measured: Mapping[tuple[str, int], Sequence[Figures]]) -> str:
 def run(given: argparse.Namespace, folder: Path) -> Measured:
     """All rounds."""
     listen = receiver(folder)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
-    environment.update(MOH_CACHE=str(folder), MOH_MUSIC=str(BUILTIN))
-    music = prepare(Settings.from_environment(environment))
+    settings = environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN)
+    music = prepare(Settings.from_environment(settings))
     said = folder / "ffmpeg.log"
     ways: dict[str, Union[Commands, WholeServer]] = {}
     if not given.no_naive:
@@ -145,7 +140,7 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
         ways[name] = Commands(ours(binary, music), said)
     if given.server:
         for name, binary in binaries.items():
-            ways[f"server, {name}"] = WholeServer(binary, folder, environment)
+            ways[f"server, {name}"] = WholeServer(binary, folder, settings)
     measured: Measured = {(name, calls): [] for calls in given.calls for name in ways}
     each = sum(calls * given.every + SETTLE + given.seconds + 2 for calls in given.calls)
     minutes = given.rounds * len(ways) * each / 60
@@ -170,12 +165,10 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
     return measured
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Measure, print, draw."""
-    # so that all that was started goes as well, also where a shell in the background has us ignore Ctrl-C
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    given = arguments()
+    end_on_signals()
+    given = arguments(words)
     try:
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
             measured = run(given, Path(folder))
@@ -188,7 +181,3 @@ def main() -> int:
         what = f"{given.rounds} rounds of {given.seconds:.0f} s; points: median, bars: least and greatest round"
         draw(measured, f"{os.cpu_count()} cores, loopback; {what}", given.plot)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Optional, Protocol
 
 from bench.common.processes import end
+from bench.common.program import ROOT
 from bench.playing.places import Place
-from bench.playing.ways import ROOT
 from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
 from moh.ffmpeg.commands import ffmpeg_command
 from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import Music
 
+SEND = Path(__file__).with_name("send.c")
 EVERY = 0.05
 """Seconds from the start of one ffmpeg to the next."""
 

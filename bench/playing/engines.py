@@ -1,6 +1,6 @@
 """What the shared stream costs and how punctual it is with thousands of callers, beside the least that C can do.
 
-``python3 -m bench.playing.engines --help``, from the project's folder. Needs Linux and a C compiler; root for callers
+``python -m bench.playing engines --help``, from the project's folder. Needs Linux and a C compiler; root for callers
 beyond a virtual network card. Other servers are measured where they are installed (``bench.playing.peers``). Nothing
 leaves the machine. In each round all engines play to the same callers one after another, and the next round takes them
 in the opposite order; what is compared was measured in the same round.
@@ -9,17 +9,20 @@ in the opposite order; what is compared was measured in the same round.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
-import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.common.farm import compiled, pacing
+from bench.common.command_line import add_plot, check_plot, end_on_signals, numbers
+from bench.common.compiler import compiled
+from bench.common.farm import SOURCE as FARM
+from bench.common.farm import pacing
 from bench.common.processes import await_quiet, machine, prefer, private_memory, share, spent, threads
-from bench.playing.crowds import Crowd, Ffmpegs, Sender, Shared
+from bench.common.program import environment
+from bench.playing.crowds import SEND, Crowd, Ffmpegs, Sender, Shared
 from bench.playing.load import Load, tables
 from bench.playing.peers import peers
 from bench.playing.places import Loopback, Place, Veth
@@ -42,10 +45,10 @@ PEERS = "baresip and rtpengine where they are installed; Debian 12 has no Asteri
 """Which other servers there are."""
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m bench.playing.engines", description=(__doc__ or "").partition("\n")[0]
+        prog="python -m bench.playing engines", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--callers", default="100,1000,5000,10000", help="how many at once, by commas (%(default)s)")
     parser.add_argument("--rounds", type=int, default=4, help="how often all is measured (%(default)s)")
@@ -55,25 +58,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quiet", type=float, default=20.0, help="%% of a core that others may take (%(default)s)")
     parser.add_argument("--patience", type=float, default=5.0, help="seconds to wait for that at most (%(default)s)")
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the table, too; needs bench/requirements.txt")
-    parser.add_argument("--rate", action="store_true", help="instead: how many calls a second the server takes (SIPp)")
-    parser.add_argument("--rates", default="50,100,200,400,800", help="calls a second, by commas (%(default)s)")
-    parser.add_argument("--others", type=int, default=1000, help="with --rate: who plays meanwhile (%(default)s)")
-    given = parser.parse_args()
-    try:
-        given.callers = [int(count) for count in given.callers.split(",")]
-        given.rates = [int(rate) for rate in given.rates.split(",")]
-    except ValueError:
-        parser.error("--callers and --rates are numbers and commas")
+    add_plot(parser)
+    given = parser.parse_args(words)
+    given.callers = numbers(parser, "--callers", given.callers)
     given.places, given.engines = given.places.split(","), given.engines.split(",")
-    if not all(1 <= count <= 60000 for count in [*given.callers, given.others]) or given.rounds < 1:
+    if not all(1 <= count <= 60000 for count in given.callers) or given.rounds < 1:
         parser.error("expected 1 to 60000 callers and at least one round")
-    if not all(1 <= rate <= 5000 for rate in given.rates) or not 1 <= given.seconds <= 60:
-        parser.error("expected 1 to 5000 calls a second, and 1 to 60 seconds")
+    if not 1 <= given.seconds <= 60:
+        parser.error(f"--seconds is {given.seconds:g}; expected 1 to 60")
     if set(given.engines) - set(FIT) or set(given.places) - {"loopback", "veth"}:
         parser.error(f"expected engines of {', '.join(FIT)}, and places of loopback, veth")
-    if given.plot and not importlib.util.find_spec("matplotlib"):
-        parser.error("--plot needs matplotlib: pip install -r bench/requirements.txt")
+    check_plot(parser, given)
     return given
 
 
@@ -119,9 +114,8 @@ def run(
     given: argparse.Namespace, folder: Path, places: list[Place], loads: dict[tuple[str, str, int], list[Load]]
 ) -> None:
     """All rounds, which are put into ``loads`` one by one."""
-    farm, send = compiled("farm.c", folder), compiled("send.c", folder)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
-    music = prepare(Settings.from_environment({**environment, "MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN)}))
+    farm, send = compiled(FARM, folder), compiled(SEND, folder)
+    music = prepare(Settings.from_environment(environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN)))
     assert PCMU.sample_rate in music.paths
     every: dict[str, Crowd] = {
         "shared": Shared(music, 0), "shared x1": Shared(music, 1),
@@ -152,23 +146,16 @@ def run(
                     )
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Measure, print, draw."""
-    # so that all that was started goes as well, also where a shell in the background has us ignore Ctrl-C
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    given = arguments()
+    end_on_signals()
+    given = arguments(words)
     places: list[Place] = []
     loads: dict[tuple[str, str, int], list[Load]] = {}
     try:
         if given.nice:
             prefer([os.getpid()], given.nice)
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
-            if given.rate:
-                from bench.playing.rate import measure_rates
-
-                print(measure_rates(given.rates, given.others, given.seconds, given.nice, Path(folder)))
-                return 0
             if "loopback" in given.places:
                 places.append(Loopback())
             if "veth" in given.places:
@@ -194,7 +181,3 @@ def main() -> int:
         what = f"{given.rounds} rounds of {given.seconds:.0f} s; points: median, bars: least and greatest round"
         draw_engines(loads, f"{os.cpu_count()} cores; {what}", given.plot)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

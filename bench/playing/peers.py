@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Optional
 
 from bench.common.processes import children, end
+from bench.common.program import SCRIPT
 from bench.playing import baresip
 from bench.playing.crowds import Crowd, One
 from bench.playing.places import Place
-from bench.playing.ways import ROOT
 from moh.common.codecs import PCMU
 from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN, Music
@@ -130,7 +130,7 @@ class Moh(Peer):
             "MOH_FFMPEG_CALLS": self.ffmpegs, "MOH_CACHE": self._folder, "MOH_MUSIC": BUILTIN, "MOH_LOG": "warning",
         }  # fmt: skip
         words = [f"{name}={value}" for name, value in settings.items()]
-        return ["env", *words, sys.executable, str(ROOT / "sip_server.py")]
+        return ["env", *words, sys.executable, str(SCRIPT)]
 
     def players(self) -> list[int]:
         """See ``Crowd``: the server and its ffmpegs."""

@@ -1,4 +1,4 @@
-"""How many calls a second the whole server takes, by SIPp, while others hear music all the time: ``engines --rate``.
+"""How many calls a second the whole server takes, while other callers listen: ``python -m bench.playing rate``.
 
 Everybody is in the shared stream (``MOH_FFMPEG_CALLS=0``). Each call of SIPp's is INVITE, 200, ACK, a second of music
 at an address of its own, BYE, 200 (``rate.xml``). Everything is on the loopback.
@@ -6,19 +6,25 @@ at an address of its own, BYE, 200 (``rate.xml``). Everything is on the loopback
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.common.command_line import end_on_signals, numbers
+from bench.common.compiler import compiled
 from bench.common.ears import HOST
-from bench.common.farm import compiled, pacing
+from bench.common.farm import SOURCE as FARM
+from bench.common.farm import pacing
 from bench.common.figures import markdown, quantile
 from bench.common.processes import await_quiet, prefer, share, spent
+from bench.common.program import environment
 from bench.playing.places import Loopback
 from bench.playing.ways import WholeServer
 from moh.common.config import Settings
@@ -40,15 +46,14 @@ HEAD = (
 def measure_rates(rates: Sequence[int], others: int, seconds: float, nice: int, folder: Path) -> str:
     """The table, in Markdown. Raises ``RuntimeError`` where something is missing."""
     if not shutil.which("sipp"):
-        raise RuntimeError("--rate needs SIPp (Debian's package sip-tester)")
-    farm = compiled("farm.c", folder)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
-    environment.update(MOH_CACHE=str(folder), MOH_MUSIC=str(BUILTIN), MOH_FFMPEG_CALLS="0")
-    prepare(Settings.from_environment(environment))  # into its cache, since a server without music answers 503
+        raise RuntimeError("this needs SIPp (Debian's package sip-tester)")
+    farm = compiled(FARM, folder)
+    settings = environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN, MOH_FFMPEG_CALLS=0)
+    prepare(Settings.from_environment(settings))  # into its cache, since a server without music answers 503
     rows: list[Sequence[str]] = [HEAD]
     for rate in rates:
         await_quiet(20.0, 5.0)
-        server = WholeServer("ffmpeg", folder, environment)
+        server = WholeServer("ffmpeg", folder, settings)
         try:
             rows.append(_measure(server, farm, rate, others, (seconds, nice), folder))
         finally:
@@ -134,3 +139,30 @@ def read_answers(table: str) -> list[tuple[float, float]]:
     """When each 200 came and how long after its INVITE, in milliseconds, from the table that ``-trace_rtt`` writes."""
     rows = (line.split(";") for line in table.splitlines())
     return [(float(row[0]), float(row[1])) for row in rows if len(row) > 2 and row[0][:1].isdigit()]
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure and print."""
+    end_on_signals()
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.playing rate", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--rates", default="50,100,200,400,800", help="calls a second, by commas (%(default)s)")
+    parser.add_argument("--others", type=int, default=1000, help="callers that listen meanwhile (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long at each rate (%(default)s)")
+    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
+    given = parser.parse_args(words)
+    rates = numbers(parser, "--rates", given.rates)
+    if not all(1 <= rate <= 5000 for rate in rates) or not 1 <= given.others <= 60000 or not 1 <= given.seconds <= 60:
+        parser.error("expected 1 to 5000 calls a second, 1 to 60000 others, and 1 to 60 seconds")
+    try:
+        if given.nice:
+            prefer([os.getpid()], given.nice)
+        with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
+            print(measure_rates(rates, given.others, given.seconds, given.nice, Path(folder)))
+    except KeyboardInterrupt:
+        return 130
+    except (RuntimeError, PermissionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

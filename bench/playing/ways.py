@@ -16,13 +16,13 @@ from typing import Optional, Protocol
 from bench.common.ears import HOST
 from bench.common.phone import Phone
 from bench.common.processes import children, end
+from bench.common.program import SCRIPT
 from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
 from moh.ffmpeg.commands import ffmpeg_command
 from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import Music
 
-ROOT = Path(__file__).parent.parent.parent
 SENDERS = range(26000, 29000, 2)
 """Where the search for ports to send from begins, anywhere in here."""
 PATIENCE = 10.0
@@ -156,7 +156,7 @@ class WholeServer:
         settings = {
             "MOH_BIND": HOST, "MOH_SIP_PORT": str(port), "MOH_RTP_PORTS": f"{first}-{last + 1}", "MOH_LOG": "warning",
         }  # fmt: skip
-        words = [*leash(os.getpid()), sys.executable, str(ROOT / "sip_server.py")]
+        words = [*leash(os.getpid()), sys.executable, str(SCRIPT)]
         environment = {**self._environment, **settings}
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(

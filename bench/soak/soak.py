@@ -1,32 +1,24 @@
 """Whether the server stays as small as it began while calls come and go at random, and is at rest after the last one.
 
-``python3 -m bench.soak.soak --minutes 60``, from the project's folder. Needs Linux; everything stays on the loopback.
-Exit status 0 where nothing has grown and nothing is left, else 1. More than 300 lines, the options and the verdict
-included.
+``python3 -m bench.soak --minutes 60``, from the project's folder. Needs Linux; everything stays on the loopback.
+Exit status 0 where nothing has grown and nothing is left, else 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
 import random
-import re
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
-from bench.common.processes import children, end
-from bench.playing.ways import PATIENCE, ROOT, SENDERS, free_pairs
-from bench.soak.callers import HOST, KINDS, MEAN_HOLD, Callers
-from moh.ffmpeg.launch import leash
-from moh.mastering.prepare import BUILTIN
+from bench.common.command_line import add_plot, check_plot, end_on_signals
+from bench.soak.callers import KINDS, MEAN_HOLD, Callers
+from bench.soak.sample import Sample, Server
 
 MOST = 1.0
 """MB that the server may grow by after the warm-up."""
@@ -36,115 +28,6 @@ REST = 45.0
 """Seconds beyond the longest call until all that was begun is over: a BYE that nobody answers takes 32."""
 ANSWERED = 0.15
 """Seconds that the server gets to write down how many calls it has."""
-WORST = ("Traceback", " ERROR ", " CRITICAL ")
-SAID = re.compile(r" (\d+) calls: (\d+) by ffmpeg(?:, (\d+) in the shared stream)?")
-
-
-class Sample(NamedTuple):
-    """The server at one moment; ``minute`` since the first call."""
-
-    minute: float
-    rss: float
-    """MB of 10^6 octets, with what it shares with others."""
-    private: float
-    """MB of no file. What is nobody else's, as ``smaps`` has it, is nothing at all while a child is being forked."""
-    threads: int
-    descriptors: int
-    processes: int
-    """Its children, those that have ended and were not reaped among them."""
-    ports: int
-    """UDP ports of its range for music that are taken, by its ffmpegs and itself."""
-    calls: int
-    """As the server counts them."""
-    by_ffmpeg: int
-    shared: int
-
-
-class Server:
-    """The real server in a process of its own; it dies with us, as its ffmpegs die with it."""
-
-    def __init__(self, folder: Path, longest: int, pairs: int) -> None:
-        """``longest`` is the longest call in seconds, ``pairs`` how many pairs of ports it has."""
-        port, *senders = free_pairs(random.choice(SENDERS), pairs + 1)
-        self.address = (HOST, port)
-        self._ports = range(senders[0], senders[-1] + 2)
-        self._log = folder / "server.log"
-        settings = {
-            "MOH_BIND": HOST, "MOH_SIP_PORT": str(port), "MOH_RTP_PORTS": f"{self._ports[0]}-{self._ports[-1]}",
-            "MOH_MAX_CALL": f"{longest}s", "MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN),
-        }  # fmt: skip
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
-        with self._log.open("wb") as said:
-            self.process = subprocess.Popen(
-                [*leash(os.getpid()), sys.executable, str(ROOT / "sip_server.py")], env={**environment, **settings},
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
-            )  # fmt: skip
-        self._lines = self._log.open(encoding="utf-8", errors="replace")
-        self._counted = (0, 0, 0)
-        self.trouble: list[str] = []
-        """Lines of its log that should not be there."""
-        self._began = time.monotonic()
-
-    def ready(self) -> None:
-        """Wait until it takes calls."""
-        give_up = time.monotonic() + 6 * PATIENCE
-        while "ready: " not in self._log.read_text(errors="replace"):
-            if self.process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"the server does not start: {self._log.read_text(errors='replace')[-300:]}")
-            time.sleep(0.05)
-        self._began = time.monotonic()
-
-    def ask(self) -> None:
-        """Let it write down how many calls it has, which takes a moment."""
-        os.kill(self.process.pid, signal.SIGUSR1)
-
-    def sample(self) -> Sample:
-        """Look at it now."""
-        self._read_log()
-        pid = self.process.pid
-        status = Path(f"/proc/{pid}/status").read_text()
-        return Sample(
-            (time.monotonic() - self._began) / 60,
-            _number(status, "VmRSS") * 1024 / 1e6,
-            _number(status, "RssAnon") * 1024 / 1e6,
-            _number(status, "Threads"),
-            len(os.listdir(f"/proc/{pid}/fd")),
-            len(children(pid, zombies=True)),
-            len(set(self._ports).intersection(_taken())),
-            *self._counted,
-        )
-
-    def _read_log(self) -> None:
-        for line in self._lines:
-            if found := SAID.search(line):
-                self._counted = (int(found[1]), int(found[2]), int(found[3] or 0))
-            elif any(word in line for word in WORST):
-                self.trouble.append(line.strip())
-
-    def close(self) -> Optional[int]:
-        """Ask it to end; its exit status, ``None`` where it had to be killed."""
-        end([self.process], grace=PATIENCE)
-        self._read_log()
-        self._lines.close()
-        return self.process.returncode
-
-
-def _number(status: str, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)
-    assert found is not None, f"no {name} in /proc/PID/status"
-    return int(found[1])
-
-
-def _taken() -> set[int]:
-    """The UDP ports of this machine that somebody has."""
-    ports: set[int] = set()
-    for name in ("udp", "udp6"):
-        try:
-            lines = Path(f"/proc/net/{name}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        ports.update(int(line.split()[1].rpartition(":")[2], 16) for line in lines)
-    return ports
 
 
 def growth(samples: Sequence[Sample], field: str, minutes: float, warm_up: float) -> float:
@@ -185,20 +68,19 @@ KEPT = ("threads", "descriptors", "processes", "ports", "calls", "by_ffmpeg", "s
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.soak.soak", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python3 -m bench.soak", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="how long calls come (%(default)s)")
     parser.add_argument("--calls", type=int, default=75, help="how many at once, on the average (%(default)s)")
     parser.add_argument("--every", type=float, default=5.0, help="seconds from sample to sample (%(default)s)")
     parser.add_argument("--longest", type=int, help="longest call in seconds (120, or a quarter of the time)")
     parser.add_argument("--seed", type=int, help="the same callers as in another run")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw it, too; needs bench/requirements.txt")
+    add_plot(parser)
     given = parser.parse_args()
     if not 0.2 <= given.minutes <= 10000 or not 1 <= given.calls <= 1000 or not 0.2 <= given.every <= 60:
         parser.error("expected 0.2 to 10000 minutes, 1 to 1000 calls, 0.2 to 60 seconds from sample to sample")
     if given.longest is None:
         given.longest = min(120, max(5, round(given.minutes * 15)))
-    if given.plot and not importlib.util.find_spec("matplotlib"):
-        parser.error("--plot needs matplotlib: pip install -r bench/requirements.txt")
+    check_plot(parser, given)
     if not Path("/proc/self/smaps_rollup").exists():
         parser.error("expected Linux, since /proc tells what a process has")
     return given
@@ -284,9 +166,7 @@ def verdict(
 
 def main() -> int:
     """Measure, print, draw."""
-    # so that all that was started goes as well, also where a shell in the background has us ignore Ctrl-C
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_on_signals()
     given = arguments()
     warm_up = min(WARM_UP, given.minutes / 3)
     try:
@@ -300,12 +180,8 @@ def main() -> int:
     print(f"Growth after the first {warm_up:g} minutes: {grown:+.2f} MB private.")
     wrong = verdict(before, samples, after, given.minutes, warm_up, callers) + wrong
     if given.plot:
-        from bench.common.plots import draw_soak
+        from bench.soak.plot import draw_soak
 
         draw_soak(samples, after, warm_up, f"{callers.figures['calls']} calls in {given.minutes:g} minutes", given.plot)
     print("\n".join(["Flat, and at rest in the end."] if not wrong else ["NOT as it should be:", *wrong]))
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

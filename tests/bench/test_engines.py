@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.common.farm import Farm, compiled, pacing, spacing
+from bench.common.compiler import compiled
+from bench.common.farm import SOURCE, Farm, pacing, spacing
 from bench.common.phone import Phone
+from bench.playing.crowds import SEND
 from bench.playing.load import Load, tables
 from bench.playing.ng import Control, Value, decode, encode
 from bench.playing.peers import Baresip, Moh, MohShared, Peer, Rtpengine, peers
@@ -190,7 +192,7 @@ def test_a_peer_plays_to_everybody_and_is_ended(kind: type[Peer], tmp_path: Path
 
 @in_c
 def test_the_farm_counts_what_is_lost_skipped_and_strange(tmp_path: Path) -> None:
-    farm = Farm(compiled("farm.c", tmp_path), [], "udp", "127.1.0.0", 3, 1, 30.0, 24100)
+    farm = Farm(compiled(SOURCE, tmp_path), [], "udp", "127.1.0.0", 3, 1, 30.0, 24100)
     try:
         farm.begin()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -210,8 +212,8 @@ def test_the_farm_counts_what_is_lost_skipped_and_strange(tmp_path: Path) -> Non
 @in_c
 @pytest.mark.parametrize("slots", [1, 20])
 def test_the_sender_plays_to_everybody(slots: int, tmp_path: Path) -> None:
-    farm = Farm(compiled("farm.c", tmp_path), [], "udp", "127.1.0.0", 30, 1, 30.0, 24200)
-    words = [compiled("send.c", tmp_path), "127.0.0.1", "0", "127.1.0.0", "30", str(farm.port), str(slots), "2"]
+    farm = Farm(compiled(SOURCE, tmp_path), [], "udp", "127.1.0.0", 30, 1, 30.0, 24200)
+    words = [compiled(SEND, tmp_path), "127.0.0.1", "0", "127.1.0.0", "30", str(farm.port), str(slots), "2"]
     sender = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert sender.stdout is not None and sender.stdin is not None

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.common.farm import compiled
+from bench.attack.floods import SOURCE
+from bench.common.compiler import compiled
 
 
 def generator(folder: Path, door: socket.socket, way: str) -> subprocess.Popen[str]:
@@ -24,7 +25,7 @@ def generator(folder: Path, door: socket.socket, way: str) -> subprocess.Popen[s
     door.bind(("127.0.0.1", 0))
     door.listen(100)
     door.settimeout(10)
-    words = [compiled("flood.c", folder), way, "127.0.0.1", str(door.getsockname()[1]), "127.0.0.2", "3", "100", "30"]
+    words = [compiled(SOURCE, folder), way, "127.0.0.1", str(door.getsockname()[1]), "127.0.0.2", "3", "100", "30"]
     return subprocess.Popen([*words, str(folder / "data")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -13,14 +13,14 @@ from typing import Any, cast
 
 import pytest
 
-from bench.attack import abuse
 from bench.attack import floods as bench_floods
 from bench.attack import targets as bench_targets
 from bench.attack.floods import campaign, floods, settled
 from bench.attack.honest import KINDS, Call, answers, hang_up, place
 from bench.attack.outcome import Row, absent, compared, table, waited
 from bench.attack.targets import PEERS, Baresip, Rest, Target, counted, targets
-from bench.common.farm import Farm, compiled
+from bench.common.compiler import compiled
+from bench.common.farm import SOURCE, Farm
 from bench.playing import baresip
 from moh.sip.message import Request
 from moh.sip.parser import parse
@@ -119,10 +119,6 @@ def test_a_peer_that_is_not_installed_has_one_line(
     ]
     with pytest.raises(RuntimeError, match="not installed"):
         baresip.configure(tmp_path, ("127.0.0.1", 5060), tmp_path / "music.wav")
-
-
-def test_the_command_line_knows_every_peer() -> None:
-    assert set(abuse.PEERS) == set(PEERS)
 
 
 def test_the_configuration_of_baresip_is_what_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -239,7 +235,7 @@ def test_baresip_holds_calls_and_is_seen_to_die(name: str, tmp_path: Path, monke
     server = ("127.0.0.1", free_ports(2))
     monkeypatch.setattr(bench_targets, "SERVER", server)
     monkeypatch.setattr(bench_targets, "MUSIC", 60.0)
-    farm = Farm(compiled("farm.c", tmp_path), [], "udp", "127.1.0.0", 2, 1, 120.0, 24300)
+    farm = Farm(compiled(SOURCE, tmp_path), [], "udp", "127.1.0.0", 2, 1, 120.0, 24300)
     target = PEERS[name][0](tmp_path)
     try:
         target.start()

@@ -53,7 +53,7 @@ def test_a_stumble_is_told_with_its_seed_its_number_and_its_message(
 
 
 def test_a_port_that_is_kept_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(PortPool, "give_back", lambda *_: None)
+    monkeypatch.setattr(PortPool, "release", lambda *_: None)
     assert fuzz.run(500, SEED) == 1
     assert "later there are still {'ports': " in capsys.readouterr().out
 

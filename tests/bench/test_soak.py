@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak.soak import Sample, growth, table
+from bench.soak.sample import Sample
+from bench.soak.soak import growth, table
 from tests.support.running import ROOT
 
 AT_REST = Sample(0.0, 29.0, 18.0, threads=13, descriptors=11, processes=0, ports=1, calls=0, by_ffmpeg=0, shared=0)
@@ -45,7 +46,7 @@ def test_a_short_soak_ends_at_rest() -> None:
         pytest.skip("needs Linux' /proc")
     words = ["--minutes", "0.25", "--calls", "20", "--longest", "5", "--every", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench.soak.soak", *words],
+        [sys.executable, "-m", "bench.soak", *words],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,

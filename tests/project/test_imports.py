@@ -120,7 +120,6 @@ def test_the_product_has_no_circle_of_imports() -> None:
     assert not cycle(graph), cycle(graph)
 
 
-@pytest.mark.xfail(reason="bench/attack is cut next")
 def test_the_benchmarks_have_no_circle_of_imports() -> None:
     graph: dict[str, set[str]] = {}
     for path in (ROOT / "bench").rglob("*.py"):

@@ -1,4 +1,4 @@
-"""How much leaves for an octet that comes in a stranger's name: ``python -m bench.attack.abuse``, as root, on Linux.
+"""Octets that leave for each octet of a forged source address: ``python -m bench.attack amplification``, as root.
 
 A real server in a network namespace of its own, whose loopback has public addresses (RFC 5737). From one of them each
 message is sent once, or as often as its row says, and then that address listens and says nothing, as a victim would:
@@ -11,36 +11,26 @@ victim's name; what he sends and gets under his own is not counted.
 from __future__ import annotations
 
 import argparse
-import os
 import select
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
-SERVER = ("203.0.113.1", 5070)
-PEERS = ("baresip", "baresip-as-is")
-"""What else can be flooded, by the names in ``bench.attack.targets``."""
+from bench.attack.scene import HEAD, OFFER, PHONE, SERVER, add_server, enter_namespace
+from bench.common.program import environment
+from moh.mastering.prepare import BUILTIN
+
 ATTACKER = "203.0.113.66"
 """The address of those who have one of their own."""
 NEIGHBOUR = "192.168.1.60"
 """A host beside the server that a stranger on the internet names: what it gets is the row's."""
 PATIENCE = 5.0
 """Seconds that an attacker waits for an answer of the server's."""
-INSIDE = "MOH_BENCH_NAMESPACE"
-HEAD = (
-    "{method} sip:1@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{number}{via}\r\n"
-    "From: <sip:1@{host}>;tag=1\r\nTo: <sip:1@{server}>{tag}\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
-)
-PHONE = (
-    "Max-Forwards: 70\r\nContact: <sip:1@{host}>\r\nUser-Agent: phone 1.0\r\nSupported: replaces, timer\r\n"
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER\r\n"
-)
-OFFER = "v=0\r\nc=IN IP4 {host}\r\nm=audio 4000 RTP/AVP {formats}\r\n"
 
 
 @dataclass
@@ -158,35 +148,25 @@ def table(chosen: list[Case]) -> str:
     return "\n".join(rows)
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.attack amplification", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=70.0, help="how long to listen: 64 is a whole life of a call")
-    parser.add_argument("--server", type=Path, default=ROOT / "sip_server.py", help="another version's")
-    parser.add_argument("--floods", action="store_true", help="instead: how calls and callers fare in floods")
-    parser.add_argument("--only", default="", metavar="REGEX", help="with --floods: those whose names have it")
-    parser.add_argument("--part", type=float, default=1.0, help="with --floods: of their rates, to try it out")
-    parser.add_argument("--peer", action="append", default=[], choices=PEERS, help="with --floods: it as well")
-    given = parser.parse_args()
-    if not 0 < given.part <= 1:
-        parser.error(f"--part {given.part}: expected more than 0, at most 1")
-    if INSIDE not in os.environ:
-        command = ["unshare", "--net", sys.executable, "-m", "bench.attack.abuse", *sys.argv[1:]]
-        os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})  # so that who ends us ends all
-    if given.floods:
-        from bench.attack.floods import run
-
-        return run(given.server, min(given.seconds, 8.0), given.only, given.part, given.peer)
+    add_server(parser)
+    given = parser.parse_args(words)
+    enter_namespace("amplification", [*words])
     chosen = cases()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for host in {SERVER[0], ATTACKER, NEIGHBOUR, *(case.host for case in chosen)}:
         subprocess.run(["ip", "address", "add", f"{host}/32", "dev", "lo"], check=True)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
     with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
-        environment.update(MOH_SIP_PORT=str(SERVER[1]), MOH_CACHE=folder, MOH_MUSIC=str(ROOT / "moh" / "builtin.mp3"))
+        settings = environment(MOH_SIP_PORT=SERVER[1], MOH_CACHE=folder, MOH_MUSIC=BUILTIN)
         log = Path(folder) / "log"
         with log.open("wb") as out:
-            server = subprocess.Popen([sys.executable, str(given.server)], env=environment, stdout=out, stderr=out)
+            server = subprocess.Popen([sys.executable, str(given.server)], env=settings, stdout=out, stderr=out)
         try:
             while "ready:" not in log.read_text():
                 if server.poll() is not None:
@@ -199,7 +179,3 @@ def main() -> int:
             server.wait(10)
     print(table(chosen))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,14 @@
+"""``python -m bench.playing calls|engines|rate``."""
+
+import sys
+
+from bench.common.command_line import Choice, choose
+from bench.playing import calls, engines, rate
+
+CHOICES = {
+    "calls": Choice("what a call with an ffmpeg of its own costs, and how its packets come", calls.main),
+    "engines": Choice("what the shared stream costs with thousands of callers, beside a sender in C", engines.main),
+    "rate": Choice("how many calls a second the whole server takes; needs SIPp", rate.main),
+}
+
+sys.exit(choose("python -m bench.playing", "Measure how music is played, on this machine alone.", CHOICES))

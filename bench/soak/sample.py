@@ -1,0 +1,129 @@
+"""The server of a soak, and what ``/proc`` and its log say of it at one moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from bench.common.processes import children, end
+from bench.common.program import SCRIPT, environment
+from bench.playing.ways import PATIENCE, SENDERS, free_pairs
+from bench.soak.callers import HOST
+from moh.ffmpeg.launch import leash
+from moh.mastering.prepare import BUILTIN
+
+WORST = ("Traceback", " ERROR ", " CRITICAL ")
+SAID = re.compile(r" (\d+) calls: (\d+) by ffmpeg(?:, (\d+) in the shared stream)?")
+
+
+class Sample(NamedTuple):
+    """The server at one moment; ``minute`` since the first call."""
+
+    minute: float
+    rss: float
+    """MB of 10^6 octets, with what it shares with others."""
+    private: float
+    """MB of no file. What is nobody else's, as ``smaps`` has it, is nothing at all while a child is being forked."""
+    threads: int
+    descriptors: int
+    processes: int
+    """Its children, those that have ended and were not reaped among them."""
+    ports: int
+    """UDP ports of its range for music that are taken, by its ffmpegs and itself."""
+    calls: int
+    """As the server counts them."""
+    by_ffmpeg: int
+    shared: int
+
+
+class Server:
+    """The real server in a process of its own; it dies with us, as its ffmpegs die with it."""
+
+    def __init__(self, folder: Path, longest: int, pairs: int) -> None:
+        """``longest`` is the longest call in seconds, ``pairs`` how many pairs of ports it has."""
+        port, *senders = free_pairs(random.choice(SENDERS), pairs + 1)
+        self.address = (HOST, port)
+        self._ports = range(senders[0], senders[-1] + 2)
+        self._log = folder / "server.log"
+        settings = environment(
+            MOH_BIND=HOST, MOH_SIP_PORT=port, MOH_RTP_PORTS=f"{self._ports[0]}-{self._ports[-1]}",
+            MOH_MAX_CALL=f"{longest}s", MOH_CACHE=folder, MOH_MUSIC=BUILTIN,
+        )  # fmt: skip
+        with self._log.open("wb") as said:
+            self.process = subprocess.Popen(
+                [*leash(os.getpid()), sys.executable, str(SCRIPT)], env=settings,
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            )  # fmt: skip
+        self._lines = self._log.open(encoding="utf-8", errors="replace")
+        self._counted = (0, 0, 0)
+        self.trouble: list[str] = []
+        """Lines of its log that should not be there."""
+        self._began = time.monotonic()
+
+    def ready(self) -> None:
+        """Wait until it takes calls."""
+        give_up = time.monotonic() + 6 * PATIENCE
+        while "ready: " not in self._log.read_text(errors="replace"):
+            if self.process.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"the server does not start: {self._log.read_text(errors='replace')[-300:]}")
+            time.sleep(0.05)
+        self._began = time.monotonic()
+
+    def ask(self) -> None:
+        """Let it write down how many calls it has, which takes a moment."""
+        os.kill(self.process.pid, signal.SIGUSR1)
+
+    def sample(self) -> Sample:
+        """Look at it now."""
+        self._read_log()
+        pid = self.process.pid
+        status = Path(f"/proc/{pid}/status").read_text()
+        return Sample(
+            (time.monotonic() - self._began) / 60,
+            _number(status, "VmRSS") * 1024 / 1e6,
+            _number(status, "RssAnon") * 1024 / 1e6,
+            _number(status, "Threads"),
+            len(os.listdir(f"/proc/{pid}/fd")),
+            len(children(pid, zombies=True)),
+            len(set(self._ports).intersection(_taken())),
+            *self._counted,
+        )
+
+    def _read_log(self) -> None:
+        for line in self._lines:
+            if found := SAID.search(line):
+                self._counted = (int(found[1]), int(found[2]), int(found[3] or 0))
+            elif any(word in line for word in WORST):
+                self.trouble.append(line.strip())
+
+    def close(self) -> Optional[int]:
+        """Ask it to end; its exit status, ``None`` where it had to be killed."""
+        end([self.process], grace=PATIENCE)
+        self._read_log()
+        self._lines.close()
+        return self.process.returncode
+
+
+def _number(status: str, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)
+    assert found is not None, f"no {name} in /proc/PID/status"
+    return int(found[1])
+
+
+def _taken() -> set[int]:
+    """The UDP ports of this machine that somebody has."""
+    ports: set[int] = set()
+    for name in ("udp", "udp6"):
+        try:
+            lines = Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        ports.update(int(line.split()[1].rpartition(":")[2], 16) for line in lines)
+    return ports
