@@ -31,7 +31,7 @@ from moh.common.faults import FaultLog
 from moh.guard.address_validation import TOO_SHORT, AddressValidator, RateLimiter
 from moh.mastering.prepare import Music
 from moh.mastering.reloader import Reloader, ReloadResult
-from moh.net.recvmmsg import RECVMMSG, DatagramReader
+from moh.net.recvmmsg import DatagramReader
 from moh.net.sockets import ask_for_local_address, destination, family_of, leaving_from, local_address, plain
 from moh.server.engines import Engines
 from moh.server.log_handler import LogHandler, Redacted
@@ -48,8 +48,6 @@ POLL = 0.05
 """Longest time in seconds between two calls of ``service_actions``; a tenth of SIP's shortest timer."""
 SERVICE_EVERY = 0.005
 """Shortest time in seconds between two turns of ``service_actions``: under load not each datagram needs one."""
-BATCH = 64
-"""Datagrams that are read before the loop takes its next turn."""
 STOP_GRACE = 2.0
 """Seconds at the end in which our BYEs may be answered; Docker gives ten for the whole end."""
 
@@ -74,7 +72,6 @@ class SipServer(socketserver.UDPServer):
         self.limiter = RateLimiter(settings.allow, validator.is_host_validated, time.monotonic())
         self.stream_limit = StreamLimit(settings.allow)
         self.tcp: list[TcpServer] = []
-        self._reader: Optional[DatagramReader] = None
         try:
             self.server_bind()  # before any thread is started, so that a port in use leaves none behind
             for port, tls in stream_listeners(settings):
@@ -120,8 +117,7 @@ class SipServer(socketserver.UDPServer):
         ask_for_local_address(self.socket)
         self.socket.setblocking(False)  # a full send buffer loses a datagram, and no thread waits for it
         super().server_bind()
-        if RECVMMSG is not None:
-            self._reader = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
+        self._reader = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
     def get_request(self) -> tuple[Any, Client]:
         """One datagram and the local address that it came to."""
@@ -132,15 +128,8 @@ class SipServer(socketserver.UDPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Dispatch this datagram and all others that have arrived: cheaper than a turn of the loop for each."""
         self._dispatch(request, client_address)
-        if self._reader is not None:
-            for data, local, client in self._reader.read():
-                self._dispatch((data, local), client)
-            return
-        try:
-            for _ in range(BATCH):
-                self._dispatch(*self.get_request())
-        except OSError:
-            pass  # no datagram is left
+        for data, local, client in self._reader.read():
+            self._dispatch((data, local), client)
 
     def _dispatch(self, request: Any, client: Client) -> None:
         """Give a datagram to its source's worker, unless the rate limiter rejects it by source and first octets."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Optional
 
 from ..common.actions import StartStream, Target
-from ..net.sockets import family_of, way_out
+from ..net.routes import way_out
+from ..net.sockets import family_of
 from ..rtp.liveness import AWAY
 from ..rtp.rtcp import cname_of, goodbye
 from .commands import ffmpeg_command

@@ -1,8 +1,8 @@
-"""Many datagrams by one system call, for the loop that reads SIP: ``recvmmsg`` through ctypes (Linux).
+"""Many datagrams by one system call, for the loop that reads SIP: ``recvmmsg`` through ctypes.
 
-The interpreter's lock is kept meanwhile, since the socket never waits. With ``recvmsg`` each datagram gives it away,
-and beside busy workers it takes half a millisecond to come back each time: so a flood fills the kernel's buffer, and
-there everybody's datagrams are lost alike, before the gate can choose.
+The call keeps the interpreter's lock, because the socket never waits. ``recvmsg`` releases it for each datagram, and
+beside busy workers it takes half a millisecond to get it back each time. So in a flood the kernel's buffer would
+overflow, and the kernel drops the datagrams of all sources alike, before the rate limiter can choose.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import socket
 import struct
 from typing import NamedTuple
 
-from .sendmmsg import CONTROL_HEADER, EACH, NAME, Iovec, Mmsghdr, system_call, unpacked
+from .mmsg import CONTROL_HEADER, EACH, NAME, Iovec, Mmsghdr, system_call, unpacked
 from .sockets import local_address
 
-MOST = 64
-"""Datagrams that are read at once."""
+MOST_READ = 64
+"""Datagrams that one call reads at most."""
 CONTROL = 256
+"""Octets kept for the ancillary data of a datagram."""
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p, hold=True)
 
 
 class Datagram(NamedTuple):
-    """A datagram: its octets, the address of ours that it came to, and where it came from."""
+    """A datagram: its octets, the local address it was sent to, and its source."""
 
     data: bytes
     local: str
@@ -31,17 +32,17 @@ class Datagram(NamedTuple):
 
 
 class DatagramReader:
-    """Arrays of C structures that the kernel fills, for one socket that does not block and one thread."""
+    """Arrays of C structures that the kernel fills, for one non-blocking socket and one thread."""
 
     def __init__(self, sock: socket.socket, octets: int, default: str) -> None:
-        """``octets`` are those of the longest datagram, ``default`` is our address where the kernel tells none."""
+        """``octets`` is the longest datagram's length, ``default`` the local address where the kernel names none."""
         self._sock, self._octets, self._default = sock, octets, default
-        names, controls = ctypes.create_string_buffer(NAME * MOST), ctypes.create_string_buffer(CONTROL * MOST)
-        data = mmap.mmap(-1, octets * MOST)  # of which only what is ever filled takes memory
+        names, controls = (ctypes.create_string_buffer(size * MOST_READ) for size in (NAME, CONTROL))
+        data = mmap.mmap(-1, octets * MOST_READ)  # takes memory only where a datagram was ever written
         first = ctypes.addressof(ctypes.c_char.from_buffer(data))
-        self._vectors = (Iovec * MOST)()
-        self._headers = (Mmsghdr * MOST)()
-        for slot in range(MOST):
+        self._vectors = (Iovec * MOST_READ)()
+        self._headers = (Mmsghdr * MOST_READ)()
+        for slot in range(MOST_READ):
             self._vectors[slot] = Iovec(first + octets * slot, octets)
             header = self._headers[slot].header
             header.name, header.name_length = ctypes.addressof(names) + NAME * slot, NAME
@@ -52,20 +53,20 @@ class DatagramReader:
         self._names, self._controls = (memoryview(each).cast("B") for each in (names, controls))
 
     def read(self) -> list[Datagram]:
-        """What is there, ``MOST`` at once; nothing where nothing is, or where the network tells of an error."""
-        got = RECVMMSG(self._sock.fileno(), ctypes.addressof(self._headers), MOST, 0, None)
-        if got <= 0:
+        """The datagrams that are waiting, ``MOST_READ`` at most; none where the network reports an error instead."""
+        count = RECVMMSG(self._sock.fileno(), ctypes.addressof(self._headers), MOST_READ, 0, None)
+        if count <= 0:
             return []
-        came = [self._one(slot) for slot in range(got)]
-        ctypes.memmove(self._headers, self._fresh, EACH * got)  # the kernel has written lengths into it
-        return came
+        datagrams = [self._datagram(slot) for slot in range(count)]
+        ctypes.memmove(self._headers, self._fresh, EACH * count)  # the kernel has written lengths into it
+        return datagrams
 
-    def _one(self, slot: int) -> Datagram:
+    def _datagram(self, slot: int) -> Datagram:
         filled = self._headers[slot]
         data = bytes(self._data[slot * self._octets : slot * self._octets + filled.length])
         control = self._controls[slot * CONTROL : slot * CONTROL + filled.header.control_length]
         ancillary = []
-        if len(control) >= CONTROL_HEADER:  # one at the most is asked for
+        if len(control) >= CONTROL_HEADER:  # the socket asks for one kind of ancillary data only
             length, level, kind = struct.unpack_from("@Nii", control)
             ancillary.append((level, kind, bytes(control[CONTROL_HEADER:length])))
         client = unpacked(bytes(self._names[slot * NAME : (slot + 1) * NAME]), self._sock.family)

@@ -17,7 +17,7 @@ from ..ffmpeg.launch import encoders
 from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
 from ..mastering.prepare import Music
-from ..net.sockets import has_port, in_a_bridge, is_broadcast, is_ours, local_address_towards
+from ..net.routes import has_port, in_a_bridge, is_broadcast, is_ours, local_address_towards
 from ..rtp.port_pool import PortPool, shared_port
 from ..shared.shared_stream import SharedStream
 from ..sip.identity import Identity

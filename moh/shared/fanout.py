@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from ..common.actions import Target
 from ..common.codecs import Codec
-from ..net.sendmmsg import Table
+from ..net.sendmmsg import DestinationTable
 from .encoded_loop import EncodedLoop
 
 FULL = 200
@@ -76,7 +76,7 @@ class Fanout:
         self,
         shape: Shape,
         frames: EncodedLoop,
-        table: Table,
+        table: DestinationTable,
         began: float,
         due: float,
         moment: int,
@@ -138,8 +138,8 @@ class Fanout:
             )  # fmt: skip
             packet[RTP_HEADER:] = payload
             self.table.send()
-            if self.table.astray or self.astray:
-                self.astray = [self.members[slot] for slot in self.table.astray]
+            if self.table.no_route or self.astray:
+                self.astray = [self.members[slot] for slot in self.table.no_route]
             self._sequence = (self._sequence + 1) & 0xFFFF
             self.sent += 1
             self._packets += len(self.members)

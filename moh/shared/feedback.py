@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from ..common.actions import Address
-from ..net.sendmmsg import NAME, Iovec, Mmsghdr, system_call, unpacked
-from ..net.sockets import IP_RECVERR, IPV6_RECVERR, is_ours, neighbours, plain, unsent
+from ..net.mmsg import NAME, Iovec, Mmsghdr, system_call, unpacked
+from ..net.routes import is_ours, neighbours
+from ..net.sockets import IP_RECVERR, IPV6_RECVERR, plain, unsent
 from ..rtp.liveness import LEFT_FOR
 from ..rtp.rtcp import TYPES, takes_leave
 
@@ -83,8 +84,6 @@ class FeedbackSocket:
 
     def poll(self) -> tuple[int, list[Report]]:
         """How many datagrams were waiting, ``AT_ONCE`` at the most, and those of them that are RTCP."""
-        if RECVMMSG is None:
-            return self._look_one_by_one()
         for _ in range(TRIES):
             count = RECVMMSG(self._fd, self._start, AT_ONCE, socket.MSG_DONTWAIT, None)
             if count > 0:
@@ -101,25 +100,9 @@ class FeedbackSocket:
                 reports.append(Report(data, unpacked(name, self._sock.family)))
         return count, reports
 
-    def _look_one_by_one(self) -> tuple[int, list[Report]]:
-        reports: list[Report] = []
-        count = tries = 0
-        while count < AT_ONCE and tries < TRIES:
-            try:
-                data, source = self._sock.recvfrom(OCTETS, socket.MSG_DONTWAIT)
-            except OSError:
-                tries += 1
-                continue
-            count += 1
-            if len(data) > 1 and data[1] in TYPES:
-                reports.append(Report(data, Address(plain(source[0]), source[1])))
-        return count, reports
-
     def unreachable(self) -> Unreached:
         """Where packets of ours have not arrived, of ``AT_ONCE`` at the most."""
         found = Unreached([], [], [])
-        if not sys.platform.startswith("linux"):
-            return found
         ours: dict[str, bool] = {}
         for _ in range(AT_ONCE):
             try:

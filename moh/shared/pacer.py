@@ -20,8 +20,9 @@ from typing import Any, Union
 from ..common.actions import Address, StartStream, StopStream, StreamEnded
 from ..common.addresses import is_loopback
 from ..common.codecs import Codec
-from ..net.sendmmsg import table
-from ..net.sockets import destination, leaving_from, neighbours, way_out
+from ..net.routes import neighbours, way_out
+from ..net.sendmmsg import DestinationTable
+from ..net.sockets import destination, leaving_from
 from ..net.threads import Thread
 from ..rtp.liveness import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Streak, Unreachable, Verdict, deaf, no_way
 from ..rtp.rtcp import cname_of, description, farewell, hello, report
@@ -278,7 +279,7 @@ class Pacer:
         due = now - now % PERIOD + moment / 1000 + self._shift
         due += PERIOD * (due < now + EARLY)
         chance = (secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
-        packets = table(self._sockets[shape.ipv6], RTP_HEADER + shape.octets)
+        packets = DestinationTable(self._sockets[shape.ipv6], RTP_HEADER + shape.octets)
         batch = Fanout(shape, frames, packets, began, due, moment, chance)
         self._batches[shape].append(batch)
         heapq.heappush(self._due, (due, next(self._count), batch))

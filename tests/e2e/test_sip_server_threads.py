@@ -12,8 +12,9 @@ import pytest
 
 from moh.common.actions import Action, Address, Flow, Note, Send, StartStream
 from moh.common.config import Settings
+from moh.net.recvmmsg import MOST_READ
 from moh.net.sockets import family_of
-from sip_server import BATCH, SipServer, Stopped
+from sip_server import SipServer, Stopped
 from tests.support.crowd import target
 from tests.support.ladder import FLOW
 from tests.support.running import free_ports, wait_for
@@ -95,12 +96,12 @@ def test_a_crowd_is_read_in_one_turn_and_none_of_it_is_lost(shell: SipServer, mo
     """In order, though the loop takes a turn for many; and what is more than a worker can take is counted."""
     taken: list[bytes] = []
     monkeypatch.setattr(shell, "handle_message", lambda data, flow: taken.append(data))
-    sent = [b"ACK sip:123@moh SIP/2.0 %d" % number for number in range(BATCH)]
+    sent = [b"ACK sip:123@moh SIP/2.0 %d" % number for number in range(MOST_READ)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         for data in sent:
             phone.sendto(data, shell.server_address)
         shell.handle_request()
-    wait_for(lambda: len(taken) == BATCH, "all datagrams")
+    wait_for(lambda: len(taken) == MOST_READ, "all datagrams")
     assert taken == sent
 
     monkeypatch.setattr("moh.server.workers.QUEUE", 0)

@@ -15,7 +15,7 @@ from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.commands import ffmpeg_command
 from moh.ffmpeg.launch import encoders
 from moh.ffmpeg.supervisor import Supervisor
-from moh.net.sockets import is_ours
+from moh.net.routes import is_ours
 from tests.support.phone import Ear, Packet, reports
 from tests.support.running import free_ports, wait_for
 

@@ -1,4 +1,4 @@
-"""The intake of many datagrams: end to end on real sockets."""
+"""Many datagrams read by one system call. End to end: real sockets on loopback."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import socket
 
 import pytest
 
-from moh.net.recvmmsg import MOST, RECVMMSG, Datagram, DatagramReader
+from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address
 
-pytestmark = pytest.mark.skipif(RECVMMSG is None, reason="needs Linux")
 
-
-def door(family: socket.AddressFamily, host: str) -> socket.socket:
+def server_socket(family: socket.AddressFamily, host: str) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     ask_for_local_address(sock)
     sock.setblocking(False)
@@ -20,39 +18,45 @@ def door(family: socket.AddressFamily, host: str) -> socket.socket:
     return sock
 
 
-def test_all_that_waits_comes_in_order_with_both_addresses() -> None:
-    with door(socket.AF_INET, "0.0.0.0") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+def test_all_waiting_datagrams_come_in_order_with_both_addresses() -> None:
+    with (
+        server_socket(socket.AF_INET, "0.0.0.0") as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone,
+    ):
         phone.bind(("127.0.0.9", 0))
-        intake = DatagramReader(sock, 65535, "0.0.0.0")
-        assert intake.read() == []
-        for turn in range(3):  # what the kernel has written into the structures does not stay there
+        reader = DatagramReader(sock, 65535, "0.0.0.0")
+        assert reader.read() == []
+        for turn in range(3):  # what the kernel wrote into the structures before does not stay there
             sent = [b"%d" % number * (1 + number * turn) for number in range(5)]
             for data in sent:
                 phone.sendto(data, ("127.0.0.2", sock.getsockname()[1]))
-            assert intake.read() == [Datagram(data, "127.0.0.2", phone.getsockname()) for data in sent]
-        assert intake.read() == []
+            assert reader.read() == [Datagram(data, "127.0.0.2", phone.getsockname()) for data in sent]
+        assert reader.read() == []
 
 
-def test_no_more_than_fit_are_read_at_once_and_the_longest_is_whole() -> None:
-    with door(socket.AF_INET, "127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-        intake = DatagramReader(sock, 65535, "127.0.0.1")
-        for _ in range(MOST + 1):
+def test_one_read_takes_as_many_as_there_are_slots_and_the_longest_datagram_is_whole() -> None:
+    with (
+        server_socket(socket.AF_INET, "127.0.0.1") as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone,
+    ):
+        reader = DatagramReader(sock, 65535, "127.0.0.1")
+        for _ in range(MOST_READ + 1):
             phone.sendto(b"", sock.getsockname())
-        assert [len(intake.read()) for _ in range(3)] == [MOST, 1, 0]
+        assert [len(reader.read()) for _ in range(3)] == [MOST_READ, 1, 0]
         phone.sendto(bytes(65507), sock.getsockname())
-        assert len(intake.read()[0].data) == 65507
+        assert len(reader.read()[0].data) == 65507
 
 
-def test_a_socket_of_both_kinds_tells_ipv4_plainly() -> None:
+def test_a_socket_of_both_ip_versions_reports_ipv4_addresses_plainly() -> None:
     try:
-        sock = door(socket.AF_INET6, "::")
+        sock = server_socket(socket.AF_INET6, "::")
     except OSError:
         pytest.skip("needs IPv6")
     with sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.9", 0))
-        intake = DatagramReader(sock, 65535, "::")
+        reader = DatagramReader(sock, 65535, "::")
         phone.sendto(b"a", ("127.0.0.2", sock.getsockname()[1]))
-        assert intake.read() == [Datagram(b"a", "127.0.0.2", phone.getsockname())]
+        assert reader.read() == [Datagram(b"a", "127.0.0.2", phone.getsockname())]
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
             other.sendto(b"b", ("::1", sock.getsockname()[1]))
-            assert intake.read()[0][:2] == (b"b", "::1")
+            assert reader.read()[0][:2] == (b"b", "::1")

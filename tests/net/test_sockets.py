@@ -1,10 +1,8 @@
-"""Addresses of this machine, with real sockets on loopback: an end-to-end test of one module."""
+"""UDP sockets and the local address of a datagram. End to end: real sockets on loopback."""
 
 from __future__ import annotations
 
 import socket
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,18 +11,15 @@ from moh.net.sockets import (
     ask_for_local_address,
     destination,
     family_of,
-    is_ours,
     leaving_from,
     local_address,
-    local_address_towards,
-    neighbours,
+    media_sockets,
     plain,
+    unsent,
 )
+from tests.support.running import free_ports
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells and obeys the address of a datagram")
 
-
-@linux
 @pytest.mark.parametrize(("bound", "called"), [("0.0.0.0", "127.0.0.5"), ("::", "127.0.0.5"), ("::", "::1")])
 def test_an_answer_leaves_from_the_address_that_was_called(bound: str, called: str) -> None:
     with (
@@ -44,31 +39,29 @@ def test_an_answer_leaves_from_the_address_that_was_called(bound: str, called: s
         assert phone.recvfrom(100)[1][:2] == (called, server.getsockname()[1])
 
 
-def test_an_address_is_ours_or_not() -> None:
-    assert is_ours("127.0.0.1")
-    assert not is_ours("192.0.2.77")
+def test_without_ancillary_data_the_local_address_is_the_default() -> None:
+    assert local_address([], "::ffff:192.0.2.1") == "192.0.2.1"
+    assert local_address([(socket.SOL_SOCKET, 1, b"")], "::1") == "::1"
 
 
-def test_the_way_to_loopback_is_loopback_and_to_nowhere_there_is_none() -> None:
-    assert local_address_towards("127.0.0.9") == "127.0.0.1"
-    assert local_address_towards("255.255.255.255") == ""
+def test_an_unspecified_address_asks_for_no_source() -> None:
+    assert leaving_from("0.0.0.0", socket.AF_INET) == leaving_from("::", socket.AF_INET6) == []
 
 
 def test_a_mapped_address_is_plain_ipv4() -> None:
     assert plain("::ffff:192.0.2.1") == "192.0.2.1"
     assert plain("2001:db8::1") == "2001:db8::1"
+    assert destination(Address("192.0.2.1", 9), socket.AF_INET6) == ("::ffff:192.0.2.1", 9)
+    assert destination(Address("192.0.2.1", 9), socket.AF_INET) == ("192.0.2.1", 9)
 
 
-ARP = """\
-IP address       HW type     Flags       HW address            Mask     Device
-192.168.1.20     0x1         0x2         52:54:00:12:34:56     *        eth0
-192.168.1.20     0x1         0x0         00:00:00:00:00:00     *        wlan0
-192.168.1.21     0x1         0x0         00:00:00:00:00:00     *        wlan0
-192.168.1.21     0x1         0x6         52:54:00:12:34:57     *        eth0
-192.168.1.22     0x1         0x0         00:00:00:00:00:00     *        eth0
-"""
-
-
-def test_who_answers_on_one_of_our_interfaces_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path, encoding: {"/proc/net/arp": ARP}[str(path)])
-    assert neighbours() == {"192.168.1.20": True, "192.168.1.21": True, "192.168.1.22": False}
+def test_media_sockets_of_both_ip_versions_share_a_port() -> None:
+    port = free_ports(2)
+    sockets = media_sockets("127.0.0.1", port)
+    try:
+        assert sockets[False].getsockname() == ("127.0.0.1", port)
+        assert sockets[True].getsockname()[:2] == ("::", port)
+        assert unsent(sockets[False]) == 0
+    finally:
+        for sock in sockets.values():
+            sock.close()

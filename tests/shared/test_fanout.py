@@ -9,6 +9,7 @@ import pytest
 
 from moh.common.actions import Address, Target
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
+from moh.net.sendmmsg import DestinationTable
 from moh.shared.encoded_loop import EncodedLoop
 from moh.shared.fanout import Fanout, Receiver, Shape
 from tests.support.crowd import target
@@ -22,23 +23,23 @@ class Tune(EncodedLoop):
     def __init__(self) -> None:
         self.missing = range(0)
 
-    def take(self, position: int, octets: int) -> Optional[memoryview]:
+    def payload_at(self, position: int, octets: int) -> Optional[memoryview]:
         if position in self.missing:
             return None
         return memoryview(bytes((position + n) % 251 for n in range(octets)))
 
 
-class Wire:
-    """A table that keeps what was sent to whom."""
+class Wire(DestinationTable):
+    """A table that keeps what was sent to which addresses."""
 
     def __init__(self, octets: int) -> None:
         self.packet = memoryview(bytearray(octets))
         self.lost = 0
-        self.astray: list[int] = []
+        self.no_route: list[int] = []
         self.to: list[Address] = []
         self.sent: list[tuple[bytes, list[Address]]] = []
 
-    def add(self, to: Address, leaving: str) -> None:
+    def add(self, to: Address, source: str) -> None:
         if to.port == 0:
             raise OSError("no address")
         self.to.append(to)
@@ -220,14 +221,14 @@ def test_who_finds_no_way_is_known_by_himself_though_others_leave() -> None:
     ann, bob, eve = member(1), member(2), member(3)
     for who in (ann, bob, eve):
         batch.join(who)
-    wire.astray = [1, 2]
+    wire.no_route = [1, 2]
     batch.send_due(10.0)
     batch.leave(ann)
     assert batch.astray == [bob, eve]
-    wire.astray = [0]  # eve, who has taken ann's slot
+    wire.no_route = [0]  # eve, who has taken ann's slot
     batch.send_due(10.02)
     assert batch.astray == [eve]
-    wire.astray = []
+    wire.no_route = []
     batch.send_due(10.04)
     assert batch.astray == []
 

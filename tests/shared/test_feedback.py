@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +17,6 @@ from moh.shared.feedback import (
     AT_ONCE,
     OCTETS,
     OURS_AT_ONCE,
-    RECVMMSG,
     Feedback,
     FeedbackReport,
     FeedbackSocket,
@@ -26,7 +24,6 @@ from moh.shared.feedback import (
 )
 from tests.support.running import free_ports
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 GOODBYE = goodbye(7, "phone")
 SPEAKS = report(7, 0.0, 0, 0, 0)
 REPORT = goodbye(1, "phone@127.0.0.2")
@@ -48,12 +45,8 @@ def sock(host: str) -> Iterator[socket.socket]:
         each.close()
 
 
-@pytest.fixture(params=["recvmmsg", "recv"])
-def inbox(request: pytest.FixtureRequest, sock: socket.socket, monkeypatch: pytest.MonkeyPatch) -> FeedbackSocket:
-    if request.param == "recv":
-        monkeypatch.setattr(module, "RECVMMSG", None)
-    elif RECVMMSG is None:
-        pytest.skip("only Linux has recvmmsg")
+@pytest.fixture
+def inbox(sock: socket.socket) -> FeedbackSocket:
     return FeedbackSocket(sock)
 
 
@@ -133,7 +126,6 @@ def test_garbage_is_counted(inbox: FeedbackSocket, phone: socket.socket) -> None
     assert all(len(report.data) > 1 and report.data[1] in range(192, 224) for report in reports)
 
 
-@linux
 def test_the_machine_of_a_caller_says_that_nobody_listens(
     inbox: FeedbackSocket, sock: socket.socket, host: str
 ) -> None:
@@ -146,7 +138,6 @@ def test_the_machine_of_a_caller_says_that_nobody_listens(
     assert inbox.unreachable() == NOWHERE
 
 
-@linux
 def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: FeedbackSocket, sock: socket.socket) -> None:
     """A packet too long for the way is our own kernel's complaint."""
     with pytest.raises(OSError):
@@ -154,7 +145,6 @@ def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: Feedback
     assert inbox.unreachable() == NOWHERE
 
 
-@linux
 def test_news_of_the_gone_do_not_hide_what_others_send(
     inbox: FeedbackSocket, sock: socket.socket, phone: socket.socket, host: str
 ) -> None:
@@ -166,7 +156,6 @@ def test_news_of_the_gone_do_not_hide_what_others_send(
         assert len(inbox.unreachable()[0]) == 1
 
 
-@linux
 def test_more_news_than_one_look_takes_come_with_the_next(
     inbox: FeedbackSocket, sock: socket.socket, host: str
 ) -> None:
@@ -216,7 +205,6 @@ def errors(sock: socket.socket) -> Errors:
 PBX = {False: Address("192.0.2.5", 4000), True: Address("2001:db8::5", 4000)}
 
 
-@linux
 def test_our_own_kernel_speaks_of_the_whole_host_and_all_others_of_the_address(errors: Errors, host: str) -> None:
     """Else one packet of anybody's takes the music from all at that host."""
     inbox, pbx = FeedbackSocket(errors), PBX[":" in host]  # type: ignore[arg-type]
@@ -226,7 +214,6 @@ def test_our_own_kernel_speaks_of_the_whole_host_and_all_others_of_the_address(e
     assert inbox.unreachable() == Unreached([], [pbx], [pbx.host])
 
 
-@linux
 @pytest.mark.parametrize("code", range(16))
 def test_which_words_say_that_there_is_no_way(errors: Errors, host: str, code: int) -> None:
     """RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1; what a firewall of our own forbids is no host that is silent."""
@@ -240,7 +227,6 @@ def test_which_words_say_that_there_is_no_way(errors: Errors, host: str, code: i
     assert unreached.silent == [pbx.host] * (code == silent)
 
 
-@linux
 def test_whether_they_are_ours_is_asked_of_a_few_addresses(
     errors: Errors, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,6 @@ import pytest
 from moh.common.actions import Address, StartStream, StopStream, StreamEnded
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.launch import encoders
-from moh.net import sendmmsg as many
 from moh.shared.fanout import FULL, Fanout
 from moh.shared.feedback import FeedbackReport
 from moh.shared.pacer import Pacer
@@ -46,12 +45,8 @@ def music(tmp_path: Path) -> dict[int, Path]:
     }
 
 
-@pytest.fixture(params=["sendmmsg", "one by one"])
-def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, music: dict[int, Path]) -> Iterator[Any]:
-    if request.param == "one by one":
-        monkeypatch.setattr(many, "SENDMMSG", None)
-    elif many.SENDMMSG is None:
-        pytest.skip("only Linux has sendmmsg")
+@pytest.fixture
+def shared(music: dict[int, Path]) -> Iterator[Any]:
     with playing(music) as broadcast:
         yield broadcast
 
@@ -155,7 +150,6 @@ def test_a_caller_by_ipv6_hears_the_same_stream(stream: SharedStream) -> None:
         assert ear.packets(3)[0].source == ("::1", stream.port)
 
 
-@pytest.mark.skipif(many.SENDMMSG is None, reason="only Linux obeys")
 def test_bound_to_all_it_leaves_from_the_address_that_the_answer_named(music: dict[int, Path]) -> None:
     with playing(music, bind="0.0.0.0") as stream, Ear() as ann, Ear() as bob:
         for ear, local in ((ann, "127.0.0.1"), (bob, "127.0.0.2")):
@@ -331,10 +325,7 @@ def test_what_comes_back_is_read_and_counted(stream: SharedStream, ear: Ear) -> 
 
 # -- who is gone -----------------------------------------------------------------------------------------------------
 
-linux = pytest.mark.skipif(many.SENDMMSG is None, reason="only Linux tells")
 
-
-@linux
 def test_where_nobody_listens_for_two_seconds_the_stream_ends_without_hope(stream: SharedStream, ear: Ear) -> None:
     with Ear() as gone:
         address = gone.address
@@ -356,7 +347,6 @@ class Ends:
         monkeypatch.setattr(pacer, "_end", lambda member, why, hopeless: self.found.append((self.at, hopeless)))
 
 
-@linux
 @pytest.mark.parametrize(
     ("told", "given_up"),
     [
@@ -382,7 +372,6 @@ def test_how_long_a_machine_has_to_say_so(
     assert stopped.found == [(now, "nobody listens") for now in given_up]
 
 
-@linux
 @pytest.mark.parametrize(
     ("told", "given_up"),
     [
@@ -408,7 +397,6 @@ def test_how_long_somebody_on_the_way_has_to_say_that_there_is_none(
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
-@linux
 def test_to_whom_no_interface_leads_for_long_the_stream_ends_without_hope(
     shared: SharedStream, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,7 +409,6 @@ def test_to_whom_no_interface_leads_for_long_the_stream_ends_without_hope(
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
-@linux
 @pytest.mark.parametrize(
     ("told", "given_up"),
     [
@@ -447,7 +434,6 @@ def test_how_long_no_interface_has_to_lead_there(
     assert stopped.found == [(now, "no way") for now in given_up]
 
 
-@linux
 def test_what_comes_back_is_read_though_the_first_thread_has_no_callers(music: dict[int, Path], ear: Ear) -> None:
     with playing(music, threads=2) as stream:
         _in_turn(stream).callers += 9  # so that the next one is for the second thread
@@ -458,7 +444,6 @@ def test_what_comes_back_is_read_though_the_first_thread_has_no_callers(music: d
         assert the_end(stream).hopeless
 
 
-@linux
 @pytest.mark.parametrize(
     ("told", "given_up"),
     [
@@ -621,12 +606,12 @@ def test_a_batch_that_stumbles_ends_and_the_others_play_on(
                 raise RuntimeError("a fault of ours")
             plays(batch, now)
 
-        monkeypatch.setattr(Fanout, "play", stumble)
+        monkeypatch.setattr(Fanout, "send_due", stumble)
         over = the_end(stream)
         assert over.call == "bob" and "stumbled" in over.why
         assert other.falls_silent()
         assert without_a_gap([*ear.waiting(), *ear.packets(3)])
-        monkeypatch.setattr(Fanout, "play", plays)
+        monkeypatch.setattr(Fanout, "send_due", plays)
         stream.order(start("bob", to(other, stream, PCMA, 8), serial=2))
         assert other.packets(1)
 
