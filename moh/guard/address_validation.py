@@ -64,6 +64,24 @@ TRUSTED = Allowance(datagrams=(4000, 8000), others=(200, 400), calls=(1000, 2000
 """Private networks and those that the owner names: 500 calls a second are 1500 datagrams."""
 
 
+class Peer(NamedTuple):
+    """The source of one message, looked up once: what is known of it when the message comes."""
+
+    flow: Flow
+    source: str
+    """The source as ``addresses.source_of`` has it."""
+    validated: bool
+    """Whether what is sent back by this flow surely reaches the sender."""
+    allowance: Allowance
+
+    @property
+    def trust(self) -> Trust:
+        """How far it is trusted. A source in a network that the owner names is trusted before it is validated."""
+        if self.allowance is TRUSTED:
+            return Trust.TRUSTED
+        return Trust.VALIDATED if self.validated else Trust.UNVALIDATED
+
+
 class LruTable(Generic[Value]):
     """A table that holds at most ``most`` keys: the one that was longest not used goes first."""
 
@@ -153,8 +171,15 @@ class AddressValidator:
             account = self._account(flow.remote.host, now)
             account.credit = min(MOST_CREDIT, account.credit + FACTOR * octets)
 
-    def validate(self, flow: Flow, invited_by: Flow, now: float) -> None:
+    def peer(self, flow: Flow, now: float) -> Peer:
+        """What is known of the source of ``flow``."""
+        host = flow.remote.host
+        return Peer(flow, source_of(host), self.is_validated(flow, now), allowance_of(host, self._trusted))
+
+    def validate(self, flow: Flow, invited_by: Flow, now: float) -> bool:
         """What came by ``flow`` held the tag of a call whose INVITE came by ``invited_by``: our answer was read there.
+
+        Returns whether the source of ``flow`` is validated by that.
 
         That is a proof for the source of the INVITE alone, to which the tag was sent, and only if this comes from there
         as well: the caller may write a victim's address over a request with his own tag, or tell it to anybody. So a
@@ -165,6 +190,8 @@ class AddressValidator:
         host = flow.remote.host
         if source_of(host) == source_of(invited_by.remote.host) and not is_private(host):
             self._proved.put(source_of(host), now + PROOF_LASTS)
+            return True
+        return False
 
     def is_validated(self, flow: Flow, now: float) -> bool:
         """Whether what we send back surely reaches the one who asks."""
@@ -190,34 +217,24 @@ class AddressValidator:
         account.credit -= len(send.data)
         return True
 
-    def trust(self, flow: Flow, now: float) -> Trust:
-        """How far the source of ``flow`` is trusted."""
-        if allowance_of(flow.remote.host, self._trusted) is TRUSTED:
-            return Trust.TRUSTED
-        return Trust.VALIDATED if self.is_validated(flow, now) else Trust.UNVALIDATED
-
-    def name_limit(self, flow: Flow) -> int:
-        """How many host names may be looked up at once for who comes by ``flow``."""
-        return allowance_of(flow.remote.host, self._trusted).names
-
     # -- how many calls --------------------------------------------------------------------------------------------
 
-    def call_refusal(self, flow: Flow, now: float) -> str:
-        """Why the next call by ``flow`` is one too many; empty where it is welcome, and then it counts."""
-        allowance = allowance_of(flow.remote.host, self._trusted)
-        if self._of_source.get(source_of(flow.remote.host), 0) >= allowance.unacknowledged:
+    def call_refusal(self, peer: Peer, now: float) -> str:
+        """Why the next call of ``peer`` is one too many; empty where it is accepted, and then it counts."""
+        allowance = peer.allowance
+        if self._of_source.get(peer.source, 0) >= allowance.unacknowledged:
             return f"{allowance.unacknowledged} calls of this address wait for their ACK"
-        if not self._account(flow.remote.host, now).calls.acquire(now):
+        if not self._account(peer.flow.remote.host, now).calls.acquire(now):
             return f"More than {allowance.calls[0]:.0f} calls a second from this address"
         return ""
 
-    def call_opened(self, call: str, flow: Flow, now: float) -> Optional[str]:
-        """A call was answered and waits for its ACK; gives the call of a stranger that has to make room for it."""
-        source = self._waiting[call] = source_of(flow.remote.host)
-        self._of_source[source] = self._of_source.get(source, 0) + 1
-        if self.is_validated(flow, now):
+    def call_opened(self, call: str, peer: Peer) -> Optional[str]:
+        """A call was answered and waits for its ACK; returns the unvalidated call that has to make room for it."""
+        self._waiting[call] = peer.source
+        self._of_source[peer.source] = self._of_source.get(peer.source, 0) + 1
+        if peer.validated:
             return None
-        self._strangers[call] = source
+        self._strangers[call] = peer.source
         return next(iter(self._strangers)) if len(self._strangers) > MOST_STRANGERS else None
 
     def call_closed(self, call: str) -> None:

@@ -239,7 +239,7 @@ class UserAgent:
         if call is not None:
             call.dialog.in_order(request)  # counted as it comes: others may overtake it while it waits for a name
         if request.method == "INVITE":
-            if call is None and (why := self.guard.call_refusal(flow, now)):
+            if call is None and (why := self.guard.call_refusal(self.guard.peer(flow, now), now)):
                 # nothing is kept of it, so that it costs little more than its reading (§8.2.7)
                 return self._refuse_statelessly(request, flow, Refusal(503, why, RETRY_LATER), now)
             return self._negotiate(request, flow, key, None, now)
@@ -317,7 +317,7 @@ class UserAgent:
             self._remember(transaction, request)
             self._dialogs[call.dialog.id] = call
             told = f"answered {request.from_.text[:80]!r} at {flow.remote}"
-            if (oldest := self.guard.call_opened(call.id, flow, now)) is not None:
+            if (oldest := self.guard.call_opened(call.id, self.guard.peer(flow, now))) is not None:
                 actions += self._make_room(self._calls[oldest], now)
         else:
             told = "changed"
@@ -481,9 +481,9 @@ class UserAgent:
         All names in one request have ``NAME_PATIENCE`` together, and each is asked for once. Raises ``Refusal`` 503
         where too many of this source are looked up.
         """
-        source = source_of(flow.remote.host)
-        asked = Resolve(name, source, self.guard.trust(flow, now))
-        look_up = self._ask(asked, flow)
+        peer = self.guard.peer(flow, now)
+        asked = Resolve(name, peer.source, peer.trust)
+        look_up = self._ask(asked, peer.allowance.names)
         actions: list[Action] = []
         if request.method != "ACK" and former is None:
             transaction = self._open(request, flow, key, self._identity.stateless_tag(request))
@@ -497,7 +497,7 @@ class UserAgent:
         self._schedule.set(waiting, waiting.next_due)
         return [*actions, *look_up]
 
-    def _ask(self, asked: Resolve, flow: Flow) -> list[Action]:
+    def _ask(self, asked: Resolve, most: int) -> list[Action]:
         """Look a name up, unless that is under way for the same source. Raises ``Refusal`` where too many are.
 
         A name counts until its look-up is over, be it that nobody waits for it any more: so long it may hold up others.
@@ -505,7 +505,6 @@ class UserAgent:
         """
         if asked in self._asked:
             return []
-        most = self.guard.name_limit(flow)
         if sum(other.source == asked.source for other in self._asked) >= most:
             raise Refusal(503, f"{most} host names of this address are being looked up", RETRY_LATER)
         self._asked.add(asked)

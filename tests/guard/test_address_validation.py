@@ -422,15 +422,18 @@ def test_500_calls_a_second_of_one_private_address_are_taken() -> None:
 
 @pytest.mark.parametrize(("host", "rate"), [("203.0.113.9", STRANGER.calls), ("192.168.1.50", TRUSTED.calls)])
 def test_calls_have_a_rate(host: str, rate: tuple[float, float]) -> None:
-    guard, flow = AddressValidator(), Flow(Address(host, 5060), SERVER)
-    assert [guard.call_refusal(flow, now=0.0) for _ in range(int(rate[1]))] == [""] * int(rate[1])
-    assert guard.call_refusal(flow, now=0.0) == f"More than {rate[0]:.0f} calls a second from this address"
-    assert guard.call_refusal(flow, now=1.0) == ""
+    guard = AddressValidator()
+    peer = guard.peer(Flow(Address(host, 5060), SERVER), now=0.0)
+    assert [guard.call_refusal(peer, now=0.0) for _ in range(int(rate[1]))] == [""] * int(rate[1])
+    assert guard.call_refusal(peer, now=0.0) == f"More than {rate[0]:.0f} calls a second from this address"
+    assert guard.call_refusal(peer, now=1.0) == ""
 
 
 def test_networks_that_the_owner_names_may_do_as_much_as_private_ones() -> None:
     guard = AddressValidator(networks("203.0.113.0/24"))
-    assert not any(guard.call_refusal(PUBLIC_FLOW, now=0.0) for _ in range(1000))
+    peer = guard.peer(PUBLIC_FLOW, now=0.0)
+    assert peer.trust is Trust.TRUSTED and not peer.validated
+    assert not any(guard.call_refusal(peer, now=0.0) for _ in range(1000))
 
 
 # -- scanners ------------------------------------------------------------------------------------------------------
