@@ -218,7 +218,7 @@ class Fuzz:
         for call, stream in list(self._streams.items()):
             if stream.ends is not None and stream.ends <= self.now:
                 del self._streams[call]
-                hopeless = self._chance.choice(["", "nobody listens"])
+                hopeless = self._chance.choice(["", "port unreachable"])
                 self._do(self.agent.stream_gone(call, stream.serial, "ended", hopeless, now=self.now))
         for asked in [asked for asked, when in self._resolving.items() if when <= self.now]:
             del self._resolving[asked]

@@ -16,7 +16,7 @@ from typing import IO, Optional
 from ..common.actions import StartStream, Target
 from ..net.routes import way_out
 from ..net.sockets import family_of
-from ..rtp.liveness import AWAY
+from ..rtp.liveness import HOST_UNREACHABLE_TIMEOUT
 from ..rtp.rtcp import cname_of, goodbye
 from .commands import ffmpeg_command
 from .start_queue import PendingStart
@@ -75,7 +75,7 @@ class FfmpegProcess:
         """
         played = now - self.began
         away = (0.0 if played > STEADY else self.away + played) + LOOK_EVERY
-        if away > AWAY:
+        if away > HOST_UNREACHABLE_TIMEOUT:
             return None
         order = replace(self.order, position=self.order.position + played + LOOK_EVERY)
         return PendingStart(order, now + LOOK_EVERY, away)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
-from ..rtp.liveness import no_way
+from ..rtp.liveness import host_unreachable
 from .launch import DATA_LIMIT_MB, leash
 from .process import FfmpegProcess, discard, start_ffmpeg
 from .start_queue import PendingStart, StartQueue
@@ -274,7 +274,8 @@ class Supervisor:
                 log.debug("[%s] no way to %s for %.0f s, trying again", player.call, player.target.remote, again.away)
                 self._starts.put_back(again)
                 return
-            player.hopeless = no_way(player.target.remote).by  # else the call would be tried for as long once more
+            # without this the core would start the stream once more, and it would be tried for as long again
+            player.hopeless = host_unreachable(player.target.remote).hopeless
         last_words = player.said.decode("utf-8", "replace").strip().splitlines()
         why = f"ffmpeg ended with status {player.process.returncode}"
         if last_words:

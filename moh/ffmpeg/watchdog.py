@@ -19,7 +19,17 @@ from typing import Optional
 
 from ..common.actions import Address, Target
 from ..net.sockets import ask_for_errors, family_of
-from ..rtp.liveness import AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Streak, Verdict, deaf, no_way
+from ..rtp.liveness import (
+    BYE_RECEIVED,
+    BYE_TIMEOUT,
+    HOST_ERROR_GAP,
+    HOST_UNREACHABLE_TIMEOUT,
+    PORT_UNREACHABLE_TIMEOUT,
+    Streak,
+    Verdict,
+    host_unreachable,
+    port_unreachable,
+)
 from ..rtp.rtcp import TYPES, takes_leave
 
 LOOK_EVERY = 0.5
@@ -66,16 +76,16 @@ class Watchdog:
         """Why the player may as well end; ``None`` while it may not."""
         if self._rtcp is not None:
             self._read(self._rtcp, now)
-            if self._left is not None and now - self._left >= LEFT_FOR:
-                return LEFT
+            if self._left is not None and now - self._left >= BYE_TIMEOUT:
+                return BYE_RECEIVED
         error = 0 if self._rtp is None else self._rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error == errno.ECONNREFUSED:
             self._refusals = self._refusals or Streak(now)
-            seconds = self._refusals.repeat(now)
-            return deaf(self._remote, seconds) if seconds >= DEAF_FOR else None
+            seconds = self._refusals.extend(now)
+            return port_unreachable(self._remote, seconds) if seconds >= PORT_UNREACHABLE_TIMEOUT else None
         if error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-            self._losses = self._losses or Streak(now, RARE)
-            return no_way(self._remote) if self._losses.repeat(now) >= AWAY else None
+            self._losses = self._losses or Streak(now, HOST_ERROR_GAP)
+            return host_unreachable(self._remote) if self._losses.extend(now) >= HOST_UNREACHABLE_TIMEOUT else None
         return None
 
     def _read(self, sock: socket.socket, now: float) -> None:

@@ -1,7 +1,7 @@
-"""How long it is waited until a listener counts as gone: the network says so (ICMP), or he himself (RTCP BYE).
+"""When a receiver counts as gone: after ICMP, ARP or routing errors, or after its RTCP BYE. No clock in here.
 
-No clock here. No such word ends a call at once: a phone may be about to open its port, or change its codec; a cable may
-be plugged in again.
+The law kept here: no single report ends a call. A phone may be about to open its port or to change its codec, and a
+cable may be plugged in again.
 """
 
 from __future__ import annotations
@@ -10,92 +10,93 @@ from typing import NamedTuple, Optional
 
 from ..common.actions import Address
 
-DEAF_FOR = 2.0
-"""Seconds for which a caller's machine says that nobody listens until he is given up."""
-FORGIVEN = 3.0
-"""Seconds without such a word after which that begins anew: some machines say it once a second only."""
-LEFT_FOR = 7.0
-"""Seconds after an RTCP BYE without a word of his until a listener is given up: who takes another SSRC reports 6.2 s
-later at the latest (RFC 3550 §6.3.1)."""
-AWAY = 30.0
-"""Seconds for which a listener may have no way to him until his call is given up: an interface is down for a while."""
-RARE = 8.0
-"""Seconds without such a word after which that begins anew: where nobody answers ARP, Linux says so each 3 s; and a
-router says it of one packet in a second, whoever else it was for."""
-ASTRAY = 1.5
-"""The same where the kernel says so of each packet, and is asked twice a second."""
-BACK = 5.0
-"""Seconds after the last such word, and after a packet that may have brought another, until a listener is played to."""
-PROBE_EVERY = 2.0
-"""Seconds between the packets that try the way."""
+PORT_UNREACHABLE_TIMEOUT = 2.0
+"""Seconds of ICMP "port unreachable" after which a receiver is dropped."""
+HOST_UNREACHABLE_TIMEOUT = 30.0
+"""Seconds of "host unreachable" or "network unreachable" after which a receiver is dropped."""
+BYE_TIMEOUT = 7.0
+"""Seconds without RTCP after an RTCP BYE until a receiver is dropped. A receiver that has only changed its SSRC sends a
+report after 6.2 s at the latest (RFC 3550 §6.3.1)."""
+PORT_ERROR_GAP = 3.0
+"""Seconds without "port unreachable" after which its streak starts again: some hosts send one a second only."""
+HOST_ERROR_GAP = 8.0
+"""Seconds without "host unreachable" after which its streak starts again. Without an ARP answer Linux reports it every
+3 s; a router reports one packet a second, which may be a packet to another receiver."""
+SEND_ERROR_GAP = 1.5
+"""The same for errors of the send call itself: the kernel reports each packet, and is polled twice a second."""
+REACHABLE_AFTER = 5.0
+"""Seconds without an error, probes included, after which an unreachable receiver gets music again."""
+PROBE_INTERVAL = 2.0
+"""Seconds between the probes that are sent to an unreachable receiver."""
 
 
 class Verdict(NamedTuple):
-    """Why a listener is given up: at length, and in two words by which it is counted."""
+    """Why a receiver is dropped: a sentence for the log, and two words for the counter; as in ``StreamEnded``."""
 
     why: str
-    by: str
+    hopeless: str
 
 
-LEFT = Verdict("the listener took leave by RTCP BYE", "RTCP BYE")
+BYE_RECEIVED = Verdict("the receiver sent RTCP BYE", "RTCP BYE")
+
+
+def port_unreachable(address: Address, seconds: float) -> Verdict:
+    """The verdict on a receiver whose host has reported ICMP "port unreachable" for ``seconds``."""
+    return Verdict(f"port unreachable at {address} for {seconds:.0f} s (ICMP)", "port unreachable")
+
+
+def host_unreachable(address: Address) -> Verdict:
+    """The verdict on a receiver that no packet has reached for ``HOST_UNREACHABLE_TIMEOUT``."""
+    why = f"host unreachable at {address} for {HOST_UNREACHABLE_TIMEOUT:.0f} s (ICMP, ARP or no route)"
+    return Verdict(why, "host unreachable")
 
 
 class Streak:
-    """What is said of one caller's address again and again; after ``forgiven`` seconds of silence it begins anew."""
+    """Repeated errors about one address. A gap of more than ``gap`` seconds starts the streak again."""
 
-    __slots__ = ("_first", "_forgiven", "_last")
+    __slots__ = ("_first", "_gap", "_last")
 
-    def __init__(self, now: float, forgiven: float = FORGIVEN) -> None:
+    def __init__(self, now: float, gap: float = PORT_ERROR_GAP) -> None:
         self._first = self._last = now
-        self._forgiven = forgiven
+        self._gap = gap
 
-    def repeat(self, now: float) -> float:
-        """It is said once more: for how many seconds it has been by now."""
-        if now - self._last > self._forgiven:
+    def extend(self, now: float) -> float:
+        """Note one more error; returns the seconds since the first error of the streak."""
+        if now - self._last > self._gap:
             self._first = now
         self._last = now
         return now - self._first
 
 
-def deaf(address: Address, seconds: float) -> Verdict:
-    """Why a call ends that nobody hears."""
-    return Verdict(f"nobody listens at {address}: ICMP port unreachable for {seconds:.0f} s", "nobody listens")
-
-
-def no_way(address: Address) -> Verdict:
-    """Why a call ends to which no packet finds its way."""
-    return Verdict(f"no way to {address}: the network says so for {AWAY:.0f} s", "no way")
-
-
 class Unreachable:
-    """A listener to whom there is no way: nothing is played to him till there is, only tried now and then.
+    """The state of an unreachable receiver: it gets probes instead of music.
 
-    Packets to a machine that answers no ARP wait in the kernel, at the cost of all who leave by the same socket.
+    Packets to a host that does not answer ARP wait in the kernel and block the socket for all other receivers.
     """
 
-    __slots__ = ("_probed", "_silent", "_since", "_told")
+    __slots__ = ("_last_error", "_last_probe", "_since", "_without_arp")
 
     def __init__(self, now: float) -> None:
-        self._since = self._told = self._probed = now
-        self._silent = False
+        self._since = self._last_error = self._last_probe = now
+        self._without_arp = False
 
-    def repeat(self, now: float) -> None:
-        """The network says it once more."""
-        self._told = now
+    def note_error(self, now: float) -> None:
+        """Note one more error report from the network."""
+        self._last_error = now
 
-    def expired(self, now: float) -> bool:
-        """Whether it is time to give him up."""
-        return now - self._since >= AWAY
+    def timed_out(self, now: float) -> bool:
+        """Whether the receiver is to be dropped."""
+        return now - self._since >= HOST_UNREACHABLE_TIMEOUT
 
-    def is_back(self, answers: Optional[bool], now: float) -> bool:
-        """Whether he is to be played to again. ``answers``: whether he answers ARP, ``None`` where that is unknown."""
-        if answers is False:  # that counts as well: of many hosts at once Linux tells of a few only
-            self._silent, self._told = True, now
-        return (self._silent and answers is True) or now - self._told >= BACK
+    def is_reachable(self, answers_arp: Optional[bool], now: float) -> bool:
+        """Whether the receiver gets music again. ``answers_arp`` is ``None`` where the kernel's table does not say."""
+        if answers_arp is False:  # as good as an error report: of many hosts at once Linux reports a few only
+            self._without_arp, self._last_error = True, now
+        return (self._without_arp and answers_arp is True) or now - self._last_error >= REACHABLE_AFTER
 
     def probe_due(self, now: float) -> bool:
-        """Whether it is time to try the way; then it counts as done."""
-        due = now - self._probed >= PROBE_EVERY
+        """Whether a probe is due; then it counts as sent."""
+        due = now - self._last_probe >= PROBE_INTERVAL
         if due:
-            self._probed = now
+            self._last_probe = now
         return due

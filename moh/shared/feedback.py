@@ -18,7 +18,7 @@ from ..common.actions import Address
 from ..net.mmsg import NAME, Iovec, Mmsghdr, system_call, unpacked
 from ..net.routes import is_ours, neighbours
 from ..net.sockets import IP_RECVERR, IPV6_RECVERR, plain, unsent
-from ..rtp.liveness import LEFT_FOR
+from ..rtp.liveness import BYE_TIMEOUT
 from ..rtp.rtcp import TYPES, takes_leave
 
 AT_ONCE = 256
@@ -200,7 +200,7 @@ class Feedback:
             return None
         self._tell_at, self._urgent = now + TELL_EVERY, False
         if self._left:
-            self._doubtful_until = now + 2 * LEFT_FOR
+            self._doubtful_until = now + 2 * BYE_TIMEOUT
         left = frozenset(self._left)
         refused, silent, astray = frozenset(self._refused), frozenset(self._silent), frozenset(self._astray)
         news = FeedbackReport(refused, left, frozenset(self._spoke - left), silent, astray)

@@ -24,7 +24,19 @@ from ..net.routes import neighbours, way_out
 from ..net.sendmmsg import DestinationTable
 from ..net.sockets import destination, leaving_from
 from ..net.threads import Thread
-from ..rtp.liveness import ASTRAY, AWAY, DEAF_FOR, LEFT, LEFT_FOR, RARE, Streak, Unreachable, Verdict, deaf, no_way
+from ..rtp.liveness import (
+    BYE_RECEIVED,
+    BYE_TIMEOUT,
+    HOST_ERROR_GAP,
+    HOST_UNREACHABLE_TIMEOUT,
+    PORT_UNREACHABLE_TIMEOUT,
+    SEND_ERROR_GAP,
+    Streak,
+    Unreachable,
+    Verdict,
+    host_unreachable,
+    port_unreachable,
+)
 from ..rtp.rtcp import cname_of, description, farewell, hello, report
 from .encoded_loop import EncodedLoop
 from .fanout import FULL, RTP_HEADER, Fanout, Receiver, Shape
@@ -221,7 +233,7 @@ class Pacer:
         ipv6 = ":" in target.remote.host
         if ipv6 not in self._sockets:
             family = "IPv6" if ipv6 else "IPv4"
-            self._end(member, f"this machine has no {family} to reach {target.remote}", "no way")
+            self._end(member, f"this machine has no {family} to reach {target.remote}", "host unreachable")
             return
         # who comes back hears another SSRC than the one that took leave of him
         shape = Shape(order.tune, target.codec, target.payload_type, target.ptime, ipv6, order.serial % 2)
@@ -319,8 +331,8 @@ class Pacer:
         batch = member.batch
         if batch is None:
             return
-        if now - self._took_leave.get(member, now) >= LEFT_FOR:
-            self._give_up(member, LEFT)
+        if now - self._took_leave.get(member, now) >= BYE_TIMEOUT:
+            self._give_up(member, BYE_RECEIVED)
             return
         if batch.sent > member.before:
             words = self._last_report(member, batch, now) + description(batch.ssrc, cname_of(member.target.local.host))
@@ -354,17 +366,17 @@ class Pacer:
         if news.silent:
             for member, (_, _, lost) in self._lost.items():
                 if member.target.remote.host in news.silent:
-                    lost.repeat(now)
+                    lost.note_error(now)
         for member in [member for member in self._members.values() if member.batch is not None]:
             if member.target.remote.host in news.silent:
                 self._lose(member, now)
             elif member.target.remote in news.refused:
-                seconds = self._doubts.setdefault(member, Streak(now)).repeat(now)
-                if seconds >= DEAF_FOR:
-                    self._give_up(member, deaf(member.target.remote, seconds))
+                seconds = self._doubts.setdefault(member, Streak(now)).extend(now)
+                if seconds >= PORT_UNREACHABLE_TIMEOUT:
+                    self._give_up(member, port_unreachable(member.target.remote, seconds))
             elif member.target.remote in news.astray:
-                if self._no_way.setdefault(member, Streak(now, RARE)).repeat(now) >= AWAY:
-                    self._give_up(member, no_way(member.target.remote))
+                if self._no_way.setdefault(member, Streak(now, HOST_ERROR_GAP)).extend(now) >= HOST_UNREACHABLE_TIMEOUT:
+                    self._give_up(member, host_unreachable(member.target.remote))
             elif _rtcp_of(member) in news.left:
                 self._took_leave.setdefault(member, now)
             elif _rtcp_of(member) in news.spoke:
@@ -376,7 +388,7 @@ class Pacer:
         assert batch is not None, "who is lost hears music"
         self._leave(member, silently=True)
         self._lost[member] = (batch.shape, batch.frames, Unreachable(now))
-        log.debug("[%s] no way to %s", member.call, member.target.remote)
+        log.debug("[%s] host unreachable: %s", member.call, member.target.remote)
 
     def _attend(self, now: float) -> None:
         """Play again to those to whom there is a way, try it with the others, give up who is lost for too long.
@@ -386,15 +398,18 @@ class Pacer:
         self._attend_at = now + ATTEND_EVERY
         for batch in [batch for _, _, batch in self._due if batch.astray]:
             for member in batch.astray:
-                if member.batch is batch and self._astray.setdefault(member, Streak(now, ASTRAY)).repeat(now) >= AWAY:
-                    self._give_up(member, no_way(member.target.remote))
+                if member.batch is not batch:
+                    continue
+                errors = self._astray.setdefault(member, Streak(now, SEND_ERROR_GAP))
+                if errors.extend(now) >= HOST_UNREACHABLE_TIMEOUT:
+                    self._give_up(member, host_unreachable(member.target.remote))
         answers = neighbours() if self._lost else {}
         for member, (shape, frames, lost) in list(self._lost.items()):
             if frames.trouble:
                 self._end(member, frames.trouble)
-            elif lost.expired(now):
-                self._give_up(member, no_way(member.target.remote))
-            elif lost.is_back(answers.get(member.target.remote.host), now):
+            elif lost.timed_out(now):
+                self._give_up(member, host_unreachable(member.target.remote))
+            elif lost.is_reachable(answers.get(member.target.remote.host), now):
                 del self._lost[member]
                 self._let_in(member, shape, frames, frames.began or now)
             elif lost.probe_due(now):

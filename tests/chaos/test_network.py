@@ -67,7 +67,7 @@ def test_who_is_cut_off_in_a_bad_moment_is_let_go(start_server: StartServer) -> 
     with BadWire(server.address, seed=8, lost=0.0) as wire, Phone(wire.address) as phone, Ear() as ear:
         phone.call(ear.address)
         ear.packets(1)
-    server.says("nobody listens at 127.0.0.1:")
+    server.says("port unreachable at 127.0.0.1:")
     wait_for(lambda: not server.ffmpegs, "its end")
     rest.returns()
 
@@ -113,7 +113,7 @@ def test_an_rtcp_bye_gets_through_such_a_wire_or_is_sent_again(start_server: Sta
         for _ in range(10):
             ear.send_rtcp(GOODBYE, back)
         phone.await_request("BYE", SLOW)
-        server.says("took leave by RTCP BYE")
+        server.says("the receiver sent RTCP BYE")
         print(f"{control.dropped} of {control.seen} datagrams of RTCP were lost")
     rest.is_well()
 
@@ -226,7 +226,7 @@ def test_hosts_that_are_gone_take_no_packet_from_the_others(start_server: StartS
         for packets in heard:
             steps = {(later.sequence - earlier.sequence) % 65536 for earlier, later in zip(packets, packets[1:])}
             assert steps == {1}
-        server.says("no way to 10.213.77.50:20000: the network says so for 30 s")
+        server.says("host unreachable at 10.213.77.50:20000 for 30 s (ICMP, ARP or no route)")
         all_hear(held)
         hang_up(held)
     server.terminate()
@@ -275,4 +275,4 @@ def test_whose_host_is_gone_for_long_or_out_of_reach_is_let_go(
         beyond.call((BEYOND, 20000))
         for phone in (gone, beyond):
             phone.await_request("BYE", 2 * SLOW)
-    server.says(f"no way to {GONE[0]}:20000: the network says so for 30 s")
+    server.says(f"host unreachable at {GONE[0]}:20000 for 30 s (ICMP, ARP or no route)")

@@ -419,11 +419,11 @@ def test_who_is_moved_while_there_is_no_way_hears_it_there(
 def test_without_a_way_for_long_the_stream_is_over(
     wayless: Supervisor, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moh.ffmpeg.process.AWAY", 1.2)
+    monkeypatch.setattr("moh.ffmpeg.process.HOST_UNREACHABLE_TIMEOUT", 1.2)
     wayless.order(start(ear, port))
     over = the_end(wayless)
     assert "Network is unreachable" in over.why
-    assert over.hopeless == "no way", "else the server would try as long once more"
+    assert over.hopeless == "host unreachable", "else the server would try as long once more"
 
 
 def test_closed_while_there_is_no_way(wayless: Supervisor, ear: Ear, port: int, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from moh.common.codecs import PCMU
 from moh.ffmpeg.commands import ffmpeg_command
 from moh.ffmpeg.supervisor import Supervisor
 from moh.ffmpeg.watchdog import Watchdog, pulse
-from moh.rtp.liveness import DEAF_FOR
+from moh.rtp.liveness import PORT_UNREACHABLE_TIMEOUT
 from moh.rtp.rtcp import description, goodbye
 from tests.ffmpeg.test_supervisor import STOP, music, port, stand_in, start, streams, the_end, with_tune
 from tests.support.phone import Ear
@@ -48,8 +48,8 @@ def ear() -> Iterator[Ear]:
 def test_an_ffmpeg_that_nobody_hears_ends_without_hope(streams: Supervisor, port: int, local: str) -> None:
     streams.order(towards(Address(NOWHERE, free_ports(2)), port, local=local))
     over = the_end(streams)
-    assert over.hopeless == "nobody listens"
-    assert over.why.startswith(f"nobody listens at {NOWHERE}:")
+    assert over.hopeless == "port unreachable"
+    assert over.why.startswith(f"port unreachable at {NOWHERE}:")
     assert is_free(port)
 
 
@@ -66,7 +66,7 @@ def test_who_has_no_port_for_rtcp_is_played_to(streams: Supervisor, port: int) -
         ear.bind((NOWHERE, free_ports(2)))
         ear.settimeout(10)
         streams.order(towards(Address(*ear.getsockname()), port))
-        for _ in range(round((DEAF_FOR + 1.5) / 0.02)):
+        for _ in range(round((PORT_UNREACHABLE_TIMEOUT + 1.5) / 0.02)):
             assert len(ear.recv(2000)) == 172
         assert streams.ended() == []
 
@@ -77,7 +77,7 @@ def test_who_opens_his_port_a_moment_later_hears_the_same_music(streams: Supervi
     wait_for(lambda: not is_free(port), "ffmpeg")
     (before,) = wait_for(lambda: ffmpegs_of(os.getpid()), "ffmpeg")
     with Ear(port=address.port) as ear:
-        ear.packets(round((DEAF_FOR + 1.5) / 0.02))
+        ear.packets(round((PORT_UNREACHABLE_TIMEOUT + 1.5) / 0.02))
         assert streams.ended() == []
         assert ffmpegs_of(os.getpid()) == [before]
 
@@ -86,7 +86,7 @@ def test_who_is_moved_in_time_to_where_somebody_listens_stays(streams: Superviso
     streams.order(towards(Address(NOWHERE, free_ports(2)), port))
     wait_for(lambda: not is_free(port), "ffmpeg")
     streams.order(start(ear, port, serial=2))
-    ear.packets(round((DEAF_FOR + 1.5) / 0.02))
+    ear.packets(round((PORT_UNREACHABLE_TIMEOUT + 1.5) / 0.02))
     assert streams.ended() == []
     streams.order(StopStream("call"))
     assert (over := the_end(streams)).serial == 2
@@ -129,7 +129,10 @@ def test_where_there_is_no_way_for_thirty_seconds_the_call_ends(listener: Listen
     said.error = 113
     assert [witness.verdict(now) for now in (21.0, 29.0, 36.0)] == [None] * 3, "it began anew after 8 s without"
     assert not any(witness.verdict(now) for now in (43.0, 50.0, 50.9))
-    assert witness.verdict(51.0) == (f"no way to {NOWHERE}:4000: the network says so for 30 s", "no way")
+    assert witness.verdict(51.0) == (
+        f"host unreachable at {NOWHERE}:4000 for 30 s (ICMP, ARP or no route)",
+        "host unreachable",
+    )
     witness.close()
 
 
@@ -168,7 +171,7 @@ def test_seven_seconds_after_an_rtcp_bye_the_listener_is_given_up(listener: List
     assert listener.witness.verdict(0.0) is None
     listener.says(goodbye(7, "ann"))
     assert [listener.witness.verdict(now) for now in (10.0, 12.5, 16.9)] == [None] * 3
-    assert listener.witness.verdict(17.0) == ("the listener took leave by RTCP BYE", "RTCP BYE")
+    assert listener.witness.verdict(17.0) == ("the receiver sent RTCP BYE", "RTCP BYE")
 
 
 def test_who_speaks_again_after_his_bye_hears_on(listener: Listener) -> None:
@@ -197,12 +200,12 @@ def test_only_rtcp_of_the_listener_counts(listener: Listener) -> None:
 def test_an_ffmpeg_whose_listener_took_leave_ends_without_hope(
     streams: Supervisor, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moh.ffmpeg.watchdog.LEFT_FOR", 1.0)
+    monkeypatch.setattr("moh.ffmpeg.watchdog.BYE_TIMEOUT", 1.0)
     streams.order(start(ear, port))
     assert ear.packets(1)[0].source == ("127.0.0.1", port)
     ear.send_rtcp(goodbye(7, "ann"), ("127.0.0.1", port + 1))
     over = the_end(streams)
-    assert (over.why, over.hopeless) == ("the listener took leave by RTCP BYE", "RTCP BYE")
+    assert (over.why, over.hopeless) == ("the receiver sent RTCP BYE", "RTCP BYE")
     assert is_free(port)
 
 

@@ -1,55 +1,57 @@
-"""How long it is waited until a listener counts as gone; with literal clocks."""
+"""When a receiver counts as gone, with literal clocks."""
 
 from __future__ import annotations
 
 from moh.common.actions import Address
-from moh.rtp.liveness import RARE, Streak, Unreachable, deaf, no_way
+from moh.rtp.liveness import HOST_ERROR_GAP, Streak, Unreachable, host_unreachable, port_unreachable
 
-WHO = Address("192.0.2.1", 4000)
-
-
-def test_what_is_said_again_and_again_counts_from_the_first_time() -> None:
-    refusals = Streak(10.0)
-    assert [refusals.repeat(now) for now in (10.5, 13.5, 16.25)] == [0.5, 3.5, 6.25]
+RECEIVER = Address("192.0.2.1", 4000)
 
 
-def test_after_silence_it_begins_anew() -> None:
-    refusals, rare = Streak(10.0), Streak(10.0, RARE)
-    assert [refusals.repeat(13.25), refusals.repeat(14.0)] == [0.0, 0.75]
-    assert [rare.repeat(18.0), rare.repeat(26.25)] == [8.0, 0.0]
+def test_a_streak_counts_from_its_first_error() -> None:
+    errors = Streak(10.0)
+    assert [errors.extend(now) for now in (10.5, 13.5, 16.25)] == [0.5, 3.5, 6.25]
 
 
-def test_a_lost_listener_is_back_five_seconds_after_the_last_word() -> None:
-    lost = Unreachable(10.0)
-    assert [lost.is_back(None, now) for now in (10.0, 14.9)] == [False, False]
-    lost.repeat(14.5)
-    assert [lost.is_back(None, now) for now in (15.0, 19.25, 19.5)] == [False, False, True]
+def test_a_long_gap_starts_a_streak_again() -> None:
+    port_errors, host_errors = Streak(10.0), Streak(10.0, HOST_ERROR_GAP)
+    assert [port_errors.extend(13.25), port_errors.extend(14.0)] == [0.0, 0.75]
+    assert [host_errors.extend(18.0), host_errors.extend(26.25)] == [8.0, 0.0]
 
 
-def test_one_who_did_not_answer_arp_is_back_as_soon_as_he_does() -> None:
-    lost = Unreachable(10.0)
-    assert lost.is_back(True, 10.5) is False, "he answered all the time: the word came from beyond him"
-    assert lost.is_back(False, 11.0) is False
-    assert lost.is_back(True, 11.5) is True
+def test_an_unreachable_receiver_is_reachable_five_seconds_after_the_last_error() -> None:
+    receiver = Unreachable(10.0)
+    assert [receiver.is_reachable(None, now) for now in (10.0, 14.9)] == [False, False]
+    receiver.note_error(14.5)
+    assert [receiver.is_reachable(None, now) for now in (15.0, 19.25, 19.5)] == [False, False, True]
 
 
-def test_while_one_does_not_answer_arp_he_is_not_back() -> None:
-    lost = Unreachable(10.0)
-    assert [lost.is_back(False, now) for now in (12.0, 15.0, 20.0)] == [False] * 3
-    assert [lost.is_back(None, now) for now in (24.5, 25.0)] == [False, True], "his neighbour's entry is no more"
+def test_a_host_without_arp_answer_is_reachable_as_soon_as_it_answers() -> None:
+    receiver = Unreachable(10.0)
+    assert receiver.is_reachable(True, 10.5) is False, "it answered ARP all the time: the error came from farther away"
+    assert receiver.is_reachable(False, 11.0) is False
+    assert receiver.is_reachable(True, 11.5) is True
 
 
-def test_the_way_is_tried_each_two_seconds() -> None:
-    lost = Unreachable(10.0)
-    assert [now for now in (10.5, 11.0, 12.0, 12.5, 13.9, 14.0, 14.1) if lost.probe_due(now)] == [12.0, 14.0]
+def test_a_host_is_unreachable_while_it_does_not_answer_arp() -> None:
+    receiver = Unreachable(10.0)
+    assert [receiver.is_reachable(False, now) for now in (12.0, 15.0, 20.0)] == [False] * 3
+    assert [receiver.is_reachable(None, now) for now in (24.5, 25.0)] == [False, True], "its ARP entry has gone"
 
 
-def test_after_thirty_seconds_it_is_over() -> None:
-    lost = Unreachable(10.0)
-    lost.repeat(38.0)
-    assert [lost.expired(now) for now in (39.9, 40.0)] == [False, True]
+def test_a_probe_is_due_every_two_seconds() -> None:
+    receiver = Unreachable(10.0)
+    assert [now for now in (10.5, 11.0, 12.0, 12.5, 13.9, 14.0, 14.1) if receiver.probe_due(now)] == [12.0, 14.0]
 
 
-def test_the_verdicts_say_where_and_are_counted_by_two_words() -> None:
-    assert deaf(WHO, 2.3) == ("nobody listens at 192.0.2.1:4000: ICMP port unreachable for 2 s", "nobody listens")
-    assert no_way(WHO) == ("no way to 192.0.2.1:4000: the network says so for 30 s", "no way")
+def test_an_unreachable_receiver_times_out_after_thirty_seconds() -> None:
+    receiver = Unreachable(10.0)
+    receiver.note_error(38.0)
+    assert [receiver.timed_out(now) for now in (39.9, 40.0)] == [False, True]
+
+
+def test_a_verdict_is_a_sentence_with_the_address_and_two_words_for_the_counter() -> None:
+    assert port_unreachable(RECEIVER, 2.3) == ("port unreachable at 192.0.2.1:4000 for 2 s (ICMP)", "port unreachable")
+    why, counted_as = host_unreachable(RECEIVER)
+    assert why == "host unreachable at 192.0.2.1:4000 for 30 s (ICMP, ARP or no route)"
+    assert counted_as == "host unreachable"

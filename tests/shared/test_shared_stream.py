@@ -332,8 +332,8 @@ def test_where_nobody_listens_for_two_seconds_the_stream_ends_without_hope(strea
     stream.order(start("bob", to(ear, stream)))
     stream.order(start("ann", target(Address(*address), stream.port)))
     over = the_end(stream)
-    assert (over.call, over.serial, over.hopeless) == ("ann", 1, "nobody listens")
-    assert over.why == f"nobody listens at 127.0.0.1:{address[1]}: ICMP port unreachable for 2 s"
+    assert (over.call, over.serial, over.hopeless) == ("ann", 1, "port unreachable")
+    assert over.why == f"port unreachable at 127.0.0.1:{address[1]} for 2 s (ICMP)"
     assert stream.stats().deaf == 1
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
@@ -369,7 +369,7 @@ def test_how_long_a_machine_has_to_say_so(
     for now in told:
         stopped.at = now
         pacer._doubt(news, now)
-    assert stopped.found == [(now, "nobody listens") for now in given_up]
+    assert stopped.found == [(now, "port unreachable") for now in given_up]
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_how_long_somebody_on_the_way_has_to_say_that_there_is_none(
         stopped.at = now
         pacer._doubt(FeedbackReport(NONE, NONE, NONE, astray=frozenset({Address(*ear.address)})), now)
         pacer._doubt(FeedbackReport(NONE, NONE, NONE, astray=frozenset({Address(ear.address[0], 9)})), now + 3.0)
-    assert stopped.found == [(now, "no way") for now in given_up]
+    assert stopped.found == [(now, "host unreachable") for now in given_up]
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
@@ -401,11 +401,11 @@ def test_to_whom_no_interface_leads_for_long_the_stream_ends_without_hope(
     shared: SharedStream, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From 127.0.0.1 there is no way to other machines. Nobody else is kept waiting for that."""
-    monkeypatch.setattr("moh.shared.pacer.AWAY", 1.2)
+    monkeypatch.setattr("moh.shared.pacer.HOST_UNREACHABLE_TIMEOUT", 1.2)
     shared.order(start("bob", to(ear, shared)))
     shared.order(start("ann", target(Address("192.0.2.1", 4000), shared.port)))
     over = the_end(shared)
-    assert (over.call, over.hopeless) == ("ann", "no way")
+    assert (over.call, over.hopeless) == ("ann", "host unreachable")
     assert without_a_gap([*ear.waiting(), *ear.packets(3)])
 
 
@@ -431,7 +431,7 @@ def test_how_long_no_interface_has_to_lead_there(
     for now in told:
         stopped.at = now
         attend(now)
-    assert stopped.found == [(now, "no way") for now in given_up]
+    assert stopped.found == [(now, "host unreachable") for now in given_up]
 
 
 def test_what_comes_back_is_read_though_the_first_thread_has_no_callers(music: dict[int, Path], ear: Ear) -> None:
@@ -477,7 +477,7 @@ def test_who_took_leave_by_rtcp_is_given_up_unless_he_speaks_again(
             pacer._doubt(
                 FeedbackReport(NONE, source if what == "left" else NONE, source if what == "spoke" else NONE), now
             )
-        stopped += [now for why in ended if why == "the listener took leave by RTCP BYE"]
+        stopped += [now for why in ended if why == "the receiver sent RTCP BYE"]
         ended.clear()
     assert stopped == given_up
 

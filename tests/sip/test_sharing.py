@@ -179,12 +179,12 @@ def test_an_answer_of_srtp_to_our_offer_of_rtp_ends_the_call(most: int) -> None:
 def test_where_nobody_listens_any_more_the_call_ends_at_once() -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
-    actions = agent.stream_gone(sharer, 1, "nobody listens at ...", hopeless="nobody listens", now=5.0)
+    actions = agent.stream_gone(sharer, 1, "port unreachable at ...", hopeless="port unreachable", now=5.0)
     assert methods(actions) == ["BYE"] and music(actions) == []
-    assert notes(actions) == ["ended after 5 s, music for 5 s: nobody listens at ..."]
+    assert notes(actions) == ["ended after 5 s, music for 5 s: port unreachable at ..."]
 
 
-@pytest.mark.parametrize("by", ["nobody listens", "RTCP BYE"])
+@pytest.mark.parametrize("by", ["port unreachable", "RTCP BYE"])
 def test_why_a_listener_was_given_up_is_counted(by: str) -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
@@ -197,7 +197,7 @@ def test_nobody_listening_to_a_stream_that_was_moved_since_ends_nothing() -> Non
     agent, _ = full(1)
     sharer = calls(agent, 50)
     start_of(agent, reinvite(sharer, 131, OFFER.replace("192.168.1.77", "192.168.1.78")))
-    assert agent.stream_gone(sharer, 1, "nobody listens", hopeless="nobody listens", now=5.0) == []
+    assert agent.stream_gone(sharer, 1, "port unreachable", hopeless="port unreachable", now=5.0) == []
     assert agent.calls == 2
 
 
@@ -205,6 +205,6 @@ def test_nobody_listening_to_a_call_on_hold_or_at_its_end_ends_nothing_twice() -
     agent, _ = full(1)
     sharer = calls(agent, 50)
     agent.receive(reinvite(sharer, 131, OFFER.replace("recvonly", "inactive")), FLOW, now=2.0)
-    assert agent.stream_gone(sharer, 1, "nobody listens", hopeless="nobody listens", now=2.1) == []
+    assert agent.stream_gone(sharer, 1, "port unreachable", hopeless="port unreachable", now=2.1) == []
     agent.receive(bye(sharer, **phone(50)), FLOW, now=3.0)
-    assert agent.stream_gone(sharer, 1, "nobody listens", hopeless="nobody listens", now=3.1) == []
+    assert agent.stream_gone(sharer, 1, "port unreachable", hopeless="port unreachable", now=3.1) == []
