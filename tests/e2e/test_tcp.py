@@ -1,7 +1,4 @@
-"""SIP over TCP and TLS against a running server (RFC 3261 §18, RFC 5626 §4.4.1): end-to-end, with real sockets.
-
-How connections make room is in ``test_room.py``, how they wait and are dialled in ``test_connections.py``.
-"""
+"""End to end: SIP over TCP and TLS with a real server (RFC 3261 §18, RFC 5626 §4.4.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from tests.support.running import Address, Running, free_ports, wait_for
 
 
 class Line:
-    """The phone's end of a TCP or TLS connection: sends octets, reads whole messages."""
+    """The phone's end of a TCP or TLS connection: sends requests, reads whole messages."""
 
     def __init__(self, server: Address, tls: bool = False, host: str = "") -> None:
         self.socket: socket.socket = socket.create_connection(server, 10, (host, 0))
@@ -34,8 +31,11 @@ class Line:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
+    def send(self, request: bytes) -> None:
+        self.socket.sendall(request)
+
     def more(self) -> bool:
-        """Whether more octets came; not so when the other side has closed."""
+        """Wait for more octets; false if the server has closed the connection."""
         try:
             data = self.socket.recv(65536)
         except ConnectionError:
@@ -56,21 +56,21 @@ class Line:
 
 
 def over(transport: str, phone: Phone, data: bytes) -> bytes:
-    """A request of ``phone`` as it goes over another transport."""
+    """A request of ``phone``, rewritten for another transport."""
     host, port = phone.address
     return data.replace(b"SIP/2.0/UDP", f"SIP/2.0/{transport}".encode()).replace(
         f"<sip:201@{host}:{port}>".encode(), f"<sip:201@{host}:{port};transport={transport.lower()}>".encode()
     )
 
 
-def answered(phone: Phone, line: Line, transport: str, media: Address) -> Message:
-    """A call made over ``line``; its 200."""
-    line.socket.sendall(over(transport, phone, phone.invite(media)))
+def call_over(line: Line, transport: str, phone: Phone, media: Address) -> Message:
+    """Make a call over ``line``; returns its 200."""
+    line.send(over(transport, phone, phone.invite(media)))
     assert line.receive().status == 180
     answer = line.receive()
     assert answer.status == 200
     phone.to_tag = answer.to_tag
-    line.socket.sendall(over(transport, phone, phone.request("ACK")))
+    line.send(over(transport, phone, phone.request("ACK")))
     return answer
 
 
@@ -79,23 +79,23 @@ def test_a_whole_call_in_pieces_of_any_size(own_server: Running, size: int) -> N
     with Phone(own_server.address) as phone, Line(own_server.address) as line, Ear("127.0.0.2") as ear:
         data = over("TCP", phone, phone.invite(ear.address))
         for at in range(0, len(data), size):
-            line.socket.sendall(data[at : at + size])
+            line.send(data[at : at + size])
         assert line.receive().status == 180
         answer = line.receive()
         assert answer.status == 200
         assert ";transport=tcp>" in answer.get("contact")
         phone.to_tag = answer.to_tag
-        line.socket.sendall(over("TCP", phone, phone.request("ACK")))
+        line.send(over("TCP", phone, phone.request("ACK")))
         assert ear.packets(5)
-        line.socket.sendall(over("TCP", phone, phone.request("BYE")))
+        line.send(over("TCP", phone, phone.request("BYE")))
         assert line.receive().status == 200
         own_server.has_no_ffmpeg()
 
 
-def test_two_requests_in_one_piece_and_a_ping_between(own_server: Running) -> None:
+def test_two_requests_in_one_segment_with_a_ping_between_are_all_answered(own_server: Running) -> None:
     with Phone(own_server.address) as phone, Line(own_server.address) as line:
         two = [over("TCP", phone, phone.request("OPTIONS")) for _ in range(2)]
-        line.socket.sendall(two[0] + b"\r\n\r\n" + two[1])
+        line.send(two[0] + b"\r\n\r\n" + two[1])
         assert line.receive().status == 200
         wait_for(lambda: line.held.startswith(b"\r\n") or line.more(), "the pong")
         assert line.held[:2] == b"\r\n"
@@ -103,25 +103,25 @@ def test_two_requests_in_one_piece_and_a_ping_between(own_server: Running) -> No
         assert line.receive().status == 200
 
 
-def test_what_cannot_be_cut_into_messages_is_answered_400_and_hung_up(own_server: Running) -> None:
+def test_a_stream_without_message_boundaries_gets_400_and_is_closed(own_server: Running) -> None:
     with Phone(own_server.address) as phone, Line(own_server.address) as line:
         faulty = over("TCP", phone, phone.request("OPTIONS")).replace(b"Content-Length: 0", b"Content-Length: lots")
-        line.socket.sendall(faulty)
+        line.send(faulty)
         while line.more():
             pass
         assert line.held.startswith(b"SIP/2.0 400 Content-Length is 'lots'")
 
 
-def test_the_servers_own_bye_comes_on_the_connection_of_the_call(start_server: StartServer) -> None:
+def test_the_bye_of_the_server_comes_on_the_connection_of_the_call(start_server: StartServer) -> None:
     server = start_server(MOH_MAX_CALL="2s").ready()
     with Phone(server.address) as phone, Line(server.address) as line, Ear("127.0.0.2") as ear:
-        answered(phone, line, "TCP", ear.address)
+        call_over(line, "TCP", phone, ear.address)
         bye = line.receive()
         assert bye.first.startswith("BYE ")
         assert "SIP/2.0/TCP" in bye.get("via")
 
 
-def test_the_servers_own_bye_finds_the_phone_when_the_connection_is_gone(start_server: StartServer) -> None:
+def test_the_bye_of_the_server_opens_a_connection_when_that_of_the_call_is_gone(start_server: StartServer) -> None:
     server = start_server(MOH_MAX_CALL="3s").ready()
     port = free_ports(1)
     with socket.socket() as listener, Phone(server.address) as phone, Ear("127.0.0.2") as ear:
@@ -130,7 +130,7 @@ def test_the_servers_own_bye_finds_the_phone_when_the_connection_is_gone(start_s
         listener.settimeout(10)
         phone.address = ("127.0.0.1", port)
         with Line(server.address) as line:
-            answered(phone, line, "TCP", ear.address)
+            call_over(line, "TCP", phone, ear.address)
         assert ear.packets(5), "the music goes on without the connection"
         connection, _ = listener.accept()
         with connection:
@@ -138,14 +138,14 @@ def test_the_servers_own_bye_finds_the_phone_when_the_connection_is_gone(start_s
             assert connection.recv(65536).startswith(b"BYE sip:201@127.0.0.1:")
 
 
-def test_one_host_cannot_take_all_connections(own_server: Running) -> None:
+def test_one_source_address_cannot_take_all_connections(own_server: Running) -> None:
     lines = [Line(own_server.address) for _ in range(80)]
     try:
         phone = Phone(own_server.address)
         answers = 0
         for line in lines:
             try:
-                line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
+                line.send(over("TCP", phone, phone.request("OPTIONS")))
                 answers += line.more()
             except OSError:
                 pass
@@ -155,32 +155,32 @@ def test_one_host_cannot_take_all_connections(own_server: Running) -> None:
             line.socket.close()
     with Phone(own_server.address) as phone:
 
-        def again() -> bool:
+        def is_answered() -> bool:
             with Line(own_server.address) as line:
                 try:
-                    line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
+                    line.send(over("TCP", phone, phone.request("OPTIONS")))
                 except OSError:
                     return False
                 return line.more()
 
-        wait_for(again, "room again")
+        wait_for(is_answered, "an answer on a new connection")
 
 
-def test_who_reads_nothing_and_makes_no_sense_is_cut_off(own_server: Running) -> None:
+def test_a_connection_that_reads_nothing_and_sends_garbage_is_closed(own_server: Running) -> None:
     with Phone(own_server.address) as phone, Line(own_server.address) as line:
         stray = over("TCP", phone, phone.request("BYE"))
-        line.socket.sendall(stray * 2000)
-        line.socket.sendall(stray.replace(b"Content-Length: 0", b"Content-Length: lots"))
+        line.send(stray * 2000)
+        line.send(stray.replace(b"Content-Length: 0", b"Content-Length: lots"))
         with pytest.raises(OSError):
             for _ in range(4000):
-                line.socket.sendall(bytes(65536))
+                line.send(bytes(65536))
 
 
-def test_who_connects_and_says_nothing_makes_room_for_who_comes_later(own_server: Running) -> None:
+def test_silent_connections_are_closed_to_make_room_for_new_ones(own_server: Running) -> None:
     silent: list[socket.socket] = []
     try:
         with Phone(own_server.address) as phone, Line(own_server.address) as early:
-            early.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
+            early.send(over("TCP", phone, phone.request("OPTIONS")))
             assert early.receive().status == 200
             for number in range(200):
                 silent.append(socket.create_connection(own_server.address, 10, (f"127.0.0.{2 + number % 8}", 0)))
@@ -188,74 +188,74 @@ def test_who_connects_and_says_nothing_makes_room_for_who_comes_later(own_server
             silent[0].settimeout(5)
             assert silent[0].recv(1) == b"", "the oldest is closed"
             with Line(own_server.address) as late:
-                late.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
+                late.send(over("TCP", phone, phone.request("OPTIONS")))
                 assert late.receive().status == 200
-            early.socket.sendall(over("TCP", phone, phone.request("OPTIONS")))
-            assert early.receive().status == 200, "who has spoken stays"
+            early.send(over("TCP", phone, phone.request("OPTIONS")))
+            assert early.receive().status == 200, "a connection that has sent a whole message stays"
     finally:
         for one in silent:
             one.close()
 
 
-def test_two_addresses_that_spoke_and_fell_silent_keep_nobody_out(own_server: Running) -> None:
+def test_idle_connections_of_two_addresses_are_closed_to_make_room_for_new_ones(own_server: Running) -> None:
     lines: list[Line] = []
     with Phone(own_server.address) as phone, Line(own_server.address) as held, Ear("127.0.0.2") as ear:
-        answered(phone, held, "TCP", ear.address)
+        call_over(held, "TCP", phone, ear.address)
         try:
             with Phone(own_server.address) as other:
                 for number in range(128):
                     lines.append(Line(own_server.address, host=f"127.0.0.{3 + number % 2}"))
-                    lines[-1].socket.sendall(over("TCP", other, other.request("OPTIONS")))
+                    lines[-1].send(over("TCP", other, other.request("OPTIONS")))
                     assert lines[-1].more(), f"connection {number} is refused"
                 with Line(own_server.address) as late:
-                    late.socket.sendall(over("TCP", other, other.request("OPTIONS")))
+                    late.send(over("TCP", other, other.request("OPTIONS")))
                     assert late.receive().status == 200
-            wait_for(lambda: not lines[0].more(), "the end of the one that was silent longest")
-            held.socket.sendall(over("TCP", phone, phone.request("BYE")))
-            assert held.receive().status == 200, "whose call goes by it keeps his connection"
+            wait_for(lambda: not lines[0].more(), "the end of the connection that was idle longest")
+            held.send(over("TCP", phone, phone.request("BYE")))
+            assert held.receive().status == 200, "a connection with a call stays"
         finally:
             for line in lines:
                 line.socket.close()
     own_server.has_no_ffmpeg()
 
 
-def test_who_sends_too_fast_is_held_back_and_loses_nothing(start_server: StartServer) -> None:
+def test_a_connection_that_sends_too_fast_is_slowed_down_and_loses_nothing(start_server: StartServer) -> None:
     server = start_server(MOH_LOG="info").ready()
     with Phone(server.address) as phone, Line(server.address, host="127.0.0.9") as line:
-        line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")) * 500)
+        line.send(over("TCP", phone, phone.request("OPTIONS")) * 500)
         for _ in range(500):
             assert line.receive().status == 200
         server.says("delaying 127.0.0.9 by TCP: messages that came too fast")
-        line.socket.sendall(over("TCP", phone, phone.request("OPTIONS")) * 5000)
+        line.send(over("TCP", phone, phone.request("OPTIONS")) * 5000)
         server.terminate()
         assert server.exit_status() == 0
 
 
 def test_tls_with_a_certificate(start_server: StartServer, tmp_path: Path) -> None:
-    trustme = pytest.importorskip("trustme")
+    trustme = pytest.importorskip("trustme", reason="needs trustme: pip install -r requirements-dev.txt")
     certificate = tmp_path / "certificate.pem"
     trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
     port = free_ports(1)
     server = start_server(MOH_TLS_CERT=str(certificate), MOH_TLS_PORT=str(port)).ready()
     with Phone(server.address) as phone, Line(("127.0.0.1", port), tls=True) as line, Ear("127.0.0.2") as ear:
         phone.uri = f"sips:123@127.0.0.1:{port}"
-        answer = answered(phone, line, "TLS", ear.address)
+        answer = call_over(line, "TLS", phone, ear.address)
         assert f"<sips:moh@127.0.0.1:{port}>" in answer.get("contact")
         assert ear.packets(5)
-        line.socket.sendall(over("TLS", phone, phone.request("BYE")))
+        line.send(over("TLS", phone, phone.request("BYE")))
         assert line.receive().status == 200
     silent = [socket.create_connection(("127.0.0.1", port), 10, (f"127.0.0.{2 + n % 8}", 0)) for n in range(200)]
     silent[0].settimeout(5)
-    assert silent[0].recv(1) == b"", "who begins no handshake makes room as well"
+    assert silent[0].recv(1) == b"", "a connection without a handshake is closed to make room as well"
     for one in silent:
         one.close()
     with Phone(server.address) as phone:
         phone.uri = f"sips:123@127.0.0.1:{port}"
         phone.send(phone.request("OPTIONS"))
-        assert phone.receive().status == 416, "sips is for TLS alone"
+        assert phone.receive().status == 416, "sips is only for TLS"
 
 
-def test_a_certificate_that_is_none_stops_the_start(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_file_that_is_no_certificate_stops_the_start(start_server: StartServer, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
     server = start_server(MOH_TLS_CERT=str(nonsense))

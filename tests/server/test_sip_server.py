@@ -1,0 +1,211 @@
+"""The serve loop of ``sip_server.py``, with real sockets: what it does under the lock, and which errors it survives."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moh.common.actions import Action, Address, Flow, Note, Send, StartStream
+from moh.common.config import Settings
+from moh.net.recvmmsg import MOST_READ
+from moh.net.sockets import family_of
+from sip_server import SipServer, Stopped
+from tests.support.crowd import target
+from tests.support.ladder import FLOW
+from tests.support.running import TEST_TIMEOUT, free_ports, wait_for
+
+
+class Agent:
+    """A user agent that records whether the lock is held, and fails at each tick."""
+
+    idle = False
+
+    def __init__(self, server: SipServer) -> None:
+        self._server = server
+        self.was_locked: list[bool] = []
+
+    @property
+    def next_due(self) -> float:
+        self.was_locked.append(self._server.lock.locked())
+        return 0.0
+
+    def tick(self, now: float) -> list[Action]:
+        raise LookupError("a fault in one call")
+
+
+@pytest.fixture
+def bind() -> str:
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def server(tmp_path: Path, bind: str) -> Iterator[SipServer]:
+    """A server that does not run its loop; its cache is empty, so that no music is ready during a test."""
+    port = str(free_ports(1))
+    settings = Settings.from_environment({"MOH_BIND": bind, "MOH_SIP_PORT": port, "MOH_CACHE": str(tmp_path)})
+    with SipServer(settings) as server:
+        yield server
+
+
+def test_the_loop_reads_the_next_due_time_under_the_lock(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading removes entries from the heap: without the lock a worker's new timer was lost, or the loop died."""
+    agent = Agent(server)
+    monkeypatch.setattr(server, "agent", agent)
+    server.service_actions()
+    assert agent.was_locked == [True]
+
+
+def test_garbage_is_collected_only_while_the_server_is_idle(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = Agent(server)
+    collected: list[bool] = []
+    monkeypatch.setattr("moh.server.tuning.gc.collect", lambda: collected.append(agent.idle))
+    monkeypatch.setattr(server, "agent", agent)
+    server.service_actions()
+    assert collected == []
+    agent.idle = True
+    server._service_at = 0.0
+    server.service_actions()
+    assert collected == [True]
+
+
+def test_an_unexpected_error_in_the_serve_loop_is_logged_and_the_loop_goes_on(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns: list[int] = []
+
+    def fails_twice() -> None:
+        turns.append(len(turns))
+        if len(turns) <= 2:
+            raise AttributeError("a plain bug")
+        raise Stopped
+
+    monkeypatch.setattr(server, "service_actions", fails_twice)
+    server.serve_forever(poll_interval=0.01)
+    assert turns == [0, 1, 2]
+    assert caplog.text.count("unexpected error in the server: the serve loop") == 1
+    assert "AttributeError: a plain bug" in caplog.text
+    assert server.faults.count == 2
+
+
+def test_many_datagrams_are_read_in_one_turn_and_none_is_lost(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their order; a datagram that finds a worker's queue full is counted as dropped."""
+    handled: list[bytes] = []
+    monkeypatch.setattr(server, "handle_message", lambda data, flow: handled.append(data))
+    sent = [b"ACK sip:123@moh SIP/2.0 %d" % number for number in range(MOST_READ)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        for data in sent:
+            phone.sendto(data, server.server_address)
+        server.handle_request()
+    wait_for(lambda: len(handled) == MOST_READ, "all datagrams")
+    assert handled == sent
+
+    monkeypatch.setattr("moh.server.workers.QUEUE", 0)
+    server.process_request((b"ACK sip:123@moh SIP/2.0", "127.0.0.1"), ("127.0.0.1", 9))
+    assert server.workers.dropped == 1
+
+
+@pytest.mark.parametrize(("bind", "host"), [("127.0.0.1", "127.0.0.1"), ("::", "127.0.0.1"), ("::", "::1")])
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_one_worker_handles_all_datagrams_of_a_phone(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Otherwise an ACK could be handled after the re-INVITE that was sent after it."""
+    workers: list[tuple[Address, str]] = []
+    monkeypatch.setattr(
+        server, "handle_message", lambda data, flow: workers.append((flow.remote, threading.current_thread().name))
+    )
+    for _ in range(10):
+        with socket.socket(family_of(host), socket.SOCK_DGRAM) as phone:
+            for method in (b"ACK", b"INVITE"):
+                phone.sendto(method + b" sip:123@moh SIP/2.0", (host, server.server_address[1]))
+            server.handle_request()
+    wait_for(lambda: len(workers) == 20, "all datagrams")
+    assert len({remote for remote, _ in workers}) == len(set(workers))
+
+
+def test_at_the_end_datagrams_in_the_queues_are_dropped(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[bytes] = []
+    first = threading.Event()
+    ended = threading.Event()
+
+    def handle(data: bytes, flow: object) -> None:
+        handled.append(data)
+        first.set()
+        ended.wait(TEST_TIMEOUT)
+
+    monkeypatch.setattr(server, "handle_message", handle)
+    for number in range(100):
+        server.process_request((b"ACK sip:123@moh SIP/2.0 %d" % number, "127.0.0.1"), ("127.0.0.1", 9))
+    first.wait(TEST_TIMEOUT)
+    closing = threading.Thread(target=server.server_close)
+    closing.start()
+    wait_for(lambda: server.workers.closing, "the workers to close")
+    ended.set()
+    closing.join()
+    assert handled == [b"ACK sip:123@moh SIP/2.0 0"]
+
+
+def test_a_fault_in_one_call_does_not_end_the_loop(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "agent", Agent(server))
+    server.service_actions()
+    assert "unexpected error in the server: tick()" in caplog.text
+    assert "LookupError: a fault in one call" in caplog.text
+    assert not server.lock.locked()
+
+
+def test_an_action_that_fails_keeps_no_other_from_being_performed(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream that fails to start is reported to the core as ended; the core's actions for that are performed too."""
+    order, note = StartStream("ann", 7, target(Address("192.0.2.1", 4000), 10000), 0.0), Note(logging.INFO, "", "done")
+    done: list[Action] = []
+
+    def perform(action: Action) -> None:
+        if action is not note:
+            raise OSError("no file is left")
+        done.append(action)
+
+    def gone(call: str, serial: int, why: str, *, now: float) -> list[Action]:
+        assert (call, serial, now) == ("ann", 7, clock[0])
+        return [note]
+
+    def step(now: float) -> list[Action]:
+        clock.append(now)
+        return [Send(b"", Address("192.0.2.1", 5060), FLOW), order, note]
+
+    clock: list[float] = []
+    monkeypatch.setattr(server, "perform", perform)
+    monkeypatch.setattr(server.agent, "stream_gone", gone)
+    server.drive(step)
+    assert done == [note, note]
+    assert "unexpected error in the server: action Send" in caplog.text
+    assert server.faults.count == 2
+
+
+def test_datagrams_that_cannot_be_sent_to_one_address_have_one_log_line(
+    server: SipServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernel refuses each datagram to the broadcast address, as it does when its buffer is full."""
+    caplog.set_level(logging.INFO)
+    flow = Flow(Address("127.0.0.1", 9), Address("127.0.0.1", server.server_address[1]))
+    for _ in range(100):
+        with server.lock:
+            server.perform(Send(b"BYE", Address("255.255.255.255", 9), flow))
+    assert caplog.text.count("could not send to 255.255.255.255:9: Permission denied") == 1
+    assert "100 could not be sent" in server.agent.tally.summary()
+
+
+def test_the_send_buffer_is_larger_than_usual(server: SipServer) -> None:
+    """Datagrams that wait for the ARP of a host that is gone must not fill the socket that sends all answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        usual = other.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > usual
