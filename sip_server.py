@@ -266,7 +266,7 @@ class SipServer(socketserver.UDPServer):
             self.reloader.check_now()
         if self.summary_requested:
             self.summary_requested = False
-            self._statistics.log_summary(self.engines, [self.faults, self.workers.faults])
+            self._statistics.log_summary(self.engines, [self.faults, self.workers.faults, self.reloader.faults])
         if self.stops_requested > self._stops_handled:
             self._stops_handled = self.stops_requested
             self._begin_stop(now)

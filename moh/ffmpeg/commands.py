@@ -16,7 +16,7 @@ RTP_HEADER = 12
 SRTP_ROOM = 14
 """Octets that ffmpeg keeps free in each packet for what SRTP adds; without them it would cut the sound in two."""
 
-QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
+PLAYING_OPTIONS = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
 
 
 def prepared(music: Path) -> Any:
@@ -78,7 +78,7 @@ def ffmpeg_command(
     if target.srtp_suite:
         output.update(srtp_out_suite=target.srtp_suite, srtp_out_params=target.srtp_key)
     played = prepared(music).output(url, **output)
-    command: list[str] = played.global_args(*QUIET).compile()
+    command: list[str] = played.global_args(*PLAYING_OPTIONS).compile()
     return command
 
 
@@ -104,5 +104,5 @@ def encode_command(music: Path, codec: Codec, ptime: int, start: int, bent: tupl
     if codec.ptimes:
         output["frame_duration"] = ptime
     written = prepared(music).output("pipe:1", **output)
-    command: list[str] = written.global_args(*QUIET).compile()
+    command: list[str] = written.global_args(*PLAYING_OPTIONS).compile()
     return command

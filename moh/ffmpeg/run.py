@@ -1,4 +1,4 @@
-"""Runs ffmpeg to its end for the conversion: what it said, how far it is, why it failed. Never used during a call."""
+"""Runs an ffmpeg of the conversion to its end: its output, its progress, its errors. Never plays to a call."""
 
 from __future__ import annotations
 
@@ -17,50 +17,53 @@ from .launch import leash
 Progress = Callable[[float], None]
 """Called several times a second with the share of a conversion that is done, 0 to 1. It may raise, to cancel it."""
 
-QUIET = ("-nostdin", "-nostats", "-loglevel", "level+info")
-"""What ffmpeg is told so that ``Failed`` and the meters find what they look for."""
-KEPT = 65536
-"""Octets of what ffmpeg says that are read, from the beginning and from the end: a spoilt file makes it say a lot."""
+LOG_OPTIONS = ("-nostdin", "-nostats", "-loglevel", "level+info")
+"""The options that make ffmpeg print errors and meters in the form that is read here and in ``loudness``."""
+OUTPUT_KEPT = 65536
+"""Octets of ffmpeg's output that are read, of its beginning and of its end: a damaged file makes it print megabytes."""
+
+REPORT_EVERY = 0.2
+"""Seconds between two reports of progress."""
 
 
-class Failed(Exception):
-    """ffmpeg ended with an error. ``why`` is its first complaint, ``said`` all of it that was kept."""
+class FfmpegFailed(Exception):
+    """ffmpeg ended with an error. ``why`` is its first message, ``said`` all of its output that was kept."""
 
     def __init__(self, status: int, said: str) -> None:
-        complaints = re.findall(r"^.*?\[(?:error|fatal)\] (.*\S)", said, re.MULTILINE)
+        errors = re.findall(r"^.*?\[(?:error|fatal)\] (.*\S)", said, re.MULTILINE)
         plain = [line.strip() for line in said.splitlines() if line.strip()]
-        self.why = (complaints or plain or [f"exit {status}"])[0]
+        self.why = (errors or plain or [f"exit {status}"])[0]
         self.said = said
         super().__init__(self.why)
 
     @property
-    def is_full(self) -> bool:
-        """It could not write for want of room."""
+    def disk_full(self) -> bool:
+        """Whether it could not write because the disk or the quota is full."""
         return "No space left on device" in self.said or "Disk quota exceeded" in self.said
 
 
 def run(command: Sequence[str], progress: Optional[Progress] = None, seconds: Optional[float] = None) -> str:
-    """Run an ffmpeg command to its end and give back what it said. Raises ``Failed``.
+    """Run an ffmpeg command to its end and return what it printed to its standard error. Raises ``FfmpegFailed``.
 
     ``progress`` gets the share that is done: of ``seconds`` of sound, or of the length that the first input claims.
-    The process dies with the thread that waits for it here, and goes when that is interrupted.
+    The process is killed when the thread that waits for it here ends, or when an exception interrupts the wait.
     """
     program = shutil.which(command[0])
     if program is None:
         raise SettingsError(f"ffmpeg does not run: {os.strerror(2)}; expected it on the PATH")
     command = [*leash(os.getpid()), program, *command[1:]]
     if progress:
-        command[-1:-1] = ["-progress", "pipe:1", "-stats_period", "0.2"]
-    with tempfile.TemporaryFile() as spoken:
+        command[-1:-1] = ["-progress", "pipe:1", "-stats_period", str(REPORT_EVERY)]
+    with tempfile.TemporaryFile() as output:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=spoken)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output)
         except OSError as error:
             raise SettingsError(f"ffmpeg does not run: {error.strerror}; expected it on the PATH") from None
         assert process.stdout is not None
         try:
             share = 0.0
             for done in _seconds_done(process.stdout.fileno()):
-                if done is not None and (seconds := seconds or declared(_heard(spoken))):
+                if done is not None and (seconds := seconds or declared(_read_output(output))):
                     share = min(1.0, done / seconds)
                 if progress:
                     progress(share)
@@ -71,18 +74,18 @@ def run(command: Sequence[str], progress: Optional[Progress] = None, seconds: Op
             raise
         finally:
             process.stdout.close()
-        said = _heard(spoken)
+        said = _read_output(output)
     if status != 0:
-        raise Failed(status, said)
+        raise FfmpegFailed(status, said)
     return said
 
 
 def _seconds_done(handle: int) -> Iterator[Optional[float]]:
-    """How many seconds ffmpeg has done, whenever it says so; ``None`` each 0.2 s in which it says nothing."""
+    """The seconds of sound that ffmpeg has done, whenever it reports them; ``None`` each 0.2 s without a report."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     while True:
-        if not poll.poll(200):
+        if not poll.poll(int(REPORT_EVERY * 1000)):
             yield None
         elif not (said := os.read(handle, 65536)):
             return
@@ -90,22 +93,22 @@ def _seconds_done(handle: int) -> Iterator[Optional[float]]:
             yield int(done[-1]) / 1e6
 
 
-def _heard(spoken: IO[bytes]) -> str:
-    """The beginning and the end of what ffmpeg has said so far; its own place in the file is left alone."""
-    handle = spoken.fileno()
+def _read_output(output: IO[bytes]) -> str:
+    """The beginning and the end of ffmpeg's output so far; the position at which ffmpeg writes stays."""
+    handle = output.fileno()
     size = os.fstat(handle).st_size
-    said = os.pread(handle, KEPT, 0)
-    if size > KEPT:
-        said += b"\n" + os.pread(handle, KEPT, max(KEPT, size - KEPT))
+    said = os.pread(handle, OUTPUT_KEPT, 0)
+    if size > OUTPUT_KEPT:
+        said += b"\n" + os.pread(handle, OUTPUT_KEPT, max(OUTPUT_KEPT, size - OUTPUT_KEPT))
     return said.decode("utf-8", "replace")
 
 
 def declared(said: str) -> Optional[float]:
-    """How many seconds the first input claims to have; ``None`` where it claims nothing."""
+    """How many seconds the first input's header says that it plays; ``None`` where it does not say."""
     found = re.search(r"^.*?\bDuration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", said, re.MULTILINE)
     return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
 
 
 def has_soxr(said: str) -> bool:
-    """Whether the ffmpeg that said this was built with the better of the two resamplers."""
+    """Whether the ffmpeg that printed this was built with the better of its two resamplers."""
     return "--enable-libsoxr" in said

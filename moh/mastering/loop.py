@@ -1,6 +1,6 @@
-"""The seam of the loop: where the music begins and ends, and how its end goes over into its beginning.
+"""The loop point: where the music begins and ends, and the crossfade from its end into its beginning.
 
-Reads and writes the small parts that matter of a file of bare samples, 16 bits, mono; the rest stays untouched.
+Works on a file of bare samples, 16 bits, mono. Only the parts round the loop point are read and written.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import BinaryIO
 RATE = 16000
 """Samples a second of the file."""
 FRAME = RATE // 50
-"""20 ms, a packet."""
+"""Samples of a packet of 20 ms."""
 LEAD = 2 * RATE
-"""Samples of nothing before the music in the file, and room for the music's end; what filters need to settle in."""
+"""Samples of silence before the music in the file: room for the end of the loop, over which filters settle."""
 WRAP = RATE // 2
-"""Samples of the music's beginning that follow its end in the file, so that a perfect seam can be seen and kept."""
+"""Samples of the music's beginning that follow its end in the file: they show whether it loops as it is."""
 CROSSFADE = FRAME * 3
-"""60 ms: enough against a click, little enough not to be heard as a stumble."""
+"""Samples of a crossfade, 60 ms: long enough to hide a click, too short to be heard as a stutter."""
 RINGING = RATE // 100
-"""Samples before the copy of the beginning in which the resampler may ring, be there silence."""
+"""Samples before the copy of the beginning in which the resampler may ring, even where the music is silent."""
 SHORTEST = 4 * RATE
-"""A shorter loop is written several times over, since neither filters nor meters make anything of less."""
+"""Samples that filters and meters need; a shorter loop is repeated in the file until it is as long."""
 ORDER = 24
-"""Samples of the past that the next one is foretold from, where a click is looked for."""
+"""The order of the linear prediction that finds clicks: samples from which the next one is predicted."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """The file made ready: ``LEAD`` samples, the loop of ``length`` samples ``times`` over, ``LEAD`` more.
+    """The finished file: ``LEAD`` samples, the loop of ``length`` samples ``times`` over, ``LEAD`` more.
 
-    All of it is one unbroken sound; the loop begins ``start`` samples into the file. ``seam`` says what was done,
-    ``trimmed`` how many samples were cut from both ends.
+    All of it is one continuous sound. The loop begins ``start`` samples into the file. ``seam`` says how the ends were
+    joined, ``trimmed`` how many samples of silence were cut from both.
     """
 
     start: int
@@ -48,7 +48,7 @@ class Loop:
 
 
 class Samples:
-    """The file as a list of samples."""
+    """Random access to the samples of the file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -65,7 +65,7 @@ class Samples:
         return samples
 
     def write(self, begin: int, values: Sequence[float]) -> None:
-        """Put samples in place of those from ``begin`` on."""
+        """Overwrite the samples from ``begin`` on."""
         samples = array("h", [max(-32768, min(32767, round(value))) for value in values])
         if sys.byteorder == "big":
             samples.byteswap()
@@ -74,15 +74,15 @@ class Samples:
         self._file.flush()
 
     def truncate(self, end: int) -> None:
-        """Forget what comes from ``end`` on."""
+        """Cut the file off at sample ``end``."""
         self._file.truncate(2 * end)
 
 
 def close_loop(path: Path, threshold: float) -> Loop:
-    """Make the music in the file a loop without gap or click. ``threshold`` is the level under which is silence.
+    """Make the music in the file a loop without gap or click; samples below ``threshold`` are silence.
 
-    The file holds ``LEAD`` samples of nothing, the music, and its first ``WRAP`` samples again, or all where it is
-    shorter than that. An empty ``Loop`` comes back where nothing of it is loud enough.
+    The file holds ``LEAD`` samples of silence, the music, and its first ``WRAP`` samples again, or all of it where it
+    is shorter. Where no sample reaches the threshold, the loop has length 0.
     """
     with path.open("r+b", buffering=0) as file:
         sound = Samples(file)
@@ -90,14 +90,14 @@ def close_loop(path: Path, threshold: float) -> Loop:
         end = LEAD + (found // 2 if found < 2 * WRAP else found - WRAP)
         begin, past = _bounds(sound, LEAD, end - RINGING, threshold)
         if begin < past > end - 2 * RINGING:
-            past = end  # loud to the end; else that was but the resampler, ringing before the beginning's copy
+            past = end  # loud to the end; otherwise only the resampler rings before the copy of the beginning
         if begin >= past:
             return Loop(LEAD, 0, 0, "", end - LEAD)
         trimmed = (begin - LEAD) + (end - past)
-        if trimmed <= FRAME // 4 and (length := _seamless(sound, end)):
-            # the end of the resampler's way into the beginning is in the copy only
+        if trimmed <= FRAME // 4 and (length := _natural_length(sound, end)):
+            # the resampler's transition into the beginning is in the copy only
             fade = min(WRAP, length) // 2
-            _blend(
+            _crossfade(
                 sound, LEAD + length, LEAD, fade, [1 - i / fade for i in range(fade)], [i / fade for i in range(fade)]
             )
             begin, seam, trimmed = LEAD, "as it was", 0
@@ -105,7 +105,7 @@ def close_loop(path: Path, threshold: float) -> Loop:
             begin, past = max(LEAD, begin - FRAME // 4), min(end, past + FRAME // 4)
             length, seam = _join(sound, begin, past, threshold)
         times = max(1, math.ceil(SHORTEST / max(1, length)))
-        _unroll(sound, begin, length, times)
+        _repeat(sound, begin, length, times)
     return Loop(begin, length, times, seam, trimmed)
 
 
@@ -115,7 +115,7 @@ def _chunks(begin: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _bounds(sound: Samples, begin: int, end: int, threshold: float) -> tuple[int, int]:
-    """The first sample that is loud enough, and the one after the last."""
+    """The first sample that reaches the threshold, and the one after the last that does."""
     first = end
     for low, high in _chunks(begin, end):
         part = sound.read(low, high)
@@ -135,18 +135,18 @@ def _peak(samples: Sequence[int]) -> int:
     return max(map(abs, samples), default=0)
 
 
-# -- a seam that is perfect already --------------------------------------------------------------------------------
+# -- music that loops as it is -------------------------------------------------------------------------------------
 
 
-def _seamless(sound: Samples, end: int) -> int:
-    """The length of a loop whose end goes over into its beginning by itself; 0 where it does not."""
+def _natural_length(sound: Samples, end: int) -> int:
+    """The length of music whose beginning continues its end without a click; 0 where it does not."""
     copied = min(WRAP, end - LEAD)
     if copied < RATE // 5:
         return 0
     around = sound.read(end - RATE // 10, end + RATE // 10)
     if clicks(around, len(around) // 2):
         return 0
-    # where the beginning comes again, to the sample: the resampler may have rounded its place
+    # where exactly the beginning comes again: the resampler may have moved it by a sample or two
     low, high = RATE // 20, min(RATE // 4, copied - 4)
     model = sound.read(LEAD + low, LEAD + high)
     places = {
@@ -158,26 +158,26 @@ def _seamless(sound: Samples, end: int) -> int:
 
 
 def clicks(samples: Sequence[int], at: int) -> bool:
-    """Whether the sound jumps at ``at``: there it is foretold far worse from its past than anywhere around."""
-    weights = _foretelling(samples)
-    missed = [
+    """Whether there is a click at ``at``: linear prediction fails there far worse than anywhere around."""
+    weights = _prediction(samples)
+    errors = [
         abs(samples[i] - sum(w * samples[i - 1 - j] for j, w in enumerate(weights))) for i in range(ORDER, len(samples))
     ]
     near = range(at - ORDER - 4, at + 4)
-    there = max(missed[i] for i in near)
-    elsewhere = max(value for i, value in enumerate(missed) if i not in near)
+    there = max(errors[i] for i in near)
+    elsewhere = max(value for i, value in enumerate(errors) if i not in near)
     return there > max(2.0 * elsewhere, 0.04 * _peak(samples), 3.0)
 
 
-def _foretelling(samples: Sequence[int]) -> list[float]:
-    """How the next sample follows from those before it (linear prediction, by Levinson's recursion)."""
+def _prediction(samples: Sequence[int]) -> list[float]:
+    """The coefficients that predict a sample from those before it (Levinson's recursion)."""
     count = len(samples)
     shaped = [value * math.sin(math.pi * (i + 0.5) / count) ** 2 for i, value in enumerate(samples)]
-    likeness = [sum(a * b for a, b in zip(shaped, shaped[lag:])) for lag in range(ORDER + 1)]
-    error = likeness[0] * 1.000001 + 1e-9
+    correlation = [sum(a * b for a, b in zip(shaped, shaped[lag:])) for lag in range(ORDER + 1)]
+    error = correlation[0] * 1.000001 + 1e-9
     weights: list[float] = []
     for lag in range(ORDER):
-        reflection = (likeness[lag + 1] - sum(w * likeness[lag - j] for j, w in enumerate(weights))) / error
+        reflection = (correlation[lag + 1] - sum(w * correlation[lag - j] for j, w in enumerate(weights))) / error
         weights = [w - reflection * v for w, v in zip(weights, reversed(weights))] + [reflection]
         error *= 1 - reflection * reflection
         if error <= 0:
@@ -185,32 +185,32 @@ def _foretelling(samples: Sequence[int]) -> list[float]:
     return weights
 
 
-# -- a seam that is not --------------------------------------------------------------------------------------------
+# -- music that does not -------------------------------------------------------------------------------------------
 
 
 def _join(sound: Samples, begin: int, past: int, threshold: float) -> tuple[int, str]:
-    """Let the end go over into the beginning; the length of the loop, and what was done."""
+    """Crossfade the end into the beginning; returns the length of the loop and what was done."""
     fade = min(CROSSFADE, (past - begin) // 4)
     length = past - begin - fade
     length -= length % (FRAME if length >= 10 * FRAME else 2)
     angles = [math.pi / 2 * (i + 0.5) / fade for i in range(fade)]
     up, seam = [math.sin(angle) for angle in angles], f"cross-faded over {1000 * fade // RATE} ms"
     if _peak(sound.read(past - fade, past)) < 5 * threshold:
-        # an end that has died away already: the beginning keeps its attack
+        # the end has faded out already: the beginning keeps its attack
         rise = FRAME // 4
         up, seam = [min(1.0, (i + 0.5) / rise) for i in range(fade)], "faded"
-    _blend(sound, begin + length, begin, fade, [math.cos(angle) for angle in angles], up)
+    _crossfade(sound, begin + length, begin, fade, [math.cos(angle) for angle in angles], up)
     return length, seam
 
 
-def _blend(sound: Samples, old: int, new: int, count: int, down: Sequence[float], up: Sequence[float]) -> None:
-    """Let what follows ``old`` die away into what follows ``new``, in place of the latter."""
+def _crossfade(sound: Samples, old: int, new: int, count: int, down: Sequence[float], up: Sequence[float]) -> None:
+    """Write the samples from ``new`` on anew: those from ``old`` on, faded out, plus themselves, faded in."""
     before, after = sound.read(old, old + count), sound.read(new, new + count)
     sound.write(new, [a * u + b * d for a, b, u, d in zip(after, before, up, down)])
 
 
-def _unroll(sound: Samples, begin: int, length: int, times: int) -> None:
-    """Let the loop be ``times`` over, with what came before it and what comes after."""
+def _repeat(sound: Samples, begin: int, length: int, times: int) -> None:
+    """Write the loop ``times`` over, between ``LEAD`` samples of its end and as many of its beginning."""
     around = -(-LEAD // length)
     once = sound.read(begin, begin + length) if times > 1 else None
     if once is not None:

@@ -1,8 +1,8 @@
-"""Mastering for the telephone, by ffmpeg and its meters.
+"""Mastering for the telephone, by ffmpeg and its meters, in four passes.
 
-``listen`` hears how the channels go together; ``fold`` makes one of them, bare samples that ``seam`` closes to a loop;
-``measure`` hears how loud that is as a telephone has it; ``finish`` writes one file for each sample rate, at the wanted
-loudness. The commands are in ``filters``.
+``analyse`` finds out how the channels go together. ``downmix`` writes one channel of bare samples, which ``loop`` makes
+a loop. ``measure`` measures how loud the loop is in the telephone's bands. ``render`` writes one file for each sample
+rate, at the wanted loudness. The commands are in ``filter_graphs``.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from ..ffmpeg.run import Failed, Progress, declared, has_soxr, run
+from ..ffmpeg.run import FfmpegFailed, Progress, declared, has_soxr, run
 from .filter_graphs import (
     BANDS,
     THRESHOLD,
-    Finish,
-    Heard,
-    even_command,
-    finish_command,
-    fold_command,
-    listen_command,
+    Analysis,
+    RenderPlan,
+    analysis_command,
+    downmix_command,
     measure_command,
+    render_command,
+    uniform_command,
 )
 from .loop import RATE, Loop
 
 PEAK = -6.0
 """The highest true peak in dBFS (dBTP)."""
 WIDE = 9.0
-"""LU of loudness range from which on quiet passages are lifted: a telephone in a noisy street has no room for more."""
+"""Loudness range in LU above which the music is compressed: in a noisy street a caller hears no wider range."""
 SILENT = -60.0
-"""dBFS in the telephone's band under which a file is silent."""
+"""Level in the telephone's band, in dBFS, below which a file counts as silent."""
 TRIES = 4
-"""Times that a file is written at the most until compressor and limiter leave it as loud as is wanted."""
+"""How often a file is written at most, until it is as loud as wanted behind compressor and limiter."""
 
 
 @dataclass(frozen=True)
 class Loudness:
-    """What the meters say of sound: integrated loudness in LUFS, range in LU, true peak in dBFS."""
+    """What the meters read: integrated loudness in LUFS, loudness range in LU, true peak in dBFS."""
 
     integrated: float
     range: float
@@ -48,7 +48,7 @@ class Loudness:
 
 
 def meters(said: str, name: str, figure: str) -> list[float]:
-    """The last figure of each meter of one kind, in the order of the filters in the command."""
+    """The last ``figure`` that each filter called ``name`` printed, in the order of the filters in the command."""
     found: dict[int, float] = {}
     blocks = re.split(r"^\[Parsed_(\w+?)_(\d+) @ ", said, flags=re.MULTILINE)
     for kind, number, text in zip(blocks[1::3], blocks[2::3], blocks[3::3]):
@@ -68,94 +68,94 @@ def _loudness(said: str) -> list[Loudness]:
     ]
 
 
-def listen(source: Path, progress: Optional[Progress]) -> Heard:
-    """Hear the file: how long it is, how loud about, and what to make of its channels."""
+def analyse(source: Path, progress: Optional[Progress]) -> Analysis:
+    """Measure the file: its length, its level, and how its channels make one."""
     channels = 0
     try:
-        said = run(listen_command(source), progress)
-    except Failed as failed:
-        # that many channels without a word of where they belong
+        said = run(analysis_command(source), progress)
+    except FfmpegFailed as failed:
+        # ffmpeg refuses to mix channels whose places the file does not tell
         counted = re.search(r"Audio: .*?\b(\d+) channels", failed.said)
         if not counted or int(counted[1]) < 2:
             raise
         channels = int(counted[1])
-        said = run(listen_command(source, channels), progress)
+        said = run(analysis_command(source, channels), progress)
     levels = meters(said, "astats", "RMS level dB")
     peaks = meters(said, "astats", "Peak level dB")
     lengths = meters(said, "astats", "Number of samples")
-    if len(levels) < 2 or len(peaks) < 4:  # not one sample came
-        return Heard((0.5, 0.5), -math.inf, -math.inf, -math.inf, 0.0, None, False)
-    # one side wired the wrong way round: their sum is next to nothing, their difference is the music
+    if len(levels) < 2 or len(peaks) < 4:  # the file has not one sample
+        return Analysis((0.5, 0.5), -math.inf, -math.inf, -math.inf, 0.0, None, False)
+    # one channel has the wrong polarity: the sum is nearly silent, the difference is the music
     side = int(levels[1] > levels[0] + 3.0)
-    # ffmpeg shares a single channel out to two with 3 dB less for each
+    # ffmpeg makes two channels of one with 3 dB less in each
     kind = re.search(r": Audio: .*", said)
     gain = 3.0103 if kind and re.search(r" Hz, (mono|1 channels)\b", kind[0]) else 0.0
-    return Heard(
+    return Analysis(
         weights=(0.5 * 10 ** (gain / 20), (-0.5 if side else 0.5) * 10 ** (gain / 20)),
         level=levels[side] + gain,
         loudest=peaks[2 * side + 1] + gain,
         peak=peaks[2 * side] + gain,
         seconds=max(lengths) / RATE,
-        promised=declared(said),
+        declared=declared(said),
         soxr=has_soxr(said),
         channels=channels,
-        changes=len(re.findall(r"Number of samples: [1-9]", said)) > 2,  # ffmpeg began anew, with new meters
+        changes=len(re.findall(r"Number of samples: [1-9]", said)) > 2,  # ffmpeg has set up its meters once more
     )
 
 
-def even(source: Path, target: Path) -> None:
-    """Make a file of one form of a file that changes its form."""
-    run(even_command(source, target))
+def make_uniform(source: Path, target: Path) -> None:
+    """Rewrite a file whose sample rate or channels change on the way."""
+    run(uniform_command(source, target))
 
 
-def fold(source: Path, target: Path, heard: Heard, progress: Optional[Progress]) -> float:
-    """Write the music as one channel; how many dB louder that is."""
-    gain = -4.0 - heard.peak
-    run(fold_command(source, target, heard, gain), progress, heard.seconds)
+def downmix(source: Path, target: Path, analysis: Analysis, progress: Optional[Progress]) -> float:
+    """Write the music as one channel, with its peak at -4 dBFS; returns the gain in dB."""
+    gain = -4.0 - analysis.peak
+    run(downmix_command(source, target, analysis, gain), progress, analysis.seconds)
     return gain
 
 
-def measure(folded: Path, loop: Loop) -> dict[int, Loudness]:
-    """How loud the loop is for each sample rate, as folded."""
-    return dict(zip(sorted(BANDS), _loudness(run(measure_command(folded, loop)))))
+def measure(mono: Path, loop: Loop) -> dict[int, Loudness]:
+    """The loudness of the loop, for each sample rate."""
+    return dict(zip(sorted(BANDS), _loudness(run(measure_command(mono, loop)))))
 
 
-def finish(
-    folded: Path,
+def render(
+    mono: Path,
     loop: Loop,
     targets: Mapping[int, Path],
-    plans: Mapping[int, Finish],
+    plans: Mapping[int, RenderPlan],
     wanted: Optional[float],
     soxr: bool,
     progress: Optional[Progress],
 ) -> dict[int, Loudness]:
-    """Write the file for each sample rate so that it comes out as loud as ``wanted``, if anything is; what they are."""
-    became: dict[int, Loudness] = {}
-    to_do = dict(plans)
+    """Write the file for each sample rate, again until it is as loud as ``wanted``; returns how loud each is."""
+    results: dict[int, Loudness] = {}
+    pending = dict(plans)
     for _ in range(TRIES):
-        command = finish_command(folded, loop, {rate: (targets[rate], plan) for rate, plan in to_do.items()}, soxr)
-        became.update(zip(to_do, _loudness(run(command, progress, loop.length / RATE))))
-        to_do = {rate: better for rate, plan in to_do.items() if (better := _better(plan, became[rate], wanted))}
-        if not to_do:
+        command = render_command(mono, loop, {rate: (targets[rate], plan) for rate, plan in pending.items()}, soxr)
+        results.update(zip(pending, _loudness(run(command, progress, loop.length / RATE))))
+        pending = {rate: better for rate, plan in pending.items() if (better := _better(plan, results[rate], wanted))}
+        if not pending:
             break
-    return became
+    return results
 
 
-def _better(plan: Finish, became: Loudness, wanted: Optional[float]) -> Optional[Finish]:
-    """The plan that should do better than the one that came out so; ``None`` where it was good enough."""
-    off = wanted - became.integrated if wanted is not None else 0.0
-    over = became.peak - (PEAK if wanted is not None else 0.0)
+def _better(plan: RenderPlan, result: Loudness, wanted: Optional[float]) -> Optional[RenderPlan]:
+    """A plan that corrects the one with this result; ``None`` where the result is close enough."""
+    off = wanted - result.integrated if wanted is not None else 0.0
+    over = result.peak - (PEAK if wanted is not None else 0.0)
     if abs(off) <= 0.3 and over <= 0:
         return None
     ceiling = plan.ceiling - (over + 0.1 if over > 0 else 0.0)
     if plan.ratio > 1:
-        return Finish(plan.gain, plan.ratio, plan.after + off, ceiling)
-    return Finish(plan.gain + off, plan.ratio, plan.after, ceiling)
+        return RenderPlan(plan.gain, plan.ratio, plan.makeup + off, ceiling)
+    return RenderPlan(plan.gain + off, plan.ratio, plan.makeup, ceiling)
 
 
-def planned(now: Loudness, gain: float, wanted: Optional[float]) -> Finish:
-    """How to finish music that is so loud now, ``gain`` dB louder than in its file."""
+def choose_plan(now: Loudness, gain: float, wanted: Optional[float]) -> RenderPlan:
+    """The first plan for a loop whose loudness is ``now``; it is ``gain`` dB louder than its file."""
     if wanted is None:
-        return Finish(-gain, 1.0, 0.0, -1.0)
+        return RenderPlan(-gain, 1.0, 0.0, -1.0)
     ratio = min(3.0, now.range / (WIDE - 2)) if now.range > WIDE else 1.0
-    return Finish(wanted - now.integrated, ratio, (wanted - THRESHOLD) * (1 - 1 / ratio), PEAK - 0.5)
+    return RenderPlan(wanted - now.integrated, ratio, (wanted - THRESHOLD) * (1 - 1 / ratio), PEAK - 0.5)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-QUIET_FOR = 2.0
+SILENT_FOR = 2.0
 """Seconds of a conversion before its first line, so that a short file logs none."""
 QUARTER = 25
 """Per cent from one line to the next."""
@@ -25,7 +25,7 @@ class ProgressLog:
     def __call__(self, share: float) -> None:
         """The conversion has come to ``share``, from 0 to 1; called several times a second."""
         percent = int(100 * share) // QUARTER * QUARTER
-        late = self._clock() - self._began >= QUIET_FOR
+        late = self._clock() - self._began >= SILENT_FOR
         if late and self._logged < percent < 100:
             self._logged = percent
             log.info("converting the music: %d %%", percent)

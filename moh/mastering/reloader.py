@@ -1,31 +1,33 @@
-"""New music without a restart: the owner's file is watched, and a new one is prepared beside the one that plays.
+"""New music without a restart: the owner's file is watched, and new music is prepared while the former one plays.
 
-One thread prepares, first of all the music of the start. What it has done it leaves in ``news``, for the shell to take.
+One thread prepares all music, that of the start included. ``Reloader.drain`` hands its results to the server.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional, Union
 
 from ..common.config import Settings
 from ..common.errors import SettingsError
+from ..common.faults import FaultLog
 from ..ffmpeg.run import Progress
 from .prepare import Music, find_source, prepare
 from .progress import ProgressLog
 
-POLL = 2.0
-"""Seconds between two looks at the file; one that still changes from look to look is left alone until it rests."""
+POLL_EVERY = 2.0
+"""Seconds between two polls of the file. A changed file is read when two polls in a row have found it the same."""
 
-PATIENCE = 1.0
-"""Seconds that a conversion has at the end to be broken off; its ffmpeg dies with us in any case."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds that the end waits for a conversion to be cancelled; its ffmpeg dies with this process in any case."""
 
 
-class Closing(Exception):
-    """The conversion is broken off, because nobody needs it any more."""
+class Cancelled(Exception):
+    """The conversion was cancelled, because the server is closing."""
 
 
 ReloadResult = Union[Music, SettingsError]
@@ -33,14 +35,13 @@ Signature = tuple[Path, int, int, int]
 
 
 def signature(settings: Settings) -> Optional[Signature]:
-    """What tells one content of the owner's file from another without reading it; ``None`` while there is no file."""
+    """What changes when the owner's file does, without reading it; ``None`` while there is no file."""
     try:
         source = find_source(settings)
         facts = source.stat()
     except (OSError, SettingsError):
         return None
-    # with the path itself: pathlib has its parts in the interpreter's table of names for as long as one has them, and
-    # that table grows with each new one
+    # the path itself is kept: each new Path of the same file would add its parts to the interpreter's table of names
     return (source, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
@@ -51,62 +52,68 @@ class Reloader:
         self,
         settings: Settings,
         prepare: Callable[[Settings, Progress], Music] = prepare,
-        poll: float = POLL,
+        poll_every: float = POLL_EVERY,
     ) -> None:
+        self.faults = FaultLog("the preparation of the music")
         self._settings = settings
         self._prepare = prepare
-        self._poll = poll
-        self._news: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
-        self._asked = threading.Event()
+        self._poll_every = poll_every
+        self._results: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
+        self._requested = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="music", daemon=True)
         self._thread.start()
 
     def check_now(self) -> None:
-        """Prepare anew now, whether the file looks changed or not (SIGHUP)."""
-        self._asked.set()
+        """Prepare the music anew, whether the file has changed or not (SIGHUP)."""
+        self._requested.set()
 
     def drain(self) -> list[ReloadResult]:
-        """The music that has become ready since the last time, or why there is none."""
-        got: list[ReloadResult] = []
-        while not self._news.empty():
-            got.append(self._news.get())
-        return got
+        """The music that has become ready since the last call, or the reasons why there is none."""
+        results: list[ReloadResult] = []
+        while not self._results.empty():
+            results.append(self._results.get())
+        return results
 
     def close(self) -> None:
-        """Prepare no more; what is being prepared is broken off and leaves nothing behind."""
+        """End the thread. A running conversion is cancelled and leaves no files."""
         self._closing = True
-        self._asked.set()
-        self._thread.join(PATIENCE)
+        self._requested.set()
+        self._thread.join(CLOSE_TIMEOUT)
 
     def _run(self) -> None:
-        before = signature(self._settings)
-        done = before
-        self._do()
+        latest: Optional[Signature] = None
+        prepared: Optional[Signature] = None
+        self._requested.set()  # for the music of the start
         while True:
-            asked = self._asked.wait(self._poll)
-            self._asked.clear()
-            if self._closing:
-                return
-            now = signature(self._settings)
-            if asked or (now is not None and now != done and now == before):
-                done = now
-                self._do()
-            before = now
+            try:
+                requested = self._requested.wait(self._poll_every)
+                self._requested.clear()
+                if self._closing:
+                    return
+                now = signature(self._settings)
+                if requested or (now is not None and now != prepared and now == latest):
+                    prepared = now
+                    self._prepare_once()
+                latest = now
+            except Exception as error:
+                self.faults.report(error, time.monotonic())
+                time.sleep(self._poll_every)
 
-    def _do(self) -> None:
+    def _prepare_once(self) -> None:
+        progress = ProgressLog()
         try:
-            progress = ProgressLog()
-            self._news.put(self._prepare(self._settings, lambda share: self._report(progress, share)))
-        except Closing:
+            self._results.put(self._prepare(self._settings, lambda share: self._report(progress, share)))
+        except Cancelled:
             return
         except SettingsError as error:
-            self._news.put(error)
-        except Exception as error:  # a fault of ours: the music that plays goes on playing
-            self._news.put(SettingsError(f"Music cannot be prepared: {error!r}"))
+            self._results.put(error)
+        except Exception as error:
+            self.faults.report(error, time.monotonic())
+            self._results.put(SettingsError(f"Music cannot be prepared: {error!r}"))
 
     def _report(self, progress: Progress, share: float) -> None:
-        """Report how far the conversion is, or cancel it where the server is closing."""
+        """Report how far the conversion is; cancels it when the server is closing."""
         if self._closing:
-            raise Closing
+            raise Cancelled
         progress(share)

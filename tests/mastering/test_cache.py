@@ -1,52 +1,203 @@
-"""The folder of the converted music: what is told when it is full, what goes and what stays. By real ffmpeg."""
+"""The cache of converted music: what is found, what is removed, and what another server's lock keeps. No ffmpeg."""
 
 from __future__ import annotations
 
 import os
 import time
+import wave
 from pathlib import Path
 
 import pytest
 
-from moh.mastering.cache import UNUSED
-from tests.mastering.test_loudness import NOISE
-from tests.mastering.test_prepare import make, prepared, refusal
+from moh.mastering.cache import UNLOCKED_FOR, UNUSED_FOR, Entry, Found, Lock, entry_of, length_of
+
+RATES = (8000, 16000)
 
 
-def test_a_full_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        free = 1000
-
-    monkeypatch.setattr("shutil.disk_usage", lambda _: Full)
-    said = refusal(make(tmp_path / "track.wav", source=NOISE + "12"), tmp_path / "cache")
-    assert said.startswith("Music cannot be kept: 1 MB are needed, 0 MB are free in ")
+def write_sound(path: Path, rate: int, seconds: float) -> None:
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, rate, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * round(rate * seconds)))
 
 
-def test_a_former_state_of_the_file_goes_unless_a_server_plays_it(tmp_path: Path) -> None:
-    track = make(tmp_path / "track.wav", source=NOISE + "1")
-    playing = prepared(track)
-    make(track, "-y", source=NOISE + "1.5")
-    second = prepared(track)
-    assert all(path.exists() for path in playing.paths.values())
-    make(track, "-y", source=NOISE + "2")
-    former = dict(playing.paths)
+def entry(cache: Path, track: Path, settings: str = "") -> Entry:
+    """The entry of the track as it is now."""
+    return entry_of(cache, track, track.stat(), settings, RATES)
+
+
+def convert(wanted: Entry, seconds: float = 0.5, report: str = "done") -> Found:
+    """Stands for a conversion."""
+    with wanted.unfinished() as made:
+        for rate, path in made.paths.items():
+            write_sound(path, rate, seconds)
+        return wanted.keep(made, report)
+
+
+def make_old(folder: Path, age: float) -> None:
+    then = time.time() - age
+    os.utime(folder, (then, then))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def track(tmp_path: Path) -> Path:
+    path = tmp_path / "track.mp3"
+    path.write_text("first")
+    return path
+
+
+# -- what is found -------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_found_as_it_was_kept(cache: Path, track: Path) -> None:
+    wanted = entry(cache, track)
+    assert wanted.find() is None
+    convert(wanted, 0.5, "louder")
+    found = wanted.find()
+    assert found is not None and (found.seconds, found.report) == (0.5, "louder")
+    assert [path.name for path in cache.iterdir()] == [wanted.folder.name], "the folder of the conversion is gone"
+
+
+def test_the_name_depends_on_path_content_and_settings(cache: Path, track: Path) -> None:
+    names = {entry(cache, track).folder.name, entry(cache, track, "loudness off").folder.name}
+    other = track.with_name("other.mp3")
+    other.write_text("first")
+    names.add(entry(cache, other).folder.name)
+    track.write_text("second and longer")
+    names.add(entry(cache, track).folder.name)
+    os.utime(track, ns=(1, 1))
+    names.add(entry(cache, track).folder.name)
+    assert len(names) == 5
+
+
+def test_a_conversion_that_fails_leaves_nothing(cache: Path, track: Path) -> None:
+    with pytest.raises(RuntimeError), entry(cache, track).unfinished() as made:
+        write_sound(made.paths[8000], 8000, 0.5)
+        raise RuntimeError
+    assert list(cache.iterdir()) == []
+
+
+def test_of_two_servers_that_convert_the_same_both_use_the_files_that_were_first(cache: Path, track: Path) -> None:
+    wanted = entry(cache, track)
+    with wanted.unfinished() as made:
+        for rate, path in made.paths.items():
+            write_sound(path, rate, 0.5)
+        convert(wanted, 0.5, "the first")
+        assert wanted.keep(made, "the second").report == "the first"
+
+
+def test_a_spoilt_entry_is_replaced(cache: Path, track: Path) -> None:
+    wanted = entry(cache, track)
+    convert(wanted)
+    wanted.paths[16000].write_bytes(b"RIFF")
+    assert wanted.find() is None
+    convert(wanted, 0.5, "made anew")
+    found = wanted.find()
+    assert found is not None and found.report == "made anew"
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_wav_file_that_is_cut_short_has_no_length(tmp_path: Path) -> None:
+    path = tmp_path / "short.wav"
+    write_sound(path, 8000, 0.5)
+    assert length_of(path) == 0.5
+    path.write_bytes(path.read_bytes()[:-100])
+    assert length_of(path) == 0.0
+    assert length_of(tmp_path / "missing.wav") == 0.0
+
+
+# -- what is removed -----------------------------------------------------------------------------------------------
+
+
+def test_a_former_state_of_the_file_is_removed_unless_a_server_plays_it(cache: Path, track: Path) -> None:
+    first = entry(cache, track)
+    playing = convert(first)
+    track.write_text("the second")
+    second = entry(cache, track)
+    second.clean()
+    assert first.folder.exists(), "another server plays it"
+    convert(second)
     del playing
-    third = prepared(track)
-    assert not any(path.exists() for path in former.values())
-    assert all(path.exists() for path in [*second.paths.values(), *third.paths.values()])
+    second.clean()
+    assert not first.folder.exists()
+    assert second.folder.exists()
 
 
-def test_what_was_unused_for_long_goes_and_what_a_kill_left(tmp_path: Path) -> None:
-    paths = prepared(make(tmp_path / "old.wav", source=NOISE + "1")).paths
-    (slip,) = (tmp_path / "cache").glob("*.json")
-    long_ago = time.time() - UNUSED - 60
-    os.utime(slip, (long_ago, long_ago))
-    left = tmp_path / "cache" / "unfinished-x"
-    left.mkdir()
-    (left / "folded.s16").touch()
-    os.utime(left, (long_ago, long_ago))
-    fresh = tmp_path / "cache" / "unfinished-y"
-    fresh.mkdir()
-    prepared(make(tmp_path / "new.wav", source=NOISE + "1"))
-    assert not any(path.exists() for path in [*paths.values(), slip, left])
-    assert fresh.exists(), "somebody may have begun just now"
+def test_an_entry_of_other_settings_or_another_file_stays(cache: Path, track: Path) -> None:
+    other = track.with_name("other.mp3")
+    other.write_text("other")
+    for kept in (entry(cache, track, "loudness off"), entry(cache, other)):
+        convert(kept)
+    entry(cache, track).clean()
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_an_entry_that_was_unused_for_long_is_removed_and_a_found_one_counts_as_used(cache: Path, track: Path) -> None:
+    other = track.with_name("other.mp3")
+    other.write_text("other")
+    unused, used = entry(cache, other), entry(cache, track, "loudness off")
+    for each in (unused, used):
+        convert(each)
+        make_old(each.folder, UNUSED_FOR + 60)
+    assert used.find() is not None
+    entry(cache, track).clean()
+    assert (unused.folder.exists(), used.folder.exists()) == (False, True)
+
+
+def test_a_conversion_that_a_kill_has_left_is_removed_and_a_running_one_is_not(cache: Path, track: Path) -> None:
+    wanted = entry(cache, track)
+    left, fresh = cache / "unfinished-left", cache / "unfinished-fresh"
+    for folder in (left, fresh):
+        folder.mkdir()
+        (folder / "mono.s16").touch()
+    make_old(left, UNLOCKED_FOR + 1)
+    with wanted.unfinished() as running:
+        make_old(running.folder.parent, UNLOCKED_FOR + 1)
+        wanted.clean()
+        assert running.folder.exists(), "it is locked"
+    assert not left.exists()
+    assert fresh.exists(), "another server may be about to lock it"
+
+
+def test_what_is_no_entry_stays(cache: Path, track: Path) -> None:
+    (cache / "notes.txt").touch()
+    (cache / "folder").mkdir()
+    for path in cache.iterdir():
+        make_old(path, 10 * UNUSED_FOR)
+    entry(cache, track).clean()
+    assert len(list(cache.iterdir())) == 2
+
+
+# -- the lock ------------------------------------------------------------------------------------------------------
+
+
+def test_any_number_of_servers_may_lock_an_entry_and_none_removes_it_meanwhile(tmp_path: Path) -> None:
+    first, second = Lock(tmp_path), Lock(tmp_path)
+    with pytest.raises(BlockingIOError):
+        Lock(tmp_path, exclusive=True)
+    del first, second
+    removing = Lock(tmp_path, exclusive=True)
+    with pytest.raises(BlockingIOError):
+        Lock(tmp_path)
+    del removing
+    Lock(tmp_path)
+
+
+def test_without_locks_an_entry_is_found_and_none_is_removed(
+    cache: Path, track: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    wanted = entry(cache, track)
+    convert(wanted)
+    make_old(wanted.folder, 2 * UNUSED_FOR)
+    monkeypatch.setattr("moh.mastering.cache.fcntl.flock", fails)
+    entry(cache, track, "loudness off").clean()
+    assert wanted.find() is not None

@@ -1,4 +1,4 @@
-"""The watch over the owner's file, with a conversion that is played: threads, but no ffmpeg and no socket."""
+"""The reloader, with a stand-in for the conversion: a thread, no ffmpeg, no socket."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.support.running import wait_for
 
 
 class Conversion:
-    """Stands for ``prepare``: tells how often it was asked, fails where the file says so."""
+    """Stands for ``prepare``: counts its calls, and fails where the file says so."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
-    def __call__(self, settings: Settings, watch: object) -> Music:
-        self.asked += 1
+    def __call__(self, settings: Settings, progress: object) -> Music:
+        self.calls += 1
         text = Path(settings.music).read_text()
         if text == "broken":
             raise SettingsError("Music is broken")
-        if text == "a fault of ours":
+        if text == "a bug":
             raise ZeroDivisionError(text)
         return Music({}, float(len(text)), Path(settings.music))
 
@@ -45,64 +45,110 @@ def conversion() -> Conversion:
 
 
 @pytest.fixture
-def watch(file: Path, conversion: Conversion) -> Iterator[Reloader]:
-    watch = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, poll=0.02)
-    yield watch
-    watch.close()
+def reloader(file: Path, conversion: Conversion) -> Iterator[Reloader]:
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, poll_every=0.02)
+    yield reloader
+    reloader.close()
     assert "music" not in [thread.name for thread in threading.enumerate()]
 
 
-def next_news(watch: Reloader) -> ReloadResult:
-    got: list[ReloadResult] = []
+def next_result(reloader: Reloader) -> ReloadResult:
+    """Wait for a result; it has to be the only one."""
+    results: list[ReloadResult] = []
 
-    def come() -> bool:
-        got.extend(watch.drain())
-        return bool(got)
+    def arrived() -> bool:
+        results.extend(reloader.drain())
+        return bool(results)
 
-    wait_for(come, "news")
-    assert len(got) == 1
-    return got[0]
+    wait_for(arrived, "a result")
+    assert len(results) == 1
+    return results[0]
 
 
-def test_the_first_music_comes_by_itself(watch: Reloader) -> None:
-    first = next_news(watch)
+def test_the_first_music_is_prepared_without_a_request(reloader: Reloader) -> None:
+    first = next_result(reloader)
     assert isinstance(first, Music) and first.seconds == 3.0
 
 
 def test_a_changed_file_is_prepared_and_an_unchanged_one_is_not(
-    watch: Reloader, file: Path, conversion: Conversion
+    reloader: Reloader, file: Path, conversion: Conversion
 ) -> None:
-    next_news(watch)
+    next_result(reloader)
     file.write_text("another")
-    second = next_news(watch)
+    second = next_result(reloader)
     assert isinstance(second, Music) and second.seconds == 7.0
-    assert conversion.asked == 2
+    assert conversion.calls == 2
     os.utime(file, ns=(1, 1))
-    assert isinstance(next_news(watch), Music)
-    assert conversion.asked == 3
+    assert isinstance(next_result(reloader), Music)
+    assert conversion.calls == 3
 
 
-def test_a_broken_file_is_told_once_and_a_good_one_comes_after_it(watch: Reloader, file: Path) -> None:
-    next_news(watch)
+def test_a_broken_file_is_reported_once_and_a_good_one_is_prepared_after_it(reloader: Reloader, file: Path) -> None:
+    next_result(reloader)
     file.write_text("broken")
-    assert str(next_news(watch)) == "Music is broken"
-    file.write_text("a fault of ours")
-    assert "ZeroDivisionError" in str(next_news(watch))
+    assert str(next_result(reloader)) == "Music is broken"
     file.write_text("good")
-    assert isinstance(next_news(watch), Music)
+    assert isinstance(next_result(reloader), Music)
 
 
-def test_a_file_that_is_gone_is_no_new_music(watch: Reloader, file: Path, conversion: Conversion) -> None:
-    next_news(watch)
+def test_a_bug_in_the_conversion_is_logged_with_its_traceback_and_reported_to_the_owner(
+    reloader: Reloader, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    next_result(reloader)
+    file.write_text("a bug")
+    assert "ZeroDivisionError" in str(next_result(reloader))
+    assert "unexpected error in the preparation of the music" in caplog.text
+    assert "Traceback" in caplog.text
+    assert reloader.faults.count == 1
+    file.write_text("good")
+    assert isinstance(next_result(reloader), Music)
+
+
+def test_a_bug_in_the_polling_is_logged_and_the_next_change_is_still_seen(
+    reloader: Reloader, file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_result(reloader)
+    with monkeypatch.context() as broken:
+        broken.setattr("moh.mastering.reloader.signature", lambda settings: settings.no_such_setting)
+        wait_for(lambda: reloader.faults.count, "the fault")
+    assert "AttributeError" in caplog.text
+    assert caplog.text.count("Traceback") == 1, "once in ten seconds"
+    file.write_text("good")
+    assert isinstance(next_result(reloader), Music)
+
+
+def test_a_file_that_is_removed_and_comes_back_is_prepared_once(
+    reloader: Reloader, file: Path, conversion: Conversion
+) -> None:
+    next_result(reloader)
     file.unlink()
     file.with_name("new").write_text("back again")
     file.with_name("new").rename(file)
-    assert isinstance(next_news(watch), Music)
-    assert conversion.asked == 2
+    assert isinstance(next_result(reloader), Music)
+    assert conversion.calls == 2
 
 
-def test_it_may_be_asked_to_look_again(watch: Reloader, conversion: Conversion) -> None:
-    next_news(watch)
-    watch.check_now()
-    assert isinstance(next_news(watch), Music)
-    assert conversion.asked == 2
+def test_a_request_prepares_an_unchanged_file_anew(reloader: Reloader, conversion: Conversion) -> None:
+    next_result(reloader)
+    reloader.check_now()
+    assert isinstance(next_result(reloader), Music)
+    assert conversion.calls == 2
+
+
+def test_the_end_cancels_a_running_conversion(file: Path) -> None:
+    running = threading.Event()
+    cancelled = threading.Event()
+
+    def endless(settings: Settings, progress: object) -> Music:
+        running.set()
+        try:
+            while True:
+                progress(0.5)  # type: ignore[operator]
+        finally:
+            cancelled.set()
+
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), endless)
+    assert running.wait(10)
+    reloader.close()
+    assert cancelled.is_set()
+    assert reloader.drain() == []

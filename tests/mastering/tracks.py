@@ -1,0 +1,47 @@
+"""Tracks that ffmpeg makes for a test, and the settings that prepare them."""
+
+from __future__ import annotations
+
+import subprocess
+import wave
+from array import array
+from pathlib import Path
+
+import pytest
+
+from moh.common.config import Settings
+from moh.common.errors import SettingsError
+from moh.mastering.prepare import Music, prepare
+
+TONE = "sine=frequency=440:sample_rate=44100:duration=0.5"
+NOISE = "anoisesrc=color=pink:sample_rate=44100:seed=1:amplitude=0.5:duration="
+CHORD = "aevalsrc=0.2*sin(2*PI*441.3*t)+0.2*sin(2*PI*612.7*t)+0.1*sin(2*PI*1330.1*t):s=44100:d="
+
+
+def make(path: Path, *options: str, source: str = TONE) -> Path:
+    """Let ffmpeg make a file; its name tells the kind."""
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", source, *options, f"file:{path}"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+def settings(music: object = "", cache: object = "", **others: str) -> Settings:
+    return Settings.from_environment({"MOH_MUSIC": str(music), "MOH_CACHE": str(cache), **others})
+
+
+def prepared(music: Path) -> Music:
+    """Prepare the file, with a cache beside it."""
+    return prepare(settings(music, music.parent / "cache"))
+
+
+def refusal(music: object, cache: object) -> str:
+    """The one line that the owner reads."""
+    with pytest.raises(SettingsError) as caught:
+        prepare(settings(music, cache))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def samples_of(path: Path) -> array[int]:
+    with wave.open(str(path), "rb") as sound:
+        return array("h", sound.readframes(sound.getnframes()))
