@@ -28,7 +28,8 @@ from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, Start
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
-from moh.guard.address_validation import TOO_SHORT, AddressValidator, RateLimiter
+from moh.guard.address_validation import AddressValidator
+from moh.guard.rate_limit import TOO_SHORT, RateLimiter
 from moh.mastering.prepare import Music
 from moh.mastering.reloader import Reloader, ReloadResult
 from moh.net.recvmmsg import DatagramReader

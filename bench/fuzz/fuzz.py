@@ -235,8 +235,8 @@ class Fuzz:
             "calls": agent._calls, "dialogs": agent._dialogs, "transactions": agent._transactions,
             "to be merged": agent._merged, "waiting for names": agent._waiting, "names": agent._asked,
             "timers": agent._schedule, "ports": agent._ports._taken, "sharing": range(agent._ports.sharing),
-            "streams": self._streams, "unacknowledged": guard._waiting, "strangers": guard._strangers,
-            "sources that call": guard._of_source,
+            "streams": self._streams, "unacknowledged": guard._unacknowledged, "unvalidated": guard._unvalidated,
+            "sources that call": guard._calls_of,
         }  # fmt: skip
         left = {name: len(table) for name, table in kept.items() if len(table)}
         check(not left, f"{REST:.0f} s later there are still {left}")

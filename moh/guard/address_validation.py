@@ -1,67 +1,32 @@
-"""Who has shown that he is where he says, and what all others may cost (RFC 3261 §26.1.5, RFC 9000 §8.1).
+"""Source address validation, and limits for sources that are not validated yet (RFC 3261 §26.1.5, RFC 9000 §8.1).
 
-Whoever sends by UDP may write any source address. So the law kept here: towards a public address that never repeated
-to us what only its owner can have read, at most ``FACTOR`` octets leave for each octet that came, in all: answers,
-their repeats and our BYE. Addresses of private networks are exempt: a packet of the internet that bears one reaches
-no router's inside, and what we send there stays there.
+By UDP a sender can write any source address. The law kept here is QUIC's anti-amplification limit: until a public
+source address is validated, at most ``AMPLIFICATION_LIMIT`` octets leave for it for each octet that came from it:
+responses, their retransmissions and the server's BYE together. A source is validated when it sends back what only the
+receiver at its address can have read: the tag in a response. Private addresses need no validation: a packet from the
+internet that bears one passes no router, and a response to it stays in the private network.
 
-All tables are bounded; whoever was heard of longest ago is forgotten first. More than 300 lines, because what anybody
-may cost is to be read in one place.
+All tables are bounded; the source that was seen least recently is forgotten first.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Optional, TypeVar
+from typing import NamedTuple, Optional
 
 from ..common.actions import Flow, Send, Trust
-from ..common.addresses import Network, is_private, out_of_reach, source_of, within
-from ..common.counters import Counters
+from ..common.addresses import Network, is_private, out_of_reach, source_of
+from .rate_limit import MAX_SOURCES, TRUSTED_ALLOWANCE, Allowance, LruTable, TokenBucket, allowance_of, named_networks
 
-FACTOR = 3
-"""Octets out for each octet in, before the way back is proved: as QUIC has it."""
-MOST_CREDIT = 1 << 16
-"""Octets that a source may have in hand."""
-PROOF_LASTS = 3600.0
-"""Seconds for which a source is known after it has shown that our answers reach it."""
-MOST_SOURCES = 4096
-"""Sources that are remembered, of each kind."""
-MOST_STRANGERS = 512
-"""Calls of strangers that may wait for their ACK, of all of them together: the oldest makes room for the next."""
-STRANGERS = ((1000.0, 2000.0), (200.0, 400.0))
-"""What all strangers may do together, datagrams that belong to calls and others, by seconds and at once."""
-HOUSE = (1000.0, 2000.0)
-"""What all private and named sources may do together that belongs to no call: a thousand phones ask once a minute."""
-OF_CALLS = frozenset((b"INVI", b"ACK ", b"BYE ", b"CANC", b"UPDA", b"INFO", b"SIP/"))
-"""How a datagram begins that may belong to a call."""
-SHORTEST = 16
-"""Octets of the shortest datagram that can be a message; keep-alives are shorter, and nobody answers them by UDP."""
+AMPLIFICATION_LIMIT = 3
+"""Octets that may be sent for each octet received, before the source address is validated (RFC 9000 §8.1)."""
+MAX_CREDIT = 1 << 16
+"""Octets that may be sent to an unvalidated source at most, however much came from it."""
+VALIDATION_LIFETIME = 3600.0
+"""Seconds for which a source address stays validated."""
+MAX_UNVALIDATED_CALLS = 512
+"""Calls of unvalidated sources that may wait for their ACK at the same time; beyond that the oldest is ended."""
 SCANNERS = ("friendly-scanner", "sipvicious", "sipcli", "sundayddr", "vaxsipuseragent", "pplsip", "friendly-request")
-"""How User-Agents begin that look for open servers. Who wants to hide has another: it is the cheapest hint only."""
-
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """What one source may do: datagrams that belong to calls and others, calls, each by seconds and at once."""
-
-    datagrams: tuple[float, float]
-    others: tuple[float, float]
-    calls: tuple[float, float]
-    unacknowledged: int
-    """Calls that wait for their first ACK."""
-    names: int
-    """Host names that are looked up at once. Each may hold a thread of the resolver's for as long as its DNS server is
-    silent, so for whom we do not trust it is half of them."""
-
-
-STRANGER = Allowance(datagrams=(100, 1000), others=(10, 50), calls=(20, 200), unacknowledged=128, names=4)
-"""Anybody on the internet. A PBX may well take 100 calls at once from hold to hold, and two messages later again."""
-TRUSTED = Allowance(datagrams=(4000, 8000), others=(200, 400), calls=(1000, 2000), unacknowledged=1024, names=16)
-"""Private networks and those that the owner names: 500 calls a second are 1500 datagrams."""
+"""How the User-Agent of well-known scanners begins. A scanner may send another one: this is a cheap hint only."""
 
 
 class Peer(NamedTuple):
@@ -69,7 +34,7 @@ class Peer(NamedTuple):
 
     flow: Flow
     source: str
-    """The source as ``addresses.source_of`` has it."""
+    """The source as ``addresses.source_of`` gives it."""
     validated: bool
     """Whether what is sent back by this flow surely reaches the sender."""
     allowance: Allowance
@@ -77,72 +42,13 @@ class Peer(NamedTuple):
     @property
     def trust(self) -> Trust:
         """How far it is trusted. A source in a network that the owner names is trusted before it is validated."""
-        if self.allowance is TRUSTED:
+        if self.allowance is TRUSTED_ALLOWANCE:
             return Trust.TRUSTED
         return Trust.VALIDATED if self.validated else Trust.UNVALIDATED
 
 
-class LruTable(Generic[Value]):
-    """A table that holds at most ``most`` keys: the one that was longest not used goes first."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[Hashable, Value] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def get(self, key: Hashable) -> Optional[Value]:
-        """The value of ``key``, which counts as a use."""
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def peek(self, key: Hashable) -> Optional[Value]:
-        """The value of ``key``, which counts as nothing; for any thread."""
-        return self._values.get(key)
-
-    def put(self, key: Hashable, value: Value) -> Value:
-        """Set the value of ``key``; gives it back."""
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._most:
-            self._values.popitem(last=False)
-        return value
-
-
-class TokenBucket:
-    """A bucket of tokens: ``rate`` come back each second, ``burst`` at the most are in it."""
-
-    __slots__ = ("_burst", "_rate", "_tokens", "_when")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._tokens, self._when = burst, now
-
-    def acquire(self, now: float) -> bool:
-        """Take a token; whether there was one."""
-        if not self.available(now):
-            return False
-        self._tokens -= 1
-        return True
-
-    def available(self, now: float) -> bool:
-        """Whether there is a token."""
-        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
-        self._when = now
-        return self._tokens >= 1
-
-    def reserve(self, now: float, most: float) -> float:
-        """Take a token, be there one or not; the seconds until it is there. No more than ``most`` are ever owed."""
-        self.available(now)
-        self._tokens = max(-most, self._tokens - 1)
-        return max(0.0, -self._tokens / self._rate)
-
-
 class Account:
-    """What is remembered of one source: octets that it has paid for, and how fast it calls."""
+    """What is kept for one source: the octets that may still be sent to it, and the rate of its calls."""
 
     __slots__ = ("calls", "credit")
 
@@ -152,60 +58,58 @@ class Account:
 
 
 class AddressValidator:
-    """Keeps account of all sources, for the core."""
+    """Which source addresses are validated, and what the others may still cost. Part of the core, under its lock."""
 
-    def __init__(self, trusted: tuple[Network, ...] = ()) -> None:
-        """``trusted`` are the networks that the owner names, beside the private ones."""
-        self._trusted = named(trusted)
-        self._proved: LruTable[float] = LruTable(MOST_SOURCES)
-        self._accounts: LruTable[Account] = LruTable(MOST_SOURCES)
-        self._waiting: dict[str, str] = {}  # calls that no ACK has come for, and their sources
-        self._strangers: dict[str, str] = {}  # those of them whose way back is not proved, the oldest first
-        self._of_source: dict[str, int] = {}
+    def __init__(self, allowed: tuple[Network, ...] = ()) -> None:
+        """``allowed`` are the networks in ``MOH_ALLOW``; those that name less than the whole internet are trusted."""
+        self._named = named_networks(allowed)
+        self._validated_until: LruTable[float] = LruTable(MAX_SOURCES)
+        self._accounts: LruTable[Account] = LruTable(MAX_SOURCES)
+        self._unacknowledged: dict[str, str] = {}  # the source of each call that waits for its ACK
+        self._unvalidated: dict[str, str] = {}  # those of these calls whose source is not validated, the oldest first
+        self._calls_of: dict[str, int] = {}  # how many of these calls each source has
 
-    # -- the way back ----------------------------------------------------------------------------------------------
+    # -- validation ------------------------------------------------------------------------------------------------
 
     def credit(self, flow: Flow, octets: int, now: float) -> None:
-        """A message of so many octets came by ``flow``."""
+        """Note a message of so many octets that came by ``flow``."""
         if not flow.reliable:
             account = self._account(flow.remote.host, now)
-            account.credit = min(MOST_CREDIT, account.credit + FACTOR * octets)
+            account.credit = min(MAX_CREDIT, account.credit + AMPLIFICATION_LIMIT * octets)
 
     def peer(self, flow: Flow, now: float) -> Peer:
         """What is known of the source of ``flow``."""
         host = flow.remote.host
-        return Peer(flow, source_of(host), self.is_validated(flow, now), allowance_of(host, self._trusted))
+        return Peer(flow, source_of(host), self.is_validated(flow, now), allowance_of(host, self._named))
 
     def validate(self, flow: Flow, invited_by: Flow, now: float) -> bool:
-        """What came by ``flow`` held the tag of a call whose INVITE came by ``invited_by``: our answer was read there.
+        """Note a message by ``flow`` that has the tag of a call whose INVITE came by ``invited_by``.
 
-        Returns whether the source of ``flow`` is validated by that.
-
-        That is a proof for the source of the INVITE alone, to which the tag was sent, and only if this comes from there
-        as well: the caller may write a victim's address over a request with his own tag, or tell it to anybody. So a
-        phone whose proxy sends the INVITE and which sends the ACK itself, or whose address has changed since, has its
-        music and ends its call as ever, but neither address is known by that: what goes there is paid by what comes,
-        as any stranger's, until a call comes and is acknowledged from one address.
+        Returns whether the source of ``flow`` is validated by that. It is only if the INVITE came from there too,
+        because the tag was sent there. From another address the tag proves nothing: a caller can send its own tag in a
+        packet with a victim's source address, or give it to others. So a phone that sends the ACK itself while its
+        proxy sent the INVITE, or whose address has changed since, gets its music and can end its call; but neither
+        address is validated until an INVITE and its ACK come from the same one.
         """
         host = flow.remote.host
         if source_of(host) == source_of(invited_by.remote.host) and not is_private(host):
-            self._proved.put(source_of(host), now + PROOF_LASTS)
+            self._validated_until.put(source_of(host), now + VALIDATION_LIFETIME)
             return True
         return False
 
     def is_validated(self, flow: Flow, now: float) -> bool:
-        """Whether what we send back surely reaches the one who asks."""
+        """Whether what is sent back by ``flow`` surely reaches the sender."""
         return flow.reliable or self.is_host_validated(flow.remote.host, now)
 
     def is_host_validated(self, host: str, now: float) -> bool:
-        """Whether ``host`` is private, or has proved lately that it gets our answers. May be asked by any thread."""
-        return is_private(host) or (self._proved.peek(source_of(host)) or 0.0) > now
+        """Whether ``host`` is private, or was validated within ``VALIDATION_LIFETIME``. Any thread may call this."""
+        return is_private(host) or (self._validated_until.peek(source_of(host)) or 0.0) > now
 
     def may_send(self, send: Send, now: float) -> bool:
-        """Whether this may leave; what goes to whom we do not know is paid by the source of its flow.
+        """Whether ``send`` may leave. To an unvalidated address it is paid from the credit of its flow's source.
 
-        So is what goes to a private address because of somebody who could not send there himself. Nothing should, as
-        ``reply.answer_address`` and ``Dialog`` have it; if anything does, it is bounded.
+        So is a packet to a private address that the source of its flow could not reach itself. ``answer_address`` and
+        ``Dialog`` make none; if there ever is one, the credit bounds it.
         """
         if send.flow.reliable:
             return True
@@ -217,119 +121,47 @@ class AddressValidator:
         account.credit -= len(send.data)
         return True
 
-    # -- how many calls --------------------------------------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------------------------------
 
     def call_refusal(self, peer: Peer, now: float) -> str:
-        """Why the next call of ``peer`` is one too many; empty where it is accepted, and then it counts."""
+        """Why one more call of ``peer`` is refused; empty where it is accepted, and then it counts."""
         allowance = peer.allowance
-        if self._of_source.get(peer.source, 0) >= allowance.unacknowledged:
+        if self._calls_of.get(peer.source, 0) >= allowance.unacknowledged:
             return f"{allowance.unacknowledged} calls of this address wait for their ACK"
         if not self._account(peer.flow.remote.host, now).calls.acquire(now):
             return f"More than {allowance.calls[0]:.0f} calls a second from this address"
         return ""
 
     def call_opened(self, call: str, peer: Peer) -> Optional[str]:
-        """A call was answered and waits for its ACK; returns the unvalidated call that has to make room for it."""
-        self._waiting[call] = peer.source
-        self._of_source[peer.source] = self._of_source.get(peer.source, 0) + 1
+        """Note a call that was answered and waits for its ACK; returns the call that has to end for it, if any."""
+        self._unacknowledged[call] = peer.source
+        self._calls_of[peer.source] = self._calls_of.get(peer.source, 0) + 1
         if peer.validated:
             return None
-        self._strangers[call] = peer.source
-        return next(iter(self._strangers)) if len(self._strangers) > MOST_STRANGERS else None
+        self._unvalidated[call] = peer.source
+        return next(iter(self._unvalidated)) if len(self._unvalidated) > MAX_UNVALIDATED_CALLS else None
 
     def call_closed(self, call: str) -> None:
-        """The ACK of a call has come, or the call has ended.
+        """Note that the ACK of a call has come, or that the call has ended.
 
-        From wherever it came: who knows the tag has it from the reader of our answer, and a call that goes on does not
-        wait any more. Else a phone whose ACK takes another way than its INVITE would have to make room for strangers.
+        The ACK counts from any address, because its sender knows the tag. Otherwise a phone whose ACK takes another
+        path than its INVITE would lose its call to those of unvalidated sources.
         """
-        source = self._waiting.pop(call, None)
-        self._strangers.pop(call, None)
+        source = self._unacknowledged.pop(call, None)
+        self._unvalidated.pop(call, None)
         if source is not None:
-            self._of_source[source] -= 1
-            if not self._of_source[source]:
-                del self._of_source[source]
+            self._calls_of[source] -= 1
+            if not self._calls_of[source]:
+                del self._calls_of[source]
 
     def _account(self, host: str, now: float) -> Account:
         source = source_of(host)
         account = self._accounts.get(source)
         if account is None:
-            account = self._accounts.put(source, Account(TokenBucket(*allowance_of(host, self._trusted).calls, now)))
+            account = self._accounts.put(source, Account(TokenBucket(*allowance_of(host, self._named).calls, now)))
         return account
 
 
-class RateLimiter:
-    """What may come in at all, judged by its source and its first octets alone: for the shell, before all reading.
-
-    ``reaches`` tells of a host whether its way back is proved: who is known has his own allowance only, all strangers
-    have one together as well. So a flood from many forged addresses keeps out strangers, and nobody else.
-    """
-
-    def __init__(self, allowed: tuple[Network, ...], reaches: Callable[[str, float], bool], now: float) -> None:
-        self.tally = Counters()
-        """What has been turned away."""
-        self._allowed = allowed
-        self._trusted = named(allowed)
-        self._reaches = reaches
-        self._sources: LruTable[SourceState] = LruTable(MOST_SOURCES)
-        self._strangers = tuple(TokenBucket(*limit, now) for limit in STRANGERS)
-        self._house = TokenBucket(*HOUSE, now)
-
-    def refusal(self, host: str, data: bytes, now: float) -> str:
-        """Why a datagram of ``host`` is not looked at; empty for one that is welcome."""
-        source = source_of(host)
-        kind = 0 if data[:4] in OF_CALLS else 1
-        visitor = self._sources.get(source)
-        if visitor is None:
-            if not (self._allowed or self._strangers[kind].available(now) or self.is_known(host, now)):
-                return RATES[kind]  # nothing is kept of him: in a flood from everywhere this is the way of nearly all
-            visitor = self._sources.put(source, self._admitted(host, now))
-        if not visitor.allowed:
-            return "not in MOH_ALLOW"
-        if len(data) < SHORTEST:
-            return TOO_SHORT
-        if not visitor.buckets[kind].acquire(now):
-            return RATES[kind]
-        if visitor.trusted:
-            return "" if kind == 0 or self._house.acquire(now) else RATES[kind]
-        return "" if self._reaches(host, now) or self._strangers[kind].acquire(now) else RATES[kind]
-
-    def is_known(self, host: str, now: float) -> bool:
-        """Whether ``host`` is private or named by the owner, or has proved that our answers reach it."""
-        return self._reaches(host, now) or within(host, self._trusted)
-
-    def allows(self, host: str) -> bool:
-        """Whether ``host`` is in the networks that may call."""
-        return not self._allowed or within(host, self._allowed)
-
-    def _admitted(self, host: str, now: float) -> SourceState:
-        allowance = allowance_of(host, self._trusted)
-        buckets = (TokenBucket(*allowance.datagrams, now), TokenBucket(*allowance.others, now))
-        return SourceState(self.allows(host), allowance is TRUSTED, buckets)
-
-
-class SourceState(NamedTuple):
-    """What the gate remembers of one source."""
-
-    allowed: bool
-    trusted: bool
-    buckets: tuple[TokenBucket, TokenBucket]
-
-
-TOO_SHORT = "too short"
-RATES = ("too many messages", "too many messages that belong to no call")
-
-
-def named(networks: tuple[Network, ...]) -> tuple[Network, ...]:
-    """Those of the owner's networks that name somebody: 0.0.0.0/0 lets everybody in and trusts nobody."""
-    return tuple(network for network in networks if network.prefixlen)
-
-
-def allowance_of(host: str, trusted: tuple[Network, ...]) -> Allowance:
-    """What ``host`` may do: as much as one of our own networks where it is in one, or the owner has named it."""
-    return TRUSTED if is_private(host) or within(host, trusted) else STRANGER
-
-
 def is_scanner(user_agent: str) -> bool:
-    """Whether a User-Agent calls itself one of ``SCANNERS``."""
+    """Whether a User-Agent header field is that of one of the ``SCANNERS``."""
     return user_agent.lower().startswith(SCANNERS)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..common.counters import Counters
 from ..common.faults import FaultLog
-from ..guard.address_validation import RateLimiter
+from ..guard.rate_limit import RateLimiter
 from ..sip.user_agent import UserAgent
 from ..transport.tcp import TcpServer
 from .engines import Engines

@@ -7,7 +7,7 @@ import threading
 import time
 
 from ..common.addresses import Network
-from ..guard.connection_rate import StreamRateLimiter
+from ..guard.rate_limit import StreamRateLimiter
 
 TOO_FAST = "messages that came too fast"
 

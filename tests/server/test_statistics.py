@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from moh.common.faults import FaultLog
-from moh.guard.address_validation import RateLimiter
+from moh.guard.rate_limit import RateLimiter
 from moh.server.engines import Engines
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moh.common.actions import Action, Address, Flow, Resolve, Send, StartStream, Trust
-from moh.guard.address_validation import STRANGER
+from moh.guard.rate_limit import PUBLIC_ALLOWANCE
 from moh.sip.message import Request
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import (
@@ -166,10 +166,10 @@ def calling(number: int, name: str, flow: Flow = PUBLIC_FLOW) -> Request:
 def fill(agent: UserAgent, flow: Flow = PUBLIC_FLOW, now: float = 0.0) -> list[Resolve]:
     """So many names as one stranger may have looked up at once."""
     actions: list[Action] = []
-    for number in range(STRANGER.names):
+    for number in range(PUBLIC_ALLOWANCE.names):
         actions += agent.receive(calling(number, f"silent{number}.example", flow), flow, now)
     asked = [action for action in actions if isinstance(action, Resolve)]
-    assert len(asked) == STRANGER.names
+    assert len(asked) == PUBLIC_ALLOWANCE.names
     return asked
 
 
@@ -228,7 +228,7 @@ def test_one_name_too_many_within_a_call_leaves_it_as_it_was() -> None:
     call = answered(agent, flow=PUBLIC_FLOW)
     fill(agent, now=1.0)
     assert statuses(agent.receive(reinvite(call, 131, NAMED), PUBLIC_FLOW, now=1.1)) == [503]
-    assert agent.calls == 1 and len(agent._waiting) == STRANGER.names
+    assert agent.calls == 1 and len(agent._waiting) == PUBLIC_ALLOWANCE.names
 
 
 def test_and_in_the_answer_that_an_ack_owes_it_ends_the_call() -> None:

@@ -1,0 +1,248 @@
+"""Rate limits by source: token buckets, the allowance of a source, and the limiters of datagrams and of streams.
+
+The law kept here: each source has its own buckets, and all unvalidated sources together share further ones. So a flood
+from many forged addresses delays or rejects unvalidated sources only (RFC 3261 §26.1.5). All tables are bounded.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Optional, TypeVar
+
+from ..common.addresses import Network, is_private, source_of, within
+from ..common.counters import Counters
+
+MAX_SOURCES = 4096
+"""Sources in one table."""
+UNVALIDATED_LIMITS = ((1000.0, 2000.0), (200.0, 400.0))
+"""What all unvalidated sources may send together, for ``IN_CALL`` and for ``OTHER``: messages a second, and burst."""
+TRUSTED_LIMIT = (1000.0, 2000.0)
+"""What all trusted sources may send together outside calls: a thousand phones may each send a request once a second."""
+IN_CALL, OTHER = 0, 1
+"""The two kinds of messages: those that may belong to a call, and all others. Each kind has its own buckets."""
+CALL_STARTS = frozenset((b"INVI", b"ACK ", b"BYE ", b"CANC", b"UPDA", b"INFO", b"SIP/"))
+"""The first four octets of messages that may belong to a call."""
+MIN_MESSAGE = 16
+"""Octets of the shortest datagram that can be a message. Keep-alives are shorter; by UDP they get no answer."""
+MAX_QUEUED = 256
+"""Stream messages that can wait at the same time: one for each connection, by TCP and by TLS."""
+TOO_SHORT = "too short"
+TOO_MANY = ("too many messages", "too many messages that belong to no call")
+"""Why a message is rejected, for ``IN_CALL`` and for ``OTHER``."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What one source may do. A pair is a number a second, and a burst."""
+
+    in_call: tuple[float, float]
+    """Datagrams that may belong to a call."""
+    other: tuple[float, float]
+    """All other datagrams."""
+    calls: tuple[float, float]
+    """New calls."""
+    unacknowledged: int
+    """Calls that wait for their first ACK."""
+    names: int
+    """Host names that are looked up at the same time. Each may hold a thread of the resolver while its DNS server is
+    silent, so an untrusted source gets half of the threads at most."""
+
+
+PUBLIC_ALLOWANCE = Allowance(in_call=(100, 1000), other=(10, 50), calls=(20, 200), unacknowledged=128, names=4)
+"""For a source on the internet. A PBX may put 100 calls on hold at once, and send two more messages for each."""
+TRUSTED_ALLOWANCE = Allowance(in_call=(4000, 8000), other=(200, 400), calls=(1000, 2000), unacknowledged=1024, names=16)
+"""For a source in a private network or in one that the owner names: 500 calls a second are 1500 datagrams."""
+
+
+def named_networks(allowed: tuple[Network, ...]) -> tuple[Network, ...]:
+    """The trusted ones of the owner's ``allowed`` networks: 0.0.0.0/0 and ::/0 allow every source and trust none."""
+    return tuple(network for network in allowed if network.prefixlen)
+
+
+def allowance_of(host: str, trusted: tuple[Network, ...]) -> Allowance:
+    """The allowance of ``host``; ``trusted`` are the ``named_networks``, beside the private ones."""
+    return TRUSTED_ALLOWANCE if is_private(host) or within(host, trusted) else PUBLIC_ALLOWANCE
+
+
+class LruTable(Generic[Value]):
+    """A table with a bound: beyond ``max_keys`` the key that was used least recently is dropped."""
+
+    def __init__(self, max_keys: int) -> None:
+        self._max_keys = max_keys
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: Hashable) -> Optional[Value]:
+        """The value of ``key``; counts as a use."""
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def peek(self, key: Hashable) -> Optional[Value]:
+        """The value of ``key``; does not count as a use. Any thread may call this."""
+        return self._values.get(key)
+
+    def put(self, key: Hashable, value: Value) -> Value:
+        """Set the value of ``key``; returns it."""
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > self._max_keys:
+            self._values.popitem(last=False)
+        return value
+
+
+class TokenBucket:
+    """A token bucket: ``rate`` tokens are added each second, up to ``burst``."""
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_when")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._tokens, self._when = burst, now
+
+    def acquire(self, now: float) -> bool:
+        """Take a token; whether there was one."""
+        if not self.available(now):
+            return False
+        self._tokens -= 1
+        return True
+
+    def available(self, now: float) -> bool:
+        """Whether there is a token."""
+        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
+        self._when = now
+        return self._tokens >= 1
+
+    def reserve(self, now: float, max_debt: float) -> float:
+        """Take a token even before it is there; returns the seconds until it is. The debt is ``max_debt`` at most."""
+        self.available(now)
+        self._tokens = max(-max_debt, self._tokens - 1)
+        return max(0.0, -self._tokens / self._rate)
+
+
+class SourceState(NamedTuple):
+    """What a limiter keeps for one source."""
+
+    allowed: bool
+    """Whether the source is in ``MOH_ALLOW``."""
+    trusted: bool
+    buckets: tuple[TokenBucket, TokenBucket]
+    """One for ``IN_CALL``, one for ``OTHER``."""
+
+
+class SourceTable:
+    """The buckets of both limiters: those of each source, and those that sources share."""
+
+    def __init__(self, allowed: tuple[Network, ...], now: float) -> None:
+        """``allowed`` are the networks in ``MOH_ALLOW``, none: all."""
+        self.open_to_all = not allowed
+        """Whether every source may call."""
+        self._allowed = allowed
+        self._named = named_networks(allowed)
+        self._sources: LruTable[SourceState] = LruTable(MAX_SOURCES)
+        self.unvalidated = tuple(TokenBucket(*limit, now) for limit in UNVALIDATED_LIMITS)
+        """What all unvalidated sources share, by kind."""
+        self.trusted = TokenBucket(*TRUSTED_LIMIT, now)
+        """What all trusted sources share, for ``OTHER``."""
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def find(self, source: str) -> Optional[SourceState]:
+        """The state of a source, as ``addresses.source_of`` gives it; ``None`` for a new one."""
+        return self._sources.get(source)
+
+    def add(self, source: str, host: str, now: float) -> SourceState:
+        """The state of a new source."""
+        allowance = allowance_of(host, self._named)
+        buckets = (TokenBucket(*allowance.in_call, now), TokenBucket(*allowance.other, now))
+        state = SourceState(self.allows(host), allowance is TRUSTED_ALLOWANCE, buckets)
+        return self._sources.put(source, state)
+
+    def allows(self, host: str) -> bool:
+        """Whether ``host`` is in the networks that may call."""
+        return self.open_to_all or within(host, self._allowed)
+
+    def is_named(self, host: str) -> bool:
+        """Whether ``host`` is in a network that the owner names."""
+        return within(host, self._named)
+
+
+class RateLimiter:
+    """Accepts or rejects a datagram by its source address and its first octets, before it is parsed."""
+
+    def __init__(self, allowed: tuple[Network, ...], is_validated: Callable[[str, float], bool], now: float) -> None:
+        """``is_validated`` says whether a host, at a time, is private or has shown that its address is its own.
+
+        A validated source is limited by its own allowance only; all others share ``UNVALIDATED_LIMITS`` as well.
+        """
+        self.tally = Counters()
+        """The rejected datagrams."""
+        self._is_validated = is_validated
+        self._sources = SourceTable(allowed, now)
+
+    def refusal(self, host: str, data: bytes, now: float) -> str:
+        """Why a datagram from ``host`` is rejected; empty where it is accepted."""
+        sources = self._sources
+        kind = IN_CALL if data[:4] in CALL_STARTS else OTHER
+        source = source_of(host)
+        state = sources.find(source)
+        if state is None:
+            if sources.open_to_all and not sources.unvalidated[kind].available(now) and not self.is_known(host, now):
+                return TOO_MANY[kind]  # no state is kept: in a flood from everywhere nearly all datagrams end here
+            state = sources.add(source, host, now)
+        if not state.allowed:
+            return "not in MOH_ALLOW"
+        if len(data) < MIN_MESSAGE:
+            return TOO_SHORT
+        if not state.buckets[kind].acquire(now):
+            return TOO_MANY[kind]
+        if state.trusted:
+            return "" if kind == IN_CALL or sources.trusted.acquire(now) else TOO_MANY[kind]
+        accepted = self._is_validated(host, now) or sources.unvalidated[kind].acquire(now)
+        return "" if accepted else TOO_MANY[kind]
+
+    def is_known(self, host: str, now: float) -> bool:
+        """Whether ``host`` is validated, private, or in a network that the owner names."""
+        return self._is_validated(host, now) or self._sources.is_named(host)
+
+    def allows(self, host: str) -> bool:
+        """Whether ``host`` is in the networks that may call."""
+        return self._sources.allows(host)
+
+
+class StreamRateLimiter:
+    """Delays messages by TCP and TLS, where nothing is dropped: a connection is not read until its message may pass.
+
+    TCP validates each source, but one that has an IPv6 network is thousands of sources; so all public sources share
+    ``UNVALIDATED_LIMITS`` here too. The law kept here: no message waits longer than ``MAX_QUEUED`` messages take, so a
+    source that reconnects all the time delays no other source by the messages that it has left behind.
+    """
+
+    def __init__(self, allowed: tuple[Network, ...], now: float) -> None:
+        """``allowed`` are the networks in ``MOH_ALLOW``."""
+        self.tally = Counters()
+        """The delayed messages."""
+        self._sources = SourceTable(allowed, now)
+
+    def delay(self, host: str, data: bytes, now: float) -> float:
+        """Reserve the place of a message from ``host``; returns the seconds that it has to wait, mostly 0.0.
+
+        Keep-alives, and reads without a whole message (``data`` is empty), count as ``IN_CALL``, whose rate is higher.
+        """
+        kind = IN_CALL if data[:4] in CALL_STARTS or data[:1] in (b"", b"\r") else OTHER
+        source = source_of(host)
+        state = self._sources.find(source) or self._sources.add(source, host, now)
+        buckets = [state.buckets[kind]]
+        if not state.trusted:
+            buckets.append(self._sources.unvalidated[kind])
+        elif kind == OTHER:
+            buckets.append(self._sources.trusted)
+        return max(bucket.reserve(now, MAX_QUEUED) for bucket in buckets)
