@@ -1,4 +1,4 @@
-"""End to end with two foreign phones (Debian's packages baresip-core and linphone-cli) that record what they hear."""
+"""End to end with two foreign phones, baresip and linphone (baresip-core, linphone-cli), which record the music."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.support.running import Running, free_ports, wait_for
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["", ";transport=tcp"], ids=["UDP", "TCP"])
 SILENCE = 100.0
-"""Loudness, of 32767, that no music stays below; -50 dBFS."""
+"""The root mean square that music exceeds; -50 dBFS, with 32767 as full scale."""
 ENOUGH = 20_000
-"""Octets of a recording that are more than a second at 8 kHz."""
+"""Octets of a recording: more than a second at 8 kHz."""
 
 BARESIP = """\
 module_path {modules}
@@ -25,6 +25,7 @@ module_app account.so
 module_app menu.so
 net_interface 127.0.0.1
 sip_listen 127.0.0.1:0
+rtp_ports {rtp_port}-{last_rtp_port}
 snd_path {folder}
 audio_source aubridge,a
 audio_player aubridge,a
@@ -58,15 +59,17 @@ def size(file: Path) -> int:
 def modules_of_baresip() -> str:
     folders = [*Path("/usr/lib").glob("baresip/modules"), *Path("/usr/lib").glob("*/baresip/modules")]
     if not folders:
-        pytest.skip("BARESIP'S MODULES ARE MISSING, so it has not tried the server: apt-get install baresip-core")
+        pytest.skip("BARESIP'S MODULES ARE MISSING, so it has not tested the server: apt-get install baresip-core")
     return str(folders[0])
 
 
 @TRANSPORTS
-def test_baresip_hears_music(own_server: Running, tmp_path: Path, transport: str) -> None:
-    """What it plays is led back into what it would say (aubridge), and that is recorded (sndfile)."""
+def test_baresip_receives_music(own_server: Running, tmp_path: Path, transport: str) -> None:
+    """Module aubridge connects its player to its microphone, module sndfile records the microphone."""
     baresip = program("baresip", "baresip-core")
-    (tmp_path / "config").write_text(BARESIP.format(modules=modules_of_baresip(), folder=tmp_path))
+    ports = free_ports(10)  # by default baresip may take a port in the server's own range, which is refused
+    config = BARESIP.format(modules=modules_of_baresip(), folder=tmp_path, rtp_port=ports, last_rtp_port=ports + 9)
+    (tmp_path / "config").write_text(config)
     (tmp_path / "accounts").write_text(f"<sip:phone@{HOST}>;regint=0\n")
     (tmp_path / "contacts").touch()
     with Terminal([baresip, "-f", str(tmp_path)], tmp_path, {"HOME": str(tmp_path)}) as phone:
@@ -74,7 +77,7 @@ def test_baresip_hears_music(own_server: Running, tmp_path: Path, transport: str
         phone.type(f"/dial sip:123@{HOST}:{own_server.port}{transport}")
         phone.says("Call established")
         phone.says("incoming rtp for 'audio' established")
-        # it has taken the answer's "sendonly" as a reason to stop recording: begin anew
+        # the answer's "sendonly" has stopped the recording: start it again
         phone.type("/auplay aubridge,c")
         phone.says("switch audio player")
         phone.type("/ausrc aubridge,c")
@@ -87,7 +90,7 @@ def test_baresip_hears_music(own_server: Running, tmp_path: Path, transport: str
 
 
 @TRANSPORTS
-def test_linphone_hears_music(own_server: Running, tmp_path: Path, transport: str) -> None:
+def test_linphone_receives_music(own_server: Running, tmp_path: Path, transport: str) -> None:
     linphone = program("linphonec", "linphone-cli")
     (tmp_path / ".local" / "share" / "linphone").mkdir(parents=True)
     (tmp_path / "linphonerc").write_text(LINPHONE.format(port=free_ports(1), rtp_port=free_ports(2)))
@@ -99,7 +102,7 @@ def test_linphone_hears_music(own_server: Running, tmp_path: Path, transport: st
         phone.says("Using wav files")
         phone.type(f"record {recording}")
         phone.type(f"call sip:123@{HOST}:{own_server.port}{transport}")
-        phone.says("has been paused by")  # its words for "sendonly": it hears the other side's music
+        phone.says("has been paused by")  # how linphone reports "sendonly"; it plays the music of the other side
         wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
         phone.type("terminate")
         phone.says("ended (No error)")

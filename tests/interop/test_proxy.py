@@ -18,7 +18,7 @@ from tests.support.phone import Ear
 from tests.support.running import TEST_TIMEOUT, Running, free_ports, wait_for
 
 CONFIGURATION = """#!KAMAILIO
-# A proxy that stays in the path: what begins a call gets its Record-Route, what is in a call must come by its Route.
+# A proxy that stays in the path: it adds a Record-Route to what begins a call; what is in a call must have its Route.
 debug=2
 log_stderror=yes
 children=1
@@ -52,15 +52,15 @@ request_route {{
 }}
 """
 
-WAYS = pytest.mark.parametrize(
+TRANSPORTS = pytest.mark.parametrize(
     ("sipp_transport", "transport"), [("u1", "udp"), ("t1", "tcp"), ("u1", "tcp")], ids=["UDP", "TCP", "UDP to TCP"]
 )
 
 
 class Kamailio:
-    """A proxy on a port of its own, for UDP and TCP, in front of ``server``, which it calls by ``transport``.
+    """A proxy on its own port, for UDP and TCP, in front of ``server``, to which it forwards by ``transport``.
 
-    ``aim`` is how: with ``$ru`` it writes the server into the Request-URI, with ``$du`` it leaves there what was
+    ``aim`` is the variable that gets the server's address: ``$ru`` replaces the Request-URI, ``$du`` keeps it as
     dialled, as a load balancer does.
     """
 
@@ -96,7 +96,7 @@ class Kamailio:
         try:
             self.process.wait(TEST_TIMEOUT)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)  # the session of its own: it and its children
+            os.killpg(self.process.pid, signal.SIGKILL)  # its own session: Kamailio and its children
             self.process.wait()
 
 
@@ -105,18 +105,13 @@ Front = Callable[..., Kamailio]
 
 @pytest.fixture
 def put_in_front(tmp_path: Path) -> Iterator[Front]:
+    """Starts a proxy in front of a server."""
     with ExitStack() as stack:
-        yield lambda *about: stack.enter_context(Kamailio(tmp_path, *about))
+        yield lambda *arguments: stack.enter_context(Kamailio(tmp_path, *arguments))
 
 
-@pytest.fixture
-def ann() -> Iterator[Ear]:
-    with Ear("127.0.0.2") as ear:
-        yield ear
-
-
-@WAYS
-def test_a_call_through_a_proxy_hears_music_until_its_bye(
+@TRANSPORTS
+def test_a_call_through_a_proxy_gets_music_until_its_bye(
     own_server: Running, put_in_front: Front, tmp_path: Path, ann: Ear, sipp_transport: str, transport: str
 ) -> None:
     proxy = put_in_front(own_server, transport)
@@ -127,7 +122,7 @@ def test_a_call_through_a_proxy_hears_music_until_its_bye(
     assert own_server.has_no_ffmpeg()
 
 
-def test_a_proxy_that_leaves_what_was_dialled_in_the_request_uri_makes_no_difference(
+def test_a_proxy_may_keep_the_dialled_request_uri(
     start_server: StartServer, put_in_front: Front, tmp_path: Path, ann: Ear
 ) -> None:
     server = start_server().ready()
@@ -139,8 +134,8 @@ def test_a_proxy_that_leaves_what_was_dialled_in_the_request_uri_makes_no_differ
     assert f"c=IN IP4 {HOST}" in messages
 
 
-@WAYS
-def test_a_bye_of_the_server_takes_the_way_of_the_call(
+@TRANSPORTS
+def test_a_bye_of_the_server_follows_the_route_of_the_call(
     start_server: StartServer, put_in_front: Front, tmp_path: Path, ann: Ear, sipp_transport: str, transport: str
 ) -> None:
     server = start_server(MOH_MAX_CALL="2s").ready()

@@ -1,7 +1,7 @@
 """The torture tests of RFC 4475 and RFC 5118, and samples of the PROTOS suite: each message gets a fitting answer.
 
-The messages are not part of this project. They are looked for in the folder that ``MOH_TORTURE`` names, else in
-``shared/torture`` beside the project; ``MANIFEST.tsv`` there says what each should get. Without them this is skipped.
+The messages are not part of this project. Their folder is the one that ``MOH_TORTURE`` names, or ``shared/torture``
+beside the project; its ``MANIFEST.tsv`` says which answer each message needs. Without the folder all is skipped.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MANIFEST = FOLDER / "MANIFEST.tsv"
 ROWS = [row.split("\t") for row in MANIFEST.read_text("utf-8").splitlines()[1:]] if MANIFEST.is_file() else []
 
 needs_messages = pytest.mark.skipif(
-    not ROWS, reason=f"NO TORTURE TESTS: no {MANIFEST}; set MOH_TORTURE to their folder"
+    not ROWS, reason=f"NO TORTURE TESTS: {MANIFEST} is missing; set MOH_TORTURE to their folder"
 )
 
 
 def octets(name: str) -> bytes:
-    """A message as it goes on the wire: those of RFC 5118 are stored with bare LF and lengths for CRLF."""
+    """A message as it is sent. Files of RFC 5118 have bare LF, but lengths for CRLF."""
     data = (FOLDER / name).read_bytes()
     if not name.startswith("rfc5118/"):
         return data
@@ -43,12 +43,12 @@ def fits(status: str, expected: str) -> bool:
 
 
 FLOW = Flow(Address("127.0.0.1", 5062), Address("127.0.0.1", 5060))
-"""PROTOS was written to be sent on one's own machine, and wants its media there."""
+"""PROTOS is made to be sent from the server's own machine, and asks for media there."""
 
 
 @needs_messages
 @pytest.mark.parametrize(("name", "expected"), [(row[0], row[2]) for row in ROWS], ids=[row[0] for row in ROWS])
-def test_each_message_gets_what_it_should(name: str, expected: str) -> None:
+def test_each_message_gets_the_expected_answer(name: str, expected: str) -> None:
     agent = make_agent()
     message = parse(octets(name))
     actions = agent.receive(message, FLOW, now=0.0) if message is not None else []
@@ -58,12 +58,12 @@ def test_each_message_gets_what_it_should(name: str, expected: str) -> None:
     for answer in answers:
         again = parse(answer)
         if name != "rfc4475/insuf.dat" and again is None:
-            assert b"CSeq" in answer, f"only a CSeq that cannot be read may make an answer unreadable: {answer!r}"
+            assert b"CSeq" in answer, f"only an unreadable CSeq may make an answer unreadable: {answer!r}"
         assert again is None or isinstance(again, Response)
 
 
 @needs_messages
-def test_nothing_of_them_is_left_behind() -> None:
+def test_the_messages_leave_no_state_behind() -> None:
     agent = make_agent()
     for row in ROWS:
         message = parse(octets(row[0]))

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.phone import Ear, Packet
-from tests.support.running import TEST_TIMEOUT, Address, free_ports, wait_for
+from tests.support.running import TEST_TIMEOUT, Address, Running, free_ports, wait_for
 
 SCENARIOS = Path(__file__).parent.parent / "interop" / "sipp"
 HOST = "127.0.0.1"
@@ -82,6 +82,26 @@ class Sipp:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+def run_sipp(
+    scenario: str, server: Running, receivers: Sequence[Address], folder: Path, calls: int, rate: int = 10
+) -> dict[str, int]:
+    """Run a scenario, each call with the next of the receivers; return SIPp's last counts."""
+    lines = ["SEQUENTIAL", *(f"{host};{port};" for host, port in receivers)]
+    (folder / "receivers.csv").write_text("\n".join(lines) + "\n")
+    command = [
+        program("sipp", "sip-tester"), f"{HOST}:{server.port}", "-sf", str(SCENARIOS / f"{scenario}.xml"),
+        "-inf", "receivers.csv", "-i", HOST, "-p", str(free_ports(1)), "-mp", str(free_ports(4)), "-nostdin",
+        "-m", str(calls), "-r", str(rate), "-timeout", "30s", "-timeout_error",
+        "-trace_err", "-error_file", "errors.log", "-trace_stat", "-stf", "counts.csv",
+    ]  # fmt: skip
+    ran = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    errors = folder / "errors.log"
+    assert ran.returncode == 0, ran.stderr + (errors.read_text() if errors.exists() else "")
+    names, *_, last = (folder / "counts.csv").read_text().splitlines()
+    counts = dict(zip(names.split(";"), last.split(";")))
+    return {name: int(counts[f"{name}(C)"]) for name in ("SuccessfulCall", "FailedCall", "Retransmissions")}
 
 
 class Terminal:
