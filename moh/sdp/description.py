@@ -1,7 +1,7 @@
-"""Session descriptions, read as far as a sender of music needs them (RFC 8866).
+"""Parses session descriptions, as far as a sender of music needs them (RFC 8866).
 
-Every media line is kept, since an answer has as many as the offer. Tolerant of line ends and of attributes unknown or
-garbled; bounded in lines, streams and formats.
+Every m= line is kept, because an answer has as many of them as its offer. Any line ends are accepted, and unknown or
+malformed attributes are ignored. Lines, streams and formats are bounded.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Optional
 from ..common.errors import Refusal
 
 MAX_LINES = 1000
-"""Most lines read."""
+"""Lines in a description at most."""
 MAX_MEDIA = 32
-"""Most m= lines read; each costs a line in the answer."""
+"""m= lines at most; each costs a line in the answer."""
 MAX_TIMES = 8
-"""Most t= lines read; the answer repeats them."""
+"""t= lines at most; the answer repeats them."""
 MAX_FORMATS = 128
-"""Most formats of one m= line: as many as there are payload types."""
+"""Formats of one m= line at most: there are as many payload types."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 
 @dataclass
 class MediaDescription:
-    """One m= line with the lines that belong to it. ``host`` is the literal or name of its own or the session's c=."""
+    """One m= line with its attributes. ``host`` is the address or name in its c= line or the session's."""
 
     kind: str
     port: int
@@ -42,14 +42,14 @@ class MediaDescription:
 
 @dataclass
 class SessionDescription:
-    """A session description as far as we need it."""
+    """A parsed session description."""
 
     media: list[MediaDescription]
     times: list[str]
 
 
 def parse_sdp(body: bytes) -> SessionDescription:
-    """Read a session description, with any line ends. Raises ``Refusal`` 400 where it is none."""
+    """Parse a session description. Raises ``Refusal`` 400 for anything else."""
     lines = body.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [line.strip() for line in lines if line.strip()]
     if not lines or lines[0].replace(" ", "") != "v=0":
@@ -57,7 +57,7 @@ def parse_sdp(body: bytes) -> SessionDescription:
     if len(lines) > MAX_LINES:
         raise Refusal(400, f"SDP has {len(lines)} lines; expected at most {MAX_LINES}")
     session = SessionDescription([], [])
-    shared = MediaDescription("", 0, "", [])  # what stands before the first m= holds for all of them
+    shared = MediaDescription("", 0, "", [])  # the lines before the first m= are the defaults of all streams
     current = shared
     for line in lines[1:]:
         kind, equals, value = line.partition("=")
@@ -80,12 +80,12 @@ def parse_sdp(body: bytes) -> SessionDescription:
     return session
 
 
-def number(text: str, most: int) -> Optional[int]:
-    """The whole number 0 to ``most`` that ``text`` spells; ``None`` for anything else."""
+def number(text: str, highest: int) -> Optional[int]:
+    """The whole number from 0 to ``highest`` in ``text``; ``None`` for anything else."""
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return None
-    return int(text) if int(text) <= most else None
+    return int(text) if int(text) <= highest else None
 
 
 def _read_media(value: str, shared: MediaDescription) -> MediaDescription:
@@ -102,17 +102,17 @@ def _read_connection(value: str) -> str:
     parts = value.split()
     if len(parts) != 3 or parts[0].upper() != "IN" or parts[1].upper() not in ("IP4", "IP6"):
         raise Refusal(400, f"SDP has c={value[:60]!r}; expected 'c=IN IP4 <address>'")
-    return parts[2].partition("/")[0]  # a TTL follows the slash of a multicast address
+    return parts[2].partition("/")[0]  # in a multicast address a TTL follows the slash
 
 
 def _read_attribute(value: str, media: MediaDescription) -> None:
-    """Take the attributes that matter here; the unknown and the garbled ones are ignored (RFC 8866 §5.13)."""
+    """Read an attribute that matters here; unknown and malformed ones are ignored (RFC 8866 §5.13)."""
     name, _, text = value.partition(":")
     name = name.strip().lower()
     if name in DIRECTIONS and not text:
         media.direction = name
     elif name in ("ptime", "maxptime"):
-        # some phones write "20.0"
+        # some phones send "20.0"
         setattr(media, name, number(text.strip().partition(".")[0], 1000) or 0)
     elif name == "rtpmap":
         payload_type, _, encoding = text.strip().partition(" ")

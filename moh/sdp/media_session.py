@@ -1,7 +1,7 @@
-"""The music of one call: what was offered and answered, and what plays because of it (RFC 3264 §8, RFC 7088 §2.4).
+"""The media session of one call: what was offered and answered, and the stream that plays (RFC 3264 §8, RFC 7088 §2.4).
 
-The laws kept here: ``o=`` counts up exactly when what we say has changed; the tune goes on where it was, whatever is
-negotiated in between; an offer that is refused has changed nothing.
+The laws kept here: the version in ``o=`` counts up exactly when the server's description has changed; the tune goes on
+at its position, whatever is negotiated in between; a refused offer changes nothing.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from ..common.actions import Action, Address, StartStream, StopStream, Target
 from ..common.codecs import Codec
 from ..common.errors import Refusal
 from .description import SessionDescription
-from .offer_answer import Choice, Side, write_answer, write_offer
+from .offer_answer import Choice
+from .writer import Side, write_answer, write_offer
 
 
 def no_srtp() -> Refusal:
-    """What an offer of SRTP gets where no stream of one's own is left (RFC 3261 §20.43 for the Warning)."""
-    why = "No stream of one's own is left for SRTP; expected RTP/AVP"
+    """The response to an SRTP offer in a call that shares its port (RFC 3261 §20.43 for the Warning)."""
+    why = "No exclusive port is left for SRTP; expected RTP/AVP"
     return Refusal(488, why, ("Warning", f'399 moh "{why}"'))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What stays the same in all we say in a session: our ports, the session's number, our key for SRTP.
+    """What stays the same in all descriptions of one session: port, session number, SRTP key, codecs.
 
-    ``local_host`` tells which address of ours media to a given host leaves from; it raises ``Refusal`` 488 where there
-    is no way. Calls that have one ``port`` together have RTCP on it as well, and no SRTP.
+    ``shared`` says that other calls have the same port; then RTCP uses it too, and there is no SRTP. ``local_host``
+    gives the local address from which media to a given host leaves; it raises ``Refusal`` 488 where there is no route.
     """
 
     port: int
@@ -41,7 +42,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Playing:
-    """What plays now, since when, and from which second of the tune."""
+    """The stream that plays: its target, since when, and from which second of the tune."""
 
     target: Target
     since: float
@@ -49,14 +50,14 @@ class Playing:
 
 
 class MediaSession:
-    """Offer, answer and stream of one call, called ``call`` by the shell; it hears ``tune`` to its end."""
+    """Offer, answer and stream of one call. ``call`` is its name in actions; ``tune`` is the tune it plays."""
 
     def __init__(self, call: str, origin: Origin, tune: int) -> None:
         self.call = call
         self.tune = tune
         self.origin = origin
         self.stream_open = False
-        """Whether the shell still has a stream of ours, so that the port is not free."""
+        """Whether an engine still has a stream of this call, so that the port is not free."""
         self.wanted: Optional[Choice] = None
         """What the latest offer and answer agreed on."""
         self.position = 0.0
@@ -64,51 +65,54 @@ class MediaSession:
         self._playing: Optional[Playing] = None
         self._serial = 0
         self._version = 0
-        self._said = b""
-        self._told = ""
+        self._description = b""
+        self._local_host = ""
 
     @property
     def playing(self) -> bool:
-        """Whether a stream plays, as far as we know."""
+        """Whether a stream was started and has not been stopped or reported as ended."""
         return self._playing is not None
 
-    # -- what we say -----------------------------------------------------------------------------------------------
+    # -- descriptions ----------------------------------------------------------------------------------------------
 
     def answer(self, session: SessionDescription, choice: Choice) -> bytes:
-        """Our answer to an offer. Raises ``Refusal`` 488 where no address of ours leads to what was chosen."""
+        """The answer to an offer. Raises ``Refusal`` 488 where this server has no route to the chosen address."""
         if choice.crypto is not None and self.origin.shared:
             raise no_srtp()
-        ours = self._side(self.origin.local_host(choice.remote.host))
-        return self._say(ours, lambda version: write_answer(session, choice, ours, self.origin.session_id, version))
+        side = self._side(self.origin.local_host(choice.remote.host))
+        return self._describe(
+            side, lambda version: write_answer(session, choice, side, self.origin.session_id, version)
+        )
 
     def offer(self, towards: str) -> bytes:
-        """Our offer for an INVITE that carried none, from ``towards``: all codecs, each time (RFC 7088 §4.1)."""
-        ours = self._side(self._told or self.origin.local_host(towards))
+        """The offer for an INVITE without one from ``towards``: all codecs, each time (RFC 7088 §4.1)."""
+        side = self._side(self._local_host or self.origin.local_host(towards))
         codecs = self.origin.codecs
-        return self._say(ours, lambda version: write_offer(ours, self.origin.session_id, version, codecs))
+        return self._describe(side, lambda version: write_offer(side, self.origin.session_id, version, codecs))
 
     def _side(self, local_host: str) -> Side:
         port = self.origin.port
         return Side(Address(local_host, port), port if self.origin.shared else port + 1, self.origin.srtp_key)
 
-    def _say(self, ours: Side, write: Callable[[int], bytes]) -> bytes:
-        if write(self._version) != self._said:
+    def _describe(self, side: Side, write: Callable[[int], bytes]) -> bytes:
+        """The description that ``write`` makes, with the next version if it differs from the latest one."""
+        if write(self._version) != self._description:
             self._version += 1
-            self._said = write(self._version)
-        self._told = ours.local.host
-        return self._said
+            self._description = write(self._version)
+        self._local_host = side.local.host
+        return self._description
 
-    # -- what we do ------------------------------------------------------------------------------------------------
+    # -- the stream ------------------------------------------------------------------------------------------------
 
     def follow(self, now: float) -> list[Action]:
-        """Make the music follow what was agreed: start it, move it, or stop it."""
+        """Start, move or stop the stream as the latest offer and answer agreed."""
         wanted = self.wanted
         if wanted is None or not wanted.playing:
             return self.stop(now)
         target = Target(
             wanted.remote,
             wanted.remote_rtcp,
-            Address(self._told, self.origin.port),
+            Address(self._local_host, self.origin.port),
             wanted.codec,
             wanted.payload_type,
             wanted.ptime,
@@ -124,13 +128,13 @@ class MediaSession:
         return [StartStream(self.call, self._serial, target, self.position, self.tune)]
 
     def stop(self, now: float) -> list[Action]:
-        """Silence; the tune waits where it is."""
+        """Stop the stream; the tune stays at its position."""
         stopped: list[Action] = [StopStream(self.call)] if self._playing is not None else []
         self._pause(now)
         return stopped
 
     def gone(self, serial: int, now: float) -> bool:
-        """The stream of that ``serial`` is no more; whether that was one which should be playing."""
+        """Note that the stream with this ``serial`` has ended; whether it should still be playing."""
         if serial != self._serial:
             return False  # a later one has been started since
         self.stream_open = False
@@ -144,7 +148,7 @@ class MediaSession:
             self._playing = None
 
     def summary(self) -> str:
-        """For the log: what is played to whom, from where."""
+        """What is played, to which address and from which port, for the log."""
         wanted = self.wanted
         if wanted is None:
             return "our offer sent, the music waits for the answer in the ACK"

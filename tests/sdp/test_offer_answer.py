@@ -1,35 +1,14 @@
-"""Which stream of an offer gets the music, and to which address (RFC 3264 §6, RFC 4568, RFC 7088 §2.11)."""
+"""Which stream of an offer gets the music, where to and how (RFC 3264 §6, RFC 4568, RFC 7088 §2.8 and §2.11)."""
 
 from __future__ import annotations
 
 import pytest
 
 from moh.common.actions import Address
+from moh.common.codecs import PCMU
 from moh.common.errors import Refusal
-from moh.sdp.offer_answer import Side, choose, write_answer, write_offer
-from tests.support.offers import AUDIO, OURS, START, answer, chosen, session, warning
-
-# -- which stream --------------------------------------------------------------------------------------------------
-
-
-def test_every_stream_is_answered_in_its_place() -> None:
-    lines = (
-        "m=video 4002 RTP/AVP 31 34\n"
-        "m=audio 4004 RTP/SAVP 0\na=crypto:1 x\n"
-        "m=audio 4000/2 RTP/AVPF 0 8\n"
-        "m=audio 4006 RTP/AVP 0\n"
-        "m=audio 0 RTP/AVP 0\n"
-        "m=image 4008 udptl t38\n"
-    )
-    assert chosen(lines).remote == Address("192.0.2.1", 4000)
-    assert answer(lines) == [
-        "m=video 0 RTP/AVP 31",
-        "m=audio 0 RTP/SAVP 0",
-        "m=audio 10000 RTP/AVPF 0", "a=rtpmap:0 PCMU/8000", "a=ptime:20", "a=sendonly",
-        "m=audio 0 RTP/AVP 0",
-        "m=audio 0 RTP/AVP 0",
-        "m=image 0 udptl t38",
-    ]  # fmt: skip
+from moh.sdp.offer_answer import SWITCHED_OFF, choose
+from tests.support.offers import AUDIO, START, answer, chosen, session, warning
 
 
 @pytest.mark.parametrize(
@@ -53,7 +32,7 @@ def test_every_stream_is_answered_in_its_place() -> None:
         (AUDIO + "c=IN IP6 fe80::1%]:9?localrtpport=53&x=\n", 301),
     ],
 )
-def test_what_nobody_can_play_to_is_488_with_a_warning(lines: str, code: int) -> None:
+def test_an_offer_without_a_usable_stream_is_488_with_a_warning(lines: str, code: int) -> None:
     text = warning(lines)
     assert text.startswith(f'{code} moh "') and text.isprintable() and text.count('"') == 2
 
@@ -72,11 +51,11 @@ def test_an_offer_without_any_address_is_refused() -> None:
         ("IP4 192.0.2.7/127", "192.0.2.7"),
     ],
 )
-def test_the_address_is_taken_in_its_plain_form(connection: str, host: str) -> None:
+def test_the_address_is_used_in_its_canonical_form(connection: str, host: str) -> None:
     assert chosen(AUDIO + f"c=IN {connection}\n").remote == Address(host, 4000)
 
 
-def test_a_name_is_looked_up_by_somebody_else() -> None:
+def test_a_host_name_is_left_to_the_caller_of_choose() -> None:
     offer = session(START + AUDIO + "c=IN IP4 phone.example.com\n")
     assert (choose(offer).name, choose(offer).remote.host) == ("phone.example.com", "phone.example.com")
     known = choose(offer, names={"phone.example.com": "192.0.2.7"})
@@ -84,27 +63,100 @@ def test_a_name_is_looked_up_by_somebody_else() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "224.0.0.1", "fe80::1%eth0", "255.255.255.255"])
-def test_a_name_with_no_address_of_one_host_is_refused(address: str) -> None:
+def test_a_host_name_without_a_unicast_address_is_refused(address: str) -> None:
     with pytest.raises(Refusal, match="488 No stream to play to"):
         choose(session(START + AUDIO + "c=IN IP4 phone.lan\n"), names={"phone.lan": address})
+
+
+# -- direction and packet length ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [
+        ("a=recvonly\n", "sendonly"),
+        ("a=sendrecv\n", "sendonly"),
+        ("", "sendonly"),
+        ("a=active\n", "sendonly"),
+        ("a=inactive\n", "inactive"),
+        ("a=sendonly\n", "inactive"),
+        ("a=RecvOnly\n", "sendonly"),
+        ("c=IN IP4 0.0.0.0\n", "inactive"),
+        ("c=IN IP4 0.0.0.0\na=recvonly\n", "inactive"),
+        ("c=IN IP6 ::\n", "inactive"),
+    ],
+)
+def test_the_answer_has_the_opposite_direction(offered: str, answered: str) -> None:
+    choice = chosen(AUDIO + offered)
+    assert (choice.direction, choice.playing) == (answered, answered == "sendonly")
+    assert answer(AUDIO + offered)[-1] == f"a={answered}"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "ptime"),
+    [
+        ("", 20), ("a=ptime:30\n", 30), ("a=ptime:20.0\n", 20), ("a=ptime: 40 \n", 40), ("a=ptime:1\n", 10),
+        ("a=ptime:500\n", 120), ("a=ptime:0\n", 20), ("a=ptime:-20\n", 20), ("a=ptime:²\n", 20), ("a=ptime\n", 20),
+        ("a=ptime:25\n", 20), ("a=maxptime:15\n", 10),
+        ("a=maxptime:10\n", 10), ("a=ptime:60\na=maxptime:40\n", 40), ("a=ptime:9999999999\n", 20),
+    ],
+)  # fmt: skip
+def test_packets_have_the_length_that_the_offer_asks_for(attributes: str, ptime: int) -> None:
+    assert chosen(AUDIO + attributes).ptime == ptime
+
+
+# -- formats (RFC 7088 §2.8) ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "payload_type"),
+    [
+        ("m=audio 4000 RTP/AVP 18 0\n", 0),
+        ("m=audio 4000 RTP/AVP 96 0\na=rtpmap:96 PCMU/8000\n", 96),
+        ("m=audio 4000 RTP/AVP 96\na=rtpmap:96 pcmu/8000/1\n", 96),
+        ("m=audio 4000 RTP/AVP 0 100\na=rtpmap:0 G729/8000\na=rtpmap:100 PCMU/8000\n", 100),
+        ("m=audio 4000 RTP/AVP 92 90 0\na=rtpmap:92 x-reserved/8000\na=rtpmap:90 x-reserved/8000\n", 0),
+        ("m=audio 4000 RTP/AVP 97 96 0\na=rtpmap:97 PCMU/16000\na=rtpmap:96 PCMU/8000/2\n", 0),
+        ("m=audio 4000 RTP/AVP 0\na=rtpmap:0\na=rtpmap:\na=fmtp:0 x\na=\n", 0),
+    ],
+)
+def test_the_first_supported_format_keeps_the_payload_type_of_the_offer(lines: str, payload_type: int) -> None:
+    assert (chosen(lines).codec, chosen(lines).payload_type) == (PCMU, payload_type)
+    assert answer(lines)[:2] == [f"m=audio 10000 RTP/AVP {payload_type}", f"a=rtpmap:{payload_type} PCMU/8000"]
+
+
+@pytest.mark.parametrize(
+    ("formats", "rtpmap", "encoding"),
+    [
+        ("8 0", "", "PCMA/8000"),
+        ("9 8 0", "", "G722/8000"),
+        ("125 0", "a=rtpmap:125 OPUS/48000/2\n", "opus/48000/2"),
+        ("125 0", "a=rtpmap:125 opus/48000\n", "PCMU/8000"),
+    ],
+)
+def test_the_order_of_the_offer_decides(formats: str, rtpmap: str, encoding: str) -> None:
+    number = "0" if encoding == "PCMU/8000" else formats.split()[0]
+    assert answer(f"m=audio 4000 RTP/AVP {formats}\n{rtpmap}")[:2] == [
+        f"m=audio 10000 RTP/AVP {number}",
+        f"a=rtpmap:{number} {encoding}",
+    ]
+
+
+def test_a_packet_length_is_one_that_the_codec_allows() -> None:
+    lines = "m=audio 4000 RTP/AVP 125\na=rtpmap:125 opus/48000/2\n"
+    assert [chosen(f"{lines}a=ptime:{ptime}\n").ptime for ptime in (5, 10, 30, 60, 120)] == [10, 10, 20, 60, 60]
+
+
+@pytest.mark.parametrize("formats", ["18 101", "128", "-0", "²", "٠", "x", "96"])
+def test_an_offer_without_a_supported_format_is_488_with_a_warning(formats: str) -> None:
+    assert warning(f"m=audio 4000 RTP/AVP {formats}\n").startswith('305 moh "formats are ')
 
 
 # -- SRTP (RFC 4568) -----------------------------------------------------------------------------------------------
 
 
-def test_the_first_key_line_that_we_know_is_answered_with_a_key_of_ours() -> None:
-    offer = session(
-        START + "m=audio 4000 RTP/SAVP 0\na=crypto:1 F8_128_HMAC_SHA1_80 inline:a\n"
-        "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:b UNENCRYPTED_SRTP\n"
-        "a=crypto:3 aes_cm_128_hmac_sha1_32 inline:c|2^20|1:4\na=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:d\n"
-    )
-    text = write_answer(offer, choose(offer), OURS, 7, 1).decode()
-    assert "m=audio 10000 RTP/SAVP 0\r\n" in text
-    assert text.endswith("a=crypto:3 AES_CM_128_HMAC_SHA1_32 inline:ours\r\n")
-
-
 @pytest.mark.parametrize("crypto", ["", " ", "x", "² AES_CM_128_HMAC_SHA1_80 inline:a", "1 AES_CM_128_HMAC_SHA1_80"])
-def test_srtp_without_a_key_that_we_know_is_refused(crypto: str) -> None:
+def test_srtp_without_a_supported_key_is_refused(crypto: str) -> None:
     assert warning(f"m=audio 4000 RTP/SAVP 0\na=crypto:{crypto}\n").startswith("399 moh")
 
 
@@ -120,15 +172,20 @@ def test_srtp_without_a_key_that_we_know_is_refused(crypto: str) -> None:
         ("a=rtcp:99999\n", Address("192.0.2.1", 4001)),
     ],
 )
-def test_rtcp_goes_to_the_next_port_or_where_the_offer_says(line: str, rtcp: Address) -> None:
+def test_rtcp_goes_to_the_next_port_or_where_a_rtcp_says(line: str, rtcp: Address) -> None:
     assert chosen(AUDIO + line).remote_rtcp == rtcp
     assert chosen("m=audio 1024 RTP/AVP 0\n").remote_rtcp.port == 1025
     assert chosen("m=audio 65535 RTP/AVP 0\n").remote_rtcp.port == 65535  # there is no next one
 
 
-@pytest.mark.parametrize(("port", "said"), [(10001, []), (10000, ["a=rtcp:10000"]), (10100, ["a=rtcp:10100"])])
-def test_where_our_rtcp_is_not_on_the_next_port_we_say_so(port: int, said: list[str]) -> None:
-    """RFC 3605 §2.1, in answers and in offers of ours."""
-    offer, ours = session(START + AUDIO), Side(OURS.local, port)
-    for words in (write_answer(offer, choose(offer), ours, 7, 1), write_offer(ours, 7, 1)):
-        assert [line for line in words.decode().split("\r\n") if line.startswith("a=rtcp:")] == said
+def test_a_reoffer_may_remove_its_stream_and_a_first_offer_may_not() -> None:
+    offer = session(START + "m=audio 0 RTP/AVP 0\n")
+    assert choose(offer, reoffer=True) == SWITCHED_OFF
+    with pytest.raises(Refusal, match="488 No stream to play to"):
+        choose(offer)
+
+
+def test_srtp_is_refused_where_no_port_is_left_for_it() -> None:
+    offer = session(START + "m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:a\n")
+    with pytest.raises(Refusal, match="no exclusive port is left for SRTP"):
+        choose(offer, srtp=False)

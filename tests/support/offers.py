@@ -1,4 +1,4 @@
-"""Offers for the tests of SDP: how one starts, one stream, and what becomes of it."""
+"""Offers for the tests of SDP: the lines before a stream, one stream, and what is chosen and answered."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import pytest
 from moh.common.actions import Address
 from moh.common.errors import Refusal
 from moh.sdp.description import SessionDescription, parse_sdp
-from moh.sdp.offer_answer import Choice, Side, choose, write_answer
+from moh.sdp.offer_answer import Choice, choose
+from moh.sdp.writer import Side, write_answer
 
-OURS = Side(Address("192.0.2.9", 10000), 10001, "ours")
+SIDE = Side(Address("192.0.2.9", 10000), 10001, "server-key")
 START = "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\n"
 AUDIO = "m=audio 4000 RTP/AVP 0\n"
 
@@ -29,14 +30,14 @@ def refusal(lines: str = AUDIO, start: str = START) -> Refusal:
 
 
 def warning(lines: str, start: str = START) -> str:
-    """The Warning of the 488 that such an offer gets."""
+    """The Warning in the 488 to such an offer."""
     found = refusal(lines, start)
     assert found.status == 488 and [name for name, _ in found.headers] == ["Warning"]
     return found.headers[0][1]
 
 
 def answer(lines: str, start: str = START) -> list[str]:
-    """What is answered to such an offer, from the first m= line on."""
+    """The answer to such an offer, from its first m= line on."""
     offer = session(start + lines)
-    text = write_answer(offer, choose(offer), OURS, 7, 1).decode()
+    text = write_answer(offer, choose(offer), SIDE, 7, 1).decode()
     return text[text.index("m=") :].rstrip("\r\n").split("\r\n")
