@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
 import time
@@ -12,7 +11,7 @@ import pytest
 from conftest import StartServer
 from tests.chaos.crew import ENGINES, Rest, all_hear, calls, hang_up
 from tests.support.phone import Ear, Phone
-from tests.support.running import ROOT, processes, wait_for
+from tests.support.running import processes, wait_for
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -69,30 +68,3 @@ def test_a_second_server_says_so_and_the_first_plays_on(start_server: StartServe
         all_hear(held)
         hang_up(held)
     rest.is_well()
-
-
-# -- the clock on the wall -----------------------------------------------------------------------------------------
-
-ON_THE_WALL = {
-    "pacer": "the NTP time of a sender report (RFC 3550 §6.4.1)",
-    "cache": "the age of files that nobody has used for long, which are thrown away at the start",
-}
-"""Who may ask what time it is; each of them decides nothing about a call."""
-WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "now", "utcnow", "today"}
-
-
-def test_nobody_who_decides_about_a_call_asks_what_time_it_is() -> None:
-    """So a clock that jumps, by NTP or by hand, moves no packet, no timer and no end of a call."""
-    asked = set()
-    for path in [*(ROOT / "moh").glob("*.py"), ROOT / "sip_server.py"]:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime"):
-                asked.add(path.stem)
-            if isinstance(node, ast.Import) and any(name.name == "datetime" for name in node.names):
-                asked.add(path.stem)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
-                assert node.attr in {"monotonic", "sleep", "monotonic_ns", "perf_counter", *WALL}, (path, node.attr)
-                if node.attr in WALL:
-                    asked.add(path.stem)
-    assert asked == set(ON_THE_WALL)

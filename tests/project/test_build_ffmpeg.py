@@ -1,4 +1,4 @@
-"""The slim ffmpeg is built with what the code uses: names compared, nothing built."""
+"""``tools/build_ffmpeg.sh`` builds all that the code uses: this compares names and builds nothing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SCRIPT = (ROOT / "tools" / "build_ffmpeg.sh").read_text(encoding="utf-8")
 
 
 def listed(kind: str) -> set[str]:
-    """The names in one list of the script."""
+    """The names in a list of the script."""
     found = re.search(rf"^{kind}=\((.*?)\)$", SCRIPT, re.MULTILINE | re.DOTALL)
-    assert found, f"no list of {kind} in the script"
+    assert found, f"tools/build_ffmpeg.sh has no list of {kind}"
     return set(re.sub(r"#.*", "", found[1]).split())
 
 
-def test_it_has_the_filters_of_the_stream() -> None:
+def test_it_has_the_filters_of_a_call() -> None:
     here = Address("127.0.0.1", 10_000)
     command = ffmpeg_command(Path("x.wav"), 48.0, Target(here, here, here, PCMU, 0, 20), 1.0, bind=False)
     chain = command[command.index("-filter:a") + 1].split(",")
@@ -29,7 +29,7 @@ def test_it_has_the_filters_of_the_stream() -> None:
     assert names <= listed("filters")
 
 
-def test_it_has_what_encodes_the_shared_stream() -> None:
+def test_it_has_filters_and_muxer_of_the_shared_stream() -> None:
     command = encode_command(Path("x.wav"), OPUS, 20, start=5, bent=(768210, 768320))
     chain = command[command.index("-filter:a") + 1].split(",")
     names = {each.partition("=")[0] for each in chain}
@@ -51,6 +51,6 @@ def test_it_has_the_encoder_of_every_codec() -> None:
     assert names | {"pcm_s16le"} <= listed("encoders")
 
 
-def test_it_has_the_ways_out() -> None:
+def test_it_has_the_protocols_and_muxers_of_the_outputs() -> None:
     assert {"file", "pipe", "rtp", "srtp"} <= listed("protocols")
     assert {"null", "pcm_s16le", "rtp", "wav"} <= listed("muxers")

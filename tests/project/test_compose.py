@@ -1,4 +1,4 @@
-"""What docs/security.md promises of the container is what its files say; that it is enough, tests/chaos shows."""
+"""The container's files keep what docs/security.md promises. That the server can work so is tested by tests/chaos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def lines(name: str) -> list[str]:
     return [line for line in found if line]
 
 
-def test_the_compose_file_takes_away_all_that_can_be_taken() -> None:
+def test_the_compose_file_takes_all_privileges_away() -> None:
     compose = lines("docker-compose.yml")
     for line in (
         "read_only: true", "tmpfs: /tmp", "cap_drop: [ALL]", 'security_opt: ["no-new-privileges:true"]',
@@ -22,7 +22,7 @@ def test_the_compose_file_takes_away_all_that_can_be_taken() -> None:
         assert line in compose, line
 
 
-def test_the_compose_file_gives_nothing_back() -> None:
+def test_the_compose_file_grants_no_privilege() -> None:
     keys = {line.lstrip("- ").partition(":")[0] for line in lines("docker-compose.yml")}
     assert not keys & {
         "privileged", "cap_add", "user", "devices", "group_add", "pid", "ipc", "userns_mode", "device_cgroup_rules",
@@ -30,17 +30,17 @@ def test_the_compose_file_gives_nothing_back() -> None:
     assert not any("docker.sock" in line for line in lines("docker-compose.yml"))
 
 
-def test_what_the_compose_file_binds_can_only_be_read() -> None:
+def test_the_bind_of_the_compose_file_is_read_only() -> None:
     compose = lines("docker-compose.yml")
     assert sum(line == "- type: bind" for line in compose) == 1
-    assert compose.count("read_only: true") == 2, "of the music, and of the root"
+    assert compose.count("read_only: true") == 2, "the music and the root"
 
 
-def test_the_image_runs_as_nobody_else_than_its_own_user() -> None:
+def test_the_image_runs_as_its_own_user() -> None:
     dockerfile = lines("Dockerfile")
     users = [line.split()[1] for line in dockerfile if line.startswith("USER ")]
     assert users == ["5060:5060"]
-    behind = dockerfile[dockerfile.index("USER 5060:5060") :]
-    assert not any(re.match(r"(FROM|RUN|COPY|ADD)\b", line) for line in behind), "what is run and copied is root's"
+    after = dockerfile[dockerfile.index("USER 5060:5060") :]
+    assert not any(re.match(r"(FROM|RUN|COPY|ADD)\b", line) for line in after), "all files of the image belong to root"
     assert any("useradd --uid 5060 " in line and "nologin" in line for line in dockerfile)
     assert not any("sudo" in line or "setcap" in line or "chmod u+s" in line for line in dockerfile)

@@ -1,4 +1,4 @@
-"""The law of structure: imports point down as the table in ``docs/architecture.md`` says, and the core only decides."""
+"""The architecture as a test: imports point down the table in ``docs/architecture.md``; the core touches nothing."""
 
 from __future__ import annotations
 
@@ -6,163 +6,210 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-LONGEST = 400
+MOST_LINES = 400
 """Lines that a module may have."""
 
+# -- the tables of the document --------------------------------------------------------------------------------------
 
-def table(heading: str) -> Iterator[list[str]]:
-    """The cells of each row below the table's head, which begins with ``heading``."""
-    rows = DOCUMENT.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
-    for row in rows:
+
+def rows(heading: str) -> Iterator[list[str]]:
+    """The cells of each row of the table whose first column has this heading."""
+    for row in DOCUMENT.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]:
         yield [cell.strip() for cell in row.strip("|").split("|")]
 
 
-WORLD = {word: set(re.findall(r"`(\w+)`", modules)) for word, modules in table("word")}
-ALWAYS = WORLD.pop("(always allowed)")
-PACKAGES = {
-    name.strip("`").removeprefix("moh.") if name.startswith("`moh.") else name.strip("`"): (
-        set(imports.split()) - {"–"},
-        set(touches.split()) - {"–"},
-    )
-    for name, _, imports, touches in table("package")
-}
-CORE = [name for name, (_, touches) in PACKAGES.items() if not touches]
+class Package(NamedTuple):
+    """A row of the table of packages. ``name`` is ``sip`` for ``moh.sip``, or ``sip_server.py``."""
+
+    name: str
+    imports: set[str]
+    """What it may import: a package, or a single module as ``sip.framing``."""
+    touches: set[str]
+    """Words of the second table, such as ``sockets``."""
+
+    @property
+    def files(self) -> list[Path]:
+        return [ROOT / self.name] if self.name.endswith(".py") else sorted((ROOT / "moh" / self.name).glob("*.py"))
 
 
-def modules(package: str) -> list[Path]:
-    if package.endswith(".py"):
-        return [ROOT / package]
-    return sorted((ROOT / "moh" / package).glob("*.py"))
+def read_packages() -> Iterator[Package]:
+    for name, _, imports, touches in rows("package"):
+        name = name.strip("`")
+        yield Package(name.removeprefix("moh."), set(imports.split()) - {"–"}, set(touches.split()) - {"–"})
 
 
-def imported(path: Path) -> tuple[set[str], set[str]]:
-    """What a module imports: modules of ``moh`` as "package.module", and the others by their first name.
+PACKAGES = list(read_packages())
+CORE = [package for package in PACKAGES if not package.touches]
+LIBRARY = {word: set(re.findall(r"`(\w+)`", modules)) for word, modules in rows("word")}
+"""Modules of the standard library by the word for what they touch."""
+ALWAYS_ALLOWED = LIBRARY.pop("(always allowed)")
 
-    Other modules that are imported for annotations only (below ``if TYPE_CHECKING``) are left out.
-    """
-    inside, outside = set(), set()
-    here = path.relative_to(ROOT).with_suffix("").parts
+
+def each(packages: list[Package]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("package", packages, ids=[package.name for package in packages])
+
+
+# -- the imports of a file -------------------------------------------------------------------------------------------
+
+
+class Import(NamedTuple):
+    """One import of a module. ``names`` follow ``from module import``; ``import module`` has none."""
+
+    module: str
+    names: list[str]
+    line: int
+    for_types_only: bool
+    """Below ``if TYPE_CHECKING``."""
+
+    @property
+    def is_of_the_project(self) -> bool:
+        return self.module == "moh" or self.module.startswith("moh.")
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """All imports in a file; the names of modules are absolute."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    types_only = {
-        node
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
-        for node in ast.walk(block)
-    }
+    folder = path.relative_to(ROOT).parts[:-1]
+    checks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    for_types = {inner for check in checks for statement in check.body for inner in ast.walk(statement)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            base = ".".join(here[: -node.level]) + "." if node.level else ""
-            name = f"{base}{node.module or ''}".strip(".")
-            if name == "moh" or name.startswith("moh."):
-                assert len(name.split(".")) == 3 or [alias.name for alias in node.names] == ["__version__"], (
-                    f"{path.relative_to(ROOT)} line {node.lineno}: write 'from .module import name'"
-                )
-                inside.add(name.removeprefix("moh").strip("."))
-            elif node not in types_only:
-                outside.add(name.partition(".")[0])
-        elif isinstance(node, ast.Import) and node not in types_only:
-            outside.update(alias.name.partition(".")[0] for alias in node.names)
-    return inside - {""}, outside
+            package = folder[: len(folder) - node.level + 1] if node.level else ()
+            module = ".".join([*package, *([node.module] if node.module else [])])
+            yield Import(module, [alias.name for alias in node.names], node.lineno, node in for_types)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, [], node.lineno, node in for_types)
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+# -- imports point down ----------------------------------------------------------------------------------------------
 
 
 def test_the_table_names_each_package() -> None:
     folders = {path.parent.name for path in (ROOT / "moh").glob("*/__init__.py")}
-    assert {name for name in PACKAGES if not name.endswith(".py")} == folders
-    assert CORE == ["common", "sdp", "guard", "rtp", "sip"]
+    assert {package.name for package in PACKAGES} == folders | {"sip_server.py"}
+    assert [package.name for package in CORE] == ["common", "sdp", "guard", "rtp", "sip"]
 
 
-def test_each_row_imports_from_the_rows_above_it_only() -> None:
+def test_a_row_names_only_rows_above_it() -> None:
     above: set[str] = set()
-    for name, (imports, _) in PACKAGES.items():
-        assert {word.partition(".")[0] for word in imports} <= above, f"the row of {name} points down"
-        above.add(name)
+    for package in PACKAGES:
+        below = {name for name in package.imports if name.partition(".")[0] not in above}
+        assert not below, f"the row of {package.name} in docs/architecture.md imports {below} from rows below it"
+        above.add(package.name)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_imports_what_its_row_names(package: str) -> None:
-    allowed = PACKAGES[package][0]
-    for path in modules(package):
-        for name in imported(path)[0]:
+@each(PACKAGES)
+def test_a_package_imports_what_its_row_names(package: Package) -> None:
+    for path in package.files:
+        for found in imports_of(path):
+            name = found.module.removeprefix("moh.")
             owner = name.partition(".")[0]
-            assert owner == package or owner in allowed or name in allowed, (
-                f"{path.relative_to(ROOT)} imports {name}; its row in docs/architecture.md allows {sorted(allowed)}"
-            )
+            if found.is_of_the_project and found.module != "moh" and owner != package.name:
+                assert {owner, name} & package.imports, (
+                    f"{name_of(path)} line {found.line} imports {found.module}; "
+                    f"its row in docs/architecture.md allows {sorted(package.imports)}"
+                )
 
 
-def cycle(graph: dict[str, set[str]]) -> list[str]:
-    """The names along one circle of imports; empty where there is none."""
+@each(PACKAGES)
+def test_an_import_names_the_module_that_it_is_from(package: Package) -> None:
+    """As ``from .module import name``: an import of a whole package would hide which module is used."""
+    for path in package.files:
+        for found in imports_of(path):
+            if found.is_of_the_project and found.names != ["__version__"]:
+                assert len(found.module.split(".")) == 3, (
+                    f"{name_of(path)} line {found.line}: expected 'from .module import name'"
+                )
+
+
+# -- no circle of imports --------------------------------------------------------------------------------------------
+
+
+def graph_of(folder: str) -> dict[str, set[str]]:
+    """For each module below a folder the modules below it that it imports."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / folder).rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        imports = list(imports_of(path))
+        named = {f"{found.module}.{name}" for found in imports for name in found.names}
+        graph[name] = ({found.module for found in imports} | named) & paths.keys()
+    return graph
+
+
+def find_cycle(graph: dict[str, set[str]]) -> list[str]:
+    """The names along one circle; empty if there is none."""
     done: set[str] = set()
 
     def walk(name: str, trail: list[str]) -> list[str]:
         if name in trail:
             return [*trail[trail.index(name) :], name]
-        if name in done:
-            return []
-        for other in sorted(graph.get(name, ())):
-            if found := walk(other, [*trail, name]):
-                return found
-        done.add(name)
+        if name not in done:
+            for other in sorted(graph[name]):
+                if found := walk(other, [*trail, name]):
+                    return found
+            done.add(name)
         return []
 
-    for name in sorted(graph):
-        if found := walk(name, []):
-            return found
-    return []
+    return next((found for name in sorted(graph) if (found := walk(name, []))), [])
 
 
-def test_the_product_has_no_circle_of_imports() -> None:
-    graph = {f"{path.parent.name}.{path.stem}": imported(path)[0] for path in (ROOT / "moh").glob("*/*.py")}
-    assert not cycle(graph), cycle(graph)
+@pytest.mark.parametrize("folder", ["moh", "bench"])
+def test_there_is_no_circle_of_imports(folder: str) -> None:
+    graph = graph_of(folder)
+    assert any(graph.values()), "imports are found"
+    assert find_cycle(graph) == []
 
 
-def test_the_benchmarks_have_no_circle_of_imports() -> None:
-    graph: dict[str, set[str]] = {}
-    for path in (ROOT / "bench").rglob("*.py"):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        graph[name] = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom):
-                base = ".".join(path.relative_to(ROOT).with_suffix("").parts[: -node.level]) + "." if node.level else ""
-                origin = f"{base}{node.module or ''}".strip(".")
-                graph[name] |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
-    known = {name: {other for other in others if other in graph} for name, others in graph.items()}
-    assert not cycle(known), cycle(known)
+def test_a_circle_is_found() -> None:
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_a_circle_would_be_seen() -> None:
-    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
-    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+# -- what a package touches ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("package", [name for name in PACKAGES if name != "sip_server.py"])
-def test_a_package_touches_what_its_row_names(package: str) -> None:
-    allowed = ALWAYS.union(*(WORLD[word] for word in PACKAGES[package][1]))
-    for path in modules(package):
-        unexpected = imported(path)[1] - allowed
-        assert not unexpected, f"{path.relative_to(ROOT)} imports {unexpected}; see docs/architecture.md"
+@each([package for package in PACKAGES if package.touches != {"everything"}])
+def test_a_package_touches_what_its_row_names(package: Package) -> None:
+    allowed = ALWAYS_ALLOWED.union(*(LIBRARY[word] for word in package.touches))
+    for path in package.files:
+        for found in imports_of(path):
+            if not found.is_of_the_project and not found.for_types_only:
+                assert found.module.partition(".")[0] in allowed, (
+                    f"{name_of(path)} line {found.line} imports {found.module}; "
+                    f"its row in docs/architecture.md allows {sorted(package.touches) or 'no touch'}"
+                )
 
 
-@pytest.mark.parametrize("package", CORE)
-def test_the_core_calls_nothing_that_reads_the_world(package: str) -> None:
-    for path in modules(package):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        called = {
-            node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        }
-        assert not called & {"open", "print", "input", "exec", "eval", "__import__"}, path
+@each(CORE)
+def test_the_core_calls_no_builtin_that_touches_anything(package: Package) -> None:
+    for path in package.files:
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        called = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+        assert not called & {"open", "print", "input", "exec", "eval", "__import__"}, name_of(path)
+
+
+# -- size ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.xfail(reason="the cuts are next")
 def test_a_module_has_at_most_400_lines() -> None:
-    product = [*(ROOT / "moh").rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "tests").rglob("*.py")]
-    long = {
-        str(path.relative_to(ROOT)): count
-        for path in [*product, *(ROOT / "bench").rglob("*.py"), *(ROOT / "tools").glob("*.py")]
-        if (count := path.read_text(encoding="utf-8").count("\n")) > LONGEST and path.name != "test_sip_client.py"
-    }
+    """All but ``test_sip_client.py``, which is one file so that it can be copied to the phones' network."""
+    paths = [
+        *ROOT.glob("*.py"),
+        *(path for name in ("moh", "tests", "bench", "tools") for path in (ROOT / name).rglob("*.py")),
+    ]
+    counts = {name_of(path): path.read_text(encoding="utf-8").count("\n") for path in paths}
+    del counts["test_sip_client.py"]
+    long = {name: count for name, count in counts.items() if count > MOST_LINES}
     assert not long, f"split these: {long}"

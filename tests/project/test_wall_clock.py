@@ -1,0 +1,35 @@
+"""No timer, packet or end of a call depends on the wall clock, which NTP or a person can set at any time."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+READ_THE_WALL_CLOCK = {
+    "moh/mastering/cache.py": "the age of files that no server has used for long, which are removed at the start",
+    "moh/shared/pacer.py": "the NTP timestamp of a sender report (RFC 3550 §6.4.1)",
+}
+"""Modules that may read the wall clock, and what for."""
+WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"}
+STEADY = {"monotonic", "monotonic_ns", "perf_counter", "sleep"}
+
+
+def reads_the_wall_clock(path: Path) -> bool:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime"):
+            return True
+        if isinstance(node, ast.Import) and any(alias.name == "datetime" for alias in node.names):
+            return True
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
+            assert node.attr in WALL | STEADY, f"{path} line {node.lineno}: is time.{node.attr} a wall clock?"
+            if node.attr in WALL:
+                return True
+    return False
+
+
+def test_only_these_modules_read_the_wall_clock() -> None:
+    paths = [*(ROOT / "moh").rglob("*.py"), ROOT / "sip_server.py"]
+    assert {path.relative_to(ROOT).as_posix() for path in paths if reads_the_wall_clock(path)} == set(
+        READ_THE_WALL_CLOCK
+    )
