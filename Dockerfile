@@ -1,9 +1,9 @@
-# The server needs nothing but Python and ffmpeg. Works with a read-only root, no capabilities and any --user,
-# given a writable /tmp: docker run --read-only --tmpfs /tmp --cap-drop ALL -v "$PWD/music.mp3:/music.mp3:ro" ...
+# The server needs only Python and ffmpeg. It works with a read-only root, without capabilities and as any --user,
+# if /tmp is writable: docker run --read-only --tmpfs /tmp --cap-drop ALL -v "$PWD/music.mp3:/music.mp3:ro" ...
 ARG PYTHON_VERSION=3.9
 
-# The slim ffmpeg, 4 MB with what the server needs. From the source of Debian 12, since the ffmpeg of 13 (7.1) takes
-# twice the processor for a call, and 1.6 s to end. --build-arg FFMPEG=full takes that of 13, as Debian has it.
+# The slim ffmpeg: 4 MB, only what the server needs. It is built from the source of Debian 12, since the ffmpeg of
+# Debian 13 (7.1) takes twice the CPU time for a call, and 1.6 s to end. --build-arg FFMPEG=full installs that one.
 FROM python:${PYTHON_VERSION}-slim-bookworm AS ffmpeg
 ARG FFMPEG=slim
 WORKDIR /build
@@ -13,7 +13,7 @@ RUN mkdir /built && if [ "$FFMPEG" = slim ]; then ./build_ffmpeg.sh /built; fi
 FROM python:${PYTHON_VERSION}-slim
 ARG FFMPEG=slim
 COPY --from=ffmpeg /built/ /usr/local/bin/
-# Debian's ffmpeg brings a compiler for 3D graphics along, 200 MB that it loads for no sound.
+# Debian's ffmpeg depends on a compiler for 3D graphics, 200 MB that it never loads for sound.
 RUN if [ "$FFMPEG" = full ]; then \
         apt-get update \
         && apt-get install -y --no-install-recommends ffmpeg \
@@ -24,14 +24,14 @@ RUN if [ "$FFMPEG" = full ]; then \
 
 WORKDIR /app
 COPY requirements.txt ./
-# Without the compiled modules of pip itself, 5 MB that nobody uses.
+# Without the compiled modules of pip itself, 5 MB without use.
 RUN PYTHONDONTWRITEBYTECODE=1 pip install --no-cache-dir --root-user-action=ignore -r requirements.txt
 
 COPY moh/ moh/
 COPY tools/setup.sh tools/
 COPY sip_server.py start.sh test_sip_client.py test_udp.py ./
-# Readable for any user, however strict the checkout was. Then each program once: it proves that it runs, and leaves
-# the compiled modules behind that the image's user could not keep; they make a health check cost a quarter.
+# Make the files readable for any user, whatever the umask of the checkout was. Then run each program once: this
+# proves that it starts, and stores its compiled modules, with which a health check takes a quarter of the time.
 RUN chmod -R a+rX . \
     && MOH_CACHE=/tmp/moh python3 -m moh.mastering.prepare && rm -r /tmp/moh \
     && python3 sip_server.py --help >/dev/null \

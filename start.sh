@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then starts the server, which converts the music and plays it: ./start.sh [--help]
+# Installs what is missing, then starts the server, which converts the music and plays it: ./start.sh [--help]
 # Every setting is an environment variable; --help lists them. PYTHON=python3.13 chooses another Python.
 set -euo pipefail
 
-# A relative path is meant from where the caller stands, not from this script's folder.
+# A relative path starts at the caller's working folder, not at this script's folder.
 for name in MOH_MUSIC MOH_CACHE; do
     path=${!name:-}
     if [[ -n $path && $path != [/~]* ]]; then export "$name=$PWD/$path"; fi
@@ -22,5 +22,5 @@ done
 
 set_up ffmpeg=ffmpeg requirements.txt
 
-# The server converts the music first, and says 503 to who calls meanwhile.
+# The server converts the music first; until then it answers calls with 503.
 exec "$python" sip_server.py "$@"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then checks style, types and behaviour: ./test.sh [pytest's arguments]
-# PYTHON=python3.13 chooses another Python; SOAK=3 lets calls come and go for three minutes at the end.
+# Installs what is missing, then checks style, types and behaviour: ./test.sh [arguments of pytest]
+# PYTHON=python3.13 chooses another Python; SOAK=3 makes and ends calls for three minutes after the tests.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 . tools/setup.sh
 
 wanted=(sip-tester=sipp baresip-core=baresip linphone-cli=linphonec shellcheck=shellcheck)
-# Debian starts a proxy as soon as it is installed, on the port of the server: only a CI machine may be asked for that
+# Debian starts kamailio at its installation, on the port of the server: so it is installed only on a CI machine
 PATH=$PATH:/usr/sbin
 if [[ -n ${CI:-} ]]; then wanted+=(kamailio=kamailio); fi
 if ((EUID != 0)); then
     for pair in "${wanted[@]}"; do
-        have "${pair#*=}" || say "Without ${pair#*=} (package ${pair%%=*}) the tests that need it are skipped."
+        have "${pair#*=}" || say "Without ${pair#*=} its tests are skipped. To run them: apt-get install ${pair%%=*}"
     done
     wanted=()
 fi
@@ -24,17 +24,17 @@ check() { # COMMAND...
     "$@" || failed+=("${1##*/} ${2:-}")
 }
 
-audit() { # is anything known against what we install? Not every machine reaches the list of that
-    local said
-    if [[ ! -x $bin/pip-audit ]]; then say "Not audited with Python $version." && return; fi
-    if said=$("$bin/pip-audit" --progress-spinner off -r requirements.txt 2>&1); then
-        if [[ $said == *'Skip Reason'* ]]; then say "NOT AUDITED, the list knows nothing of:"; fi
-        say "$said"
-    elif [[ $said == *'known vulnerabilit'* ]]; then
-        say "$said"
+audit() { # are vulnerabilities known of the packages in requirements.txt? Not every machine can reach the list
+    local output
+    if [[ ! -x $bin/pip-audit ]]; then say "NOT AUDITED: pip-audit needs Python 3.10, this is $version." && return; fi
+    if output=$("$bin/pip-audit" --progress-spinner off -r requirements.txt 2>&1); then
+        if [[ $output == *'Skip Reason'* ]]; then say "NOT AUDITED, the list does not have:"; fi
+        say "$output"
+    elif [[ $output == *'known vulnerabilit'* ]]; then
+        say "$output"
         return 1
     else
-        say "NOT AUDITED: ${said##*$'\n'}"
+        say "NOT AUDITED: ${output##*$'\n'}"
     fi
 }
 

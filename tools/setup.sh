@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What start.sh and test.sh share: sets up what is missing, and is quick and silent when nothing is.
-# They source it from the project's folder. PYTHON chooses another interpreter, which gets a .venv-X.Y of its own.
+# Functions for start.sh and test.sh, which source this from the project's folder. They install what is missing, and
+# are quick and silent when nothing is. PYTHON chooses another interpreter, which gets its own .venv-X.Y.
 
 python=${PYTHON:-python3}
-version= # of $python, once require_python has asked for it
+version= # of $python, such as 3.9; set by read_version
 venv=.venv
 
 say() { printf '%s\n' "$*"; }
@@ -12,30 +12,30 @@ fail() {
     exit 1
 }
 have() { command -v "$1" >/dev/null; }
-quietly() { # COMMAND...: show what it prints only if it fails
+quietly() { # COMMAND...: show its output only if it fails
     local output
     output=$("$@" </dev/null 2>&1) || fail "$output"$'\n'"Failed: $*"
 }
 
 install_packages() { # NAME...: system packages that are missing
-    have apt-get || fail "Missing: $*. Please install what your system calls them."
+    have apt-get || fail "Missing: $*. Please install these packages, whatever your system calls them."
     ((EUID == 0)) || fail "Missing: $*. Please run: sudo apt-get install -y $*"
     say "Installing $* ..."
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
-    "${apt[@]}" update </dev/null &>/dev/null || true # an old list may do; if not, the next line tells
+    "${apt[@]}" update </dev/null &>/dev/null || true # an old list may be enough; if not, the next line fails
     quietly "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
 read_version() { version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); }
 
-venv_package() { # the package without which Debian's and Ubuntu's Pythons make no virtual environment
+venv_package() { # the package that Debian and Ubuntu need to make virtual environments with $python
     case $(basename "$python") in
         python3.*) echo "$(basename "$python")-venv" ;;
         *) echo python3-venv ;;
     esac
 }
 
-in_venv() { # FILE...: has the virtual environment what these list, for this very Python?
+in_venv() { # FILE...: has the virtual environment the packages that these list, for this version of Python?
     local file
     [[ -x $venv/bin/python ]] || return 1
     for file in "$@"; do
@@ -43,7 +43,7 @@ in_venv() { # FILE...: has the virtual environment what these list, for this ver
     done
 }
 
-in_python() { # FILE: has the interpreter itself what it lists (as in the container)?
+in_python() { # FILE: has the interpreter itself the packages that it lists (as in the container)?
     "$python" - "$1" 2>/dev/null <<'PYTHON'
 import re, sys
 from importlib.metadata import version
@@ -53,8 +53,8 @@ for line in open(sys.argv[1]):
 PYTHON
 }
 
-# Leaves in $python the interpreter to go on with, one that has the packages which FILEs list.
-# NAME=COMMAND: a system package to install where the command is missing.
+# Sets $python to an interpreter that has the packages which FILEs list.
+# NAME=COMMAND: a system package to install if the command is missing.
 set_up() { # [NAME=COMMAND ...] [FILE ...]
     local argument package files=() missing=() make_venv=
     for argument in "$@"; do
@@ -75,7 +75,7 @@ set_up() { # [NAME=COMMAND ...] [FILE ...]
             "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=("$(venv_package)")
         fi
     elif [[ -n ${PYTHON:-} ]]; then
-        fail "PYTHON=$PYTHON does not run."
+        fail "PYTHON=$PYTHON does not run. Please set PYTHON to an interpreter, such as python3.13."
     else
         make_venv=1
         missing+=(python3 python3-venv)
@@ -87,7 +87,7 @@ set_up() { # [NAME=COMMAND ...] [FILE ...]
     if in_venv "${files[@]}"; then python=$PWD/$venv/bin/python; fi
 }
 
-fill_venv() { # FILE...
+fill_venv() { # FILE...: install the packages that these list into the virtual environment
     local file
     say "Installing Python packages into $venv ..."
     if [[ $("$venv/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) != "$version" ]]; then
@@ -95,6 +95,6 @@ fill_venv() { # FILE...
     fi
     for file in "$@"; do
         quietly "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$file"
-        printf '# %s\n%s\n' "$version" "$(<"$file")" >"$venv/$file" # so that the next start knows
+        printf '# %s\n%s\n' "$version" "$(<"$file")" >"$venv/$file" # the next start compares it
     done
 }
