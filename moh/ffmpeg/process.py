@@ -17,7 +17,7 @@ from ..common.actions import StartStream, Target
 from ..net.routes import way_out
 from ..net.sockets import family_of
 from ..rtp.liveness import HOST_UNREACHABLE_TIMEOUT
-from ..rtp.rtcp import cname_of, goodbye
+from ..rtp.rtcp import bye, cname_of
 from .commands import ffmpeg_command
 from .start_queue import PendingStart
 from .watchdog import LOOK_EVERY, Watchdog
@@ -86,7 +86,7 @@ class FfmpegProcess:
         try:
             with socket.socket(family_of(remote.host), socket.SOCK_DGRAM) as rtcp:
                 rtcp.bind((self.bound_to, local.port + 1))
-                farewell = goodbye(self.ssrc, cname_of(self.target.local.host))
+                farewell = bye(self.ssrc, cname_of(self.target.local.host))
                 rtcp.sendto(farewell, (remote.host, self.target.remote_rtcp.port))
         except OSError as error:
             log.debug("[%s] no RTCP BYE: %s", self.call, error)

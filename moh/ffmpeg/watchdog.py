@@ -30,7 +30,7 @@ from ..rtp.liveness import (
     host_unreachable,
     port_unreachable,
 )
-from ..rtp.rtcp import TYPES, takes_leave
+from ..rtp.rtcp import PACKET_TYPES, has_bye
 
 LOOK_EVERY = 0.5
 """Seconds from one look at a player to the next."""
@@ -97,9 +97,9 @@ class Watchdog:
                 return
             except OSError:
                 continue  # a report of ours was refused: he has no port for RTCP
-            if takes_leave(data):
+            if has_bye(data):
                 self._left = now if self._left is None else self._left
-            elif len(data) > 1 and data[1] in TYPES:
+            elif len(data) > 1 and data[1] in PACKET_TYPES:
                 self._left = None
 
     def hangs(self) -> bool:

@@ -1,4 +1,4 @@
-"""The RTP ports that calls take in turn (RFC 3550 §11: RTP on an even port, RTCP on the next). No socket here."""
+"""The pool of RTP ports: RTP on an even port, RTCP on the next one (RFC 3550 §11). No socket in here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Optional
 
 
 def shared_port(first: int, last: int) -> int:
-    """The port of a range that any number of calls may have together: one without a partner, else the last even one."""
+    """The port of a range that the shared stream uses: its last even port, which may have no odd partner."""
     return last - last % 2
 
 
 class PortPool:
-    """A pool of even ports, and one for everybody who finds none.
+    """A pool of even ports with their odd partners, and one port that all further calls share.
 
-    What was freed longest ago is taken first, so that a late packet meets no new call.
+    The port that was freed longest ago is given out first, so that a late packet reaches no new call.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class PortPool:
         most: Optional[int] = None,
         shared: Optional[int] = None,
     ) -> None:
-        """Both ends belong to the range; an even port whose partner lies behind ``last`` is left out.
+        """``first`` and ``last`` belong to the range; an even port whose partner is above ``last`` is left out.
 
-        ``usable`` tells whether another program leaves us a port; it is asked each time one is taken. ``most`` is how
-        many calls may have a port of their own, ``None``: as many as there are. ``shared`` is the port that all others
-        have together, ``None``: they find no port.
+        ``usable`` says whether no other program has a port; it is asked each time a port is given out. ``most`` limits
+        the calls with a port of their own; ``None`` is no limit. ``shared`` is the port of all further calls; with
+        ``None`` they get no port.
         """
         self._usable = usable
         self._free = deque(port for port in range(first + first % 2, last, 2) if port != shared)
@@ -38,10 +38,10 @@ class PortPool:
         self._most = len(self._free) if most is None else most
         self.shared = shared
         self.sharing = 0
-        """How many have the shared port now."""
+        """How many calls have the shared port now."""
 
     def acquire(self, alone: bool = False) -> Optional[int]:
-        """An even port that nobody has, else the shared one unless it is needed ``alone``; ``None``: there is none."""
+        """A free port, or the shared one unless the call must be ``alone`` on it; ``None`` where there is none."""
         for _ in range(len(self._free) if self.free else 0):
             port = self._free.popleft()
             if self._usable(port):
@@ -54,31 +54,26 @@ class PortPool:
         return self.shared
 
     def release(self, port: int) -> None:
-        """Free ``port``. Giving back what was not taken is a fault of ours, and raises ``ValueError``."""
+        """Give ``port`` back. Raises ``ValueError`` for a port that was not acquired, which is a bug of the caller."""
         if port == self.shared and self.sharing:
             self.sharing -= 1
         elif port in self._taken:
             self._taken.remove(port)
             self._free.append(port)
         else:
-            raise ValueError(f"RTP port {port} was given back, but nobody had taken it")
+            raise ValueError(f"RTP port {port} was released, but it was not acquired")
 
     @property
     def free(self) -> int:
-        """How many calls more may have a port of their own."""
+        """How many further calls can have a port of their own."""
         return max(0, min(len(self._free), self._most - len(self._taken)))
 
     @property
     def exclusive_available(self) -> bool:
-        """Whether the next call need not share: it finds a port of its own, or none at all."""
+        """Whether the next call does not have to share its port: it gets one of its own, or none at all."""
         return self.shared is None or self.free > 0
 
     @property
-    def taken(self) -> int:
-        """How many have a port of their own now."""
-        return len(self._taken)
-
-    @property
     def exhausted(self) -> bool:
-        """Whether nobody more finds a port."""
+        """Whether the next call gets no port."""
         return self.shared is None and not self.free

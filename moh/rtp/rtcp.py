@@ -1,15 +1,18 @@
-"""RTCP packets of our own making (RFC 3550 §6); of a call with an ffmpeg of its own that makes the sender reports."""
+"""RTCP packets: those that the server sends itself, and the detection of BYE (RFC 3550 §6).
+
+A call with an ffmpeg of its own has its sender reports from ffmpeg. A ``cname`` is at most 255 octets long.
+"""
 
 from __future__ import annotations
 
 import struct
 
-SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION, GOODBYE = 200, 201, 202, 203
-TYPES = range(192, 224)
-"""Where RTP has marker and payload type, and none of that number (RFC 5761 §4)."""
+SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, BYE = 200, 201, 202, 203
+PACKET_TYPES = range(192, 224)
+"""The packet types of RTCP; RTP has its marker and payload type in the same octet, and none of these (RFC 5761 §4)."""
 CNAME = 1
 NTP_EPOCH = 2_208_988_800
-"""Seconds from 1900, where NTP begins to count, to 1970 (RFC 5905 §6)."""
+"""Seconds from 1900, the epoch of NTP, to 1970 (RFC 5905 §6)."""
 
 
 def cname_of(host: str) -> str:
@@ -17,23 +20,15 @@ def cname_of(host: str) -> str:
     return f"moh@{host}"
 
 
-def goodbye(ssrc: int, cname: str) -> bytes:
-    """The compound packet that takes leave for ``ssrc``: an empty report, the CNAME, BYE (§6.1, §6.5, §6.6).
-
-    ``cname`` is at most 255 octets long.
-    """
-    return hello(ssrc, cname) + _bye(ssrc)
+def empty_report(ssrc: int, cname: str) -> bytes:
+    """The smallest compound packet (§6.1): an empty receiver report and the CNAME."""
+    return struct.pack("!BBHI", 0x80, RECEIVER_REPORT, 1, ssrc) + source_description(ssrc, cname)
 
 
-def hello(ssrc: int, cname: str) -> bytes:
-    """The least that may be said (§6.1): an empty report and the CNAME, which is at most 255 octets long."""
-    return struct.pack("!BBHI", 0x80, RECEIVER_REPORT, 1, ssrc) + description(ssrc, cname)
+def sender_report(ssrc: int, clock: float, timestamp: int, packets: int, octets: int) -> bytes:
+    """A sender report (§6.4.1): the RTP ``timestamp`` plays at ``clock``, in seconds since 1970.
 
-
-def report(ssrc: int, clock: float, timestamp: int, packets: int, octets: int) -> bytes:
-    """A sender report (§6.4.1): that the RTP ``timestamp`` is heard at ``clock``, in seconds since 1970.
-
-    ``packets`` and ``octets``, those of payload alone, are how much has been sent.
+    ``packets`` and ``octets`` count what has been sent; octets are those of the payload alone.
     """
     seconds = int(clock)
     fraction = int((clock - seconds) * (1 << 32))
@@ -43,27 +38,32 @@ def report(ssrc: int, clock: float, timestamp: int, packets: int, octets: int) -
     )  # fmt: skip
 
 
-def description(ssrc: int, cname: str) -> bytes:
-    """Who sends (§6.5.1), to follow a report; ``cname`` is at most 255 octets long."""
+def source_description(ssrc: int, cname: str) -> bytes:
+    """The SDES packet with the CNAME of a source (§6.5.1), which follows its report."""
     name = cname.encode()
     item = struct.pack("!IBB", ssrc, CNAME, len(name)) + name + b"\0"
     item += bytes(-len(item) % 4)
-    return struct.pack("!BBH", 0x81, DESCRIPTION, len(item) // 4) + item
+    return struct.pack("!BBH", 0x81, SOURCE_DESCRIPTION, len(item) // 4) + item
 
 
-def takes_leave(data: bytes) -> bool:
-    """Whether a BYE is in what came (§6.6); octets behind the last whole packet are left out."""
+def bye(ssrc: int, cname: str) -> bytes:
+    """The compound packet of a source that ends (§6.6) and has no report: an empty report, the CNAME, BYE."""
+    return empty_report(ssrc, cname) + _bye(ssrc)
+
+
+def report_and_bye(report: bytes, ssrc: int, cname: str) -> bytes:
+    """The compound packet of a source that ends (§6.3.7), with its last sender ``report``, the CNAME and BYE."""
+    return report + source_description(ssrc, cname) + _bye(ssrc)
+
+
+def has_bye(data: bytes) -> bool:
+    """Whether a received compound packet contains BYE (§6.6); octets after the last whole packet are ignored."""
     while len(data) >= 4 and data[0] >> 6 == 2:
-        if data[1] == GOODBYE:
+        if data[1] == BYE:
             return True
         data = data[4 * (int.from_bytes(data[2:4], "big") + 1) :]
     return False
 
 
-def farewell(last: bytes, ssrc: int, cname: str) -> bytes:
-    """The compound packet with which a sender goes whose ``last`` report this is (§6.3.7)."""
-    return last + description(ssrc, cname) + _bye(ssrc)
-
-
 def _bye(ssrc: int) -> bytes:
-    return struct.pack("!BBHI", 0x81, GOODBYE, 1, ssrc)
+    return struct.pack("!BBHI", 0x81, BYE, 1, ssrc)

@@ -19,7 +19,7 @@ from ..net.mmsg import NAME, Iovec, Mmsghdr, system_call, unpacked
 from ..net.routes import is_ours, neighbours
 from ..net.sockets import IP_RECVERR, IPV6_RECVERR, plain, unsent
 from ..rtp.liveness import BYE_TIMEOUT
-from ..rtp.rtcp import TYPES, takes_leave
+from ..rtp.rtcp import PACKET_TYPES, has_bye
 
 AT_ONCE = 256
 """Datagrams that one look takes."""
@@ -91,7 +91,7 @@ class FeedbackSocket:
         else:
             return 0, []
         octets = self._octets.raw[: count * OCTETS]
-        found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in TYPES]
+        found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in PACKET_TYPES]
         reports = []
         for place in found:
             data = octets[place * OCTETS : place * OCTETS + min(self._headers[place].length, OCTETS)]
@@ -179,7 +179,7 @@ class Feedback:
             self.heard += count
             self.reports += len(reports)
             for report in reports:
-                (self._left if takes_leave(report.data) else self._spoke).add(report.source)
+                (self._left if has_bye(report.data) else self._spoke).add(report.source)
             unreached = inbox.unreachable()
             self._refused.update(unreached.refused)
             self._astray.update(unreached.astray)

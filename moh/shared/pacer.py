@@ -37,7 +37,7 @@ from ..rtp.liveness import (
     host_unreachable,
     port_unreachable,
 )
-from ..rtp.rtcp import cname_of, description, farewell, hello, report
+from ..rtp.rtcp import cname_of, empty_report, report_and_bye, sender_report, source_description
 from .encoded_loop import EncodedLoop
 from .fanout import FULL, RTP_HEADER, Fanout, Receiver, Shape
 from .feedback import AT_ONCE, Feedback, FeedbackReport
@@ -305,7 +305,7 @@ class Pacer:
             return
         if batch.sent > member.before and not silently:
             last = self._last_report(member, batch, time.monotonic())
-            self._send(member, batch.shape.ipv6, farewell(last, batch.ssrc, cname_of(member.target.local.host)))
+            self._send(member, batch.shape.ipv6, report_and_bye(last, batch.ssrc, cname_of(member.target.local.host)))
         batch.leave(member)
         self._load[batch.moment] -= 1
         member.report_at = 0.0
@@ -335,13 +335,14 @@ class Pacer:
             self._give_up(member, BYE_RECEIVED)
             return
         if batch.sent > member.before:
-            words = self._last_report(member, batch, now) + description(batch.ssrc, cname_of(member.target.local.host))
-            self._send(member, batch.shape.ipv6, words)
+            cname = cname_of(member.target.local.host)
+            compound = self._last_report(member, batch, now) + source_description(batch.ssrc, cname)
+            self._send(member, batch.shape.ipv6, compound)
         self._plan_report(member, now)
 
     def _last_report(self, member: Receiver, batch: Fanout, now: float) -> bytes:
         packets = batch.sent - member.before
-        return report(batch.ssrc, time.time(), batch.timestamp(now), packets, packets * batch.shape.octets)
+        return sender_report(batch.ssrc, time.time(), batch.timestamp(now), packets, packets * batch.shape.octets)
 
     def _send(self, member: Receiver, ipv6: bool, data: bytes) -> None:
         sock = self._sockets[ipv6]
@@ -413,7 +414,7 @@ class Pacer:
                 del self._lost[member]
                 self._let_in(member, shape, frames, frames.began or now)
             elif lost.probe_due(now):
-                self._send(member, shape.ipv6, hello(secrets.randbits(32), cname_of(member.target.local.host)))
+                self._send(member, shape.ipv6, empty_report(secrets.randbits(32), cname_of(member.target.local.host)))
 
     def _give_up(self, member: Receiver, verdict: Verdict) -> None:
         self._given_up += 1

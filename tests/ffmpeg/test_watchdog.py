@@ -19,7 +19,7 @@ from moh.ffmpeg.commands import ffmpeg_command
 from moh.ffmpeg.supervisor import Supervisor
 from moh.ffmpeg.watchdog import Watchdog, pulse
 from moh.rtp.liveness import PORT_UNREACHABLE_TIMEOUT
-from moh.rtp.rtcp import description, goodbye
+from moh.rtp.rtcp import bye, source_description
 from tests.ffmpeg.test_supervisor import STOP, music, port, stand_in, start, streams, the_end, with_tune
 from tests.support.phone import Ear
 from tests.support.running import ffmpegs_of, free_ports, is_free, wait_for
@@ -138,7 +138,7 @@ def test_where_there_is_no_way_for_thirty_seconds_the_call_ends(listener: Listen
 
 # -- the listener takes leave --------------------------------------------------------------------------------------
 
-REPORT = description(7, "ann")
+REPORT = source_description(7, "ann")
 """Any RTCP that is no BYE will do."""
 
 
@@ -169,28 +169,28 @@ def listener() -> Iterator[Listener]:
 def test_seven_seconds_after_an_rtcp_bye_the_listener_is_given_up(listener: Listener) -> None:
     listener.says(REPORT)
     assert listener.witness.verdict(0.0) is None
-    listener.says(goodbye(7, "ann"))
+    listener.says(bye(7, "ann"))
     assert [listener.witness.verdict(now) for now in (10.0, 12.5, 16.9)] == [None] * 3
     assert listener.witness.verdict(17.0) == ("the receiver sent RTCP BYE", "RTCP BYE")
 
 
 def test_who_speaks_again_after_his_bye_hears_on(listener: Listener) -> None:
     """As one who takes another SSRC."""
-    listener.says(goodbye(7, "ann"))
+    listener.says(bye(7, "ann"))
     assert listener.witness.verdict(10.0) is None
     listener.says(REPORT)
     assert [listener.witness.verdict(now) for now in (13.0, 20.0)] == [None] * 2
-    listener.says(goodbye(7, "ann"))
-    listener.says(goodbye(7, "ann"))
+    listener.says(bye(7, "ann"))
+    listener.says(bye(7, "ann"))
     assert [bool(listener.witness.verdict(now)) for now in (30.0, 36.9, 37.0)] == [False, False, True]
 
 
 def test_only_rtcp_of_the_listener_counts(listener: Listener) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.bind(("127.0.0.1", 0))
-        stranger.sendto(goodbye(7, "ann"), listener.ours)
+        stranger.sendto(bye(7, "ann"), listener.ours)
         assert [listener.witness.verdict(now) for now in (0.0, 9.0)] == [None] * 2
-    listener.says(goodbye(7, "ann"))
+    listener.says(bye(7, "ann"))
     assert listener.witness.verdict(10.0) is None
     for noise in (b"", b"\x80", b"\x80\x00" + bytes(170), bytes(1400)):
         listener.says(noise)
@@ -203,7 +203,7 @@ def test_an_ffmpeg_whose_listener_took_leave_ends_without_hope(
     monkeypatch.setattr("moh.ffmpeg.watchdog.BYE_TIMEOUT", 1.0)
     streams.order(start(ear, port))
     assert ear.packets(1)[0].source == ("127.0.0.1", port)
-    ear.send_rtcp(goodbye(7, "ann"), ("127.0.0.1", port + 1))
+    ear.send_rtcp(bye(7, "ann"), ("127.0.0.1", port + 1))
     over = the_end(streams)
     assert (over.why, over.hopeless) == ("the receiver sent RTCP BYE", "RTCP BYE")
     assert is_free(port)

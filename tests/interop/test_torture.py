@@ -75,5 +75,5 @@ def test_the_messages_leave_no_state_behind() -> None:
         agent.stream_gone(call.id, 1, "ended", now=1.0)
     for second in range(2, 140):
         agent.tick(now=second / 2)
-    assert agent.idle and agent._ports.taken == 0
+    assert agent.idle and not agent._ports._taken
     assert not (agent._transactions or agent._merged or agent._dialogs or agent._waiting)

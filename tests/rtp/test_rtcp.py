@@ -1,37 +1,37 @@
-"""RTCP of our own making (RFC 3550 §6)."""
+"""RTCP packets (RFC 3550 §6)."""
 
 from __future__ import annotations
 
 import pytest
 
-from moh.rtp.rtcp import description, farewell, goodbye, hello, report, takes_leave
+from moh.rtp.rtcp import bye, empty_report, has_bye, report_and_bye, sender_report, source_description
 
 
-def test_a_goodbye_is_a_report_a_name_and_a_bye() -> None:
-    words = goodbye(0x01020304, "moh@a").hex(" ", 4).split()
-    assert words[:2] == ["80c90001", "01020304"], "an empty report"
-    assert words[2:6] == ["81ca0003", "01020304", "01056d6f", "68406100"], "the name"
-    assert words[6:] == ["81cb0001", "01020304"], "the farewell"
+def test_a_bye_is_an_empty_report_a_cname_and_bye() -> None:
+    words = bye(0x01020304, "moh@a").hex(" ", 4).split()
+    assert words[:2] == ["80c90001", "01020304"], "the empty report"
+    assert words[2:6] == ["81ca0003", "01020304", "01056d6f", "68406100"], "the CNAME"
+    assert words[6:] == ["81cb0001", "01020304"], "BYE"
 
 
-def test_a_hello_is_a_goodbye_without_the_bye() -> None:
-    assert goodbye(7, "moh@a").startswith(hello(7, "moh@a"))
-    assert not takes_leave(hello(7, "moh@a")) and takes_leave(goodbye(7, "moh@a"))
+def test_an_empty_report_has_the_cname_and_no_bye() -> None:
+    assert bye(7, "moh@a").startswith(empty_report(7, "moh@a"))
+    assert not has_bye(empty_report(7, "moh@a")) and has_bye(bye(7, "moh@a"))
 
 
 @pytest.mark.parametrize("cname", ["moh@a", "moh@10.0.0.1", "moh@2001:db8::1", "m"])
-def test_its_parts_fill_whole_words_and_the_name_ends_with_a_zero(cname: str) -> None:
-    data, types = goodbye(1, cname), []
+def test_all_parts_are_multiples_of_32_bits_and_the_cname_ends_with_a_zero(cname: str) -> None:
+    data, types = bye(1, cname), []
     while data:
         length = 4 * (int.from_bytes(data[2:4], "big") + 1)
         types.append(data[1])
         data = data[length:]
     assert types == [201, 202, 203]
-    assert cname.encode() + b"\0" in goodbye(1, cname)
+    assert cname.encode() + b"\0" in bye(1, cname)
 
 
-def test_a_sender_report_tells_the_time_of_a_timestamp_and_what_was_sent() -> None:
-    words = report(0x01020304, 1_000_000.5, 8000, 50, 8000).hex(" ", 4).split()
+def test_a_sender_report_has_the_time_of_a_timestamp_and_what_was_sent() -> None:
+    words = sender_report(0x01020304, 1_000_000.5, 8000, 50, 8000).hex(" ", 4).split()
     assert words[:2] == ["80c80006", "01020304"]
     assert int(words[2], 16) == 2_208_988_800 + 1_000_000, "seconds from 1900"
     assert words[3] == "80000000", "half a second"
@@ -39,37 +39,37 @@ def test_a_sender_report_tells_the_time_of_a_timestamp_and_what_was_sent() -> No
 
 
 @pytest.mark.parametrize("clock", [2_085_978_495.75, 2_085_978_496.0, 4_294_967_296.0, 0.0])
-def test_the_clock_begins_anew_in_2036_as_ntp_does(clock: float) -> None:
-    data = report(1, clock, 0, 0, 0)
+def test_the_clock_wraps_in_2036_as_ntp_does(clock: float) -> None:
+    data = sender_report(1, clock, 0, 0, 0)
     assert int.from_bytes(data[8:12], "big") == (int(clock) + 2_208_988_800) % 2**32
 
 
-def test_its_counts_begin_anew_at_32_bits() -> None:
-    """So many octets are sent in a week, and a timestamp may be anything."""
-    data = report(1, 1.0, 2**32 + 5, 2**32 + 6, 2**32 + 7)
+def test_its_counts_wrap_at_32_bits() -> None:
+    """So many octets are sent in a week, and a timestamp starts anywhere."""
+    data = sender_report(1, 1.0, 2**32 + 5, 2**32 + 6, 2**32 + 7)
     assert [int.from_bytes(data[at : at + 4], "big") for at in (16, 20, 24)] == [5, 6, 7]
-    assert report(1, 1.0, -160, 0, 0)[16:20] == (2**32 - 160).to_bytes(4, "big")
+    assert sender_report(1, 1.0, -160, 0, 0)[16:20] == (2**32 - 160).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize("cname", ["m", "moh@10.0.0.1", "moh@192.168.100.100", "m" * 255])
-def test_a_report_and_a_name_are_a_compound_and_a_bye_ends_it(cname: str) -> None:
-    last = report(7, 1.0, 0, 0, 0)
-    assert farewell(last, 7, cname) == last + description(7, cname) + bytes.fromhex("81cb000100000007")
-    assert len(description(7, cname)) % 4 == 0
-    assert len(description(7, cname)) == 4 * (1 + int.from_bytes(description(7, cname)[2:4], "big"))
+def test_the_last_report_comes_with_the_cname_and_bye(cname: str) -> None:
+    last = sender_report(7, 1.0, 0, 0, 0)
+    assert report_and_bye(last, 7, cname) == last + source_description(7, cname) + bytes.fromhex("81cb000100000007")
+    assert len(source_description(7, cname)) % 4 == 0
+    assert len(source_description(7, cname)) == 4 * (1 + int.from_bytes(source_description(7, cname)[2:4], "big"))
 
 
 @pytest.mark.parametrize(
-    ("data", "leaves"),
+    ("data", "found"),
     [
-        (goodbye(7, "phone"), True),
-        (report(7, 0.0, 0, 0, 0) + description(7, "phone"), False),
-        (goodbye(7, "phone")[:8], False),
+        (bye(7, "phone"), True),
+        (sender_report(7, 0.0, 0, 0, 0) + source_description(7, "phone"), False),
+        (bye(7, "phone")[:8], False),
         (b"\x81\xcb\0\1\0\0\0\7", True),
         (b"\x01\xcb\0\1\0\0\0\7", False),
         (b"\x81\xc9\0\xff", False),
         (b"", False),
     ],
 )
-def test_a_bye_is_found_wherever_it_stands(data: bytes, leaves: bool) -> None:
-    assert takes_leave(data) == leaves
+def test_bye_is_found_anywhere_in_a_compound_packet(data: bytes, found: bool) -> None:
+    assert has_bye(data) == found

@@ -11,7 +11,7 @@ import pytest
 
 from moh.common.actions import Address
 from moh.net.sockets import family_of, media_sockets
-from moh.rtp.rtcp import goodbye, report
+from moh.rtp.rtcp import bye, sender_report
 from moh.shared import feedback as module
 from moh.shared.feedback import (
     AT_ONCE,
@@ -24,9 +24,9 @@ from moh.shared.feedback import (
 )
 from tests.support.running import free_ports
 
-GOODBYE = goodbye(7, "phone")
-SPEAKS = report(7, 0.0, 0, 0, 0)
-REPORT = goodbye(1, "phone@127.0.0.2")
+GOODBYE = bye(7, "phone")
+SPEAKS = sender_report(7, 0.0, 0, 0, 0)
+REPORT = bye(1, "phone@127.0.0.2")
 RTP = bytes([0x80, 0]) + bytes(170)
 NOWHERE = Unreached([], [], [])
 

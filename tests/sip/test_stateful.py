@@ -457,7 +457,7 @@ class Phones(RuleBasedStateMachine):
 
     @invariant()
     def each_call_has_a_port_and_each_port_a_call(self) -> None:
-        assert self.agent._ports.taken == len(self.agent._calls)
+        assert len(self.agent._ports._taken) == len(self.agent._calls)
         assert set(self.streams) <= set(self.agent._calls)
         assert {call.id for call in self.agent._dialogs.values()} == set(self.agent._calls)
 
@@ -484,7 +484,7 @@ class Phones(RuleBasedStateMachine):
         assert self.agent.idle and self.agent.next_due is None
         agent = self.agent
         assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._waiting)
-        assert agent._ports.taken == 0 and not self.streams
+        assert not agent._ports._taken and not self.streams
         for asked in self.asked:
             assert asked.tags or asked.message.method == "ACK", f"{asked.message.method} never got a final answer"
 

@@ -369,7 +369,7 @@ def test_nothing_is_left_when_all_is_over() -> None:
     agent.tick(now=300.0)
     assert agent.idle and agent.next_due is None
     assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._waiting)
-    assert agent._ports.taken == 0
+    assert not agent._ports._taken
 
 
 @pytest.mark.parametrize(
