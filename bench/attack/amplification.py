@@ -1,11 +1,11 @@
 """Octets that leave for each octet of a forged source address: ``python -m bench.attack amplification``, as root.
 
-A real server in a network namespace of its own, whose loopback has public addresses (RFC 5737). From one of them each
-message is sent once, or as often as its row says, and then that address listens and says nothing, as a victim would:
-to SIP and to music. What is counted is UDP payload, from the first octet until all that the server repeats is over.
+Each message is sent to a real server from a public address of its own, once or as often as its row says. That address
+then listens for SIP and for music and sends nothing, as the victim of a forged source address would. The figures are
+octets of UDP payload, from the first message until the server repeats nothing any more.
 
-Some rows have a stranger who calls from an address of his own as well, to learn what he writes into a message in his
-victim's name; what he sends and gets under his own is not counted.
+In some rows the attacker has an address of its own, too, and learns there what it writes into messages in the victim's
+name. What is exchanged with that address is not counted.
 """
 
 from __future__ import annotations
@@ -26,62 +26,67 @@ from bench.common.program import environment
 from moh.mastering.prepare import BUILTIN
 
 ATTACKER = "203.0.113.66"
-"""The address of those who have one of their own."""
+"""The attacker's own address."""
 NEIGHBOUR = "192.168.1.60"
-"""A host beside the server that a stranger on the internet names: what it gets is the row's."""
+"""A host beside the server that a message from the internet names: what arrives there is counted, too."""
 PATIENCE = 5.0
-"""Seconds that an attacker waits for an answer of the server's."""
+"""Seconds that the attacker waits for an answer."""
+REPEATS = (0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5)
+"""Seconds at which a message that is repeated is sent."""
 
 
 @dataclass
 class Case:
-    """One way to abuse the server, and what it came to."""
+    """One way to abuse the server, and what it brought."""
 
     name: str
     method: str = "INVITE"
-    offer: str = ""
-    lines: str = ""
+    formats: str = ""
+    """The formats of an offer; empty: no offer."""
+    fields: str = ""
     raw: bytes = b""
+    """The whole message, where it is no proper request."""
     times: tuple[float, ...] = (0.0,)
     host: str = ""
+    """The victim."""
     learn: str = ""
-    """How the attacker learns a tag of ours: by a "call" of his own before, or by a "CANCEL" of his victim's INVITE."""
+    """How the attacker learns the server's tag: by its own "call" before, or by "CANCEL" of the victim's INVITE."""
     via: str = ""
     """Parameters of Via."""
-    taken: int = 0
-    given: int = 0
-    messages: int = 0
+    octets_in: int = 0
+    octets_out: int = 0
+    datagrams_out: int = 0
     sockets: list[socket.socket] = field(default_factory=list)
 
     def message(self, number: int, method: str = "", tag: str = "") -> bytes:
-        """What is sent; with ``tag``, which is ours, within a call."""
+        """What is sent; within a call, ``tag`` is the server's."""
         if self.raw:
             return self.raw
         method = method or self.method
-        body = OFFER.format(host=self.host, formats=self.offer) if self.offer and method == "INVITE" else ""
+        body = OFFER.format(host=self.host, formats=self.formats) if self.formats and method == "INVITE" else ""
         kind = "Content-Type: application/sdp\r\n" if body else ""
         head = HEAD.format(method=method, host=self.host, server=SERVER[0], number=number, tag=tag, via=self.via)
-        return (head + self.lines.format(host=self.host) + kind + "\r\n" + body).encode()
+        return (head + self.fields.format(host=self.host) + kind + "\r\n" + body).encode()
 
     def send(self, data: bytes) -> None:
-        """In the name of the victim."""
+        """Send ``data`` from the victim's address."""
         self.sockets[0].sendto(data, SERVER)
-        self.taken += len(data)
+        self.octets_in += len(data)
 
     def run(self, number: int) -> None:
-        """Send the message, and if there is a tag to be had, what can be done with it."""
+        """Send the message, and what can be done with the server's tag where the attacker learns it."""
         if self.learn == "call":
             before = 1000 + number
-            mine = self.message(before).replace(self.host.encode(), ATTACKER.encode())
-            self.send(self.message(before, "ACK", tag_of(mine)))
+            own = self.message(before).replace(self.host.encode(), ATTACKER.encode())
+            self.send(self.message(before, "ACK", tag_of(own)))
         self.send(self.message(number))
         if self.learn == "CANCEL":
-            time.sleep(0.2)  # until the INVITE has been taken in: another worker reads what comes from elsewhere
+            time.sleep(0.2)  # until the INVITE is known: another worker reads what comes from the other address
             self.send(self.message(number, "ACK", tag_of(self.message(number, "CANCEL"))))
 
 
 def tag_of(data: bytes) -> str:
-    """The tag in the answer to what is sent from the attacker's own address, as To has it. ``OSError`` if none is."""
+    """The tag in To of the answer to ``data``, sent from the attacker's own address. ``OSError`` without an answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.bind((ATTACKER, 0))
         own.settimeout(PATIENCE)
@@ -89,36 +94,36 @@ def tag_of(data: bytes) -> str:
         return own.recv(65535).decode().partition("\r\nTo: ")[2].partition("\r\n")[0].partition(">")[2]
 
 
-REPEATS = (0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5)
-
-
 def cases() -> list[Case]:
-    """All of them; each gets an address of its own."""
+    """All cases, each with an address of its own."""
     chosen = [
-        Case("INVITE, as short as can be"),
-        Case("INVITE with an offer, as short as can be", offer="0"),
-        Case("INVITE with an offer, as a phone sends it", offer="0 8 9 101", lines=PHONE),
-        Case("the same, repeated 6 times", offer="0 8 9 101", lines=PHONE, times=REPEATS),
-        Case("INVITE that is refused (only G.729)", offer="18"),
+        Case("INVITE, as short as possible"),
+        Case("INVITE with an offer, as short as possible", formats="0"),
+        Case("INVITE with an offer, as a phone sends it", formats="0 8 9 101", fields=PHONE),
+        Case("the same, repeated 6 times", formats="0 8 9 101", fields=PHONE, times=REPEATS),
+        Case("INVITE that is refused (only G.729)", formats="18"),
         Case("OPTIONS", "OPTIONS"),
         Case("REGISTER", "REGISTER"),
-        Case("BYE for nobody", "BYE"),
-        Case("CANCEL for nobody", "CANCEL"),
-        Case("a method that nobody knows", "DANCE"),
+        Case("BYE without a call", "BYE"),
+        Case("CANCEL without a call", "CANCEL"),
+        Case("an unknown method", "DANCE"),
         Case("a request without its header fields", raw=b"OPTIONS\r\nv:SIP/2.0/UDP a\r\n\r\n"),
         Case("garbage", raw=bytes(range(256))),
-        Case("ACK with the tag of a call of one's own, then INVITE", offer="0 8 9 101", lines=PHONE, learn="call"),
-        Case("INVITE that its sender cancels by his own address, ACK", offer="0 8 9 101", lines=PHONE, learn="CANCEL"),
-        Case("INVITE with `maddr`, a neighbour of ours", offer="0 8 9 101", lines=PHONE, via=f";maddr={NEIGHBOUR}"),
-        Case("INVITE of a private address", offer="0 8 9 101", lines=PHONE, host="192.168.1.50"),
-    ]
+        Case("ACK with the tag of the attacker's own call, then INVITE", formats="0 8 9 101", fields=PHONE,
+             learn="call"),
+        Case("INVITE, CANCEL from the attacker's own address, ACK", formats="0 8 9 101", fields=PHONE,
+             learn="CANCEL"),
+        Case("INVITE with `maddr`, a neighbour of the server", formats="0 8 9 101", fields=PHONE,
+             via=f";maddr={NEIGHBOUR}"),
+        Case("INVITE from a private address", formats="0 8 9 101", fields=PHONE, host="192.168.1.50"),
+    ]  # fmt: skip
     for number, case in enumerate(chosen, 1):
         case.host = case.host or f"198.51.100.{number}"
     return chosen
 
 
 def measure(chosen: list[Case], seconds: float) -> None:
-    """Send all, and listen."""
+    """Send all messages, and listen."""
     owners: dict[socket.socket, Case] = {}
     for case in chosen:
         own = [(case.host, port) for port in (5060, 4000, 4001)]
@@ -134,17 +139,17 @@ def measure(chosen: list[Case], seconds: float) -> None:
             number = waiting.pop(0)[1]
             chosen[number].run(number)
         for sock in select.select(list(owners), [], [], 0.1)[0]:
-            owners[sock].given += len(sock.recv(65535))
-            owners[sock].messages += 1
+            owners[sock].octets_out += len(sock.recv(65535))
+            owners[sock].datagrams_out += 1
 
 
 def table(chosen: list[Case]) -> str:
-    """As README has it."""
-    rows = ["| what comes in a stranger's name | octets in | octets out | datagrams out | out for 1 in |"]
+    """The table, in Markdown."""
+    rows = ["| message with a forged source address | octets in | octets out | datagrams out | out for 1 in |"]
     rows.append("|---|--:|--:|--:|--:|")
     for case in chosen:
-        factor = case.given / case.taken
-        rows.append(f"| {case.name} | {case.taken} | {case.given} | {case.messages} | {factor:.1f} |")
+        factor = case.octets_out / case.octets_in
+        rows.append(f"| {case.name} | {case.octets_in} | {case.octets_out} | {case.datagrams_out} | {factor:.1f} |")
     return "\n".join(rows)
 
 
@@ -154,7 +159,7 @@ def main(words: Sequence[str]) -> int:
         prog="python -m bench.attack amplification", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=70.0, help="how long to listen: 64 is a whole life of a call")
+    parser.add_argument("--seconds", type=float, default=70.0, help="how long to listen; a call without ACK takes 64")
     add_server(parser)
     given = parser.parse_args(words)
     enter_namespace("amplification", [*words])

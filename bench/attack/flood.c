@@ -1,23 +1,23 @@
 /*
- * The floods of bench/attack/floods.py, each paced by the clock.
+ * Makes the floods of bench/attack/floods.py, at a steady rate.
  *
- *   flood udp HOST PORT FIRST COUNT RATE SECONDS FILE
- *   flood tcp HOST PORT FIRST COUNT RATE SECONDS FILE
- *   flood pipe HOST PORT FIRST COUNT RATE SECONDS FILE
+ *   flood udp|tcp|pipe HOST PORT FIRST COUNT RATE SECONDS FILE
  *
- * "udp" sends the datagram in FILE to HOST:PORT, RATE times a second, from port 5060 of the COUNT addresses from FIRST
- * on in turn, all of which have to be this machine's (a local route to the loopback is enough). Each "########" in it
- * becomes the datagram's number. What comes back to any of them is counted and thrown away.
+ * It sends to HOST:PORT from the COUNT addresses from FIRST on, in turn. All of them have to be addresses of this
+ * machine; a local route to the loopback is enough.
  *
- * "tcp" opens RATE connections a second, each from the next address, sends FILE on every second one and nothing on the
- * others, and leaves them until the other end closes them.
+ * "udp" sends the datagram in FILE, RATE times a second, from port 5060. Each "########" in it becomes the number of the
+ * datagram. Answers are counted and discarded.
  *
- * "pipe" keeps connections open by TCP, 16 from the one address or one from each of up to 112, opens what was closed
- * anew, and sends FILE by them in turn, RATE times a second in all, whether answers come or not. What the other end
- * does not take, as TCP pushes back, is left out.
+ * "tcp" opens RATE connections a second, each from the next address. It sends FILE on every second connection and nothing
+ * on the others, and closes a connection only after the other end has closed it.
  *
- * What the machine has no time for is left out, so that nothing comes in one burst afterwards. Ends after SECONDS, or
- * with its standard input; then says in one line of JSON what it has done.
+ * "pipe" keeps TCP connections open: 16 from one address, or one from each of up to 112 addresses. It opens closed ones
+ * again. It sends FILE over them in turn, RATE times a second in all, without waiting for answers. What a connection
+ * does not accept, because TCP pushes back, is left out.
+ *
+ * What this machine has no time to send is left out, too, so that no burst follows. It ends after SECONDS, or when its
+ * standard input is closed, and then prints one line of JSON.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -108,7 +108,7 @@ static void send_some(int fd, uint64_t wanted) {
     }
 }
 
-static void hear(int fd) {
+static void count_answers(int fd) {
     static char octets[BATCH][64];
     static struct iovec pieces[BATCH];
     static struct mmsghdr batch[BATCH];
@@ -122,7 +122,7 @@ static void hear(int fd) {
     }
 }
 
-/* A connection from the next address that has begun; -1 where the system has none. */
+/* A connection from the next address, which is being opened; -1 if the system gives none. */
 static int from_address(uint32_t which) {
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(first + which % count)};
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -134,7 +134,7 @@ static int from_address(uint32_t which) {
         close(fd);
         return -1;
     }
-    return fd; /* on the loopback it is there at once, or the other end has no room for it */
+    return fd; /* on the loopback it is open at once, or the backlog of the other end is full */
 }
 
 static void open_some(int poll_fd, uint64_t wanted) {
@@ -191,7 +191,7 @@ static void pipe_some(uint64_t wanted) {
     }
     for (unsigned stuck = 0; wanted && stuck < all; turn++) {
         unsigned i = turn % all;
-        if (!pipes[i].at) { /* a number for the next one */
+        if (!pipes[i].at) { /* a new message gets the next number */
             char number[MARK + 1];
             snprintf(number, sizeof number, "%08x", (uint32_t)sent);
             for (size_t k = 0; k < marked; k++) memcpy(text + marks[k], number, MARK);
@@ -249,7 +249,7 @@ int main(int argc, char **argv) {
             pipe_some(due - done);
         } else {
             send_some(fd, due - done);
-            hear(fd);
+            count_answers(fd);
         }
         done = due;
         char said[64];
@@ -257,9 +257,9 @@ int main(int argc, char **argv) {
         if (poll(&input, 1, SLOT_MS) && read(0, said, sizeof said) <= 0) break;
     }
     double lasted = now() - began;
-    for (int i = 0; i < 100 && udp; i++) { /* what is still on its way */
+    for (int i = 0; i < 100 && udp; i++) { /* answers that are still on their way */
         usleep(10000);
-        hear(fd);
+        count_answers(fd);
     }
     printf("{\"seconds\": %.3f, \"sent\": %llu, \"sent_octets\": %llu, \"skipped\": %llu, \"failed\": %llu, "
            "\"answers\": %llu, \"answer_octets\": %llu, \"closed\": %llu}\n",

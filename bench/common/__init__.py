@@ -1,1 +1,1 @@
-"""What the measurements share: processes, receivers, figures, plots."""
+"""What the measurements share: programs, callers, receivers, figures, plots."""

@@ -1,22 +1,23 @@
 /*
- * The receiver of bench/playing/engines.py: a farm of up to 65,536 callers, each an address of its own, all at one port.
+ * Receives the music of up to 65,536 callers: each has an address of its own, all have the same port.
  *
- *   farm udp     PORT FIRST COUNT EACH SECONDS
+ *   farm udp           PORT FIRST COUNT EACH SECONDS
  *   farm packet:DEVICE PORT FIRST COUNT EACH SECONDS
  *
- * The callers are the COUNT addresses from FIRST on, of which each EACHth is looked at. "udp" takes what comes to PORT
- * by the loopback (PORT is where the search for a free one begins) and throws away what comes to the one above, which
- * is RTCP; IP_PKTINFO tells whom a packet was for. "packet" looks at what comes in by DEVICE, whoever drops it then:
- * EACH has to be a power of two and FIRST a multiple of it, and the kernel sorts out the rest (BPF).
+ * The callers are the COUNT addresses from FIRST on; the packets of each EACHth caller are counted. "udp" receives on
+ * the loopback at PORT, or at the first free port after it, and discards what comes to the port above, which is RTCP.
+ * IP_PKTINFO says which caller a packet was for. "packet" watches all packets that come in by DEVICE, even those that
+ * the kernel drops afterwards. There EACH has to be a power of two and FIRST a multiple of it, since a filter in the
+ * kernel (BPF) selects the callers.
  *
- * Says "port N" once it listens. Then it obeys lines of its standard input: "begin" forgets all, counts from now on and
- * says "begun"; "end" says what was counted since, in one line of JSON (see bench/common/farm.py). Ends with its standard
- * input, after SECONDS at the latest. A window may be as long as SECONDS.
+ * Prints "port N" when it listens. Then it obeys lines of its standard input: "begin" sets all counts to zero and prints
+ * "begun"; "end" prints the counts since then as one line of JSON (see bench/common/farm.py). It ends when its standard
+ * input is closed, after SECONDS at the latest; the time from "begin" to "end" may be as long.
  *
- * Nothing is written down packet by packet. What is kept of each is how far it is behind the clock of its timestamps
- * (PCMU, 8000 a second, 160 a packet), since the most punctual one is known at the end only.
+ * It writes down no packet. Of each packet it keeps how far the packet is behind the clock of its timestamps (PCMU,
+ * 8000 a second, 160 in a packet), since the most punctual packet is known only at the end.
  *
- * It looks every 4 ms only, since the kernel's stamps do not depend on it: no packet's sender pays for waking us.
+ * It reads every 4 ms only: the kernel stamps the packets, so no sender pays for waking the farm with each packet.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -51,7 +52,7 @@ static union { char room[256]; struct cmsghdr aligned; } control[BATCH];
 static struct iovec pieces[BATCH];
 static struct mmsghdr batch[BATCH];
 static struct caller *callers;
-static uint64_t spacings[BINS + 1], strangers, overflow, packets;
+static uint64_t spacings[BINS + 1], foreign, overflow, packets;
 static int64_t widest, begun = INT64_MAX;
 static double jitters;
 static uint32_t first_address, count, each, room;
@@ -79,7 +80,7 @@ static void filtered(int fd, struct sock_filter *code, size_t length) {
 static int udp(int port) {
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int on = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    /* nothing from outside of this machine */
+    /* only from this machine */
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2)) return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
@@ -91,8 +92,8 @@ static int udp(int port) {
     return fd;
 }
 
-/* A port that takes everything and keeps nothing, so that no sender hears that nobody listens. */
-static int deaf(int port) {
+/* A bound port that discards everything, so that no sender gets "port unreachable". */
+static int sink(int port) {
     struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -122,12 +123,12 @@ static int tap(const char *device, int port) {
     return fd;
 }
 
-static void take(uint32_t to, const uint8_t *rtp, size_t length, int64_t arrival) {
+static void count_packet(uint32_t to, const uint8_t *rtp, size_t length, int64_t arrival) {
     uint32_t place = to - first_address, timestamp, ssrc;
     uint16_t sequence;
     if (arrival < begun) return;
     if (place >= count || place % each || length < RTP_HEADER || rtp[0] >> 6 != 2) {
-        strangers++;
+        foreign++;
         return;
     }
     memcpy(&sequence, rtp + 2, 2);
@@ -140,7 +141,7 @@ static void take(uint32_t to, const uint8_t *rtp, size_t length, int64_t arrival
         *one = (struct caller){.first = arrival, .last = arrival, .first_timestamp = timestamp, .sequence = sequence,
                                .most_timestamp = timestamp, .ssrc = ssrc, .sequences = 1, .behind = one->behind};
     } else if (ssrc != one->ssrc) {
-        strangers++;
+        foreign++;
         return;
     }
     if (one->count == room) {
@@ -169,7 +170,7 @@ static void take(uint32_t to, const uint8_t *rtp, size_t length, int64_t arrival
     packets++;
 }
 
-static void empty(int fd, int number, int raw) {
+static void receive(int fd, int number, int raw) {
     for (int got = BATCH; got == BATCH;) {
         for (int i = 0; i < BATCH; i++) {
             pieces[i] = (struct iovec){octets[i], KEPT};
@@ -196,8 +197,8 @@ static void empty(int fd, int number, int raw) {
                 memcpy(&to, octets[i] + 16, 4);
                 to = ntohl(to);
             }
-            if (length > skip) /* none without a stamp */
-                take(to, octets[i] + skip, length - skip, (int64_t)stamp.tv_sec * 1000000000 + stamp.tv_nsec);
+            if (length > skip) /* without a stamp there is no length */
+                count_packet(to, octets[i] + skip, length - skip, (int64_t)stamp.tv_sec * 1000000000 + stamp.tv_nsec);
         }
     }
 }
@@ -206,7 +207,7 @@ static void begin(void) {
     for (uint32_t i = 0; i < count / each + 1; i++) callers[i].count = 0;
     memset(spacings, 0, sizeof spacings);
     memcpy(dropped_before, dropped, sizeof dropped);
-    strangers = overflow = packets = 0;
+    foreign = overflow = packets = 0;
     widest = 0;
     jitters = 0;
     begun = now_ns();
@@ -228,11 +229,11 @@ static void end(void) {
         for (uint32_t k = 0; k < one->count; k++) late += one->behind[k] - one->best > LATE;
     }
     printf("{\"heard\": %llu, \"silent\": %llu, \"packets\": %llu, \"due\": %llu, \"lost\": %llu, \"skipped\": %llu, "
-           "\"late\": %llu, \"strangers\": %llu, \"overflow\": %llu, \"dropped\": %u, \"jitter\": %.6f, "
+           "\"late\": %llu, \"foreign\": %llu, \"overflow\": %llu, \"dropped\": %u, \"jitter\": %.6f, "
            "\"widest\": %.6f, \"spacings\": [",
            (unsigned long long)heard, (unsigned long long)((count + each - 1) / each - heard),
            (unsigned long long)packets, (unsigned long long)due, (unsigned long long)lost, (unsigned long long)skipped,
-           (unsigned long long)late, (unsigned long long)strangers, (unsigned long long)overflow,
+           (unsigned long long)late, (unsigned long long)foreign, (unsigned long long)overflow,
            dropped[0] - dropped_before[0] + dropped[1] - dropped_before[1],
            intervals ? jitters / (double)intervals / 1e4 : 0.0, (double)widest / 1e6);
     const char *comma = "";
@@ -261,16 +262,16 @@ int main(int argc, char **argv) {
         fprintf(stderr, "farm: COUNT %u, EACH %u; expected 1 to 65536, and a power of two\n", count, each);
         return 2;
     }
-    room = (uint32_t)(seconds * 60) + 100; /* pages that nobody writes to cost nothing */
+    room = (uint32_t)(seconds * 60) + 100; /* a page that is never written to costs nothing */
     callers = calloc(count / each + 1, sizeof *callers);
     for (uint32_t i = 0; i < count / each + 1; i++) callers[i].behind = malloc(room * sizeof(int32_t));
     if (raw)
         fds[0] = tap(argv[1] + 7, port);
     else
         for (;; port += 2) {
-            int probe = port > 65000 ? -1 : deaf(port); /* is it nobody's? */
+            int probe = port > 65000 ? -1 : sink(port); /* is it free? */
             if (probe >= 0) close(probe);
-            if (port > 65000 || (probe >= 0 && deaf(port + 1) >= 0)) break;
+            if (port > 65000 || (probe >= 0 && sink(port + 1) >= 0)) break;
         }
     for (int i = 0; i < sockets && !raw; i++) fds[i] = udp(port);
     if (fds[0] < 0 || fds[sockets - 1] < 0) {
@@ -283,7 +284,7 @@ int main(int argc, char **argv) {
     for (int64_t until = now_ns() + (int64_t)(seconds * 1e9); now_ns() < until;) {
         struct pollfd input = {.fd = 0, .events = POLLIN};
         int ready = poll(&input, 1, LOOK_MS);
-        for (int i = 0; i < sockets; i++) empty(fds[i], i, raw);
+        for (int i = 0; i < sockets; i++) receive(fds[i], i, raw);
         if (!ready) continue;
         ssize_t got = read(0, said + had, sizeof said - 1 - had);
         if (got <= 0) break;

@@ -1,6 +1,6 @@
-"""From packets, processor times and sizes to the figures of the table. Nothing here touches the world.
+"""From packets, processor times and sizes to the figures of the tables. Nothing here touches the world.
 
-Times are seconds since 1970 where they come in, milliseconds where they go out.
+Times are seconds since 1970 in arguments and milliseconds in results.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ from dataclasses import dataclass, fields
 from statistics import mean, median
 from typing import Any, TypeVar
 
-from bench.common.ears import Packet
+from bench.common.receiver import Packet
 
 CLOCK = 8000
 """RTP timestamps a second, of PCMU."""
 LATE = 0.005
-"""Seconds behind the most punctual packet of its call from which on a packet counts as late."""
+"""A packet is late if it is more seconds than this behind the most punctual packet of its call."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One measurement: so many calls by one command, or several of them summed up."""
+    """One measurement of a number of calls, or several measurements as one."""
 
     cpu: float
-    """Per call, in % of a core: user and system time of its ffmpeg (and its share of the server)."""
+    """Per call, in % of a core: user and system time of its ffmpeg, and its share of the server."""
     private: float
     """Private memory per call, in MB of 10^6 octets."""
     start_p50: float
     """From the start of the process (or the INVITE) to the first packet, in ms: the median call."""
     start_p99: float
-    """The same, the worst of a hundred calls, or of all where there are fewer."""
+    """The same, the 99th percentile of the calls."""
     spacing_p50: float
-    """From one packet of a call to the next, in ms."""
+    """From one packet of a call to the next, in ms: the median."""
     spacing_p99: float
-    """The same, the worst in a hundred."""
+    """The same, the 99th percentile."""
     spacing_max: float
-    """The same, the worst of all."""
+    """The same, the longest."""
     jitter: float
     """Interarrival jitter by RFC 3550 §6.4.1, in ms, the mean over all packets."""
     late: float
@@ -43,30 +43,30 @@ class Figures:
     missing: float
     """Packets whose sequence number never came, in %."""
     silent: float
-    """Calls of which nothing was heard."""
+    """Calls without any packet."""
     others: float
     """What all other processes of the machine took meanwhile, in % of a core."""
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` (0 to 1) of all do not exceed; nan of none."""
+    """The value that ``share`` (0 to 1) of all do not exceed; nan where there are none."""
     if not values:
         return float("nan")
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def starts(heard: Sequence[Sequence[Packet]], began: Sequence[float]) -> list[float]:
-    """Milliseconds from the start of each call to its first packet; silent calls are left out."""
-    return [1000 * (packets[0].arrival - at) for packets, at in zip(heard, began) if packets]
+def starts(received: Sequence[Sequence[Packet]], began: Sequence[float]) -> list[float]:
+    """Milliseconds from the start of each call to its first packet; calls without packets are left out."""
+    return [1000 * (packets[0].arrival - at) for packets, at in zip(received, began) if packets]
 
 
-def pacing(heard: Sequence[Sequence[Packet]], begin: float, end: float) -> dict[str, float]:
-    """The figures of spacing, by their names in ``Figures``, of the packets that came from ``begin`` to ``end``."""
+def pacing(received: Sequence[Sequence[Packet]], begin: float, end: float) -> dict[str, float]:
+    """The figures of spacing, by their names in ``Figures``, of the packets between ``begin`` and ``end``."""
     spacings: list[float] = []
     jitters: list[float] = []
     late = came = expected = 0
-    for call in heard:
+    for call in received:
         packets = [packet for packet in call if begin <= packet.arrival < end]
         if len(packets) < 2:
             continue
@@ -91,7 +91,7 @@ def pacing(heard: Sequence[Sequence[Packet]], begin: float, end: float) -> dict[
 
 
 def transits(packets: Sequence[Packet]) -> list[float]:
-    """How far each packet is behind the clock of the timestamps, in seconds, the first one's being 0."""
+    """Seconds that each packet is behind the clock of its timestamps; the first packet has 0."""
     first = packets[0]
     behind = []
     for packet in packets:
@@ -101,11 +101,11 @@ def transits(packets: Sequence[Packet]) -> list[float]:
 
 
 Kind = TypeVar("Kind")
-"""``Figures``, or another dataclass of nothing but numbers."""
+"""``Figures``, or another dataclass that holds only numbers."""
 
 
 def combine(rounds: Sequence[Kind], how: Callable[[Sequence[float]], float] = median) -> Kind:
-    """Several measurements of the same as one: each figure by itself, the median unless ``how`` says otherwise."""
+    """Several measurements as one: each figure by itself, by its median unless ``how`` is another function."""
     kind: Any = type(rounds[0])
     together: Kind = kind(**{each.name: how([getattr(one, each.name) for one in rounds]) for each in fields(kind)})
     return together
@@ -113,7 +113,7 @@ def combine(rounds: Sequence[Kind], how: Callable[[Sequence[float]], float] = me
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure divided by that of the reference, round by round: the median, the least and the greatest."""
+    """A figure divided by the same one of the reference, round by round: median, least and greatest."""
 
     middle: float
     least: float
@@ -124,7 +124,7 @@ class Ratio:
 
 
 def ratio(rounds: Sequence[object], reference: Sequence[object], name: str) -> Ratio:
-    """How one command compares with the reference in the figure ``name``; both measured in the same rounds."""
+    """The figure ``name`` against that of the reference, which was measured in the same rounds."""
     ratios = [
         getattr(one, name) / getattr(other, name) if getattr(other, name) else float("nan")
         for one, other in zip(rounds, reference)
@@ -133,7 +133,7 @@ def ratio(rounds: Sequence[object], reference: Sequence[object], name: str) -> R
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table, the first row being its head."""
+    """A table in Markdown; the first row is its head."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]])

@@ -1,4 +1,4 @@
-"""The table as a picture, by matplotlib."""
+"""Tables as pictures, by matplotlib."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ Panels = Sequence[tuple[str, str, str]]
 
 
 def draw_engines(loads: Mapping[tuple[str, str, int], Sequence[Any]], title: str, path: Path) -> None:
-    """Write a picture of four panels for the last of the places that were measured."""
+    """Draw four panels for the last topology that was measured."""
     last = list(loads)[-1][0]
-    measured = {(name, callers): rounds for (place, name, callers), rounds in loads.items() if place == last and rounds}
+    measured = {
+        (name, callers): rounds for (topology, name, callers), rounds in loads.items() if topology == last and rounds
+    }
     draw(measured, f"{last}, {title}", path, ENGINES)
 
 
 def draw(measured: Mapping[tuple[str, int], Sequence[Any]], title: str, path: Path, panels: Panels = PANELS) -> None:
-    """Write a picture of four panels: a line for each command over the number of calls, bars from round to round."""
+    """Draw four panels: a line for each method over the number of calls; bars from the least to the greatest round."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -43,16 +45,16 @@ def draw(measured: Mapping[tuple[str, int], Sequence[Any]], title: str, path: Pa
     counts = sorted({calls for _, calls in measured})
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 7))
     for panel, (field, label, scale) in zip(axes.flat, panels):
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             here = [at for at, calls in enumerate(counts) if measured.get((name, calls))]
             rows = [[getattr(one, field) for one in measured[name, counts[at]]] for at in here]
             middle = list(map(median, rows))
             panel.errorbar(
                 # side by side, so that bars do not hide each other
-                [at + 0.06 * (place - (len(names) - 1) / 2) for at in here],
+                [at + 0.06 * (position - (len(names) - 1) / 2) for at in here],
                 middle,
                 yerr=[[m - min(row) for m, row in zip(middle, rows)], [max(row) - m for m, row in zip(middle, rows)]],
-                label=name, color=COLOURS[place % len(COLOURS)], marker="o", markersize=4, capsize=3, linewidth=1.5,
+                label=name, color=COLOURS[position % len(COLOURS)], marker="o", markersize=4, capsize=3, linewidth=1.5,
             )  # fmt: skip
         panel.set_title(label, fontsize=10)
         panel.set_xticks(range(len(counts)), [str(calls) for calls in counts])

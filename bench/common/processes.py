@@ -1,4 +1,4 @@
-"""What processes cost, as Linux tells it in ``/proc``; and how they are ended, each by its number."""
+"""What processes cost, from Linux' ``/proc``; and how processes are ended, each by its number."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 TICK = os.sysconf("SC_CLK_TCK")
-"""Parts of a second that ``/proc/PID/stat`` counts in, 100 nearly everywhere."""
+"""``/proc/PID/stat`` counts in such parts of a second; nearly always 100."""
 GRACE = 1.0
-"""Seconds from asking processes to end until they are killed."""
+"""Seconds from SIGTERM to SIGKILL."""
 
 
 class Spent(NamedTuple):
-    """Seconds of processor that a process has had, user and system, and when that was read."""
+    """Processor time of a process, user and system, in seconds, and when it was read."""
 
     seconds: float
     read_at: float
 
 
 def spent(pids: Iterable[int]) -> dict[int, Spent]:
-    """What each process has had till now; one that has ended is left out.
+    """The processor time of each process up to now; processes that have ended are left out.
 
-    The scheduler's own count in nanoseconds, where the kernel has it, since a call takes less than one tick of
-    ``/proc/PID/stat`` each second; both tell the same sum of user and system time.
+    A call takes less than one tick of ``/proc/PID/stat`` each second, so the scheduler's count in nanoseconds is read
+    where the kernel has one. Both are the sum of user and system time.
     """
     found = {}
     for pid in pids:
@@ -45,9 +45,9 @@ def spent(pids: Iterable[int]) -> dict[int, Spent]:
 
 
 def prefer(pids: Iterable[int], nice: int) -> None:
-    """Give processes that niceness, -20 to 19, also against other sessions where the kernel groups by them.
+    """Set the niceness of processes, -20 to 19, and that of their sessions where the kernel schedules by session.
 
-    What they start from now on has it too, except for new sessions. Raises ``PermissionError``.
+    Processes that they start later inherit it, unless these begin a new session. Raises ``PermissionError``.
     """
     for pid in pids:
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -58,7 +58,7 @@ def prefer(pids: Iterable[int], nice: int) -> None:
 
 
 def threads(pids: Iterable[int]) -> dict[int, Spent]:
-    """What each thread of the processes has had till now, by its number, where the scheduler counts it."""
+    """The processor time of each thread of the processes up to now, by thread number, where the kernel counts it."""
     found = {}
     for pid in pids:
         try:
@@ -71,7 +71,7 @@ def threads(pids: Iterable[int]) -> dict[int, Spent]:
 
 
 def share(before: dict[int, Spent], after: dict[int, Spent]) -> float:
-    """How much of a core, in %, the processes known to both took in between, all together."""
+    """The processor that the processes in both readings took in between, all together, in % of a core."""
     return 100 * sum(
         (late.seconds - early.seconds) / (late.read_at - early.read_at)
         for pid, late in after.items()
@@ -80,14 +80,14 @@ def share(before: dict[int, Spent], after: dict[int, Spent]) -> float:
 
 
 def machine() -> Spent:
-    """What all cores have done since the machine came up."""
-    # user, nice, system; then idle and waiting; irq, softirq and what other guests took
+    """The processor time of all cores since the machine started."""
+    # user, nice, system, idle, waiting for disks, irq, softirq, taken by other virtual machines
     fields = [int(field) for field in _read("/proc/stat").split("\n", 1)[0].split()[1:9]]
     return Spent((sum(fields) - fields[3] - fields[4]) / TICK, time.monotonic())
 
 
 def busy(seconds: float) -> float:
-    """How much of a core, in %, the whole machine takes over the next ``seconds``."""
+    """The processor that the whole machine takes in the next ``seconds``, in % of a core."""
     before = {0: machine()}
     time.sleep(seconds)
     return share(before, {0: machine()})
@@ -101,7 +101,7 @@ def await_quiet(most: float, patience: float) -> None:
 
 
 def private_memory(pids: Sequence[int]) -> float:
-    """Octets that the processes share with nobody, on the average; 0 where none can be read."""
+    """Octets of private memory, the average of the processes; 0 where none can be read."""
     sizes = []
     for pid in pids:
         try:
@@ -113,7 +113,7 @@ def private_memory(pids: Sequence[int]) -> float:
 
 
 def children(pid: int, zombies: bool = False) -> list[int]:
-    """The processes that ``pid`` has started and that have not ended; ``zombies``: or were not reaped."""
+    """Processes that ``pid`` has started and that run; with ``zombies``, those that are not reaped, too."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -127,7 +127,7 @@ def children(pid: int, zombies: bool = False) -> list[int]:
 
 
 def end(processes: Sequence[subprocess.Popen[bytes]], grace: float = GRACE) -> None:
-    """Ask each to end, kill those that do not within ``grace`` seconds, and wait for them all."""
+    """Send SIGTERM to each process, SIGKILL to those that run ``grace`` seconds later, and wait for all."""
     for process in processes:
         process.terminate()
     give_up = time.monotonic() + grace

@@ -1,16 +1,15 @@
-/* Receives RTP on many ports at once and notes when each packet came, by the kernel's clock.
+/* Receives RTP on many ports and notes when each packet arrived, by the kernel's clock.
  *
  *   receive HOST FIRST COUNT SECONDS FILE
  *
- * Takes COUNT pairs of UDP ports of HOST (an IPv4 address), from FIRST on, skipping those that somebody has: the even
- * one for RTP, the odd one above for RTCP, which is thrown away. Says on its standard output "ports P P P ..." once
- * they are taken. Ends when its standard input is closed, after SECONDS at the latest, and then says "dropped N", the
- * packets that found a full buffer.
+ * Binds COUNT pairs of UDP ports of HOST (an IPv4 address), from FIRST on, without those that are in use: the even one
+ * for RTP, the odd one above for RTCP, which is discarded. Then it prints "ports P P P ...". It ends when its standard
+ * input is closed, after SECONDS at the latest, and prints "dropped N": the packets that found a full buffer.
  *
  * FILE gets 20 octets for each RTP packet, in the byte order of this machine:
- *   int64 arrival in ns since 1970 | uint32 timestamp | uint32 SSRC | uint16 port's place | uint16 sequence number
+ *   int64 arrival in ns since 1970 | uint32 timestamp | uint32 SSRC | uint16 index of the port | uint16 sequence number
  *
- * It looks every 10 ms only, since the kernel's stamps do not depend on it: no packet's sender pays for waking us.
+ * It reads every 10 ms only: the kernel stamps the packets, so no sender pays for waking the receiver with each packet.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,7 +46,7 @@ static int bound(const char *host, int port) {
     return fd;
 }
 
-static void keep(FILE *file, uint16_t place, struct mmsghdr *message, const uint8_t *packet, uint32_t *dropped) {
+static void keep(FILE *file, uint16_t index, struct mmsghdr *message, const uint8_t *packet, uint32_t *dropped) {
     struct timespec stamp = {0, 0};
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&message->msg_hdr); c; c = CMSG_NXTHDR(&message->msg_hdr, c)) {
         if (c->cmsg_level != SOL_SOCKET) continue;
@@ -55,7 +54,7 @@ static void keep(FILE *file, uint16_t place, struct mmsghdr *message, const uint
         if (c->cmsg_type == SO_RXQ_OVFL) memcpy(dropped, CMSG_DATA(c), sizeof *dropped);
     }
     if (message->msg_len < RTP_HEADER || packet[0] >> 6 != 2 || !stamp.tv_sec) return;
-    struct { int64_t arrival; uint32_t timestamp, ssrc; uint16_t place, sequence; } __attribute__((packed)) record;
+    struct { int64_t arrival; uint32_t timestamp, ssrc; uint16_t index, sequence; } __attribute__((packed)) record;
     uint16_t two;
     uint32_t four;
     record.arrival = (int64_t)stamp.tv_sec * 1000000000 + stamp.tv_nsec;
@@ -65,12 +64,12 @@ static void keep(FILE *file, uint16_t place, struct mmsghdr *message, const uint
     record.ssrc = ntohl(four);
     memcpy(&two, packet + 2, 2);
     record.sequence = ntohs(two);
-    record.place = place;
+    record.index = index;
     fwrite(&record, sizeof record, 1, file);
 }
 
-/* Empty one socket; place -1 is RTCP, of which nothing is kept. */
-static void empty(int fd, int place, FILE *file, uint32_t *dropped) {
+/* Read all packets of one socket; index -1 is RTCP, of which nothing is kept. */
+static void read_all(int fd, int index, FILE *file, uint32_t *dropped) {
     for (;;) {
         for (int i = 0; i < BATCH; i++) {
             pieces[i] = (struct iovec){octets[i], LONGEST};
@@ -78,7 +77,7 @@ static void empty(int fd, int place, FILE *file, uint32_t *dropped) {
                                                .msg_control = &control[i], .msg_controllen = sizeof control[i]};
         }
         int count = recvmmsg(fd, batch, BATCH, MSG_DONTWAIT, NULL);
-        for (int i = 0; place >= 0 && i < count; i++) keep(file, (uint16_t)place, &batch[i], octets[i], dropped);
+        for (int i = 0; index >= 0 && i < count; i++) keep(file, (uint16_t)index, &batch[i], octets[i], dropped);
         if (count < BATCH) return;
     }
 }
@@ -137,7 +136,7 @@ int main(int argc, char **argv) {
             found = epoll_wait(ready, events, 256, 0);
             for (int i = 0; i < found; i++) {
                 int which = (int)events[i].data.u32;
-                empty(sockets[which], which % 2 ? -1 : which / 2, file, &dropped[which / 2]);
+                read_all(sockets[which], which % 2 ? -1 : which / 2, file, &dropped[which / 2]);
             }
         } while (found == 256);
     }

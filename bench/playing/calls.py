@@ -1,106 +1,101 @@
-"""What a call costs and how its packets come: the naive command, ours, ours by other ffmpegs, the whole server.
+"""What a call with an ffmpeg of its own costs, and how its packets come: ``python -m bench.playing calls``.
 
-``python -m bench.playing calls --help``, from the project's folder. Needs Linux; everything stays on the loopback.
-Each round measures every command once for each number of calls, one after another, in an order that changes; what is
-compared was measured in the same round, so that what else the machine does cancels as far as it can.
+Compared are the plain command of ffmpeg, the server's command, the same by other ffmpegs, and the whole server. In each
+round every method is measured once with each number of calls, one after another, in an order that changes. Ratios are
+made of figures of the same round, so that other work on the machine cancels as far as possible.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Union
 
-from bench.common.command_line import add_plot, check_plot, end_on_signals, numbers
-from bench.common.ears import Ears, receiver
+from bench.common.command_line import end_on_signals, numbers
+from bench.common.compiler import compiled
 from bench.common.figures import Figures, combine, markdown, pacing, quantile, ratio, starts
-from bench.common.processes import await_quiet, machine, private_memory, share, spent
+from bench.common.processes import await_quiet, private_memory
 from bench.common.program import environment
-from bench.playing.ways import Commands, Way, WholeServer, naive, ours
+from bench.common.receiver import SOURCE, Receiver
+from bench.playing.methods import FfmpegCommands, Method, WholeServer, plain, server_command
+from bench.playing.rounds import Meter, add_options, announce, caption, in_turn, parse
 from moh.common.codecs import PCMU
 from moh.common.config import Settings
 from moh.mastering.prepare import BUILTIN, prepare
 
-NAIVE, DEBIAN = "naive", "ours"
+PLAIN, OURS = "plain", "ours"
+"""The plain command, and the server's command by the ffmpeg on the PATH: all ratios are against that."""
 SETTLE = 3.0
 """Seconds from the start of the last call until measuring begins."""
 
 Measured = dict[tuple[str, int], list[Figures]]
-"""The rounds of each command with each number of calls."""
+"""The rounds of each method with each number of calls."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    """What the command line says."""
+    """The options."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.playing calls", description=(__doc__ or "").partition("\n")[0]
+        prog="python -m bench.playing calls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--calls", default="1,25,50,100,200", help="how many at once, by commas (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often all is measured (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long each time (%(default)s)")
     parser.add_argument("--every", type=float, default=0.15, help="seconds from call to call (%(default)s)")
     parser.add_argument(
-        "--ffmpeg", action="append", default=[], metavar="NAME=PATH", help="another ffmpeg for our command; repeatable"
-    )
+        "--ffmpeg", action="append", default=[], metavar="NAME=PATH",
+        help="another ffmpeg for the server's command; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--server", action="store_true", help="also whole calls, from INVITE, through the real server")
-    parser.add_argument("--no-naive", action="store_true", help="leave out the naive command")
-    parser.add_argument("--quiet", type=float, default=40.0, help="%% of a core that others may take (%(default)s)")
-    parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for that at most (%(default)s)")
-    add_plot(parser)
-    given = parser.parse_args(words)
+    parser.add_argument("--no-plain", action="store_true", help="leave out the plain command")
+    add_options(parser, rounds=3, seconds=10.0, quiet=40.0, patience=10.0)
+    given = parse(parser, words)
     given.calls = numbers(parser, "--calls", given.calls)
-    if not given.calls or not all(1 <= count <= 1000 for count in given.calls) or given.rounds < 1:
-        parser.error("expected 1 to 1000 calls and at least one round")
-    check_plot(parser, given)
+    if not all(1 <= count <= 1000 for count in given.calls):
+        parser.error("expected 1 to 1000 calls")
     for named in given.ffmpeg:
         name, _, path = named.partition("=")
-        if not name or name in (NAIVE, DEBIAN) or not shutil.which(path):
-            parser.error(f"--ffmpeg is {named!r}; expected NAME=PATH of a program, NAME not {NAIVE} or {DEBIAN}")
+        if not name or name in (PLAIN, OURS) or not shutil.which(path):
+            parser.error(f"--ffmpeg is {named!r}; expected NAME=PATH of a program, NAME not {PLAIN} or {OURS}")
     return given
 
 
-def measure(way: Way, calls: int, listen: list[str], folder: Path, seconds: float, every: float) -> Figures:
-    """Start the calls one after another, look at all of them for ``seconds``, end them."""
-    ears = Ears(listen, folder, calls, calls * (every + 0.1) + SETTLE + seconds + 60)
+def measure(method: Method, calls: int, program: str, folder: Path, seconds: float, every: float) -> Figures:
+    """Start the calls one after another, measure all of them for ``seconds``, end them."""
+    receiver = Receiver(program, folder, calls, calls * (every + 0.1) + SETTLE + seconds + 60)
     try:
-        way.open(calls)
+        method.open(calls)
         began = []
         first = time.monotonic()
-        for number, port in enumerate(ears.ports):
+        for number, port in enumerate(receiver.ports):
             time.sleep(max(0.0, first + number * every - time.monotonic()))
-            began.append(way.begin(port))
+            began.append(method.begin(port))
         time.sleep(SETTLE)
-        ours_too = [os.getpid(), ears.pid]
-        whole = {0: machine()}
-        before, bench_before, begin = spent(way.players() + way.helpers()), spent(ours_too), time.time()
+        players = method.players()
+        meter, begin = Meter([*players, *method.helpers()], [receiver.pid]), time.time()
         time.sleep(seconds)
-        end, after, bench_after = time.time(), spent(before), spent(ours_too)
-        rest = share(whole, {0: machine()}) - share(before, after) - share(bench_before, bench_after)
-        players = way.players()
+        end, (cpu, others) = time.time(), meter.stop()
+        players = method.players()
         private = private_memory(players)
-        way.finish()
-        heard = ears.packets()
+        method.finish()
+        received = receiver.packets()
     finally:
         try:
-            way.finish()
+            method.finish()
         finally:
-            ears.close()
-    if ears.dropped:
-        print(f"The receiver was too slow for {ears.dropped} packets: they count as missing.", file=sys.stderr)
-    delays = starts(heard, began)
+            receiver.close()
+    if receiver.dropped:
+        print(f"The receiver was too slow for {receiver.dropped} packets: they count as lost.", file=sys.stderr)
+    delays = starts(received, began)
     return Figures(
-        cpu=share(before, after) / len(players) if players else float("nan"),
+        cpu=cpu / len(players) if players else float("nan"),
         private=private / 1e6,
         start_p50=quantile(delays, 0.5),
         start_p99=quantile(delays, 0.99),
         silent=calls - len(delays),
-        others=max(0.0, rest),  # the kernel counts the whole machine by ticks only, so it may fall short of ours
-        **pacing(heard, begin, end),
+        others=others,
+        **pacing(received, begin, end),
     )
 
 
@@ -114,45 +109,42 @@ COMPARED = (("cpu", "cpu"), ("private", "private"), ("start_p50", "start"), ("sp
 
 
 def tables(measured: Mapping[tuple[str, int], Sequence[Figures]]) -> str:
-    """Both tables, in Markdown: the median of all rounds, and the ratios to our command by the ffmpeg on the PATH."""
+    """Both tables, in Markdown: the median of all rounds, and the ratios to ``OURS``."""
     rows = [["calls", "command", *(title for title, _, _ in COLUMNS)]]
     for (name, calls), rounds in measured.items():
         middle = combine(rounds)
         rows.append([str(calls), name, *(form.format(getattr(middle, field)) for _, field, form in COLUMNS)])
     compared = [["calls", "command", *(title for _, title in COMPARED)]]
     for (name, calls), rounds in measured.items():
-        if name != DEBIAN and (reference := measured.get((DEBIAN, calls))):
+        if name != OURS and (reference := measured.get((OURS, calls))):
             compared.append([str(calls), name, *(str(ratio(rounds, reference, field)) for field, _ in COMPARED)])
-    return f"{markdown(rows)}\n\nAgainst {DEBIAN!r}, median (least-greatest) of the rounds:\n\n{markdown(compared)}"
+    return f"{markdown(rows)}\n\nAgainst {OURS!r}, median (least-greatest) of the rounds:\n\n{markdown(compared)}"
 
 
 def run(given: argparse.Namespace, folder: Path) -> Measured:
     """All rounds."""
-    listen = receiver(folder)
+    program = compiled(SOURCE, folder)
     settings = environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN)
     music = prepare(Settings.from_environment(settings))
-    said = folder / "ffmpeg.log"
-    ways: dict[str, Union[Commands, WholeServer]] = {}
-    if not given.no_naive:
-        ways[NAIVE] = Commands(naive(music.paths[PCMU.sample_rate]), said)
-    binaries = {DEBIAN: "ffmpeg", **dict(named.split("=", 1) for named in given.ffmpeg)}
+    log = folder / "ffmpeg.log"
+    methods: dict[str, Method] = {}
+    if not given.no_plain:
+        methods[PLAIN] = FfmpegCommands(plain(music.paths[PCMU.sample_rate]), log)
+    binaries = {OURS: "ffmpeg", **dict(named.split("=", 1) for named in given.ffmpeg)}
     for name, binary in binaries.items():
-        ways[name] = Commands(ours(binary, music), said)
+        methods[name] = FfmpegCommands(server_command(binary, music), log)
     if given.server:
         for name, binary in binaries.items():
-            ways[f"server, {name}"] = WholeServer(binary, folder, settings)
-    measured: Measured = {(name, calls): [] for calls in given.calls for name in ways}
+            methods[f"server, {name}"] = WholeServer(binary, folder, settings)
+    measured: Measured = {(name, calls): [] for calls in given.calls for name in methods}
     each = sum(calls * given.every + SETTLE + given.seconds + 2 for calls in given.calls)
-    minutes = given.rounds * len(ways) * each / 60
-    longest = minutes + given.rounds * len(measured) * given.patience / 60
-    print(f"This takes {minutes:.0f} to {longest:.0f} minutes.", file=sys.stderr)
+    minutes = given.rounds * len(methods) * each / 60
+    announce(minutes, minutes + given.rounds * len(measured) * given.patience / 60)
     for number in range(given.rounds):
         for calls in given.calls:
-            # each comes first, last and in between, so that a slow change of the machine favours none
-            order = list(ways)[number % len(ways) :] + list(ways)[: number % len(ways)]
-            for name in order if number % 2 == 0 else order[::-1]:
+            for name in in_turn(list(methods), number):
                 await_quiet(given.quiet, given.patience)
-                figures = measure(ways[name], calls, listen, folder, given.seconds, given.every)
+                figures = measure(methods[name], calls, program, folder, given.seconds, given.every)
                 measured[name, calls].append(figures)
                 print(
                     f"round {number + 1} of {given.rounds}, {calls} calls, {name}: cpu {figures.cpu:.2f} %, start "
@@ -161,7 +153,7 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
                     file=sys.stderr,
                 )
                 if figures.silent:
-                    print(f"silent calls: {said.read_text(errors='replace')[-300:]}", file=sys.stderr)
+                    print(f"calls without packets: {log.read_text(errors='replace')[-300:]}", file=sys.stderr)
     return measured
 
 
@@ -174,10 +166,12 @@ def main(words: Sequence[str]) -> int:
             measured = run(given, Path(folder))
     except KeyboardInterrupt:
         return 130
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(tables(measured))
     if given.plot:
         from bench.common.plots import draw
 
-        what = f"{given.rounds} rounds of {given.seconds:.0f} s; points: median, bars: least and greatest round"
-        draw(measured, f"{os.cpu_count()} cores, loopback; {what}", given.plot)
+        draw(measured, f"loopback, {caption(given)}", given.plot)
     return 0

@@ -1,7 +1,7 @@
 """How many calls a second the whole server takes, while other callers listen: ``python -m bench.playing rate``.
 
-Everybody is in the shared stream (``MOH_FFMPEG_CALLS=0``). Each call of SIPp's is INVITE, 200, ACK, a second of music
-at an address of its own, BYE, 200 (``rate.xml``). Everything is on the loopback.
+SIPp makes the calls: INVITE, 200, ACK, a second of music at an address of its own, BYE, 200 (``rate.xml``). All calls
+have the shared stream (``MOH_FFMPEG_CALLS=0``). Everything is on the loopback.
 """
 
 from __future__ import annotations
@@ -19,37 +19,36 @@ from pathlib import Path
 
 from bench.common.command_line import end_on_signals, numbers
 from bench.common.compiler import compiled
-from bench.common.ears import HOST
-from bench.common.farm import SOURCE as FARM
-from bench.common.farm import pacing
+from bench.common.farm import SOURCE, pacing
 from bench.common.figures import markdown, quantile
 from bench.common.processes import await_quiet, prefer, share, spent
 from bench.common.program import environment
-from bench.playing.places import Loopback
-from bench.playing.ways import WholeServer
+from bench.common.receiver import HOST
+from bench.playing.methods import WholeServer
+from bench.playing.topologies import Loopback
 from moh.common.config import Settings
 from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN, prepare
 
 SETTLE = 3.0
-"""Seconds from the last of the others until calls come."""
+"""Seconds from the last of the other callers until the calls begin."""
 CALL = 1.0
 """Seconds that a call lasts, as ``rate.xml`` says."""
 ADDRESSES = 20000
-"""Calls of SIPp's that have an address of their own, one after the other; then it begins anew."""
+"""Addresses that SIPp's calls use in turn."""
 HEAD = (
-    "calls a second", "taken", "ended", "good %", "answer ms", "p99", "server cpu %", "others' spacing p99", "max",
+    "calls a second", "answered", "ended", "good %", "answer ms", "p99", "server cpu %", "others' spacing p99", "max",
     "jitter ms", "late %", "lost %", "skipped %", "silent",
 )  # fmt: skip
 
 
 def measure_rates(rates: Sequence[int], others: int, seconds: float, nice: int, folder: Path) -> str:
-    """The table, in Markdown. Raises ``RuntimeError`` where something is missing."""
+    """Measure at each rate; the table, in Markdown. Raises ``RuntimeError`` where something is missing."""
     if not shutil.which("sipp"):
         raise RuntimeError("this needs SIPp (Debian's package sip-tester)")
-    farm = compiled(FARM, folder)
+    farm = compiled(SOURCE, folder)
     settings = environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN, MOH_FFMPEG_CALLS=0)
-    prepare(Settings.from_environment(settings))  # into its cache, since a server without music answers 503
+    prepare(Settings.from_environment(settings))  # fills the cache: a server without music answers 503
     rows: list[Sequence[str]] = [HEAD]
     for rate in rates:
         await_quiet(20.0, 5.0)
@@ -63,16 +62,16 @@ def measure_rates(rates: Sequence[int], others: int, seconds: float, nice: int, 
 
 
 def _measure(
-    server: WholeServer, binary: str, rate: int, others: int, how: tuple[float, int], folder: Path
+    server: WholeServer, program: str, rate: int, others: int, how: tuple[float, int], folder: Path
 ) -> list[str]:
     seconds, nice = how
-    place = Loopback()
-    farm = place.farm(binary, others, seconds + others / 100 + 60)
+    topology = Loopback()
+    farm = topology.farm(program, others, seconds + others / 100 + 60)
     try:
         server.open(1)
         if nice:
             prefer([farm.pid, *server.helpers()], nice)
-        first = int(ipaddress.ip_address(place.first))
+        first = int(ipaddress.ip_address(topology.first))
         for number in range(others):
             server.begin(farm.port, str(ipaddress.ip_address(first + number)))
         time.sleep(SETTLE)
@@ -82,7 +81,7 @@ def _measure(
             old.unlink()
         farm.begin()
         before = spent(server.helpers())
-        ran = _sipp(server.port, rate, seconds, nice, folder)
+        errors = _sipp(server.port, rate, seconds, nice, folder)
         after = spent(server.helpers())
         counted = farm.end()
     finally:
@@ -91,31 +90,31 @@ def _measure(
     for written in folder.glob("rate_*_rtt.csv"):
         found += read_answers(written.read_text())
     answers, moments = [took for _, took in found], [at for at, _ in found]
-    # where the server cannot keep up, SIPp takes longer than it was told
+    # SIPp takes longer where the server cannot keep up
     span = max(seconds, (max(moments, default=0.0) - min(moments, default=0.0)) / 1000)
-    heard = pacing(counted)
+    music = pacing(counted)
     tried = max(1, counts["TotalCallCreated"])
-    if ran and not counts["SuccessfulCall"]:
-        print(ran, file=sys.stderr)
+    if errors and not counts["SuccessfulCall"]:
+        print(errors, file=sys.stderr)
     return [
         str(rate), f"{len(answers) / span:.0f}", f"{counts['SuccessfulCall'] / span:.0f}",
         f"{100 * counts['SuccessfulCall'] / tried:.2f}",
         f"{quantile(answers, 0.5):.1f}", f"{quantile(answers, 0.99):.1f}", f"{share(before, after):.0f}",
-        f"{heard['spacing_p99']:.2f}", f"{heard['spacing_max']:.0f}", f"{heard['jitter']:.3f}", f"{heard['late']:.3f}",
-        f"{heard['lost']:.3f}", f"{heard['skipped']:.3f}", f"{heard['silent']:.0f}",
+        f"{music['spacing_p99']:.2f}", f"{music['spacing_max']:.0f}", f"{music['jitter']:.3f}", f"{music['late']:.3f}",
+        f"{music['lost']:.3f}", f"{music['skipped']:.3f}", f"{music['silent']:.0f}",
     ]  # fmt: skip
 
 
 def _sipp(port: int, rate: int, seconds: float, nice: int, folder: Path) -> str:
-    """Let SIPp make its calls; what it complains of."""
-    words = [
+    """Let SIPp make its calls; its error messages."""
+    command = [
         *leash(os.getpid()), "sipp", f"{HOST}:{port}", "-sf", str(Path(__file__).with_name("rate.xml")),
         "-inf", "held.csv", "-i", HOST, "-nostdin", "-m", str(round(rate * seconds)), "-r", str(rate),
         "-l", str(rate * 40), "-timeout", f"{seconds + CALL + 40:.0f}s",
         "-trace_stat", "-stf", "counts.csv", "-trace_rtt", "-rtt_freq", "1",
     ]  # fmt: skip
     sipp = subprocess.Popen(
-        words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     try:

@@ -1,14 +1,14 @@
 /*
- * The limit of bench/playing/engines.py: as little as one can do to send a packet of PCMU each 20 ms to many addresses.
+ * The yardstick of bench/playing/engines.py: the least work that sends a packet of PCMU each 20 ms to many addresses.
  *
  *   send LOCAL LOCAL_PORT FIRST COUNT PORT SLOTS THREADS
  *
- * To the COUNT addresses from FIRST on, at PORT, from LOCAL:LOCAL_PORT, by sendmmsg: the same 172 octets for all,
- * SLOTS times in 20 ms to a part of them each (1: all at once, 20: a part each millisecond), in THREADS threads that
- * have a part of the callers each. Deadlines are absolute; what is overdue is made up for at once.
+ * Sends from LOCAL:LOCAL_PORT to PORT of the COUNT addresses from FIRST on, by sendmmsg, the same 172 octets to all.
+ * SLOTS divides the 20 ms: with 1 slot all packets leave at once, with 20 a twentieth of them leaves each millisecond.
+ * Each of the THREADS threads has a part of the addresses. Deadlines are absolute; what is overdue is sent at once.
  *
- * Says "ready", waits for a line on its standard input, sends until that is closed, and says "sent N failed M".
- * The socket has the options of the server's (moh/net/sockets.py), so that the kernel does the same for both.
+ * Prints "ready", waits for a line on its standard input, sends until that is closed, and prints "sent N failed M".
+ * The socket has the same options as the server's (moh/net/sockets.py), so that the kernel does the same work for both.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -68,7 +68,7 @@ static void *pace(void *argument) {
         slot->messages = calloc(slot->count + 1, sizeof *slot->messages);
         struct sockaddr_in *names = calloc(slot->count + 1, sizeof *names);
         slot->piece = (struct iovec){slot->packet, sizeof slot->packet};
-        for (int k = 0; k < PAYLOAD; k++) slot->packet[HEADER + k] = (uint8_t)(k * 37); /* a noise */
+        for (int k = 0; k < PAYLOAD; k++) slot->packet[HEADER + k] = (uint8_t)(k * 37); /* any sound */
         slot->packet[0] = 0x80;
         memcpy(slot->packet + 8, &ssrc, 4);
         for (unsigned i = 0; i < slot->count; i++) {

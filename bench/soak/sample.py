@@ -14,7 +14,7 @@ from typing import NamedTuple, Optional
 
 from bench.common.processes import children, end
 from bench.common.program import SCRIPT, environment
-from bench.playing.ways import PATIENCE, SENDERS, free_pairs
+from bench.playing.methods import PATIENCE, SENDERS, free_pairs
 from bench.soak.callers import HOST
 from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN

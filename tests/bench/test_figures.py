@@ -1,17 +1,20 @@
-"""The figures of ``bench``: pure arithmetic; and its receivers, end to end on real sockets."""
+"""The figures of ``bench``: arithmetic. End to end, on real sockets: its receiver."""
 
 from __future__ import annotations
 
+import shutil
 import socket
 import struct
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.common.ears import Ears, Packet, receiver
+from bench.common.compiler import compiled
 from bench.common.figures import Figures, combine, pacing, quantile, ratio, starts
+from bench.common.receiver import SOURCE, Packet, Receiver
 
 
 def stream(*arrivals: float, samples: int = 160, first: int = 0) -> list[Packet]:
@@ -39,27 +42,27 @@ def test_one_packet_of_four_is_late() -> None:
     assert found["jitter"] == pytest.approx((0 + 0.625 + 1.2109375) / 3, abs=1e-3)
 
 
-def test_what_comes_in_pairs_is_half_late() -> None:
+def test_half_of_the_packets_that_come_in_pairs_are_late() -> None:
     found = pacing([stream(10.0, 10.0, 10.04, 10.04, 10.08, 10.08)], 10.0, 11.0)
     assert found["late"] == 50.0
 
 
-def test_a_packet_that_never_came_is_missing_also_over_the_seam_of_numbers() -> None:
+def test_a_packet_that_never_came_is_missing_also_where_numbers_wrap() -> None:
     packets = stream(10.0, 10.02, 10.04, 10.06)
     del packets[1]
     assert pacing([packets], 10.0, 11.0)["missing"] == 25.0
 
 
-def test_only_the_window_counts_and_silent_calls_do_not() -> None:
+def test_only_packets_within_the_time_count() -> None:
     found = pacing([stream(9.0, 9.5, 10.0, 10.02, 10.04, 12.0), []], 10.0, 11.0)
     assert found["spacing_max"] == pytest.approx(20.0)
 
 
-def test_the_start_is_that_of_each_call() -> None:
+def test_the_start_of_each_call_is_measured() -> None:
     assert starts([stream(10.1), [], stream(10.4)], [10.0, 10.1, 10.2]) == pytest.approx([100, 200])
 
 
-def test_quantiles_are_values_that_were_there() -> None:
+def test_quantiles_are_measured_values() -> None:
     assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert quantile(range(100), 0.99) == quantile([99.0], 0.99) == 99
 
@@ -71,26 +74,23 @@ def test_rounds_are_compared_one_by_one() -> None:
     assert combine(rounds) == replace(FIGURES, cpu=3.0)
 
 
-@pytest.mark.parametrize("compiler", [True, False], ids=["in C", "in Python"])
-def test_a_receiver_writes_down_what_came_when(compiler: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not compiler:
-        monkeypatch.setattr("shutil.which", lambda name: None)
-    command = receiver(tmp_path)
-    if compiler and len(command) > 1:
-        pytest.skip("needs a C compiler")
-    ears = Ears(command, tmp_path, 2, 30.0)
+@pytest.mark.skipif(
+    not shutil.which("cc") or not sys.platform.startswith("linux"), reason="needs Linux and a C compiler"
+)
+def test_the_receiver_notes_when_each_packet_arrived(tmp_path: Path) -> None:
+    receiver = Receiver(compiled(SOURCE, tmp_path), tmp_path, 2, 30.0)
     try:
         began = time.time()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for sequence in range(3):
                 packet = struct.pack("!BBHII", 0x80, 0, sequence, 160 * sequence, 7) + bytes(160)
-                sender.sendto(packet, ("127.0.0.1", ears.ports[1]))
-                sender.sendto(b"no RTP", ("127.0.0.1", ears.ports[1]))
-                sender.sendto(packet, ("127.0.0.1", ears.ports[1] + 1))
-        first, second = ears.packets()
+                sender.sendto(packet, ("127.0.0.1", receiver.ports[1]))
+                sender.sendto(b"no RTP", ("127.0.0.1", receiver.ports[1]))
+                sender.sendto(packet, ("127.0.0.1", receiver.ports[1] + 1))
+        first, second = receiver.packets()
     finally:
-        ears.close()
+        receiver.close()
     assert not first
     assert [packet[1:] for packet in second] == [(0, 0), (160, 1), (320, 2)]
     assert began <= second[0].arrival <= second[1].arrival <= second[2].arrival <= time.time()
-    assert ears.dropped == 0
+    assert receiver.dropped == 0

@@ -11,47 +11,47 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.common.farm import Farm
-from bench.playing.ways import SENDERS, free_pairs
+from bench.playing.methods import SENDERS, free_pairs
 from moh.ffmpeg.launch import leash
 
 PATIENCE = 5.0
-"""Seconds that a network namespace may take to be there."""
+"""Seconds that a network namespace may take until it exists."""
 PORTS = range(20000, 24000, 2)
-"""Where the search for a free port of the callers begins, anywhere in here."""
+"""The search for a free port of the callers begins at one of these."""
 
 
-class Place(Protocol):
-    """``prefix`` are the words in front of a command that shall send from ``local`` to callers from ``first`` on."""
+class Topology(Protocol):
+    """A network. ``prefix`` stands before a command that sends from ``local`` to callers from ``first`` on."""
 
     name: str
     prefix: list[str]
     local: str
     first: str
 
-    def farm(self, binary: str, callers: int, seconds: float) -> Farm:
-        """Somebody who hears them."""
+    def farm(self, program: str, callers: int, seconds: float) -> Farm:
+        """The receiver of the callers."""
 
-    def senders(self, count: int) -> list[int]:
-        """So many even ports to send from, which are free together with the next."""
+    def local_ports(self, count: int) -> list[int]:
+        """Even ports to send from, which are free together with the next ones."""
 
     def close(self) -> None:
         """Leave nothing behind."""
 
 
 class Loopback:
-    """Every address of 127.1.0.0/16 is a caller, and all of them are heard. Who sends pays for receiving as well."""
+    """Each address of 127.1.0.0/16 is a caller, and all of them are received. The sender pays for receiving, too."""
 
     name, local, first = "loopback", "127.0.0.1", "127.1.0.0"
 
     def __init__(self) -> None:
         self.prefix: list[str] = []
 
-    def farm(self, binary: str, callers: int, seconds: float) -> Farm:
-        """Hears all."""
-        return Farm(binary, [], "udp", self.first, callers, 1, seconds, random.choice(PORTS))
+    def farm(self, program: str, callers: int, seconds: float) -> Farm:
+        """Receives the packets of all callers."""
+        return Farm(program, [], "udp", self.first, callers, 1, seconds, random.choice(PORTS))
 
-    def senders(self, count: int) -> list[int]:
-        """See ``Place``."""
+    def local_ports(self, count: int) -> list[int]:
+        """See ``Topology``."""
         return free_pairs(random.choice(SENDERS), count)
 
     def close(self) -> None:
@@ -59,26 +59,26 @@ class Loopback:
 
 
 class Veth:
-    """Two network namespaces with a cable between them, in the far one of which all that comes is thrown away.
+    """Two network namespaces with a virtual cable between them; the far one drops all packets.
 
-    The callers are behind a router whose hardware address nobody has: so the far kernel drops each packet as somebody
-    else's, which costs less than any filter, but shows it before to the farm, which looks at each 16th caller. The
-    namespaces have no name and live as long as two processes that die with us; the cable goes with them.
+    The callers are behind a router whose hardware address no host has. So the far kernel drops each packet as one for
+    another host, which costs less than any filter. Before that the farm sees the packet; it counts those of each 16th
+    caller. The namespaces have no name and live as long as two processes that die with this one, and so does the cable.
     """
 
     name, local, first = "veth", "10.80.0.1", "10.81.0.0"
     EACH = 16
 
     def __init__(self) -> None:
-        """Raises ``RuntimeError`` where this is not possible, and says why."""
+        """Raises ``RuntimeError``, with the reason, where this is not possible."""
         self._holders: list[subprocess.Popen[bytes]] = []
-        missing = [word for word in ("unshare", "nsenter", "ip") if not shutil.which(word)]
+        missing = [program for program in ("unshare", "nsenter", "ip") if not shutil.which(program)]
         if os.geteuid() != 0 or missing or not leash(os.getpid()):
             raise RuntimeError(f"needs root, setpriv and {', '.join(missing) or 'ip'}")
         try:
             self.prefix, self._far = self._namespace(), self._namespace()
-            there = str(self._holders[1].pid)
-            self._run(self.prefix, "ip link add out type veth peer name in netns " + there)
+            far_holder = str(self._holders[1].pid)
+            self._run(self.prefix, "ip link add out type veth peer name in netns " + far_holder)
             self._run(self._far, "ip link set in address 02:00:00:00:00:02")
             self._run(self._far, "ip link set in up")
             self._run(self.prefix, f"ip addr add {self.local}/30 dev out")
@@ -91,14 +91,14 @@ class Veth:
             raise
 
     def _namespace(self) -> list[str]:
-        """A new one; the words in front of a command that shall run in it."""
+        """Make a network namespace; the prefix of a command that runs in it."""
         holder = subprocess.Popen(
             [*leash(os.getpid()), "unshare", "--net", "sleep", "86400"], stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
         self._holders.append(holder)
         path, give_up = f"/proc/{holder.pid}/ns/net", time.monotonic() + PATIENCE
-        while os.readlink(path) == os.readlink("/proc/self/ns/net") or _name(holder.pid) != "sleep":
+        while os.readlink(path) == os.readlink("/proc/self/ns/net") or _program(holder.pid) != "sleep":
             if holder.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError("the kernel gives no network namespace")
             time.sleep(0.01)
@@ -111,20 +111,20 @@ class Veth:
         if done.returncode:
             raise RuntimeError(f"{command}: {done.stderr.strip()}")
 
-    def farm(self, binary: str, callers: int, seconds: float) -> Farm:
-        """Hears each 16th at the far end."""
-        return Farm(binary, self._far, "packet:in", self.first, callers, self.EACH, seconds, 20000)
+    def farm(self, program: str, callers: int, seconds: float) -> Farm:
+        """Counts the packets of each 16th caller at the far end."""
+        return Farm(program, self._far, "packet:in", self.first, callers, self.EACH, seconds, 20000)
 
-    def senders(self, count: int) -> list[int]:
-        """All are free in there."""
+    def local_ports(self, count: int) -> list[int]:
+        """See ``Topology``; in the new namespace all ports are free."""
         return list(range(26000, 26000 + 2 * count, 2))
 
     def close(self) -> None:
-        """End the two processes, and with them all that was made."""
+        """End the two processes, and with them the namespaces and the cable."""
         for holder in self._holders:
             holder.kill()
             holder.wait()
 
 
-def _name(pid: int) -> str:
+def _program(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()

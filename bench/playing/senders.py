@@ -1,0 +1,216 @@
+"""The engines that ``bench.playing.engines`` compares; each plays to all callers from processes of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Optional, Protocol
+
+from bench.common.processes import children, end
+from bench.common.program import ROOT, SCRIPT
+from bench.playing.topologies import Topology
+from moh.common.actions import Address, Target
+from moh.common.codecs import PCMU
+from moh.ffmpeg.commands import ffmpeg_command
+from moh.ffmpeg.launch import leash
+from moh.mastering.prepare import BUILTIN, Music
+
+C_SOURCE = Path(__file__).with_name("send.c")
+EVERY = 0.05
+"""Seconds from the start of one ffmpeg to the next."""
+RTP_PORTS = range(29000, 29101)
+"""Ports of the whole server's music: none of the callers' and none that the system gives away."""
+
+
+class Sender(Protocol):
+    """An engine. ``open`` prepares it, ``begin`` lets it play to all callers, ``finish`` ends it in any case."""
+
+    def open(self, topology: Topology, callers: int, port: int) -> None:
+        """Prepare to play to so many callers at ``port``."""
+
+    def begin(self) -> None:
+        """Play."""
+
+    def players(self) -> list[int]:
+        """The processes that play."""
+
+    def finish(self) -> str:
+        """End them; what they printed."""
+
+
+class SingleProcess:
+    """A process that plays to all: it prints "ready", waits for a line, and ends when its standard input is closed."""
+
+    def __init__(self) -> None:
+        self._process: Optional[subprocess.Popen[str]] = None
+
+    def command(self, topology: Topology, callers: int, port: int) -> list[str]:
+        """The process's command."""
+        raise NotImplementedError
+
+    def open(self, topology: Topology, callers: int, port: int) -> None:
+        """See ``Sender``."""
+        command = [*leash(os.getpid()), *topology.prefix, *self.command(topology, callers, port)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"does not start: {' '.join(command)}")
+
+    def begin(self) -> None:
+        """See ``Sender``."""
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def players(self) -> list[int]:
+        """See ``Sender``."""
+        return [self._process.pid] if self._process else []
+
+    def finish(self) -> str:
+        """See ``Sender``."""
+        if self._process is None:
+            return ""
+        try:
+            output = self._process.communicate(timeout=10)[0]
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            output = self._process.communicate()[0]
+        self._process = None
+        return output.strip()
+
+
+class CSender(SingleProcess):
+    """``send.c``: it sends in ``slots`` parts of the 20 ms, by ``threads``."""
+
+    def __init__(self, program: str, slots: int, threads: int) -> None:
+        super().__init__()
+        self._program, self._slots, self._threads = program, str(slots), str(threads)
+
+    def command(self, topology: Topology, callers: int, port: int) -> list[str]:
+        """See ``SingleProcess``."""
+        local = [topology.local, str(topology.local_ports(1)[0])]
+        return [self._program, *local, topology.first, str(callers), str(port), self._slots, self._threads]
+
+
+class SharedProcess(SingleProcess):
+    """The server's shared stream (``bench.playing.shared_process``); ``threads`` 0: as many as the server starts."""
+
+    def __init__(self, music: Music, threads: int) -> None:
+        super().__init__()
+        self._music, self._threads = music, str(threads)
+
+    def command(self, topology: Topology, callers: int, port: int) -> list[str]:
+        """See ``SingleProcess``."""
+        music = [str(self._music.paths[PCMU.sample_rate]), str(self._music.seconds)]
+        local = [topology.local, str(topology.local_ports(1)[0])]
+        callers_at = [topology.first, str(callers), str(port)]
+        return [sys.executable, "-m", "bench.playing.shared_process", *music, *local, *callers_at, self._threads]
+
+
+class FfmpegPerCaller:
+    """An ffmpeg for each caller, by the server's command."""
+
+    def __init__(self, music: Music, log: Path) -> None:
+        self._music = music
+        self._log = log
+        self._commands: list[list[str]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def open(self, topology: Topology, callers: int, port: int) -> None:
+        """See ``Sender``."""
+        first, ports = int(ipaddress.ip_address(topology.first)), topology.local_ports(callers)
+        prefix = [*leash(os.getpid()), *topology.prefix]
+        for number in range(callers):
+            host = str(ipaddress.ip_address(first + number))
+            source = Address(topology.local, ports[number])
+            target = Target(Address(host, port), Address(host, port + 1), source, PCMU, 0, 20)
+            file, ssrc = self._music.paths[PCMU.sample_rate], secrets.randbits(30) + 1
+            self._commands.append([*prefix, *ffmpeg_command(file, self._music.seconds, target, 0.0, True, ssrc)])
+
+    def begin(self) -> None:
+        """See ``Sender``."""
+        with self._log.open("ab") as log:
+            for command in self._commands:
+                self._processes.append(
+                    subprocess.Popen(
+                        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                        start_new_session=True,
+                    )
+                )  # fmt: skip
+                time.sleep(EVERY)
+
+    def players(self) -> list[int]:
+        """See ``Sender``."""
+        return [process.pid for process in self._processes if process.poll() is None]
+
+    def finish(self) -> str:
+        """See ``Sender``."""
+        end(self._processes)
+        self._processes, self._commands = [], []
+        return ""
+
+
+class WholeServerSender(SingleProcess):
+    """The whole server, which ``bench.playing.dial`` calls by SIP; ``ffmpegs`` is its ``MOH_FFMPEG_CALLS``.
+
+    What the calling costs is not in the figures. Files of the server are in ``folder``.
+    """
+
+    def __init__(self, folder: Path, ffmpegs: int) -> None:
+        super().__init__()
+        self._folder, self._ffmpegs = folder, ffmpegs
+        self._port = 0
+        self._server: Optional[subprocess.Popen[bytes]] = None
+        self._output = ""
+
+    def command(self, topology: Topology, callers: int, port: int) -> list[str]:
+        """See ``SingleProcess``: that of the caller."""
+        server = [topology.local, str(self._port)]
+        return [sys.executable, "-m", "bench.playing.dial", *server, topology.first, str(callers), str(port)]
+
+    def open(self, topology: Topology, callers: int, port: int) -> None:
+        """See ``Sender``."""
+        self._port = topology.local_ports(1)[0]
+        settings = {
+            "MOH_BIND": topology.local, "MOH_SIP_PORT": self._port, "MOH_FFMPEG_CALLS": self._ffmpegs,
+            "MOH_RTP_PORTS": f"{RTP_PORTS[0]}-{RTP_PORTS[-1]}", "MOH_CACHE": self._folder, "MOH_MUSIC": BUILTIN,
+            "MOH_LOG": "warning",
+        }  # fmt: skip
+        variables = [f"{name}={value}" for name, value in settings.items()]
+        command = [*leash(os.getpid()), *topology.prefix, "env", *variables, sys.executable, str(SCRIPT)]
+        log = self._folder / "server.log"
+        with log.open("wb") as file:
+            self._server = subprocess.Popen(
+                command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            )
+        try:
+            super().open(topology, callers, port)
+        except RuntimeError as error:
+            raise RuntimeError(f"the server does not answer: {log.read_text(errors='replace')[-300:]}") from error
+
+    def begin(self) -> None:
+        """See ``Sender``; returns when all calls have been answered."""
+        super().begin()
+        assert self._process is not None and self._process.stdout is not None
+        self._output = self._process.stdout.readline().strip()
+
+    def players(self) -> list[int]:
+        """See ``Sender``: the server and its ffmpegs."""
+        if self._server is None or self._server.poll() is not None:
+            return []
+        return [self._server.pid, *children(self._server.pid)]
+
+    def finish(self) -> str:
+        """See ``Sender``."""
+        super().finish()
+        if self._server is not None:
+            end([self._server])
+            self._server = None
+        return self._output
