@@ -13,8 +13,6 @@ from moh.common.config import Settings
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "bench" / "README.md", *DOCS]
-PLANNED = {ROOT / "docs" / "performance.md"}
-"""Pages that are linked to before they are there."""
 PLACES = ("", "tests", "bench")
 """Folders that a path in a page may start from, beside the page's own."""
 SOURCES = [*(ROOT / "moh").rglob("*.py"), ROOT / "sip_server.py", ROOT / "test_sip_client.py", ROOT / "test_udp.py"]
@@ -107,8 +105,6 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         there = page.parent / path if path else page
-        if there.resolve() in PLANNED and not there.exists():
-            continue
         assert there.exists(), f"{name_of(page)} links to {target}, which does not exist"
         assert not anchor or anchor in anchors(there), f"{name_of(page)} links to {target}, which has no such heading"
 
@@ -121,7 +117,7 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     assert named or page.name == "SECURITY.md"
     for name in set(named):
         places = [page.parent / name, *(ROOT / place / name for place in PLACES)]
-        found = any(place.exists() or place in PLANNED for place in places)
+        found = any(place.exists() for place in places)
         found = found or ("/" not in name and any((ROOT / "bench").rglob(name)))
         assert found, f"{name_of(page)} names {name}, which does not exist"
 
