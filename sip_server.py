@@ -28,6 +28,7 @@ from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, Start
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
+from moh.common.tunes import Tunes
 from moh.guard.address_validation import AddressValidator
 from moh.guard.rate_limit import TOO_SHORT, RateLimiter
 from moh.mastering.prepare import Music
@@ -86,10 +87,11 @@ class SipServer(socketserver.UDPServer):
         except BaseException:
             self._close_sockets()
             raise
-        shared = open_shared_stream(settings)
+        tunes = Tunes()
+        shared = open_shared_stream(settings, tunes)
         self.lock = threading.Lock()
         self.agent = user_agent(settings, codecs, shared, validator)
-        self.engines = Engines(shared)
+        self.engines = Engines(tunes, shared)
         self._music: dict[int, Music] = {}  # by tune; while a Music is held here, its files stay
         self.reloader = Reloader(settings)
         self.resolver = Resolver(self._discard_unwanted)
@@ -267,7 +269,8 @@ class SipServer(socketserver.UDPServer):
             self.reloader.check_now()
         if self.summary_requested:
             self.summary_requested = False
-            self._statistics.log_summary(self.engines, [self.faults, self.workers.faults, self.reloader.faults])
+            loops = [self.faults, self.workers.faults, self.reloader.faults, *self.engines.faults]
+            self._statistics.log_summary(self.engines, loops)
         if self.stops_requested > self._stops_handled:
             self._stops_handled = self.stops_requested
             self._begin_stop(now)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from moh.common.actions import Address, StartStream, Target
 from moh.common.codecs import PCMU
+from moh.common.tunes import Tune, Tunes
 from moh.server.tuning import steady_interpreter
 from moh.shared.shared_stream import SharedStream
 
@@ -27,8 +28,9 @@ def main() -> int:
     """Play until the standard input is closed."""
     file, seconds, local, local_port, first, count, port, threads = sys.argv[1:]
     steady_interpreter()
-    stream = SharedStream(local, int(local_port), int(threads) or None)
-    tune = stream.add_tune({PCMU.sample_rate: Path(file)}, float(seconds))
+    tunes = Tunes()
+    tune = tunes.add(Tune({PCMU.sample_rate: Path(file)}, float(seconds)))
+    stream = SharedStream(local, int(local_port), tunes, int(threads) or None)
     begin, source = int(ipaddress.ip_address(first)), Address(local, int(local_port))
 
     def start(number: int) -> None:
@@ -38,8 +40,8 @@ def main() -> int:
 
     start(0)
     give_up = time.monotonic() + ENCODED
-    frames = stream.frames(tune, PCMU, 20)
-    while frames.payload_at(frames.plan.octets - 1, 1) is None and not frames.trouble and time.monotonic() < give_up:
+    loop = stream.encoded_loop(tune, PCMU, 20)
+    while loop.payload_at(loop.plan.octets - 1, 1) is None and not loop.failure and time.monotonic() < give_up:
         time.sleep(0.01)
     print("ready", flush=True)
     if not sys.stdin.readline():

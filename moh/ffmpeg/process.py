@@ -8,12 +8,11 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import IO, Optional
 
 from ..common.actions import StartStream, Target
+from ..common.tunes import Tune
 from ..net.routes import way_out
 from ..net.sockets import family_of
 from ..rtp.liveness import HOST_UNREACHABLE_TIMEOUT
@@ -92,22 +91,19 @@ class FfmpegProcess:
             log.debug("[%s] no RTCP BYE: %s", self.call, error)
 
 
-def start_ffmpeg(
-    order: StartStream, away: float, tune: tuple[Mapping[int, Path], float], words: list[str], witnessed: bool
-) -> FfmpegProcess:
+def start_ffmpeg(order: StartStream, away: float, tune: Tune, words: list[str], witnessed: bool) -> FfmpegProcess:
     """Start an ffmpeg as ordered, and all that belongs to it. Takes as long as a fork, up to 40 ms on a busy machine.
 
-    ``away``: seconds for which it has been started in vain. ``tune``: a file for each sample rate, and its length in
-    seconds. ``words`` stand in front of the command; ``witnessed``: this ffmpeg knows what a witness needs. Raises
-    ``OSError`` where ffmpeg does not start; whatever is raised, no process is left.
+    ``away``: seconds for which it has been started in vain. ``words`` stand in front of the command; ``witnessed``:
+    this ffmpeg knows what a witness needs. Raises ``OSError`` where ffmpeg does not start; whatever is raised, no
+    process is left.
     """
     target = order.target
     bound_to = way_out(target.local.host, target.remote.host)
-    files, seconds = tune
     ssrc = secrets.randbits(30) + 1
     witnessed = witnessed and not target.srtp_suite
-    music = files[target.codec.sample_rate]
-    command = words + ffmpeg_command(music, seconds, target, order.position, bool(bound_to), ssrc, witnessed)
+    music = tune.files[target.codec.sample_rate]
+    command = words + ffmpeg_command(music, tune.seconds, target, order.position, bool(bound_to), ssrc, witnessed)
     log.debug("[%s] = %s", order.call, " ".join(word if word != target.srtp_key else "KEY" for word in command))
     # a session of its own, so that Ctrl-C in a terminal reaches the server only and callers get their BYE
     process = subprocess.Popen(

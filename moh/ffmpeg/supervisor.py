@@ -19,11 +19,11 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Optional, Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
+from ..common.tunes import Tunes
 from ..rtp.liveness import host_unreachable
 from .launch import DATA_LIMIT_MB, leash
 from .process import FfmpegProcess, discard, start_ffmpeg
@@ -51,8 +51,8 @@ Order = Union[StartStream, StopStream, None]
 class Supervisor:
     """All ffmpegs. ``order`` only leaves a word for the thread and never waits; ``ended`` tells what is over."""
 
-    def __init__(self) -> None:
-        self._tunes: list[tuple[Mapping[int, Path], float]] = []
+    def __init__(self, tunes: Tunes) -> None:
+        self._tunes = tunes
         self._leash = leash(os.getpid(), DATA_LIMIT_MB)
         if not self._leash:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
@@ -78,14 +78,6 @@ class Supervisor:
         """Do as the core says, soon: of each call the latest order counts, and no end waits behind a start."""
         self._orders.put((action, time.monotonic()))
         self._wake()
-
-    def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
-        """Have one more tune: a file for each sample rate that a codec wants, each of them ``seconds`` long.
-
-        Gives its number for ``StartStream``. The former ones stay, for the calls that hear them.
-        """
-        self._tunes.append((music, seconds))
-        return len(self._tunes) - 1
 
     def ended(self) -> list[StreamEnded]:
         """The streams that are over since the last time this was asked."""
@@ -202,7 +194,7 @@ class Supervisor:
 
     def _spawn(self, order: StartStream, away: float) -> None:
         try:
-            player = start_ffmpeg(order, away, self._tunes[order.tune], self._leash, self._witnessed)
+            player = start_ffmpeg(order, away, self._tunes.get(order.tune), self._leash, self._witnessed)
         except OSError as error:
             self._ended.put(StreamEnded(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return

@@ -1,7 +1,8 @@
-"""A thread that nobody waits for for ever.
+"""Threads whose ``start()`` cannot block for ever, for those that are started while the server serves.
 
-``threading.Thread.start`` waits until the new thread says that it runs. One that finds no memory for its very first
-steps dies without a word; then whoever began it would wait to the end of the server, with all the locks that he holds.
+``threading.Thread.start`` waits until the new thread has reported that it runs. A thread that finds no memory for its
+first steps dies before that, and ``start`` would wait to the end of the server, with all locks that its caller holds.
+Threads that start with the server need no such care.
 """
 
 from __future__ import annotations
@@ -10,40 +11,40 @@ import threading
 from collections.abc import Callable
 from typing import Any, Optional
 
-BEGINS = 1.0
-"""Seconds that a thread may take to begin; milliseconds, unless there is no memory."""
+START_TIMEOUT = 1.0
+"""Seconds that a thread may take to begin; it takes milliseconds, unless there is no memory."""
 
 
-class Began(threading.Event):
-    """What ``start`` waits for."""
+class BoundedEvent(threading.Event):
+    """An event on which ``wait`` without a timeout does not wait for ever."""
 
     def wait(self, timeout: Optional[float] = None) -> bool:
-        """Wait, but not for ever."""
-        return super().wait(BEGINS if timeout is None else timeout)
+        """Wait, for ``START_TIMEOUT`` at most where no other timeout is given."""
+        return super().wait(START_TIMEOUT if timeout is None else timeout)
 
 
 class Thread(threading.Thread):
-    """A daemon. ``start`` raises ``RuntimeError`` where the system has no thread, or no memory for it to begin."""
+    """A daemon thread. ``start`` raises ``RuntimeError`` where the system gives no thread, or it does not begin."""
 
     def __init__(self, target: Callable[..., object], name: str, args: tuple[Any, ...] = ()) -> None:
         super().__init__(name=name, daemon=True)
-        self._started = Began()  # where the library has what it waits for, from 3.9 to 3.14 at the least
-        self._work: list[Callable[[], object]] = [lambda: target(*args)]  # until somebody takes it
+        self._started = BoundedEvent()  # what ``start`` of the standard library waits for, at least from 3.9 to 3.14
+        self._work: list[Callable[[], object]] = [lambda: target(*args)]  # until the thread or ``start`` removes it
 
     def start(self) -> None:
-        """Begin; after ``RuntimeError`` nothing is done, now or later."""
+        """Begin. After ``RuntimeError`` the work is not done, now or later."""
         super().start()
-        if not self._started.is_set() and self._take() is not None:
-            raise RuntimeError("a thread does not begin, most likely for want of memory")
+        if not self._started.is_set() and self._take_work() is not None:
+            raise RuntimeError(f"thread {self.name} has not begun within {START_TIMEOUT:g} s")
 
     def run(self) -> None:
-        """Do what it was made for, unless it comes too late."""
-        work = self._take()
+        """Do the work, unless ``start`` has given up."""
+        work = self._take_work()
         if work is not None:
             work()
 
-    def _take(self) -> Optional[Callable[[], object]]:
+    def _take_work(self) -> Optional[Callable[[], object]]:
         try:
-            return self._work.pop()  # one alone gets it
+            return self._work.pop()  # only one of two threads gets it
         except IndexError:
             return None

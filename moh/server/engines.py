@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Optional, Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
+from ..common.faults import FaultLog
+from ..common.tunes import Tune, Tunes
 from ..ffmpeg.supervisor import Supervisor
 from ..shared.shared_stream import SharedStream
 
@@ -18,9 +20,10 @@ from ..shared.shared_stream import SharedStream
 class Engines:
     """Both engines as one, with the methods that each of them has."""
 
-    def __init__(self, shared: Optional[SharedStream]) -> None:
-        """``shared`` is ``None`` where there is no shared stream."""
-        self.ffmpegs = Supervisor()
+    def __init__(self, tunes: Tunes, shared: Optional[SharedStream]) -> None:
+        """``tunes`` is the table that ``shared`` has as well, which is ``None`` where there is no shared stream."""
+        self._tunes = tunes
+        self.ffmpegs = Supervisor(tunes)
         self.shared = shared
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
@@ -35,18 +38,22 @@ class Engines:
 
     def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
         """Add a tune: a file for each sample rate, each ``seconds`` long. Returns its number."""
-        if self.shared is not None:
-            self.shared.add_tune(music, seconds)
-        return self.ffmpegs.add_tune(music, seconds)
+        return self._tunes.add(Tune(music, seconds))
 
     def keep(self, tunes: set[int]) -> None:
-        """Drop what is held for tunes other than these."""
+        """Drop all other tunes, and what is held for them."""
+        self._tunes.keep(tunes)
         if self.shared is not None:
             self.shared.keep(tunes)
 
     def ended(self) -> list[StreamEnded]:
         """The streams that have ended since the last call of this."""
         return self.ffmpegs.ended() + (self.shared.ended() if self.shared is not None else [])
+
+    @property
+    def faults(self) -> list[FaultLog]:
+        """The unexpected errors of the engines' threads."""
+        return [self.shared.faults] if self.shared is not None else []
 
     def summary(self) -> str:
         """How many calls each engine plays to, for people."""
@@ -55,9 +62,9 @@ class Engines:
             return by_ffmpeg
         stats = self.shared.stats()
         return (
-            f"{by_ffmpeg}, {stats.callers} in the shared stream ({stats.batches} fan-outs, {stats.sent} packets, "
-            f"{stats.lost} not sent, {stats.skipped} skipped, {stats.heard} datagrams received, "
-            f"{stats.deaf} receivers dropped)"
+            f"{by_ffmpeg}, {stats.calls} in the shared stream ({stats.fanouts} fan-outs, {stats.sent} packets, "
+            f"{stats.lost} not sent, {stats.skipped} skipped, {stats.received} datagrams received, "
+            f"{stats.dropped} receivers dropped)"
         )
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from ..common.addresses import is_unspecified
 from ..common.codecs import CODECS, Codec
 from ..common.config import Settings
 from ..common.errors import SettingsError
+from ..common.tunes import Tunes
 from ..ffmpeg.launch import encoders
 from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
@@ -76,11 +77,11 @@ def media_policy(settings: Settings) -> MediaPolicy:
     )
 
 
-def open_shared_stream(settings: Settings) -> Optional[SharedStream]:
+def open_shared_stream(settings: Settings, tunes: Tunes) -> Optional[SharedStream]:
     """The stream for calls that get no ffmpeg; ``None``, with a line in the log, where its port is not free."""
     port = shared_port(*settings.rtp_ports)
     try:
-        return SharedStream(settings.bind, port)
+        return SharedStream(settings.bind, port, tunes)
     except OSError as error:
         log.warning("no shared stream: UDP port %d cannot be used: %s; further calls get 503", port, error.strerror)
         return None

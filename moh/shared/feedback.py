@@ -1,8 +1,10 @@
-"""What comes to the port that all share: taken in by the hundred, counted, and only RTCP handed on (RFC 3550 §6).
+"""What comes back to the port of the shared stream: datagrams are counted, RTCP and network errors are reported.
 
-Linux tells here, too, whom our packets do not reach (``IP_RECVERR``). Whatever somebody on the way says of it counts
-for the address that he names only: anybody can send ICMP that names this port, and no address has to be forged for
-that. Our own kernel's word counts for the whole host. One thread alone may use an inbox.
+Of the datagrams only RTCP is read (RFC 3550 §6). With ``IP_RECVERR`` the kernel reports packets that did not arrive. An
+error that a remote host reports (ICMP) counts for the address that it names only, because any host can send ICMP that
+names this port, without forging an address. An error that our own kernel reports counts for the whole host.
+
+Only one thread may use an object of this module.
 """
 
 from __future__ import annotations
@@ -21,191 +23,197 @@ from ..net.sockets import IP_RECVERR, IPV6_RECVERR, plain, unsent
 from ..rtp.liveness import BYE_TIMEOUT
 from ..rtp.rtcp import PACKET_TYPES, has_bye
 
-AT_ONCE = 256
-"""Datagrams that one look takes."""
-OCTETS = 256
-"""Octets that are kept of each: RTCP of a caller is shorter."""
-TELL_EVERY = 0.5
-"""Seconds for which news are gathered, since to look for whom they are about is work for each caller."""
-TRIES = 2
-"""Times that the kernel is asked, since it tells first, instead, of a packet of ours that was refused."""
+MOST_POLLED = 256
+"""Datagrams, and errors, that one poll takes from a socket."""
+KEPT_OCTETS = 256
+"""Octets that are kept of each datagram: RTCP of a phone is shorter."""
+FEEDBACK_INTERVAL = 0.5
+"""Seconds from one report to the next: each costs some work for every receiver."""
+READ_TRIES = 2
+"""Times that ``recvmmsg`` is called: the first call may return the error of a packet that was refused instead."""
 BY_ICMP, BY_ICMP6 = 2, 3
-NOBODY_LISTENS = {(BY_ICMP, 3, 3), (BY_ICMP6, 1, 4)}
-"""Who tells of an error and what it is (struct sock_extended_err; RFC 792, RFC 4443 §3.1): the port is unreachable."""
-NO_WAY = {*((BY_ICMP, 3, code) for code in (0, 1, 9, 10, 13)), *((BY_ICMP6, 1, code) for code in (0, 1, 3, 5, 6))}
-"""The same: the network or the host is, or what is sent there is forbidden."""
-NO_ANSWER = {(BY_ICMP, 3, 1), (BY_ICMP6, 1, 3)}
-"""What our own kernel says of a neighbour that does not answer."""
-OURS_AT_ONCE = 8
-"""Of how many addresses one look finds out whether they are ours: each takes two system calls."""
-FULL = 4
-"""A socket's memory is that much full, one part in so many, when it is looked which neighbours do not answer."""
-EXTENDED = struct.Struct("@IBBBxII")
+PORT_UNREACHABLE = {(BY_ICMP, 3, 3), (BY_ICMP6, 1, 4)}
+"""Origin, type and code of an error (struct sock_extended_err; RFC 792, RFC 4443 §3.1)."""
+HOST_UNREACHABLE = {
+    *((BY_ICMP, 3, code) for code in (0, 1, 9, 10, 13)),
+    *((BY_ICMP6, 1, code) for code in (0, 1, 3, 5, 6)),
+}
+"""The same: the network or the host is unreachable, or a filter forbids to send there."""
+NO_NEIGHBOUR = {(BY_ICMP, 3, 1), (BY_ICMP6, 1, 3)}
+"""The same, as our own kernel reports a neighbour that does not answer ARP or neighbour discovery."""
+MOST_ORIGINS_CHECKED = 8
+"""Hosts for which one poll asks whether they are this machine: each question takes two system calls."""
+CONGESTED_PART = 4
+"""A socket is congested when more than one part in so many of its send buffer is full."""
+EXTENDED_ERROR = struct.Struct("@IBBBxII")
+ERROR_MESSAGES = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p)
 
 
-class Report(NamedTuple):
-    """RTCP, its first ``OCTETS``, and whose."""
+class RtcpPacket(NamedTuple):
+    """A datagram with RTCP, cut to ``KEPT_OCTETS``, and its source."""
 
     data: bytes
     source: Address
 
 
-class Unreached(NamedTuple):
-    """Whom packets of ours did not reach."""
+class SendErrors(NamedTuple):
+    """Where packets of the shared stream did not arrive, by what the network reports."""
 
-    refused: list[Address]
-    """Nobody listens there, as the other machine says."""
-    astray: list[Address]
-    """There is no way, as somebody on it says."""
-    silent: list[str]
-    """Hosts beside us that do not answer, as our own kernel says."""
+    port_unreachable: list[Address]
+    """The remote host reports that no socket has this port."""
+    host_unreachable: list[Address]
+    """A host on the way reports that there is no way."""
+    silent_hosts: list[str]
+    """Our own kernel reports that this neighbour does not answer."""
 
 
 class FeedbackSocket:
-    """One socket's datagrams and errors."""
+    """The datagrams and errors of one socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._fd = sock.fileno()
-        self._room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        self._octets = ctypes.create_string_buffer(OCTETS * AT_ONCE)
-        self._names = ctypes.create_string_buffer(NAME * AT_ONCE)
-        self._vectors = (Iovec * AT_ONCE)()
-        self._headers = (Mmsghdr * AT_ONCE)()
+        self._send_buffer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        self._octets = ctypes.create_string_buffer(KEPT_OCTETS * MOST_POLLED)
+        self._names = ctypes.create_string_buffer(NAME * MOST_POLLED)
+        self._vectors = (Iovec * MOST_POLLED)()
+        self._headers = (Mmsghdr * MOST_POLLED)()
         start, vectors = ctypes.addressof(self._octets), ctypes.addressof(self._vectors)
         names = ctypes.addressof(self._names)
-        for place in range(AT_ONCE):
-            self._vectors[place].base, self._vectors[place].length = start + place * OCTETS, OCTETS
-            header = self._headers[place].header
-            header.vector, header.vectors = vectors + place * ctypes.sizeof(Iovec), 1
-            header.name, header.name_length = names + place * NAME, NAME
+        for slot in range(MOST_POLLED):
+            self._vectors[slot].base, self._vectors[slot].length = start + slot * KEPT_OCTETS, KEPT_OCTETS
+            header = self._headers[slot].header
+            header.vector, header.vectors = vectors + slot * ctypes.sizeof(Iovec), 1
+            header.name, header.name_length = names + slot * NAME, NAME
         self._start = ctypes.addressof(self._headers)
 
-    def poll(self) -> tuple[int, list[Report]]:
-        """How many datagrams were waiting, ``AT_ONCE`` at the most, and those of them that are RTCP."""
-        for _ in range(TRIES):
-            count = RECVMMSG(self._fd, self._start, AT_ONCE, socket.MSG_DONTWAIT, None)
+    def poll(self) -> tuple[int, list[RtcpPacket]]:
+        """How many datagrams were waiting, ``MOST_POLLED`` at most, and those of them that are RTCP."""
+        for _ in range(READ_TRIES):
+            count = RECVMMSG(self._fd, self._start, MOST_POLLED, socket.MSG_DONTWAIT, None)
             if count > 0:
                 break
         else:
             return 0, []
-        octets = self._octets.raw[: count * OCTETS]
-        found = [place for place, kind in enumerate(octets[1::OCTETS]) if kind in PACKET_TYPES]
-        reports = []
-        for place in found:
-            data = octets[place * OCTETS : place * OCTETS + min(self._headers[place].length, OCTETS)]
-            if len(data) > 1:  # else that was the type of one before
-                name = self._names.raw[place * NAME : (place + 1) * NAME]
-                reports.append(Report(data, unpacked(name, self._sock.family)))
-        return count, reports
+        octets = self._octets.raw[: count * KEPT_OCTETS]
+        found = [slot for slot, kind in enumerate(octets[1::KEPT_OCTETS]) if kind in PACKET_TYPES]
+        packets = []
+        for slot in found:
+            data = octets[slot * KEPT_OCTETS : slot * KEPT_OCTETS + min(self._headers[slot].length, KEPT_OCTETS)]
+            if len(data) > 1:  # of a shorter one, the second octet is that of the slot's former datagram
+                name = self._names.raw[slot * NAME : (slot + 1) * NAME]
+                packets.append(RtcpPacket(data, unpacked(name, self._sock.family)))
+        return count, packets
 
-    def unreachable(self) -> Unreached:
-        """Where packets of ours have not arrived, of ``AT_ONCE`` at the most."""
-        found = Unreached([], [], [])
-        ours: dict[str, bool] = {}
-        for _ in range(AT_ONCE):
+    def read_errors(self) -> SendErrors:
+        """The errors that the kernel has kept, ``MOST_POLLED`` at most."""
+        found = SendErrors([], [], [])
+        known_origins: dict[str, bool] = {}
+        for _ in range(MOST_POLLED):
             try:
                 _, ancillary, _, to = self._sock.recvmsg(0, 256, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
             except OSError:
                 break
             for level, kind, value in ancillary:
-                if (level, kind) not in ERRORS or len(value) < EXTENDED.size:
+                if (level, kind) not in ERROR_MESSAGES or len(value) < EXTENDED_ERROR.size:
                     continue
-                _, origin, *what, _, _ = EXTENDED.unpack_from(value)
-                address = Address(plain(to[0]), to[1])
-                if (origin, *what) in NOBODY_LISTENS:
-                    found.refused.append(address)
-                elif (origin, *what) in NO_ANSWER and _by_us(value[EXTENDED.size :], ours):
-                    found.silent.append(address.host)
-                elif (origin, *what) in NO_WAY:
-                    found.astray.append(address)
+                _, origin, *what, _, _ = EXTENDED_ERROR.unpack_from(value)
+                error, address = (origin, *what), Address(plain(to[0]), to[1])
+                if error in PORT_UNREACHABLE:
+                    found.port_unreachable.append(address)
+                elif error in NO_NEIGHBOUR and _is_from_us(value[EXTENDED_ERROR.size :], known_origins):
+                    found.silent_hosts.append(address.host)
+                elif error in HOST_UNREACHABLE:
+                    found.host_unreachable.append(address)
         return found
 
-    def crowded(self) -> bool:
-        """Whether so much of what was sent has not left that somebody may hold it up."""
-        return unsent(self._sock) > self._room // FULL
+    def is_congested(self) -> bool:
+        """Whether so many packets have not left that a silent neighbour may block those to other receivers."""
+        return unsent(self._sock) > self._send_buffer // CONGESTED_PART
 
 
-def _by_us(offender: bytes, ours: dict[str, bool]) -> bool:
-    """Whether it is our own machine that tells of an error; ``ours`` is what is known already, of a few addresses."""
+def _is_from_us(offender: bytes, known: dict[str, bool]) -> bool:
+    """Whether this machine reports an error. ``offender`` is a ``struct sockaddr``; ``known`` keeps former answers."""
     family = int.from_bytes(offender[:2], sys.byteorder)
     if family not in (socket.AF_INET, socket.AF_INET6) or len(offender) < (16 if family == socket.AF_INET else 24):
         return False
     host = unpacked(offender, family).host
-    if host not in ours and len(ours) < OURS_AT_ONCE:
-        ours[host] = is_ours(host)
-    return ours.get(host, False)
+    if host not in known and len(known) < MOST_ORIGINS_CHECKED:
+        known[host] = is_ours(host)
+    return known.get(host, False)
 
 
 class FeedbackReport(NamedTuple):
-    """What callers' machines and their phones have said."""
+    """What has come back since the last report."""
 
-    refused: frozenset[Address]
-    """Where nobody listens, by ICMP."""
-    left: frozenset[Address]
-    """Who took leave by an RTCP BYE."""
-    spoke: frozenset[Address]
-    """Who sent other RTCP."""
-    silent: frozenset[str] = frozenset()
-    """Hosts beside us that do not answer: what is sent to them waits, at the cost of all others."""
-    astray: frozenset[Address] = frozenset()
-    """To which address there is no way, by ICMP."""
+    port_unreachable: frozenset[Address]
+    """Addresses without a socket, by ICMP."""
+    bye: frozenset[Address]
+    """Sources of an RTCP BYE."""
+    rtcp: frozenset[Address]
+    """Sources of other RTCP only."""
+    silent_hosts: frozenset[str] = frozenset()
+    """Neighbours that do not answer: packets to them wait in the kernel and block those to all others."""
+    host_unreachable: frozenset[Address] = frozenset()
+    """Addresses without a way to them, by ICMP."""
 
 
 class Feedback:
-    """All inboxes as one: what comes is counted, and told twice a second at the most."""
+    """Feedback of all media sockets, counted, reported at most twice a second."""
 
     def __init__(self, sockets: Iterable[socket.socket]) -> None:
-        self.heard = 0
+        self.received = 0
         """Datagrams so far."""
-        self.reports = 0
+        self.rtcp = 0
         """Those of them that were RTCP."""
-        self._inboxes = [FeedbackSocket(sock) for sock in sockets]
-        self._refused: set[Address] = set()
-        self._left: set[Address] = set()
-        self._spoke: set[Address] = set()
-        self._silent: set[str] = set()
-        self._astray: set[Address] = set()
-        self._urgent = False  # packets to who does not answer take the room of all others
-        self._tell_at = 0.0
-        self._doubtful_until = 0.0  # so long it counts whether somebody who took leave speaks again
+        self._sockets = [FeedbackSocket(sock) for sock in sockets]
+        self._port_unreachable: set[Address] = set()
+        self._bye: set[Address] = set()
+        self._rtcp: set[Address] = set()
+        self._silent_hosts: set[str] = set()
+        self._host_unreachable: set[Address] = set()
+        self._is_urgent = False  # packets to a silent neighbour block those to all others
+        self._report_at = 0.0
+        self._rtcp_counts_until = 0.0  # only after a BYE it matters that a receiver sends more RTCP
 
     def poll(self) -> int:
-        """Take in what is waiting; the most that one inbox had, ``AT_ONCE`` at the most."""
+        """Read what is waiting. Returns the most that one socket had, ``MOST_POLLED`` at most."""
         most = 0
-        for inbox in self._inboxes:
-            count, reports = inbox.poll()
-            self.heard += count
-            self.reports += len(reports)
-            for report in reports:
-                (self._left if has_bye(report.data) else self._spoke).add(report.source)
-            unreached = inbox.unreachable()
-            self._refused.update(unreached.refused)
-            self._astray.update(unreached.astray)
-            self._silent.update(unreached.silent)
+        for sock in self._sockets:
+            count, packets = sock.poll()
+            self.received += count
+            self.rtcp += len(packets)
+            for packet in packets:
+                (self._bye if has_bye(packet.data) else self._rtcp).add(packet.source)
+            errors = sock.read_errors()
+            self._port_unreachable.update(errors.port_unreachable)
+            self._host_unreachable.update(errors.host_unreachable)
+            self._silent_hosts.update(errors.silent_hosts)
             most = max(most, count)
-        if self.crowded():
-            self._silent.update(host for host, answers in neighbours().items() if not answers)
-            self._urgent = bool(self._silent)
+        if self.is_congested():
+            self._silent_hosts.update(host for host, answers in neighbours().items() if not answers)
+            self._is_urgent = bool(self._silent_hosts)
         return most
 
-    def crowded(self) -> bool:
-        """Whether it is time to look, since what cannot leave takes the room of what could."""
-        return any(inbox.crowded() for inbox in self._inboxes)
+    def is_congested(self) -> bool:
+        """Whether to poll at once: packets that cannot leave take the room of those that could."""
+        return any(sock.is_congested() for sock in self._sockets)
 
     def report(self, now: float) -> Optional[FeedbackReport]:
-        """What has been said since it was told last; ``None`` where that is nothing of interest, or not long ago."""
-        if now < self._tell_at and not self._urgent:
+        """What has come since the last report; ``None`` where that was a moment ago, or nothing of interest came."""
+        if now < self._report_at and not self._is_urgent:
             return None
-        self._tell_at, self._urgent = now + TELL_EVERY, False
-        if self._left:
-            self._doubtful_until = now + 2 * BYE_TIMEOUT
-        left = frozenset(self._left)
-        refused, silent, astray = frozenset(self._refused), frozenset(self._silent), frozenset(self._astray)
-        news = FeedbackReport(refused, left, frozenset(self._spoke - left), silent, astray)
-        self._refused, self._left, self._spoke, self._silent, self._astray = set(), set(), set(), set(), set()
-        return news if refused or silent or astray or now < self._doubtful_until else None
-
-
-ERRORS = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))
+        self._report_at, self._is_urgent = now + FEEDBACK_INTERVAL, False
+        if self._bye:
+            self._rtcp_counts_until = now + 2 * BYE_TIMEOUT
+        report = FeedbackReport(
+            frozenset(self._port_unreachable), frozenset(self._bye), frozenset(self._rtcp - self._bye),
+            frozenset(self._silent_hosts), frozenset(self._host_unreachable),
+        )  # fmt: skip
+        for gathered in (self._port_unreachable, self._bye, self._rtcp):
+            gathered.clear()
+        self._silent_hosts.clear()
+        self._host_unreachable.clear()
+        errors = report.port_unreachable or report.silent_hosts or report.host_unreachable
+        return report if errors or now < self._rtcp_counts_until else None

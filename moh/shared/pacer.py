@@ -1,7 +1,7 @@
-"""A thread that lets packets leave in time, and does what else belongs to the callers it has between two packets.
+"""A thread that sends the packets of its fan-outs in time, and does all other work for its receivers in between.
 
-It alone touches its batches, so nothing is locked; whoever wants something leaves a word. Nothing here knows of SIP.
-More than 300 lines, because all that one thread does is to be read in one place.
+Only this thread touches its fan-outs, so nothing is locked. Other threads put commands into its queue. Nothing here
+knows of SIP.
 """
 
 from __future__ import annotations
@@ -10,417 +10,347 @@ import heapq
 import itertools
 import logging
 import queue
-import random
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Union
 
-from ..common.actions import Address, StartStream, StopStream, StreamEnded
+from ..common.actions import StartStream, StopStream, StreamEnded
 from ..common.addresses import is_loopback
 from ..common.codecs import Codec
+from ..common.faults import FaultLog
 from ..net.routes import neighbours, way_out
 from ..net.sendmmsg import DestinationTable
-from ..net.sockets import destination, leaving_from
-from ..net.threads import Thread
-from ..rtp.liveness import (
-    BYE_RECEIVED,
-    BYE_TIMEOUT,
-    HOST_ERROR_GAP,
-    HOST_UNREACHABLE_TIMEOUT,
-    PORT_UNREACHABLE_TIMEOUT,
-    SEND_ERROR_GAP,
-    Streak,
-    Unreachable,
-    Verdict,
-    host_unreachable,
-    port_unreachable,
-)
-from ..rtp.rtcp import cname_of, empty_report, report_and_bye, sender_report, source_description
+from ..rtp.liveness import Verdict
 from .encoded_loop import EncodedLoop
-from .fanout import FULL, RTP_HEADER, Fanout, Receiver, Shape
-from .feedback import AT_ONCE, Feedback, FeedbackReport
+from .fanout import MOST_RECEIVERS, RTP_HEADER, Fanout, FanoutKey, Receiver
+from .feedback import MOST_POLLED, Feedback, FeedbackReport
+from .reachability import Action, ReachabilityTable, Step
+from .reports import Reports
 
 EARLY = 0.0002
-"""Seconds that a packet may leave before its time: less than another wake-up would cost."""
-NAP = 0.01
-"""Longest time in seconds until words are looked at while somebody listens."""
-SLACK = 0.0005
-"""Seconds before the next packet that are not begun to be filled with other work."""
-PERIOD = 0.02
-"""Seconds in which the moments of all batches come round."""
-MOMENTS = (0, 10, 5, 15, 2, 12, 7, 17, 1, 11, 6, 16, 3, 13, 8, 18, 4, 14, 9, 19)
-"""Milliseconds after which batches leave one after another, so that the wire sees no bursts; in the order of taking."""
-REPORT_EVERY = 5.0 / 1.21828
-"""Seconds between sender reports to a caller, times 0.5 to 1.5 (RFC 3550 §6.3.1)."""
-LOOK_EVERY, LOOK_AGAIN = 0.1, 0.02
-"""Seconds from one look at what came back to the next, and where something had."""
-WAY_OUT_HOLDS = 5.0
-"""Seconds for which it is believed that an address is ours, or not."""
-REST = 1.0
-"""The same where the thread that looks has no callers itself."""
-STUMBLED = "the shared stream stumbled"
-"""Why the stream of a caller ends, or what the log says, after a fault of ours."""
-ATTEND_EVERY = 0.5
-"""Seconds from one look at those to whom there may be no way to the next."""
+"""Seconds by which a packet may leave before its time: less than another wake-up would cost."""
+LONGEST_SLEEP = 0.01
+"""Seconds after which at the latest the queue of commands is looked at, while there are receivers."""
+RESERVED = 0.0005
+"""Seconds before the next packet in which no other work is begun."""
+CYCLE = 0.02
+"""Seconds in which the turns of all fan-outs come round."""
+OFFSETS = (0, 10, 5, 15, 2, 12, 7, 17, 1, 11, 6, 16, 3, 13, 8, 18, 4, 14, 9, 19)
+"""Milliseconds within ``CYCLE`` at which fan-outs send, in the order in which they are assigned: spread out, so that
+there are no bursts."""
+STAGGER = 0.0005
+"""Seconds by which the turns of one pacer come after those of the pacer before it."""
+POLL_INTERVAL, BUSY_POLL_INTERVAL = 0.1, 0.02
+"""Seconds from one poll of the feedback to the next; the latter where the last poll found something."""
+IDLE_POLL_INTERVAL = 1.0
+"""The same while this pacer has no receivers."""
+CHECK_INTERVAL = 0.5
+"""Seconds from one check of unreachable receivers to the next."""
+SOURCE_LIFETIME = 5.0
+"""Seconds for which an answer of ``way_out`` is remembered."""
+MOST_SOURCES = 100
+"""Answers of ``way_out`` that are remembered at most."""
+INTERNAL_ERROR = "unexpected error in the shared stream"
+"""Why a stream ends after a fault of this program; the log has the traceback."""
 
 log = logging.getLogger("moh")
 
-Word = Union[StartStream, StopStream, EncodedLoop, FeedbackReport, None]
-"""What is left for a pacer: an order; frames that are ready or in trouble; what came back; the end."""
+Command = Union[StartStream, StopStream, EncodedLoop, FeedbackReport, None]
+"""A start or stop, a loop that has begun or failed, feedback for all pacers; ``None`` ends the pacer."""
 
 
 class Pacer:
-    """One thread with its batches. ``words`` takes words from any thread; ``callers`` is kept by who hands them out."""
+    """One thread with its fan-outs. Any thread may put into ``commands``."""
 
     def __init__(
         self,
-        frames: Callable[[int, Codec, int], EncodedLoop],
-        tell_all: Callable[[FeedbackReport], None],
         number: int,
         sockets: Mapping[bool, socket.socket],
+        encoded_loop: Callable[[int, Codec, int], EncodedLoop],
+        command_all: Callable[[FeedbackReport], None],
         ended: queue.SimpleQueue[StreamEnded],
+        faults: FaultLog,
     ) -> None:
-        """``sockets`` by whether they are IPv6; ``frames`` gives those of a tune in a codec of a ptime.
+        """``sockets`` by whether they are IPv6. ``encoded_loop`` gives that of a tune in a codec and ptime.
 
-        ``tell_all`` tells every pacer what came back; that of number 0 reads it.
+        The pacer with ``number`` 0 reads the feedback for all pacers and gives it to them by ``command_all``.
         """
-        self.words: queue.SimpleQueue[Word] = queue.SimpleQueue()
-        self.callers = 0
-        self._frames = frames
-        self._tell_all = tell_all
+        self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self.calls = 0
+        """Calls that ``SharedStream`` has assigned to this pacer; it keeps the count."""
         self._sockets = sockets
+        self._encoded_loop = encoded_loop
+        self._command_all = command_all
         self._ended = ended
-        self._members: dict[str, Receiver] = {}
-        self._waiting: dict[EncodedLoop, list[tuple[Receiver, int, Shape]]] = {}
-        self._doubts: dict[Receiver, Streak] = {}
-        self._took_leave: dict[Receiver, float] = {}
-        self._lost: dict[Receiver, tuple[Shape, EncodedLoop, Unreachable]] = {}
-        self._astray: dict[Receiver, Streak] = {}  # as our kernel says
-        self._no_way: dict[Receiver, Streak] = {}  # as somebody on it says
-        self._attend_at = 0.0
-        self._batches: dict[Shape, list[Fanout]] = {}
-        self._count = itertools.count()  # what is due at the same time is taken in turn
-        self._due: list[tuple[float, int, Fanout]] = []
-        self._reports: list[tuple[float, int, Receiver]] = []
-        self._load = dict.fromkeys(MOMENTS, 0)
-        self._shift = number * 0.0005  # two threads do not begin at the same moment
-        self._post = Feedback(sockets.values()) if number == 0 else None
-        self._look_at = self._crowd_at = 0.0
-        self._ways_out: dict[tuple[str, bool, bool], tuple[str, float]] = {}
+        self._faults = faults
+        self._receivers: dict[str, Receiver] = {}
+        self._waiting: dict[EncodedLoop, list[tuple[Receiver, int, FanoutKey]]] = {}
+        self._reachability = ReachabilityTable()
+        self._check_at = 0.0
+        self._fanouts: dict[FanoutKey, list[Fanout]] = {}
+        self._schedule: list[tuple[float, int, Fanout]] = []
+        self._count = itertools.count()  # fan-outs that are due at the same time send in turn
+        self._reports = Reports(sockets)
+        self._load = dict.fromkeys(OFFSETS, 0)
+        self._stagger = number * STAGGER
+        self._feedback = Feedback(sockets.values()) if number == 0 else None
+        self._poll_at = self._congestion_check_at = 0.0
+        self._sources: dict[tuple[str, bool, bool], tuple[str, float]] = {}
         self._closing = False
-        self._past = [0, 0, 0]  # packets sent, lost and skipped of batches that are no more
-        self._given_up = 0
-        self.thread = Thread(self._run, f"pacer-{number}")
+        self._past = [0, 0, 0]  # packets sent, lost and skipped of fan-outs that have ended
+        self._dropped = 0
+        self.thread = threading.Thread(target=self._run, name=f"pacer-{number}", daemon=True)
         self.thread.start()
 
     def stats(self) -> tuple[int, ...]:
-        """Batches now; packets sent, lost and skipped; datagrams heard, reports among them, callers given up."""
-        batches = [batch for _, _, batch in list(self._due)]
-        past = [sum(column) for column in zip(self._past, *(batch.stats() for batch in batches))]
-        back = (self._post.heard, self._post.reports) if self._post else (0, 0)
-        return (len(batches), *past, *back, self._given_up)
+        """Fan-outs now; packets sent, lost and skipped; datagrams received, those with RTCP; receivers dropped."""
+        fanouts = [fanout for _, _, fanout in list(self._schedule)]
+        past = [sum(column) for column in zip(self._past, *(fanout.stats() for fanout in fanouts))]
+        back = (self._feedback.received, self._feedback.rtcp) if self._feedback else (0, 0)
+        return (len(fanouts), *past, *back, self._dropped)
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not (self._closing and not self._members):
+        while not (self._closing and not self._receivers):
             try:
                 self._turn()
-            except Exception:  # no memory for one turn, say: the thread has to go on, all its callers hang on it
-                time.sleep(NAP)
+            except Exception as error:  # the thread must go on for its other receivers
+                self._faults.report(error, time.monotonic())
+                time.sleep(LONGEST_SLEEP)
 
     def _turn(self) -> None:
-        if not self._due:
-            self._rest()
+        if not self._schedule:
+            self._idle()
             return
         now = time.monotonic()
-        ahead = self._due[0][0] - now
+        ahead = self._schedule[0][0] - now
         if ahead <= EARLY:
-            self._play(self._due[0][2], now)
-            if not self.words.empty() and self._due and self._due[0][0] - now <= 2 * SLACK:
-                self._hear(self.words.get())  # even where there is no time to spare, everybody's turn has to come
-        elif ahead <= SLACK or not self._work(now):
-            time.sleep(min(ahead, NAP))
+            self._send_packet(self._schedule[0][2], now)
+            if not self.commands.empty() and self._schedule and self._schedule[0][0] - now <= 2 * RESERVED:
+                self._handle_command(self.commands.get())  # even without time to spare, commands must have their turn
+        elif ahead <= RESERVED or not self._do_other_work(now):
+            time.sleep(min(ahead, LONGEST_SLEEP))
 
-    def _rest(self) -> None:
-        """Nobody listens here: wait for a word, and look now and then what comes back to the other threads' packets."""
+    def _idle(self) -> None:
+        """Without a receiver that gets music: wait for a command; poll the feedback to other pacers' packets."""
         self._reports.clear()
+        paused = self._reachability.has_paused
+        timeout = CHECK_INTERVAL if paused else IDLE_POLL_INTERVAL if self._feedback else None
         try:
-            self._hear(self.words.get(timeout=ATTEND_EVERY if self._lost else REST if self._post else None))
+            self._handle_command(self.commands.get(timeout=timeout))
         except queue.Empty:
-            if self._post:
-                self._try(self._look, self._post, time.monotonic())
-        if self._lost and self._attend_at <= time.monotonic():
-            self._try(self._attend, time.monotonic())
+            if self._feedback:
+                self._try(self._poll, self._feedback, time.monotonic())
+        if paused and self._check_at <= time.monotonic():
+            self._try(self._check_reachability, time.monotonic())
 
     def _try(self, step: Callable[..., None], *args: Any) -> bool:
-        """Whether that went well. If not, the thread has to go on all the same: all its callers hang on it."""
+        """Whether the step succeeded. A fault is reported, and the thread goes on for its other receivers."""
         try:
             step(*args)
-        except Exception:
-            log.exception(STUMBLED)
-            return False
-        return True
-
-    def _play(self, batch: Fanout, now: float) -> None:
-        if batch.members and not self._try(batch.send_due, now):
-            for member in list(batch.members):
-                self._try(self._end, member, STUMBLED)
-        if batch.members:
-            heapq.heapreplace(self._due, (batch.due, next(self._count), batch))
-        else:
-            heapq.heappop(self._due)
-            self._past = [sum(column) for column in zip(self._past, batch.stats())]
-            self._batches[batch.shape].remove(batch)
-            if not self._batches[batch.shape]:
-                del self._batches[batch.shape]
-        if self._post and now >= self._crowd_at and self._post.crowded():
-            self._look_at, self._crowd_at = now, now + LOOK_AGAIN  # in a tenth of a second it may be too late
-
-    def _work(self, now: float) -> bool:
-        """Do a little of what is to do besides; whether there was anything."""
-        if not self.words.empty():
-            self._hear(self.words.get())
-        elif self._reports and self._reports[0][0] <= now:
-            when, _, member = heapq.heappop(self._reports)
-            if member.report_at == when:  # else he has gone, or been moved
-                self._try(self._report, member, now)
-        elif self._post and self._look_at <= now:
-            self._try(self._look, self._post, now)
-        elif self._attend_at <= now:
-            self._try(self._attend, now)
-        else:
-            return False
-        return True
-
-    def _hear(self, word: Word) -> None:
-        try:
-            if isinstance(word, StartStream):
-                self._start(word)
-            elif isinstance(word, StopStream):
-                if (member := self._members.get(word.call)) is not None:
-                    self._end(member, "stopped")
-            elif isinstance(word, EncodedLoop):
-                self._begin(word)
-            elif word is None:
-                self._closing = True
-                for member in list(self._members.values()):
-                    self._try(self._end, member, "the server stops")
-            else:
-                self._doubt(word, time.monotonic())
         except Exception as error:
-            log.exception("the shared stream stumbled over %r", word)
-            if isinstance(word, StartStream):
-                member = self._members.get(word.call) or Receiver(word.call, word.serial, word.target)
-                self._try(self._end, member, repr(error))
+            self._faults.report(error, time.monotonic())
+            return False
+        return True
 
-    # -- coming and going --------------------------------------------------------------------------------------------
+    def _send_packet(self, fanout: Fanout, now: float) -> None:
+        if fanout.receivers and not self._try(fanout.send_due, now):
+            for receiver in list(fanout.receivers):
+                self._try(self._end, receiver, INTERNAL_ERROR)
+        if fanout.receivers:
+            heapq.heapreplace(self._schedule, (fanout.due, next(self._count), fanout))
+        else:
+            heapq.heappop(self._schedule)
+            self._past = [sum(column) for column in zip(self._past, fanout.stats())]
+            self._fanouts[fanout.key].remove(fanout)
+            if not self._fanouts[fanout.key]:
+                del self._fanouts[fanout.key]
+        if self._feedback and now >= self._congestion_check_at and self._feedback.is_congested():
+            self._poll_at, self._congestion_check_at = now, now + BUSY_POLL_INTERVAL
+
+    def _do_other_work(self, now: float) -> bool:
+        """Do one piece of other work; whether there was any."""
+        if not self.commands.empty():
+            self._handle_command(self.commands.get())
+        elif self._reports.is_due(now):
+            if (receiver := self._reports.pop()) is not None:
+                self._try(self._report, receiver, now)
+        elif self._feedback and self._poll_at <= now:
+            self._try(self._poll, self._feedback, now)
+        elif self._check_at <= now:
+            self._try(self._check_reachability, now)
+        else:
+            return False
+        return True
+
+    def _handle_command(self, command: Command) -> None:
+        try:
+            if isinstance(command, StartStream):
+                self._start(command)
+            elif isinstance(command, StopStream):
+                if (receiver := self._receivers.get(command.call)) is not None:
+                    self._end(receiver, "stopped")
+            elif isinstance(command, EncodedLoop):
+                self._loop_changed(command)
+            elif command is None:
+                self._closing = True
+                for receiver in list(self._receivers.values()):
+                    self._try(self._end, receiver, "the server stops")
+            else:
+                self._handle_feedback(command, time.monotonic())
+        except Exception as error:
+            self._faults.report(error, time.monotonic(), type(command).__name__)
+            if isinstance(command, StartStream):
+                receiver = self._receivers.get(command.call) or Receiver(command.call, command.serial, command.target)
+                self._try(self._end, receiver, repr(error))
+
+    # -- receivers come and go ---------------------------------------------------------------------------------------
 
     def _start(self, order: StartStream) -> None:
-        """Let a caller in, or move him; while his music is still being encoded he waits."""
-        member = self._members.get(order.call)
-        if member is None:
-            member = self._members[order.call] = Receiver(order.call, order.serial, order.target)
+        """Add a receiver, or move it to another fan-out; it waits while its loop is being encoded."""
+        receiver = self._receivers.get(order.call)
+        if receiver is None:
+            receiver = self._receivers[order.call] = Receiver(order.call, order.serial, order.target)
         else:
-            self._leave(member)
-            member.serial, member.target = order.serial, order.target
+            self._leave(receiver)
+            receiver.serial, receiver.target = order.serial, order.target
         if self._closing:
-            self._end(member, "the server stops")
+            self._end(receiver, "the server stops")
             return
         target = order.target
         ipv6 = ":" in target.remote.host
         if ipv6 not in self._sockets:
-            family = "IPv6" if ipv6 else "IPv4"
-            self._end(member, f"this machine has no {family} to reach {target.remote}", "host unreachable")
+            why = f"this machine has no {'IPv6' if ipv6 else 'IPv4'} to reach {target.remote}"
+            self._end(receiver, why, "host unreachable")
             return
-        # who comes back hears another SSRC than the one that took leave of him
-        shape = Shape(order.tune, target.codec, target.payload_type, target.ptime, ipv6, order.serial % 2)
-        frames = self._frames(order.tune, target.codec, target.ptime)
-        if frames.began is None:
-            self._waiting.setdefault(frames, []).append((member, order.serial, shape))
+        key = FanoutKey(order.tune, target.codec, target.payload_type, target.ptime, ipv6, order.serial % 2)
+        loop = self._encoded_loop(order.tune, target.codec, target.ptime)
+        if loop.began is None:
+            self._waiting.setdefault(loop, []).append((receiver, order.serial, key))
         else:
-            self._join(member, shape, frames, frames.began)
+            self._join(receiver, key, loop, loop.began)
 
-    def _begin(self, frames: EncodedLoop) -> None:
-        """The frames are ready, or there will be none, or no more: then who hears them would soon hear nothing."""
-        for member, serial, shape in self._waiting.pop(frames, []):
-            if self._members.get(member.call) is not member or member.serial != serial:
-                continue  # he has gone meanwhile, or wants something else
-            if frames.began is None or frames.trouble:
-                self._end(member, frames.trouble)
+    def _loop_changed(self, loop: EncodedLoop) -> None:
+        """A loop has begun, and the receivers that wait for it join; or it has failed, and all its receivers end."""
+        for receiver, serial, key in self._waiting.pop(loop, []):
+            if self._receivers.get(receiver.call) is not receiver or receiver.serial != serial:
+                continue  # it was stopped or moved meanwhile
+            if loop.began is None or loop.failure:
+                self._end(receiver, loop.failure)
             else:
-                self._let_in(member, shape, frames, frames.began)
-        for batch in [batch for _, _, batch in self._due if batch.frames is frames and frames.trouble]:
-            for member in list(batch.members):
-                self._end(member, frames.trouble)
+                self._join_or_end(receiver, key, loop)
+        for fanout in [fanout for _, _, fanout in self._schedule if fanout.loop is loop and loop.failure]:
+            for receiver in list(fanout.receivers):
+                self._end(receiver, loop.failure)
 
-    def _let_in(self, member: Receiver, shape: Shape, frames: EncodedLoop, began: float) -> None:
-        """Have one of several join; where that fails his stream is over, and the others have their turn."""
-        if not self._try(self._join, member, shape, frames, began):
-            self._end(member, STUMBLED)
+    def _join_or_end(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop) -> None:
+        """Have one of several receivers join; if that fails its stream ends, and the others have their turn."""
+        if not self._try(self._join, receiver, key, loop, loop.began):
+            self._end(receiver, INTERNAL_ERROR)
 
-    def _join(self, member: Receiver, shape: Shape, frames: EncodedLoop, began: float) -> None:
+    def _join(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop, began: float) -> None:
         now = time.monotonic()
-        batches = self._batches.setdefault(shape, [])
-        # the fullest that has room, so that those which empty themselves come to an end
-        room = [batch for batch in batches if len(batch.members) < FULL and batch.frames is frames]
-        batch = max(room, key=lambda each: len(each.members)) if room else self._open(shape, frames, began, now)
-        member.leaving = self._way_out(shape.ipv6, member.target.local.host, member.target.remote.host, now)
-        batch.join(member)
-        self._load[batch.moment] += 1
-        self._plan_report(member, now, 0.5)  # the first comes after half the time (RFC 3550 §6.2)
+        fanouts = self._fanouts.setdefault(key, [])
+        # the fullest one that has room, so that emptier ones come to an end
+        room = [each for each in fanouts if len(each.receivers) < MOST_RECEIVERS and each.loop is loop]
+        fanout = max(room, key=lambda each: len(each.receivers)) if room else self._open(key, loop, began, now)
+        receiver.source = self._source(key.ipv6, receiver.target.local.host, receiver.target.remote.host, now)
+        fanout.join(receiver)
+        self._load[fanout.offset] += 1
+        self._reports.plan_first(receiver, now)
 
-    def _way_out(self, ipv6: bool, local: str, remote: str, now: float) -> str:
-        """``way_out``, asked of the kernel every few seconds only: each question gives the interpreter's lock away."""
+    def _source(self, ipv6: bool, local: str, remote: str, now: float) -> str:
+        """``way_out``, remembered for some seconds: each question to the kernel releases the interpreter's lock."""
         if self._sockets[ipv6].getsockname()[0] == local:
             return ""
         key = (local, ipv6, is_loopback(remote))
-        found, until = self._ways_out.get(key, ("", 0.0))
+        source, until = self._sources.get(key, ("", 0.0))
         if until <= now:
-            if len(self._ways_out) > 100:
-                self._ways_out.clear()
-            found = way_out(local, remote)
-            self._ways_out[key] = (found, now + WAY_OUT_HOLDS)
-        return found
+            if len(self._sources) > MOST_SOURCES:
+                self._sources.clear()
+            source = way_out(local, remote)
+            self._sources[key] = (source, now + SOURCE_LIFETIME)
+        return source
 
-    def _open(self, shape: Shape, frames: EncodedLoop, began: float, now: float) -> Fanout:
-        """A new batch, at the moment of the 20 ms when the fewest callers get theirs."""
-        moment = min(self._load, key=lambda each: self._load[each])
-        due = now - now % PERIOD + moment / 1000 + self._shift
-        due += PERIOD * (due < now + EARLY)
+    def _open(self, key: FanoutKey, loop: EncodedLoop, began: float, now: float) -> Fanout:
+        """Open a fan-out, at the offset within the cycle that has the fewest receivers."""
+        offset = min(self._load, key=lambda each: self._load[each])
+        due = now - now % CYCLE + offset / 1000 + self._stagger
+        due += CYCLE * (due < now + EARLY)
         chance = (secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
-        packets = DestinationTable(self._sockets[shape.ipv6], RTP_HEADER + shape.octets)
-        batch = Fanout(shape, frames, packets, began, due, moment, chance)
-        self._batches[shape].append(batch)
-        heapq.heappush(self._due, (due, next(self._count), batch))
-        return batch
+        table = DestinationTable(self._sockets[key.ipv6], RTP_HEADER + key.octets)
+        fanout = Fanout(key, loop, table, began, due, offset, chance)
+        self._fanouts[key].append(fanout)
+        heapq.heappush(self._schedule, (due, next(self._count), fanout))
+        return fanout
 
-    def _leave(self, member: Receiver, silently: bool = False) -> None:
-        """Let him hear no more, and take leave of him (RFC 3550 §6.3.7) unless ``silently``."""
-        self._lost.pop(member, None)
-        batch = member.batch
-        if batch is None:
+    def _leave(self, receiver: Receiver, silently: bool = False) -> None:
+        """Send no more to a receiver, after an RTCP BYE unless ``silently``."""
+        self._reachability.forget(receiver)
+        fanout = receiver.fanout
+        if fanout is None:
             return
-        if batch.sent > member.before and not silently:
-            last = self._last_report(member, batch, time.monotonic())
-            self._send(member, batch.shape.ipv6, report_and_bye(last, batch.ssrc, cname_of(member.target.local.host)))
-        batch.leave(member)
-        self._load[batch.moment] -= 1
-        member.report_at = 0.0
-        self._doubts.pop(member, None)
-        self._astray.pop(member, None)
-        self._no_way.pop(member, None)
-        self._took_leave.pop(member, None)
+        if not silently:
+            self._try(self._reports.send_bye, receiver, time.monotonic())
+        fanout.leave(receiver)
+        self._load[fanout.offset] -= 1
+        receiver.report_at = 0.0
 
-    def _end(self, member: Receiver, why: str, hopeless: str = "") -> None:
+    def _end(self, receiver: Receiver, why: str, hopeless: str = "") -> None:
         try:
-            self._leave(member)
+            self._leave(receiver)
         finally:
-            self._members.pop(member.call, None)
-            self._ended.put(StreamEnded(member.call, member.serial, why, hopeless))
+            self._receivers.pop(receiver.call, None)
+            self._ended.put(StreamEnded(receiver.call, receiver.serial, why, hopeless))
 
-    # -- RTCP --------------------------------------------------------------------------------------------------------
+    # -- feedback ----------------------------------------------------------------------------------------------------
 
-    def _plan_report(self, member: Receiver, now: float, share: float = 1.0) -> None:
-        member.report_at = now + share * REPORT_EVERY * random.uniform(0.5, 1.5)
-        heapq.heappush(self._reports, (member.report_at, next(self._count), member))
+    def _report(self, receiver: Receiver, now: float) -> None:
+        """Send the sender report that is due, unless the receiver has sent RTCP BYE for good."""
+        if (verdict := self._reachability.bye_verdict(receiver, now)) is not None:
+            self._drop(receiver, verdict)
+        else:
+            self._reports.send_report(receiver, now)
 
-    def _report(self, member: Receiver, now: float) -> None:
-        batch = member.batch
-        if batch is None:
-            return
-        if now - self._took_leave.get(member, now) >= BYE_TIMEOUT:
-            self._give_up(member, BYE_RECEIVED)
-            return
-        if batch.sent > member.before:
-            cname = cname_of(member.target.local.host)
-            compound = self._last_report(member, batch, now) + source_description(batch.ssrc, cname)
-            self._send(member, batch.shape.ipv6, compound)
-        self._plan_report(member, now)
+    def _poll(self, feedback: Feedback, now: float) -> None:
+        """Read what has come back; if it was as much as one poll takes, poll again at once."""
+        count = feedback.poll()
+        self._poll_at = now + (0.0 if count == MOST_POLLED else BUSY_POLL_INTERVAL if count else POLL_INTERVAL)
+        if (report := feedback.report(now)) is not None:
+            self._command_all(report)
 
-    def _last_report(self, member: Receiver, batch: Fanout, now: float) -> bytes:
-        packets = batch.sent - member.before
-        return sender_report(batch.ssrc, time.time(), batch.timestamp(now), packets, packets * batch.shape.octets)
+    def _handle_feedback(self, report: FeedbackReport, now: float) -> None:
+        for step in self._reachability.feedback(report, self._receivers.values(), now):
+            self._carry_out(step, now)
 
-    def _send(self, member: Receiver, ipv6: bool, data: bytes) -> None:
-        sock = self._sockets[ipv6]
-        ancillary = leaving_from(member.leaving, sock.family) if member.leaving else []
-        to = Address(*_rtcp_of(member))
-        try:
-            sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT, destination(to, sock.family))
-        except OSError as error:
-            log.debug("no RTCP to %s: %s", to, error.strerror)
+    def _check_reachability(self, now: float) -> None:
+        """Check the receivers that are paused, and those to which no local interface leads."""
+        self._check_at = now + CHECK_INTERVAL
+        for fanout in [fanout for _, _, fanout in self._schedule if fanout.no_route]:
+            receivers = [receiver for receiver in fanout.no_route if receiver.fanout is fanout]
+            for step in self._reachability.no_route(receivers, now):
+                self._carry_out(step, now)
+        if self._reachability.has_paused:
+            for step in self._reachability.check(neighbours(), now):
+                self._carry_out(step, now)
 
-    # -- what comes back ---------------------------------------------------------------------------------------------
+    def _carry_out(self, step: Step, now: float) -> None:
+        receiver, fanout = step.receiver, step.receiver.fanout
+        if step.action is Action.DROP:
+            self._drop(receiver, step.verdict)
+        elif step.action is Action.PROBE:
+            self._reports.send_probe(receiver)
+        elif step.action is Action.PAUSE and fanout is not None:
+            self._leave(receiver, silently=True)  # without BYE, because it may come back to the same SSRC
+            self._reachability.pause(receiver, fanout.key, fanout.loop, now)
+            log.debug("[%s] host unreachable at %s", receiver.call, receiver.target.remote)
+        elif step.action is Action.RESUME and (paused := self._reachability.forget(receiver)) is not None:
+            self._join_or_end(receiver, paused.key, paused.loop)
 
-    def _look(self, post: Feedback, now: float) -> None:
-        """Take in what is waiting; where there was as much as one look takes, look again at once."""
-        count = post.poll()
-        self._look_at = now + (0.0 if count == AT_ONCE else LOOK_AGAIN if count else LOOK_EVERY)
-        if news := post.report(now):
-            self._tell_all(news)
-
-    def _doubt(self, news: FeedbackReport, now: float) -> None:
-        """Give up whose machine has said for long enough that nobody listens; remember who took leave, who is lost."""
-        if news.silent:
-            for member, (_, _, lost) in self._lost.items():
-                if member.target.remote.host in news.silent:
-                    lost.note_error(now)
-        for member in [member for member in self._members.values() if member.batch is not None]:
-            if member.target.remote.host in news.silent:
-                self._lose(member, now)
-            elif member.target.remote in news.refused:
-                seconds = self._doubts.setdefault(member, Streak(now)).extend(now)
-                if seconds >= PORT_UNREACHABLE_TIMEOUT:
-                    self._give_up(member, port_unreachable(member.target.remote, seconds))
-            elif member.target.remote in news.astray:
-                if self._no_way.setdefault(member, Streak(now, HOST_ERROR_GAP)).extend(now) >= HOST_UNREACHABLE_TIMEOUT:
-                    self._give_up(member, host_unreachable(member.target.remote))
-            elif _rtcp_of(member) in news.left:
-                self._took_leave.setdefault(member, now)
-            elif _rtcp_of(member) in news.spoke:
-                self._took_leave.pop(member, None)
-
-    def _lose(self, member: Receiver, now: float) -> None:
-        """Play to him no more until there is a way to him again; he may come back to the same SSRC."""
-        batch = member.batch
-        assert batch is not None, "who is lost hears music"
-        self._leave(member, silently=True)
-        self._lost[member] = (batch.shape, batch.frames, Unreachable(now))
-        log.debug("[%s] host unreachable: %s", member.call, member.target.remote)
-
-    def _attend(self, now: float) -> None:
-        """Play again to those to whom there is a way, try it with the others, give up who is lost for too long.
-
-        Also who is played to all the time, though no interface of ours leads to him: that costs nobody else a packet.
-        """
-        self._attend_at = now + ATTEND_EVERY
-        for batch in [batch for _, _, batch in self._due if batch.astray]:
-            for member in batch.astray:
-                if member.batch is not batch:
-                    continue
-                errors = self._astray.setdefault(member, Streak(now, SEND_ERROR_GAP))
-                if errors.extend(now) >= HOST_UNREACHABLE_TIMEOUT:
-                    self._give_up(member, host_unreachable(member.target.remote))
-        answers = neighbours() if self._lost else {}
-        for member, (shape, frames, lost) in list(self._lost.items()):
-            if frames.trouble:
-                self._end(member, frames.trouble)
-            elif lost.timed_out(now):
-                self._give_up(member, host_unreachable(member.target.remote))
-            elif lost.is_reachable(answers.get(member.target.remote.host), now):
-                del self._lost[member]
-                self._let_in(member, shape, frames, frames.began or now)
-            elif lost.probe_due(now):
-                self._send(member, shape.ipv6, empty_report(secrets.randbits(32), cname_of(member.target.local.host)))
-
-    def _give_up(self, member: Receiver, verdict: Verdict) -> None:
-        self._given_up += 1
-        self._end(member, *verdict)
-
-
-def _rtcp_of(member: Receiver) -> tuple[str, int]:
-    """Where his RTCP is. Of ``a=rtcp`` only the port is followed: who asks for music sends packets to nobody else."""
-    return member.target.remote.host, member.target.remote_rtcp.port
+    def _drop(self, receiver: Receiver, verdict: Verdict) -> None:
+        self._dropped += bool(verdict.hopeless)
+        self._end(receiver, *verdict)

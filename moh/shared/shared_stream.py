@@ -1,7 +1,7 @@
-"""The shared stream: any number of callers hear the same packets, which leave from one port.
+"""The shared stream: any number of calls get the same packets, which leave from one port.
 
-One thread paces them (``pacer``); a second one helps where the first has more to do than a core can. The law kept here
-is that of ``stream``: each call that was started is reported gone exactly once, for its latest start.
+A pacer thread sends them; a second one helps where the first has more to do than a core can. The law kept here is that
+of the ffmpeg supervisor: each call that was started is reported ended exactly once, for its latest start.
 """
 
 from __future__ import annotations
@@ -10,150 +10,140 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
 from ..common.codecs import Codec
+from ..common.faults import FaultLog
+from ..common.tunes import Tunes
 from ..net.sockets import media_sockets
 from .encoded_loop import EncodedLoop
 from .feedback import FeedbackReport
 from .pacer import Pacer
 
-EACH_THREAD = 5000
-"""Callers that one thread has before the next is started."""
-PATIENCE = 5.0
-"""Seconds that a thread may take for its farewells; leave of 10,000 is taken in less than one."""
+CALLS_PER_PACER = 5000
+"""Calls that one pacer gets before the next one gets any."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a pacer may take to end; it sends BYE to 10,000 receivers in less than one."""
 
 log = logging.getLogger("moh")
 
 
 class SharedStreamStats(NamedTuple):
-    """What the shared stream has done: callers and batches now, the rest since the start, by number."""
+    """Calls and fan-outs now; the rest is counted since the start."""
 
-    callers: int
-    batches: int
+    calls: int
+    fanouts: int
     sent: int
     """Packets."""
     lost: int
     """Packets that the kernel did not take."""
     skipped: int
-    """Packets whose time had passed, each for a whole batch."""
-    heard: int
+    """Packets whose time had passed, each counted once for a whole fan-out."""
+    received: int
     """Datagrams that came back."""
-    reports: int
+    rtcp: int
     """Those of them that were RTCP."""
-    deaf: int
-    """Callers given up because nobody listened."""
+    dropped: int
+    """Receivers that were dropped because packets did not reach them, or because they sent RTCP BYE."""
 
 
 class SharedStream:
-    """The shared stream, with the same doors as ``Supervisor``. ``order`` never waits; ``ended`` tells what is over."""
+    """The shared stream, with the methods of ``Supervisor``. ``order`` never waits; ``ended`` reports the ends."""
 
-    def __init__(self, bind: str, port: int, threads: Optional[int] = None) -> None:
+    def __init__(self, bind: str, port: int, tunes: Tunes, threads: Optional[int] = None) -> None:
         """Take ``port`` of ``bind``, for IPv4 and IPv6 if both are there. Raises ``OSError`` where it is not free.
 
-        ``threads`` is how many may pace, ``None``: two where there are two cores.
+        ``threads`` is the number of pacers, ``None``: two where there are two cores.
         """
         self.port = port
+        self.faults = FaultLog("the shared stream")
+        """The unexpected errors of all threads of the shared stream."""
+        self._tunes = tunes
         self._sockets = media_sockets(bind, port)
-        self._most_threads = threads or min(2, os.cpu_count() or 1)
         self._lock = threading.Lock()
-        self._tunes: list[tuple[Mapping[int, Path], float]] = []
-        self._frames: dict[tuple[int, Codec, int], EncodedLoop] = {}
+        self._loops: dict[tuple[int, Codec, int], EncodedLoop] = {}
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
         self._places: dict[str, tuple[Pacer, int]] = {}
-        """The thread of each call that is not reported gone yet, and the serial of its latest start."""
-        self._pacers = [Pacer(self.frames, self.report_to_all, 0, self._sockets, self._ended)]
+        """The pacer of each call that is not reported ended yet, and the serial of its latest start."""
+        self._pacers: list[Pacer] = []
+        for number in range(threads or min(2, os.cpu_count() or 1)):
+            self._pacers.append(
+                Pacer(number, self._sockets, self.encoded_loop, self.command_all, self._ended, self.faults)
+            )
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
-        """Do as the core says, soon: the orders for a call are carried out in the order given."""
+        """Start or stop a stream, soon; the orders for one call are carried out in the order given."""
         with self._lock:
             place = self._places.get(action.call)
             if isinstance(action, StartStream):
-                pacer = place[0] if place else self._choose()
+                pacer = place[0] if place else self._assign()
                 self._places[action.call] = (pacer, action.serial)
-                pacer.words.put(action)
+                pacer.commands.put(action)
             elif place:
-                place[0].words.put(action)
+                place[0].commands.put(action)
 
     def has(self, call: str) -> bool:
-        """Whether a call is here and has not been reported gone."""
+        """Whether a call was started here and is not reported ended."""
         return call in self._places
 
-    def _choose(self) -> Pacer:
-        """The first thread that has room; a new one where there may be; else the one with the fewest callers."""
-        for pacer in self._pacers:
-            if pacer.callers < EACH_THREAD:
-                break
-        else:
-            if len(self._pacers) < self._most_threads:
-                try:
-                    more = Pacer(self.frames, self.report_to_all, len(self._pacers), self._sockets, self._ended)
-                    self._pacers.append(more)
-                except RuntimeError as error:  # the machine has no thread for it
-                    log.warning("the shared stream goes on with %d thread: %s", len(self._pacers), error)
-            pacer = min(self._pacers, key=lambda each: each.callers)
-        pacer.callers += 1
+    def _assign(self) -> Pacer:
+        """The first pacer that has room for a call; if none has, the one with the fewest calls."""
+        room = (pacer for pacer in self._pacers if pacer.calls < CALLS_PER_PACER)
+        pacer = next(room, None) or min(self._pacers, key=lambda each: each.calls)
+        pacer.calls += 1
         return pacer
 
-    def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
-        """Have one more tune, as ``Supervisor.add_tune``; nothing is encoded before somebody wants to hear it."""
-        self._tunes.append((music, seconds))
-        return len(self._tunes) - 1
-
     def keep(self, tunes: set[int]) -> None:
-        """Forget the frames of all other tunes."""
+        """Drop the encoded loops of all other tunes."""
         with self._lock:
-            self._frames = {key: frames for key, frames in self._frames.items() if key[0] in tunes}
+            self._loops = {key: loop for key, loop in self._loops.items() if key[0] in tunes}
 
-    def frames(self, tune: int, codec: Codec, ptime: int) -> EncodedLoop:
-        """The tune in that codec; encoding begins with the first who asks."""
+    def encoded_loop(self, tune: int, codec: Codec, ptime: int) -> EncodedLoop:
+        """The tune in that codec; encoding begins with the first request, and again with the next after a failure."""
         key = (tune, codec, ptime if codec.ptimes else 0)
-        known = self._frames.get(key)
-        if known is not None and not known.trouble:
-            return known  # without the lock: who paces waits for nobody that may be held up
+        known = self._loops.get(key)
+        if known is not None and not known.failure:
+            return known  # without the lock, so that no pacer waits for a thread that was held up
         with self._lock:
-            known = self._frames.get(key)
-            if known is None or known.trouble:
-                music, seconds = self._tunes[tune]
-                known = self._frames[key] = EncodedLoop(
-                    music[codec.sample_rate], seconds, codec, ptime, self.report_to_all
-                )
+            known = self._loops.get(key)
+            if known is None or known.failure:
+                found = self._tunes.get(tune)
+                music = found.files[codec.sample_rate]
+                known = EncodedLoop(music, found.seconds, codec, ptime, self.command_all, self.faults)
+                self._loops[key] = known
             return known
 
-    def report_to_all(self, word: Union[EncodedLoop, FeedbackReport]) -> None:
-        """Leave a word for every thread."""
-        for pacer in list(self._pacers):
-            pacer.words.put(word)
+    def command_all(self, command: Union[EncodedLoop, FeedbackReport]) -> None:
+        """Put a command into the queue of each pacer."""
+        for pacer in self._pacers:
+            pacer.commands.put(command)
 
     def ended(self) -> list[StreamEnded]:
-        """The streams that are over since the last time this was asked."""
-        over: list[StreamEnded] = []
+        """The streams that have ended since the last call of this."""
+        ends: list[StreamEnded] = []
         while True:
             try:
-                gone = self._ended.get_nowait()
+                end = self._ended.get_nowait()
             except queue.Empty:
-                return over
+                return ends
             with self._lock:
-                place = self._places.get(gone.call)
-                if place and place[1] == gone.serial:
-                    del self._places[gone.call]
-                    place[0].callers -= 1
-            over.append(gone)
+                place = self._places.get(end.call)
+                if place and place[1] == end.serial:
+                    del self._places[end.call]
+                    place[0].calls -= 1
+            ends.append(end)
 
     def stats(self) -> SharedStreamStats:
-        """What has been done so far; near enough, since the threads go on meanwhile."""
-        return SharedStreamStats(
-            len(self._places), *(sum(column) for column in zip(*(each.stats() for each in self._pacers)))
-        )
+        """What has been done so far; nearly exact, because the threads go on meanwhile."""
+        columns = zip(*(pacer.stats() for pacer in self._pacers))
+        return SharedStreamStats(len(self._places), *(sum(column) for column in columns))
 
     def close(self) -> None:
-        """Take leave of all callers, end the threads, close the port."""
+        """Send BYE to all receivers, end the threads, close the port."""
         for pacer in self._pacers:
-            pacer.words.put(None)
+            pacer.commands.put(None)
         for pacer in self._pacers:
-            pacer.thread.join(PATIENCE)
+            pacer.thread.join(CLOSE_TIMEOUT)
         for sock in self._sockets.values():
             sock.close()

@@ -12,6 +12,7 @@ import pytest
 
 from moh.common.actions import Address, StartStream, StopStream, StreamEnded, Target
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
+from moh.common.tunes import Tune, Tunes
 from moh.ffmpeg.commands import ffmpeg_command
 from moh.ffmpeg.launch import encoders
 from moh.ffmpeg.supervisor import Supervisor
@@ -27,9 +28,9 @@ LEVELS = [-12_000 + 1_200 * block for block in range(21)]
 
 def with_tune(files: dict[int, Path], seconds: float) -> Supervisor:
     """Streams that have one tune, number 0."""
-    streams = Supervisor()
-    streams.add_tune(files, seconds)
-    return streams
+    tunes = Tunes()
+    tunes.add(Tune(files, seconds))
+    return Supervisor(tunes)
 
 
 def target(ear: Address, port: int = 10_000, payload_type: int = 0, ptime: int = 20) -> Target:

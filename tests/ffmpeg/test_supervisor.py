@@ -19,6 +19,7 @@ import pytest
 
 from moh.common.actions import Address, StartStream, StopStream, StreamEnded, Target
 from moh.common.codecs import PCMU
+from moh.common.tunes import Tune, Tunes
 from moh.ffmpeg.supervisor import Supervisor
 from tests.support.phone import Ear, reports
 from tests.support.running import ffmpegs_of, free_ports, is_free, processes, wait_for
@@ -26,9 +27,9 @@ from tests.support.running import ffmpegs_of, free_ports, is_free, processes, wa
 
 def with_tune(files: dict[int, Path], seconds: float) -> Supervisor:
     """Streams that have one tune, number 0."""
-    streams = Supervisor()
-    streams.add_tune(files, seconds)
-    return streams
+    tunes = Tunes()
+    tunes.add(Tune(files, seconds))
+    return Supervisor(tunes)
 
 
 @pytest.fixture
@@ -252,11 +253,12 @@ def test_a_move_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(
     """The second start is tried when the first ffmpeg is buried: a fault there must not end the thread."""
     streams.order(start(ear, port, serial=1))
     ear.packets(1)
-    (files, seconds), *_ = streams._tunes
-    monkeypatch.setattr(streams, "_tunes", [(files, 0.0)])
+    tunes, broken = streams._tunes, Tunes()
+    broken.add(Tune(tunes.get(0).files, 0.0))
+    monkeypatch.setattr(streams, "_tunes", broken)
     streams.order(start(ear, port, serial=2))
     assert the_end(streams).serial == 2
-    monkeypatch.setattr(streams, "_tunes", [(files, seconds)])
+    monkeypatch.setattr(streams, "_tunes", tunes)
     streams.order(start(ear, port, serial=3))
     assert ear.packets(1)
 

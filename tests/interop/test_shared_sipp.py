@@ -31,13 +31,13 @@ class Parties(Crowd):
 
     def _listen(self) -> None:
         while not self._over.wait(0.2):
-            self.take_in()
+            self.read()
             self.most_ffmpegs = max(self.most_ffmpegs, len(self._server.ffmpegs))
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self.take_in()
+        self.read()
         super().__exit__()
 
 
@@ -59,12 +59,12 @@ def test_three_hundred_calls_at_once_all_get_music(start_server: StartServer, tm
         assert (counts["SuccessfulCall"], counts["FailedCall"]) == (CALLS, 0)
         wait_for(lambda: server.log.count("ended after") == CALLS, "the end of all calls")
         assert server.has_no_ffmpeg()
-    assert all(parties.heard), "each party has received music"
-    ports = [heard[0].source[1] for heard in parties.heard]
+    assert all(parties.received), "each party has received music"
+    ports = [heard[0].source[1] for heard in parties.received]
     sharing = ports.count(first + 100)
     assert CALLS - sharing >= ALONE and sharing >= CALLS / 2
     assert parties.most_ffmpegs <= ALONE + 1, "one more encodes the shared stream"
-    for address, heard in zip(parties.addresses, parties.heard):
+    for address, heard in zip(parties.addresses, parties.received):
         assert all(has_no_gap(packets) for packets in streams(heard).values()), address
         assert {(packet.size, packet.payload_type) for packet in heard} == {(172, 0)}
         assert is_music(heard), address

@@ -1,4 +1,4 @@
-"""Threads that cannot begin: whoever starts one must not wait for it for ever."""
+"""Threads that cannot begin: ``start`` must not wait for ever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moh.net import threads
 from moh.net.threads import Thread
 
 
-def test_a_thread_does_what_it_was_made_for() -> None:
+def test_a_thread_does_its_work() -> None:
     done: list[int] = []
     thread = Thread(done.append, "one", (1,))
     thread.start()
@@ -18,18 +18,18 @@ def test_a_thread_does_what_it_was_made_for() -> None:
     assert done == [1] and thread.daemon and thread.name == "one"
 
 
-def test_one_that_dies_before_it_begins_is_an_error_and_no_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where there is no memory for the first steps of it."""
-    monkeypatch.setattr(threads, "BEGINS", 0.01)
+def test_a_thread_that_dies_before_it_begins_is_an_error_and_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It dies so where there is no memory for its first steps."""
+    monkeypatch.setattr(threads, "START_TIMEOUT", 0.01)
     monkeypatch.setattr(threading.Thread, "_bootstrap", lambda self: None)
     done: list[int] = []
-    with pytest.raises(RuntimeError, match="does not begin"):
+    with pytest.raises(RuntimeError, match=r"thread one has not begun within 0\.01 s"):
         Thread(done.append, "one", (1,)).start()
     assert done == []
 
 
-def test_one_that_begins_too_late_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "BEGINS", 0.01)
+def test_a_thread_that_begins_too_late_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "START_TIMEOUT", 0.01)
     go_on = threading.Event()
     begins = threading.Thread._bootstrap  # type: ignore[attr-defined]
 
@@ -40,7 +40,7 @@ def test_one_that_begins_too_late_does_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(threading.Thread, "_bootstrap", late)
     done: list[int] = []
     thread = Thread(done.append, "one", (1,))
-    with pytest.raises(RuntimeError, match="does not begin"):
+    with pytest.raises(RuntimeError, match=r"thread one has not begun within 0\.01 s"):
         thread.start()
     go_on.set()
     while not thread._started.is_set():

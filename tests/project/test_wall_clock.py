@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 READ_THE_WALL_CLOCK = {
     "moh/mastering/cache.py": "the age of files that no server has used for long, which are removed at the start",
-    "moh/shared/pacer.py": "the NTP timestamp of a sender report (RFC 3550 §6.4.1)",
+    "moh/shared/reports.py": "the NTP timestamp of a sender report (RFC 3550 §6.4.1)",
 }
 """Modules that may read the wall clock, and what for."""
 WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"}

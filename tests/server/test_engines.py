@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from moh.common.actions import Address, StopStream
+from moh.common.tunes import Tunes
 from moh.server.engines import Engines
 from moh.shared.shared_stream import SharedStream
 from tests.support.crowd import climbing, start, target, write_wave
@@ -24,7 +25,8 @@ def files(tmp_path: Path) -> dict[int, Path]:
 
 @pytest.fixture
 def engines(files: dict[int, Path]) -> Iterator[Engines]:
-    both = Engines(SharedStream("127.0.0.1", free_ports(2)))
+    tunes = Tunes()
+    both = Engines(tunes, SharedStream("127.0.0.1", free_ports(2), tunes))
     assert both.add_tune(files, 1.0) == 0
     yield both
     both.close()
@@ -76,7 +78,7 @@ def test_both_hear_the_tune_of_the_same_number(engines: Engines, ear: Ear, tmp_p
 
 
 def test_without_a_shared_stream_all_is_ffmpeg(files: dict[int, Path], ear: Ear) -> None:
-    alone = Engines(None)
+    alone = Engines(Tunes(), None)
     try:
         assert alone.add_tune(files, 1.0) == 0
         alone.keep({0})

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from moh.common.faults import FaultLog
+from moh.common.tunes import Tunes
 from moh.guard.rate_limit import RateLimiter
 from moh.server.engines import Engines
 from moh.server.statistics import Statistics
@@ -82,7 +83,7 @@ def test_rejections_without_a_line_of_their_own_are_summed_up(world: World, capl
 
 def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    engines, faults = Engines(None), FaultLog("a test")
+    engines, faults = Engines(Tunes(), None), FaultLog("a test")
     faults.report(MemoryError(), 0.0)
     try:
         world.workers.dropped = 7

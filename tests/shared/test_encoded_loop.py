@@ -1,4 +1,4 @@
-"""The tune encoded once for each codec: what is planned, and end to end what real ffmpeg makes of it."""
+"""A tune encoded once for each codec: the plan, and end to end what a real ffmpeg makes of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import queue
 import struct
 import subprocess
-import sys
 import threading
 from array import array
 from math import pi
@@ -17,10 +16,12 @@ from typing import Optional
 import pytest
 
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
+from moh.common.faults import FaultLog
 from moh.ffmpeg.launch import encoders
-from moh.shared.encoded_loop import LEAD, LONGEST_PACKET, SHORTEST_LOOP, EncodedLoop, Plan
+from moh.shared.encoded_loop import LONGEST_PACKET, SHORTEST_LOOP, WARM_UP, EncodedLoop, Plan
 from tests.support.crowd import climbing, sine, write_wave
 from tests.support.running import TEST_TIMEOUT, ffmpegs_of, wait_for
+from tests.support.shared import stand_in
 
 opus = pytest.mark.skipif(OPUS.encoder not in encoders(), reason="this ffmpeg makes no Opus")
 
@@ -30,7 +31,7 @@ opus = pytest.mark.skipif(OPUS.encoder not in encoders(), reason="this ffmpeg ma
 def test_a_codec_of_samples_takes_the_tune_as_it_is() -> None:
     plan = Plan(PCMU, 20, 48.0001)  # 384,001 samples: no whole number of packets
     assert (plan.source, plan.samples, plan.octets) == (384_001, 384_001, 384_001)
-    assert plan.start == 384_001 - LEAD * 8
+    assert plan.start == 384_001 - WARM_UP * 8
 
 
 def test_g722_puts_two_samples_into_an_octet() -> None:
@@ -40,7 +41,7 @@ def test_g722_puts_two_samples_into_an_octet() -> None:
 
 @pytest.mark.parametrize("ptime", [10, 20, 40, 60])
 @pytest.mark.parametrize("seconds", [0.013, 0.51, 29.999, 30.0, 48.0071, 3600.0123])
-def test_opus_gets_a_whole_number_of_frames_bent_by_less_than_a_thousandth(ptime: int, seconds: float) -> None:
+def test_opus_gets_a_whole_number_of_frames_stretched_by_less_than_a_thousandth(ptime: int, seconds: float) -> None:
     plan = Plan(OPUS, ptime, seconds)
     assert plan.samples % (16 * ptime) == 0
     assert plan.octets == plan.samples // 16 * 4
@@ -50,10 +51,10 @@ def test_opus_gets_a_whole_number_of_frames_bent_by_less_than_a_thousandth(ptime
 
 
 @pytest.mark.parametrize("seconds", [0.013, 0.51, 1.2, 48.0])
-def test_encoding_begins_a_whole_lead_before_the_beginning(seconds: float) -> None:
+def test_encoding_begins_a_whole_warm_up_before_the_beginning(seconds: float) -> None:
     plan = Plan(PCMU, 20, seconds)
     assert 0 <= plan.start < plan.samples
-    assert (plan.start + LEAD * 8) % plan.samples == 0
+    assert (plan.start + WARM_UP * 8) % plan.samples == 0
 
 
 # -- what ffmpeg makes of it -----------------------------------------------------------------------------------------
@@ -61,24 +62,24 @@ def test_encoding_begins_a_whole_lead_before_the_beginning(seconds: float) -> No
 
 def encoded(music: Path, seconds: float, codec: Codec, ptime: int = 20) -> EncodedLoop:
     """The whole tune."""
-    told: queue.Queue[EncodedLoop] = queue.Queue()
-    frames = EncodedLoop(music, seconds, codec, ptime, told.put)
-    assert told.get(timeout=TEST_TIMEOUT) is frames
-    assert frames.trouble == "" and frames.began is not None
-    wait_for(lambda: frames.payload_at(frames.plan.octets - 1, 1) is not None, "all of the tune")
-    wait_for(lambda: frames.payload_at(frames.plan.octets - 1, 100) is not None, "its beginning, behind the end")
-    return frames
+    notified: queue.Queue[EncodedLoop] = queue.Queue()
+    loop = EncodedLoop(music, seconds, codec, ptime, notified.put, FaultLog("a test"))
+    assert notified.get(timeout=TEST_TIMEOUT) is loop
+    assert loop.failure == "" and loop.began is not None
+    wait_for(lambda: loop.payload_at(loop.plan.octets - 1, 1) is not None, "all of the tune")
+    wait_for(lambda: loop.payload_at(loop.plan.octets - 1, 100) is not None, "the beginning again, behind the end")
+    return loop
 
 
-def packets(frames: EncodedLoop, octets: int, count: int, position: int = 0) -> list[bytes]:
-    taken = [frames.payload_at(position + octets * number, octets) for number in range(count)]
+def packets(loop: EncodedLoop, octets: int, count: int, position: int = 0) -> list[bytes]:
+    taken = [loop.payload_at(position + octets * number, octets) for number in range(count)]
     assert all(taken), "all is encoded"
     return [bytes(packet) for packet in taken if packet is not None]
 
 
-def taken(frames: EncodedLoop, position: int) -> bytes:
-    """One packet; empty where it is not encoded yet."""
-    return bytes(frames.payload_at(position, 160) or b"")
+def payload(loop: EncodedLoop, position: int) -> bytes:
+    """One payload; empty where it is not encoded yet."""
+    return bytes(loop.payload_at(position, 160) or b"")
 
 
 def ffmpeg(given: bytes, *words: str) -> bytes:
@@ -91,9 +92,9 @@ def ffmpeg(given: bytes, *words: str) -> bytes:
 def test_g711_is_the_looped_tune_octet_by_octet_however_long_packets_are(
     codec: Codec, count: int, tmp_path: Path
 ) -> None:
-    """Also of a tune that is shorter than a packet."""
+    """Even where the tune is shorter than a packet."""
     samples = climbing(count)
-    frames = encoded(write_wave(tmp_path / "tune.wav", samples), count / 8000, codec)
+    loop = encoded(write_wave(tmp_path / "tune.wav", samples), count / 8000, codec)
     times = 4000 // count + 3
     raw = (
         "-f",
@@ -115,21 +116,21 @@ def test_g711_is_the_looped_tune_octet_by_octet_however_long_packets_are(
     plain = ffmpeg((samples * times).tobytes(), *raw)
     for ptime in (10, 20, 25, 30, 60, LONGEST_PACKET):
         octets = 8 * ptime
-        assert b"".join(packets(frames, octets, len(plain) // octets)) == plain[: len(plain) // octets * octets]
+        assert b"".join(packets(loop, octets, len(plain) // octets)) == plain[: len(plain) // octets * octets]
 
 
 @pytest.mark.parametrize("position", [0, 1, 4000, 4001, 4001 * 10**6 + 3999])
-def test_wherever_in_the_endless_tune_one_looks_the_same_comes_out(position: int, tmp_path: Path) -> None:
-    frames = encoded(write_wave(tmp_path / "tune.wav", climbing(4001)), 4001 / 8000, PCMU)
-    once = b"".join(packets(frames, 1, 4001))
-    assert packets(frames, 160, 1, position) == [(once * 2)[position % 4001 :][:160]]
+def test_any_position_in_the_endless_tune_gives_the_same_octets(position: int, tmp_path: Path) -> None:
+    loop = encoded(write_wave(tmp_path / "tune.wav", climbing(4001)), 4001 / 8000, PCMU)
+    once = b"".join(packets(loop, 1, 4001))
+    assert packets(loop, 160, 1, position) == [(once * 2)[position % 4001 :][:160]]
 
 
 CYCLES = 400
 
 
 def turns(samples: array[int], cycles_per_sample: float, window: int) -> list[complex]:
-    """Level and phase of a tone in each window, against a tone that never stops."""
+    """Level and phase of a tone in each window, compared with an endless tone."""
     found = []
     for begin in range(0, len(samples) - window, window):
         part = samples[begin : begin + window]
@@ -140,20 +141,20 @@ def turns(samples: array[int], cycles_per_sample: float, window: int) -> list[co
 
 
 def assert_goes_on(samples: array[int], cycles_per_sample: float, rate: int, jump: float = 0.1) -> None:
-    """That a tone has the same level and never jumps, looked at through windows of 10 ms."""
-    heard = turns(samples, cycles_per_sample, rate // 100)[50:]  # a decoder has to get into it
+    """Assert that in windows of 10 ms a tone keeps its level and its phase never jumps."""
+    heard = turns(samples, cycles_per_sample, rate // 100)[50:]  # a decoder needs some time to settle
     assert len(heard) > 100
     levels = [abs(one) for one in heard]
-    assert min(levels) > 7000 and max(levels) < 9000, "the tone has 8000"
+    assert min(levels) > 7000 and max(levels) < 9000, "the tone's level is 8000"
     jumps = [abs(cmath.phase(after / before)) for before, after in zip(heard, heard[1:])]
     assert max(jumps) < jump, "in radians"
 
 
 @pytest.mark.parametrize("count", [8170, 8171])
-def test_g722_sounds_on_over_the_seam(count: int, tmp_path: Path) -> None:
-    """An odd number of samples does not fit into octets of two: then the tune is bent by one."""
-    frames = encoded(write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, G722)
-    data = b"".join(packets(frames, 160, 120))
+def test_g722_has_no_break_at_the_loop_point(count: int, tmp_path: Path) -> None:
+    """An odd number of samples does not fit into octets of two: then the tune is stretched by one."""
+    loop = encoded(write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, G722)
+    data = b"".join(packets(loop, 160, 120))
     raw = ffmpeg(data, "-f", "g722", "-i", "pipe:0", "-f", "s16le", "-ar", "16000", "-ac", "1", "pipe:1")
     assert_goes_on(array("h", raw), CYCLES / (count - count % 2), 16_000, jump=0.1)
 
@@ -183,106 +184,111 @@ def checksum(page: bytes) -> int:
 
 @opus
 @pytest.mark.parametrize("ptime", [10, 20, 40, 60])
-def test_opus_sounds_on_over_the_seam(ptime: int, tmp_path: Path) -> None:
-    """Half a second is taken many times and bent to whole frames; the last of them leads into the first."""
+def test_opus_has_no_break_at_the_loop_point(ptime: int, tmp_path: Path) -> None:
+    """Half a second is taken many times and stretched to whole frames; the last frame leads into the first."""
     count = 8171
-    frames = encoded(
-        write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, OPUS, ptime
-    )
+    loop = encoded(write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, OPUS, ptime)
     octets, second = 4 * ptime, 1000 // ptime
-    around = packets(frames, octets, 2 * second, frames.plan.octets - second * octets)
+    around = packets(loop, octets, 2 * second, loop.plan.octets - second * octets)
     raw = ffmpeg(ogg(around, ptime), "-i", "pipe:0", "-f", "s16le", "-ar", "16000", "-ac", "1", "pipe:1")
     samples = array("h", raw)
     assert len(samples) > 1.9 * 16_000
-    bent = CYCLES / count * frames.plan.source / frames.plan.samples
-    assert_goes_on(samples, bent, 16_000)
+    stretched = CYCLES / count * loop.plan.source / loop.plan.samples
+    assert_goes_on(samples, stretched, 16_000)
 
 
-# -- while it is being made, and where it fails ----------------------------------------------------------------------
+# -- while the loop is being encoded, and failures --------------------------------------------------------------------
 
 
-class Told:
-    """What ``EncodedLoop`` told, and what was the matter then."""
+class Notified:
+    """Notes each notification of an ``EncodedLoop``: ``began`` and ``failure`` at that time."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Optional[float], str]] = []
-        self.over = threading.Event()
+        self.came = threading.Event()
 
-    def __call__(self, frames: EncodedLoop) -> None:
-        self.calls.append((frames.began, frames.trouble))
-        self.over.set()
-
-
-def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a Python script in ffmpeg's place."""
-    fake = folder / "ffmpeg"
-    fake.write_text(f"#!{sys.executable}\nimport os, sys, time\nout = sys.stdout.buffer\n{script}\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    def __call__(self, loop: EncodedLoop) -> None:
+        self.calls.append((loop.began, loop.failure))
+        self.came.set()
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def notified() -> Notified:
+    return Notified()
 
 
-def test_the_beginning_is_heard_while_the_rest_is_being_encoded(
-    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_beginning_can_be_played_while_the_rest_is_being_encoded(
+    notified: Notified, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = tmp_path / "go on"
     waits = f"\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n"
     wrote = "out.write(b'L' * 9600 + b'1' * 9000); out.flush()"
     stand_in(tmp_path, monkeypatch, wrote + waits + "out.write(b'2' * 71_000 + b'more'); out.flush(); time.sleep(60)")
-    frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
-    assert told.over.wait(TEST_TIMEOUT)
-    assert taken(frames, 0) == b"1" * 160, "the lead is left out"
-    assert taken(frames, 8840) == b"1" * 160
-    assert taken(frames, 8841) == taken(frames, 79_900) == b""
+    loop = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, notified, FaultLog("a test"))
+    assert notified.came.wait(TEST_TIMEOUT)
+    assert payload(loop, 0) == b"1" * 160, "the warm-up is left out"
+    assert payload(loop, 8840) == b"1" * 160
+    assert payload(loop, 8841) == payload(loop, 79_900) == b""
     go_on.touch()
-    wait_for(lambda: taken(frames, 79_900) == b"2" * 100 + b"1" * 60, "the seam")
-    assert told.calls == [(frames.began, "")]
-    wait_for(lambda: not ffmpegs_of(os.getpid()), "the end of an ffmpeg that would go on for ever")
+    wait_for(lambda: payload(loop, 79_900) == b"2" * 100 + b"1" * 60, "the loop point")
+    assert notified.calls == [(loop.began, "")]
+    wait_for(lambda: not ffmpegs_of(os.getpid()), "the end of an ffmpeg that would never end by itself")
 
 
 @pytest.mark.parametrize(
     ("script", "why"),
     [
         ("sys.exit('out of luck')", "out of luck"),
-        ("out.write(bytes(5000)); out.flush(); sys.exit('in the lead')", "in the lead"),
+        ("out.write(bytes(5000)); out.flush(); sys.exit('in the warm-up')", "in the warm-up"),
         ("out.write(bytes(9700)); out.flush(); sys.exit('behind it')", "behind it"),
         ("sys.exit(3)", "''"),
         ("sys.stderr.buffer.write(b'\\xff' * 1_000_000); sys.exit(3)", "\N{REPLACEMENT CHARACTER}"),
     ],
 )
-def test_an_ffmpeg_that_fails_is_told_with_its_reason(
-    script: str, why: str, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_ffmpeg_that_fails_is_reported_with_its_reason(
+    script: str, why: str, notified: Notified, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch, script)
-    frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
-    assert told.over.wait(TEST_TIMEOUT)
-    assert frames.began is None
-    assert frames.trouble.startswith("the music could not be encoded as PCMU: ")
-    assert why in frames.trouble and len(frames.trouble) < 500
-    assert told.calls == [(None, frames.trouble)]
+    loop = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, notified, FaultLog("a test"))
+    assert notified.came.wait(TEST_TIMEOUT)
+    assert loop.began is None
+    assert loop.failure.startswith("the music could not be encoded as PCMU: ")
+    assert why in loop.failure and len(loop.failure) < 500
+    assert notified.calls == [(None, loop.failure)]
 
 
-def test_a_missing_file_and_a_missing_ffmpeg_are_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, told)
-    assert told.over.wait(TEST_TIMEOUT)
-    assert "No such file or directory" in told.calls[0][1]
+def test_a_missing_file_and_a_missing_ffmpeg_are_reported(notified: Notified, monkeypatch: pytest.MonkeyPatch) -> None:
+    EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, notified, FaultLog("a test"))
+    assert notified.came.wait(TEST_TIMEOUT)
+    assert "No such file or directory" in notified.calls[0][1]
     monkeypatch.setenv("PATH", "")
-    other = Told()
-    EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, other)
-    assert other.over.wait(TEST_TIMEOUT)
+    other = Notified()
+    EncodedLoop(Path("/no/such.wav"), 10.0, PCMU, 20, other, FaultLog("a test"))
+    assert other.came.wait(TEST_TIMEOUT)
     assert "No such file or directory" in other.calls[0][1]
 
 
-def test_an_ffmpeg_that_fails_after_the_beginning_is_told_as_well(
-    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_ffmpeg_that_fails_after_the_beginning_is_reported_as_well(
+    notified: Notified, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who listens already would hear nothing from there on."""
+    """Its receivers would get nothing from there on."""
     stand_in(tmp_path, monkeypatch, "out.write(bytes(9600 + 9000)); out.flush(); time.sleep(0.1); sys.exit('the disk')")
-    frames = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, told)
-    wait_for(lambda: len(told.calls) == 2, "both words")
-    assert told.calls[0] == (frames.began, "")
-    assert "the disk" in told.calls[1][1]
+    loop = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, notified, FaultLog("a test"))
+    wait_for(lambda: len(notified.calls) == 2, "both notifications")
+    assert notified.calls[0] == (loop.began, "")
+    assert "the disk" in notified.calls[1][1]
+
+
+def test_an_unexpected_error_is_reported_and_logged_with_its_traceback(
+    notified: Notified, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> list[str]:
+        raise AttributeError("a plain bug")
+
+    monkeypatch.setattr("moh.shared.encoded_loop.leash", fails)
+    faults = FaultLog("the shared stream")
+    EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, notified, faults)
+    assert notified.came.wait(TEST_TIMEOUT)
+    assert "AttributeError('a plain bug')" in notified.calls[0][1]
+    assert faults.count == 1
+    assert "unexpected error in the shared stream: an encoded loop" in caplog.text and "Traceback" in caplog.text

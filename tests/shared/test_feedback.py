@@ -1,4 +1,4 @@
-"""What comes to the port that all share, and what the network says of our packets: end to end on the loopback."""
+"""RTCP and network errors at the port of the shared stream. End to end on loopback; a stand-in makes other errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from moh.net.sockets import family_of, media_sockets
 from moh.rtp.rtcp import bye, sender_report
 from moh.shared import feedback as module
 from moh.shared.feedback import (
-    AT_ONCE,
-    OCTETS,
-    OURS_AT_ONCE,
+    KEPT_OCTETS,
+    MOST_ORIGINS_CHECKED,
+    MOST_POLLED,
     Feedback,
     FeedbackReport,
     FeedbackSocket,
-    Unreached,
+    SendErrors,
 )
 from tests.support.running import free_ports
 
@@ -28,7 +28,7 @@ GOODBYE = bye(7, "phone")
 SPEAKS = sender_report(7, 0.0, 0, 0, 0)
 REPORT = bye(1, "phone@127.0.0.2")
 RTP = bytes([0x80, 0]) + bytes(170)
-NOWHERE = Unreached([], [], [])
+NO_ERRORS = SendErrors([], [], [])
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -38,7 +38,7 @@ def host(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sock(host: str) -> Iterator[socket.socket]:
-    """A socket as the shared stream has them."""
+    """A socket with the options of the shared stream's."""
     sockets = media_sockets(host, free_ports(2))
     yield sockets[":" in host]
     for each in sockets.values():
@@ -46,130 +46,134 @@ def sock(host: str) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def inbox(sock: socket.socket) -> FeedbackSocket:
+def feedback_socket(sock: socket.socket) -> FeedbackSocket:
     return FeedbackSocket(sock)
 
 
 @pytest.fixture
 def phone(sock: socket.socket) -> Iterator[socket.socket]:
-    """Sends to the port that all share."""
+    """A socket that sends to the port of the shared stream."""
     with socket.socket(sock.family, socket.SOCK_DGRAM) as open_phone:
         open_phone.connect(sock.getsockname()[:2])
         yield open_phone
 
 
-def nobody(host: str) -> Address:
-    """An address where nobody listens."""
+def closed_port(host: str) -> Address:
+    """An address without a socket."""
     with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))
         return Address(host, probe.getsockname()[1])
 
 
-def looked(inbox: FeedbackSocket) -> tuple[int, list[bytes]]:
-    count, reports = inbox.poll()
-    return count, [report.data for report in reports]
+def polled(feedback_socket: FeedbackSocket) -> tuple[int, list[bytes]]:
+    count, packets = feedback_socket.poll()
+    return count, [packet.data for packet in packets]
 
 
-def test_whose_report_it_is(inbox: FeedbackSocket, phone: socket.socket) -> None:
+def test_a_packet_has_its_source(feedback_socket: FeedbackSocket, phone: socket.socket) -> None:
     host, port = phone.getsockname()[:2]
     phone.send(RTP)
     phone.send(REPORT)
     phone.send(REPORT)
-    assert [report.source for report in inbox.poll()[1]] == [Address(host, port)] * 2
+    assert [packet.source for packet in feedback_socket.poll()[1]] == [Address(host, port)] * 2
 
 
-def test_where_nothing_came_there_is_nothing(inbox: FeedbackSocket) -> None:
-    assert looked(inbox) == (0, [])
-    assert inbox.unreachable() == NOWHERE
+def test_a_poll_without_datagrams_returns_nothing(feedback_socket: FeedbackSocket) -> None:
+    assert polled(feedback_socket) == (0, [])
+    assert feedback_socket.read_errors() == NO_ERRORS
 
 
-def test_all_is_counted_and_only_rtcp_is_kept(inbox: FeedbackSocket, phone: socket.socket) -> None:
+def test_all_datagrams_are_counted_and_only_rtcp_is_kept(feedback_socket: FeedbackSocket, phone: socket.socket) -> None:
     for data in (RTP, REPORT, b"\0\1\0\0" + bytes(16), REPORT[:8], b"hello"):
         phone.send(data)
-    assert looked(inbox) == (5, [REPORT, REPORT[:8]])
-    assert looked(inbox) == (0, [])
+    assert polled(feedback_socket) == (5, [REPORT, REPORT[:8]])
+    assert polled(feedback_socket) == (0, [])
 
 
 @pytest.mark.parametrize("kind", [191, 192, 200, 207, 223, 224])
-def test_rtcp_is_known_by_the_type_that_no_rtp_has(inbox: FeedbackSocket, phone: socket.socket, kind: int) -> None:
+def test_rtcp_is_recognised_by_a_packet_type_that_rtp_lacks(
+    feedback_socket: FeedbackSocket, phone: socket.socket, kind: int
+) -> None:
     phone.send(bytes([0x80, kind, 0, 0]))
-    assert bool(inbox.poll()[1]) == (192 <= kind <= 223)
+    assert bool(feedback_socket.poll()[1]) == (192 <= kind <= 223)
 
 
-def test_a_look_takes_so_many_and_leaves_the_rest_for_the_next(inbox: FeedbackSocket, phone: socket.socket) -> None:
-    for _ in range(AT_ONCE + 44):
+def test_one_poll_takes_256_datagrams_and_the_next_one_the_rest(
+    feedback_socket: FeedbackSocket, phone: socket.socket
+) -> None:
+    for _ in range(MOST_POLLED + 44):
         phone.send(REPORT)
-    assert looked(inbox) == (AT_ONCE, [REPORT] * AT_ONCE)
-    assert looked(inbox) == (44, [REPORT] * 44)
+    assert polled(feedback_socket) == (MOST_POLLED, [REPORT] * MOST_POLLED)
+    assert polled(feedback_socket) == (44, [REPORT] * 44)
 
 
-def test_of_a_long_datagram_the_beginning_is_kept(inbox: FeedbackSocket, phone: socket.socket) -> None:
+def test_the_beginning_of_a_long_datagram_is_kept(feedback_socket: FeedbackSocket, phone: socket.socket) -> None:
     phone.send(REPORT + bytes(1400))
-    assert looked(inbox) == (1, [(REPORT + bytes(1400))[:OCTETS]])
+    assert polled(feedback_socket) == (1, [(REPORT + bytes(1400))[:KEPT_OCTETS]])
 
 
-def test_a_datagram_too_short_for_a_type_is_not_taken_for_the_one_before(
-    inbox: FeedbackSocket, phone: socket.socket
+def test_a_datagram_too_short_for_a_type_does_not_inherit_that_of_the_one_before(
+    feedback_socket: FeedbackSocket, phone: socket.socket
 ) -> None:
     phone.send(REPORT)
-    inbox.poll()
+    feedback_socket.poll()
     phone.send(b"")
     phone.send(b"\x80")
-    assert looked(inbox) == (2, [])
+    assert polled(feedback_socket) == (2, [])
 
 
-def test_garbage_is_counted(inbox: FeedbackSocket, phone: socket.socket) -> None:
+def test_random_octets_are_counted(feedback_socket: FeedbackSocket, phone: socket.socket) -> None:
     for size in range(200):
         phone.send(secrets.token_bytes(size))
-    count, reports = inbox.poll()
+    count, packets = feedback_socket.poll()
     assert count == 200
-    assert all(len(report.data) > 1 and report.data[1] in range(192, 224) for report in reports)
+    assert all(len(packet.data) > 1 and packet.data[1] in range(192, 224) for packet in packets)
 
 
-def test_the_machine_of_a_caller_says_that_nobody_listens(
-    inbox: FeedbackSocket, sock: socket.socket, host: str
+def test_packets_to_closed_ports_are_reported_as_port_unreachable(
+    feedback_socket: FeedbackSocket, sock: socket.socket, host: str
 ) -> None:
-    gone, also_gone = nobody(host), nobody(host)
-    sock.sendto(RTP, gone)
-    with pytest.raises(ConnectionRefusedError):  # to be told with the next packet is the price of being told
-        sock.sendto(RTP, also_gone)
-    sock.sendto(RTP, also_gone)
-    assert inbox.unreachable() == Unreached([gone, also_gone], [], [])
-    assert inbox.unreachable() == NOWHERE
+    first, second = closed_port(host), closed_port(host)
+    sock.sendto(RTP, first)
+    with pytest.raises(ConnectionRefusedError):  # the next packet gets the error of the one before
+        sock.sendto(RTP, second)
+    sock.sendto(RTP, second)
+    assert feedback_socket.read_errors() == SendErrors([first, second], [], [])
+    assert feedback_socket.read_errors() == NO_ERRORS
 
 
-def test_what_says_something_else_is_no_sign_that_nobody_listens(inbox: FeedbackSocket, sock: socket.socket) -> None:
-    """A packet too long for the way is our own kernel's complaint."""
+def test_a_packet_too_long_to_send_is_no_unreachable_port(feedback_socket: FeedbackSocket, sock: socket.socket) -> None:
+    """The local kernel reports that one (EMSGSIZE)."""
     with pytest.raises(OSError):
         sock.sendto(bytes(65_530), (sock.getsockname()[0], 9))
-    assert inbox.unreachable() == NOWHERE
+    assert feedback_socket.read_errors() == NO_ERRORS
 
 
-def test_news_of_the_gone_do_not_hide_what_others_send(
-    inbox: FeedbackSocket, sock: socket.socket, phone: socket.socket, host: str
+def test_errors_of_some_receivers_do_not_hide_the_rtcp_of_others(
+    feedback_socket: FeedbackSocket, sock: socket.socket, phone: socket.socket, host: str
 ) -> None:
-    """The kernel would tell that first, and a stream with one caller gone has such news for each look."""
+    """The kernel returns a pending error first, and a stream to one closed port has an error at each poll."""
     for _ in range(3):
         phone.send(REPORT)
-        sock.sendto(RTP, nobody(host))
-        assert looked(inbox) == (1, [REPORT])
-        assert len(inbox.unreachable()[0]) == 1
+        sock.sendto(RTP, closed_port(host))
+        assert polled(feedback_socket) == (1, [REPORT])
+        assert len(feedback_socket.read_errors()[0]) == 1
 
 
-def test_more_news_than_one_look_takes_come_with_the_next(
-    inbox: FeedbackSocket, sock: socket.socket, host: str
+def test_more_errors_than_one_poll_takes_come_with_the_next(
+    feedback_socket: FeedbackSocket, sock: socket.socket, host: str
 ) -> None:
-    gone = nobody(host)
-    while len(inbox.unreachable()[0]) < AT_ONCE:
-        for _ in range(AT_ONCE + 10):
+    gone = closed_port(host)
+    while len(feedback_socket.read_errors()[0]) < MOST_POLLED:
+        for _ in range(MOST_POLLED + 10):
             try:
                 sock.sendto(RTP, gone)
             except ConnectionRefusedError:
                 sock.sendto(RTP, gone)
-    assert inbox.unreachable()[0]
+    assert feedback_socket.read_errors()[0]
 
 
-# -- what the network may say, played by a stand-in ------------------------------------------------------------------
+# -- errors that a stand-in makes -----------------------------------------------------------------------------------
 
 
 class Errors:
@@ -178,11 +182,11 @@ class Errors:
     def __init__(self, sock: socket.socket) -> None:
         self.fileno, self.getsockopt = sock.fileno, sock.getsockopt
         self.queue: list[tuple[int, int, str]] = []
-        """ICMP type and code, and who says it."""
+        """ICMP type and code, and the host that reports it."""
         self.named: list[Address] = []
 
-    def says(self, kind: int, code: int, offender: str, named: Address) -> None:
-        """Somebody says that of a packet to ``named``."""
+    def report(self, kind: int, code: int, offender: str, named: Address) -> None:
+        """``offender`` reports that error of a packet to ``named``."""
         self.queue.append((kind, code, offender))
         self.named.append(named)
 
@@ -191,10 +195,10 @@ class Errors:
             raise BlockingIOError
         kind, code, offender = self.queue.pop(0)
         if ":" in offender:
-            words = struct.pack("@IBBBxII", 113, 3, kind, code, 0, 0) + struct.pack("@HHI", socket.AF_INET6, 0, 0)
-            return b"", [(41, 25, words + socket.inet_pton(socket.AF_INET6, offender))], 0, self.named.pop(0)
-        words = struct.pack("@IBBBxII", 113, 2, kind, code, 0, 0) + struct.pack("@HH", socket.AF_INET, 0)
-        return b"", [(0, 11, words + socket.inet_aton(offender) + bytes(8))], 0, self.named.pop(0)
+            error = struct.pack("@IBBBxII", 113, 3, kind, code, 0, 0) + struct.pack("@HHI", socket.AF_INET6, 0, 0)
+            return b"", [(41, 25, error + socket.inet_pton(socket.AF_INET6, offender))], 0, self.named.pop(0)
+        error = struct.pack("@IBBBxII", 113, 2, kind, code, 0, 0) + struct.pack("@HH", socket.AF_INET, 0)
+        return b"", [(0, 11, error + socket.inet_aton(offender) + bytes(8))], 0, self.named.pop(0)
 
 
 @pytest.fixture
@@ -205,29 +209,31 @@ def errors(sock: socket.socket) -> Errors:
 PBX = {False: Address("192.0.2.5", 4000), True: Address("2001:db8::5", 4000)}
 
 
-def test_our_own_kernel_speaks_of_the_whole_host_and_all_others_of_the_address(errors: Errors, host: str) -> None:
-    """Else one packet of anybody's takes the music from all at that host."""
-    inbox, pbx = FeedbackSocket(errors), PBX[":" in host]  # type: ignore[arg-type]
+def test_an_error_of_the_local_kernel_counts_for_the_host_and_any_other_for_the_address(
+    errors: Errors, host: str
+) -> None:
+    """Otherwise one forged ICMP packet would take the music from all receivers at that host."""
+    feedback_socket, pbx = FeedbackSocket(errors), PBX[":" in host]  # type: ignore[arg-type]
     no_answer, foreign = ((1, 3), "2001:db8::9") if ":" in host else ((3, 1), "192.0.2.9")
-    errors.says(*no_answer, host, pbx)
-    errors.says(*no_answer, foreign, pbx)
-    assert inbox.unreachable() == Unreached([], [pbx], [pbx.host])
+    errors.report(*no_answer, host, pbx)
+    errors.report(*no_answer, foreign, pbx)
+    assert feedback_socket.read_errors() == SendErrors([], [pbx], [pbx.host])
 
 
 @pytest.mark.parametrize("code", range(16))
-def test_which_words_say_that_there_is_no_way(errors: Errors, host: str, code: int) -> None:
-    """RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1; what a firewall of our own forbids is no host that is silent."""
+def test_which_icmp_codes_say_that_the_host_is_unreachable(errors: Errors, host: str, code: int) -> None:
+    """RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1; what a local firewall forbids does not make a host silent."""
     pbx = PBX[":" in host]
-    kind, refused, astray = (1, [4], [0, 1, 5, 6]) if ":" in host else (3, [3], [0, 9, 10, 13])
-    silent = 3 if ":" in host else 1
-    errors.says(kind, code, host, pbx)
-    unreached = FeedbackSocket(errors).unreachable()  # type: ignore[arg-type]
-    assert unreached.refused == [pbx] * (code in refused)
-    assert unreached.astray == [pbx] * (code in astray)
-    assert unreached.silent == [pbx.host] * (code == silent)
+    kind, port_codes, host_codes = (1, [4], [0, 1, 5, 6]) if ":" in host else (3, [3], [0, 9, 10, 13])
+    arp_code = 3 if ":" in host else 1
+    errors.report(kind, code, host, pbx)
+    found = FeedbackSocket(errors).read_errors()  # type: ignore[arg-type]
+    assert found.port_unreachable == [pbx] * (code in port_codes)
+    assert found.host_unreachable == [pbx] * (code in host_codes)
+    assert found.silent_hosts == [pbx.host] * (code == arp_code)
 
 
-def test_whether_they_are_ours_is_asked_of_a_few_addresses(
+def test_only_a_few_origins_are_compared_with_local_addresses(
     errors: Errors, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -239,29 +245,26 @@ def test_whether_they_are_ours_is_asked_of_a_few_addresses(
     monkeypatch.setattr(module, "is_ours", ours)
     pbx, prefix, what = PBX[":" in host], *(("2001:db8::", (1, 3)) if ":" in host else ("192.0.2.", (3, 1)))
     for number in range(100):
-        errors.says(*what, f"{prefix}{number}", pbx)
-    assert FeedbackSocket(errors).unreachable() == Unreached([], [pbx] * 100, [])  # type: ignore[arg-type]
-    assert len(asked) == OURS_AT_ONCE
+        errors.report(*what, f"{prefix}{number}", pbx)
+    assert FeedbackSocket(errors).read_errors() == SendErrors([], [pbx] * 100, [])  # type: ignore[arg-type]
+    assert len(asked) == MOST_ORIGINS_CHECKED
 
 
-# -- all of them -----------------------------------------------------------------------------------------------------
+# -- all sockets -----------------------------------------------------------------------------------------------------
 
 
-def test_news_are_gathered_and_told_twice_a_second(sock: socket.socket, phone: socket.socket) -> None:
-    post = Feedback([sock])
+def test_feedback_is_gathered_and_reported_twice_a_second(sock: socket.socket, phone: socket.socket) -> None:
+    feedback = Feedback([sock])
     source = Address(*phone.getsockname()[:2])
-    assert (post.poll(), post.report(10.0)) == (0, None)
+    assert (feedback.poll(), feedback.report(10.0)) == (0, None)
     phone.send(GOODBYE)
-    assert post.poll() == 1
-    assert post.report(10.4) is None, "not yet"
-    told = post.report(10.5)
-    assert told == FeedbackReport(frozenset(), frozenset({source}), frozenset())
+    assert feedback.poll() == 1
+    assert feedback.report(10.4) is None, "not yet"
+    assert feedback.report(10.5) == FeedbackReport(frozenset(), frozenset({source}), frozenset())
     phone.send(SPEAKS)
-    post.poll()
-    assert post.report(11.0) == FeedbackReport(frozenset(), frozenset(), frozenset({source})), (
-        "he took leave, and speaks again"
-    )
+    feedback.poll()
+    assert feedback.report(11.0) == FeedbackReport(frozenset(), frozenset(), frozenset({source})), "RTCP after a BYE"
     phone.send(SPEAKS)
-    post.poll()
-    assert post.report(30.0) is None, "what is said by who did not is of no interest"
-    assert (post.heard, post.reports) == (3, 3)
+    feedback.poll()
+    assert feedback.report(30.0) is None, "RTCP without a BYE is of no interest"
+    assert (feedback.received, feedback.rtcp) == (3, 3)

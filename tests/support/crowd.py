@@ -1,4 +1,4 @@
-"""Many held parties, and orders for the shared stream that plays to them."""
+"""Many receivers, tunes, and orders for an engine that plays to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import socket
 import wave
 from array import array
-from collections.abc import Iterator
 from math import pi, sin
 from pathlib import Path
 
@@ -24,12 +23,12 @@ def write_wave(path: Path, samples: array[int], rate: int = 8000) -> Path:
 
 
 def sine(rate: int, count: int, cycles: int) -> array[int]:
-    """A tone that goes on over the loop's seam as if there was none: whole ``cycles`` in ``count`` samples."""
+    """A tone with whole ``cycles`` in ``count`` samples, so that it passes the loop point unchanged."""
     return array("h", (round(8000 * sin(2 * pi * cycles * n / count)) for n in range(count)))
 
 
 def climbing(count: int = 8000) -> array[int]:
-    """Music of which each half millisecond is unlike every other, as PCMU hears it."""
+    """Music in which every half millisecond is unlike every other, even in PCMU."""
     return array("h", ((n * n // 7 * 31 + n * 5) % 24_000 - 12_000 for n in range(count)))
 
 
@@ -43,15 +42,15 @@ def start(call: str, to: Target, serial: int = 1, tune: int = 0) -> StartStream:
 
 
 class Crowd:
-    """Held parties, each at an address of its own in 127.0.0.0/8, all at one port.
+    """Receivers, each at an address of its own in 127.0.0.0/8, all at one port.
 
-    The kernel keeps the last seconds of what each of them has heard, so nobody loses a packet for our slowness.
+    The kernel keeps the last seconds of what each of them got, so a slow test loses no packet.
     """
 
     def __init__(self, count: int) -> None:
         port = free_ports(2)
         self.addresses = [Address(f"127.1.{n // 250}.{n % 250 + 1}", port) for n in range(count)]
-        self.heard: list[list[Packet]] = [[] for _ in range(count)]
+        self.received: list[list[Packet]] = [[] for _ in range(count)]
         self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
         for sock, address in zip(self._sockets, self.addresses):
             sock.setblocking(False)
@@ -64,29 +63,19 @@ class Crowd:
         for sock in self._sockets:
             sock.close()
 
-    def take_in(self) -> None:
-        """Whatever has come so far."""
-        for sock, heard in zip(self._sockets, self.heard):
+    def read(self) -> None:
+        """Read all that has come so far."""
+        for sock, received in zip(self._sockets, self.received):
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    heard.append(Ear.read(*sock.recvfrom(2048)))
+                    received.append(Ear.read(*sock.recvfrom(2048)))
 
-    def hears(self, count: int, who: range) -> None:
-        """Wait until each of those has heard ``count`` packets more."""
-        wanted = {n: len(self.heard[n]) + count for n in who}
+    def await_packets(self, count: int, receivers: range) -> None:
+        """Wait until each of those receivers has got ``count`` packets more."""
+        wanted = {n: len(self.received[n]) + count for n in receivers}
 
-        def all_of_them() -> bool:
-            self.take_in()
-            return all(len(self.heard[n]) >= more for n, more in wanted.items())
+        def all_have_them() -> bool:
+            self.read()
+            return all(len(self.received[n]) >= total for n, total in wanted.items())
 
-        wait_for(all_of_them, f"{count} packets for everybody")
-
-
-def without_a_gap(packets: list[Packet]) -> bool:
-    """Whether one stream went on without a packet missing, doubled or out of order."""
-    pairs = list(zip(packets, packets[1:]))
-    return bool(pairs) and all(b.ssrc == a.ssrc and (b.sequence - a.sequence) % 65536 == 1 for a, b in pairs)
-
-
-def each(items: list[Packet]) -> Iterator[bytes]:
-    return (packet.payload for packet in items)
+        wait_for(all_have_them, f"{count} packets for each receiver")

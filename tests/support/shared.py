@@ -1,0 +1,125 @@
+"""A shared stream with a short tune, and stand-ins for what it consists of."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from moh.common.actions import Address, StreamEnded, Target
+from moh.common.codecs import PCMU, Codec
+from moh.common.tunes import Tune, Tunes
+from moh.net.sendmmsg import DestinationTable
+from moh.shared.encoded_loop import EncodedLoop
+from moh.shared.fanout import Fanout, FanoutKey, Receiver
+from moh.shared.shared_stream import SharedStream
+from tests.support.crowd import climbing, target, write_wave
+from tests.support.phone import Ear
+from tests.support.running import free_ports, wait_for
+
+TUNE_SAMPLES = 8001
+"""Samples of the tune; one more than whole packets."""
+SSRC, SEQUENCE, TIMESTAMP = 0x01020304, 1000, 50_000
+
+
+def music_files(folder: Path) -> dict[int, Path]:
+    """A second of music, at both sample rates."""
+    return {
+        8000: write_wave(folder / "tune8.wav", climbing(TUNE_SAMPLES)),
+        16000: write_wave(folder / "tune16.wav", climbing(2 * TUNE_SAMPLES), 16_000),
+    }
+
+
+@contextmanager
+def playing(
+    music: dict[int, Path], bind: str = "127.0.0.1", threads: int = 1, tunes: Optional[Tunes] = None
+) -> Iterator[SharedStream]:
+    """A shared stream with one tune, number 0; at the end no thread of it is left."""
+    tunes = tunes or Tunes()
+    tunes.add(Tune(music, TUNE_SAMPLES / 8000))
+    stream = SharedStream(bind, free_ports(2), tunes, threads)
+    try:
+        yield stream
+    finally:
+        stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pacer")]
+
+
+def to(ear: Ear, stream: SharedStream, codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> Target:
+    """Where music for ``ear`` goes."""
+    return target(Address(*ear.address), stream.port, codec, payload_type, ptime)
+
+
+def the_end(stream: SharedStream) -> StreamEnded:
+    """Wait for the end of one stream."""
+    (end,) = wait_for(stream.ended, "the report of an end")
+    return end
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a Python script in the place of ffmpeg."""
+    fake = folder / "ffmpeg"
+    fake.write_text(f"#!{sys.executable}\nimport os, sys, time\nout = sys.stdout.buffer\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+class FakeLoop(EncodedLoop):
+    """An endless tune in which each octet says its position; the part in ``missing`` is not encoded yet."""
+
+    def __init__(self) -> None:
+        self.missing = range(0)
+        self.failure = ""
+        self.began = 4.0
+
+    def payload_at(self, position: int, octets: int) -> Optional[memoryview]:
+        if position in self.missing:
+            return None
+        return memoryview(bytes((position + n) % 251 for n in range(octets)))
+
+
+class Wire(DestinationTable):
+    """A table of destinations that notes what is sent instead of sending it."""
+
+    def __init__(self, octets: int) -> None:
+        self.packet = memoryview(bytearray(octets))
+        self.lost = 0
+        self.no_route: list[int] = []
+        self.to: list[Address] = []
+        self.sent: list[tuple[bytes, list[Address]]] = []
+
+    def add(self, to: Address, source: str) -> None:
+        if to.port == 0:
+            raise OSError("no address")
+        self.to.append(to)
+
+    def remove(self, slot: int) -> None:
+        self.to[slot] = self.to[-1]
+        self.to.pop()
+
+    def send(self) -> None:
+        self.sent.append((bytes(self.packet), list(self.to)))
+
+
+def fanout_key(codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> FanoutKey:
+    return FanoutKey(0, codec, payload_type, ptime, ipv6=False, alternate=0)
+
+
+def a_fanout(
+    key: Optional[FanoutKey] = None, due: float = 10.0, chance: tuple[int, int, int] = (SSRC, SEQUENCE, TIMESTAMP)
+) -> tuple[Fanout, Wire, FakeLoop]:
+    """A fan-out of a tune that began at 4.0; its first packet is due at 10.0."""
+    key = key or fanout_key()
+    tune, wire = FakeLoop(), Wire(12 + key.octets)
+    return Fanout(key, tune, wire, began=4.0, due=due, offset=0, chance=chance), wire, tune
+
+
+def receiver(number: int) -> Receiver:
+    to: Target = target(Address(f"10.0.0.{number}", 4000), 10_100)
+    return Receiver(f"call {number}", 1, to)
