@@ -101,45 +101,50 @@ def _level(text: str) -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the owner may choose. A value that cannot be right raises ``SettingsError`` with one line for him."""
+    """What the owner can choose. A value that cannot be right raises ``SettingsError`` with one line for the owner."""
 
-    bind: str = _setting("MOH_BIND", "0.0.0.0", _bind_address, "address to listen on; 0.0.0.0 is every one")
+    bind: str = _setting("MOH_BIND", "0.0.0.0", _bind_address, "address to listen on; 0.0.0.0: all addresses")
     sip_port: int = _setting("MOH_SIP_PORT", "5060", _port, "port for SIP, UDP and TCP")
     rtp_ports: tuple[int, int] = _setting(
         "MOH_RTP_PORTS",
         "10000-10100",
         _port_range,
-        "UDP ports that music leaves from: two for each ffmpeg, one for the rest",
+        "UDP ports that music is sent from: two for each ffmpeg, one for the shared stream",
     )
     ffmpeg_calls: int = _setting(
-        "MOH_FFMPEG_CALLS", "50", _count, "calls that get an ffmpeg of their own; all others share one stream"
+        "MOH_FFMPEG_CALLS", "50", _count, "calls that get their own ffmpeg; all others share one stream"
     )
     advertised_address: str = _setting(
-        "MOH_ADVERTISED_ADDRESS", "", _advertised_address, "IP address that phones are told; empty: as they dialled"
+        "MOH_ADVERTISED_ADDRESS",
+        "",
+        _advertised_address,
+        "IP address that answers name; empty: the one that the phone dialled",
     )
     allow: tuple[Network, ...] = _setting(
-        "MOH_ALLOW", "", _networks, "networks that may call, as 192.168.0.0/16,203.0.113.7; empty: all"
+        "MOH_ALLOW", "", _networks, "networks that may call, such as 192.168.0.0/16,203.0.113.7; empty: all"
     )
     allow_media: tuple[Network, ...] = _setting(
-        "MOH_ALLOW_MEDIA", "", _networks, "networks that music may go to, as 192.168.0.0/16,10.0.0.0/8; empty: all"
+        "MOH_ALLOW_MEDIA", "", _networks, "networks that music may go to, such as 192.168.0.0/16,10.0.0.0/8; empty: all"
     )
     music: str = _setting(
-        "MOH_MUSIC", "", str, "file to play; empty: /music.mp3, else ./music.mp3, else the built-in piece"
+        "MOH_MUSIC", "", str, "file to play; empty: the first of /music.mp3, ./music.mp3, the built-in piece"
     )
     cache: str = _setting("MOH_CACHE", "", str, "folder for the converted music; empty: ~/.cache/moh")
     loudness: Optional[float] = _setting(
-        "MOH_LOUDNESS", "-24", _loudness, "how loud the music is made, in LUFS from -36 to -16; off: as loud as it is"
+        "MOH_LOUDNESS", "-24", _loudness, "loudness of the music in LUFS, from -36 to -16; off: unchanged"
     )
     max_call: Optional[float] = _setting(
-        "MOH_MAX_CALL", "4h", _duration, "longest call, as 90s, 30m or 4h; 0 is for ever"
+        "MOH_MAX_CALL", "4h", _duration, "longest call, such as 90s, 30m or 4h; 0: no limit"
     )
     drain: float = _setting(
-        "MOH_DRAIN", "0", _grace, "how long calls may go on once the server is stopped, as 30s or 5m; 0: BYE at once"
+        "MOH_DRAIN", "0", _grace, "how long calls may go on after a stop, such as 30s or 5m; 0: BYE at once"
     )
     tls_cert: str = _setting("MOH_TLS_CERT", "", str, "certificate chain (PEM) for SIP over TLS; empty: no TLS")
-    tls_key: str = _setting("MOH_TLS_KEY", "", str, "its private key (PEM); empty: it is in the same file")
+    tls_key: str = _setting("MOH_TLS_KEY", "", str, "private key (PEM); empty: it is in the certificate's file")
     tls_port: int = _setting("MOH_TLS_PORT", "5061", _port, "TCP port for SIP over TLS")
-    log: int = _setting("MOH_LOG", "info", _level, "how much to tell: debug (each SIP message), info, warning, error")
+    log: int = _setting(
+        "MOH_LOG", "info", _level, "what is logged: debug (each SIP message too), info, warning or error"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
