@@ -1,4 +1,4 @@
-"""The ffmpeg commands that play: to one phone, or to standard output for the shared stream. Pure functions."""
+"""The ffmpeg commands that play: to one phone, or, for the shared stream, to standard output. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from ..net.sockets import DSCP_EF
 from ..rtp.rtcp import cname_of
 
 RTP_HEADER = 12
-SRTP_ROOM = 14
-"""Octets that ffmpeg keeps free in each packet for what SRTP adds; without them it would cut the sound in two."""
+"""Octets."""
+SRTP_OVERHEAD = 14
+"""Octets that ffmpeg keeps free in each packet for SRTP; without them it would split the sound into two packets."""
 
 PLAYING_OPTIONS = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
 
 
-def prepared(music: Path) -> Any:
-    """Music that was prepared, for ever; of files and the network ffmpeg may open just that."""
+def looped(music: Path) -> Any:
+    """The prepared music as an endless input; ffmpeg may open nothing else."""
     return ffmpeg.input(f"file:{music}", f="wav", stream_loop=-1, threads=1, protocol_whitelist="file")
 
 
 def ffmpeg_command(
-    music: Path, seconds: float, target: Target, position: float, bind: bool, ssrc: int = 0, shared: bool = False
+    music: Path, seconds: float, target: Target, position: float, bind: bool, ssrc: int = 0, share_port: bool = False
 ) -> list[str]:
-    """The command that plays ``music``, ``seconds`` long, to ``target`` from ``position`` on, for ever; no effects.
+    """The command that plays ``music``, which is ``seconds`` long, to ``target``, looped, from ``position`` on.
 
-    ``bind``: let RTP leave from the target's local address, where it is one of this machine's. ``ssrc`` is 1 to
-    2**31 - 1; 0 leaves it to ffmpeg. ``shared``: another socket may have the port for RTP as well, a ``Watchdog``'s.
+    ``bind``: send RTP from the target's local address, which has to be one of this host's. ``ssrc`` is 1 to 2**31 - 1;
+    0 leaves the choice to ffmpeg. ``share_port``: let a ``Watchdog``'s sockets have the same ports.
 
-    One packet leaves each ``ptime`` because ``asetnsamples`` cuts the sound to packets and ``arealtime`` paces those;
-    ``-re`` would pace what the file is read in, and send bursts. Input seeking does not go with ``-stream_loop``, so
-    the way to ``position`` is decoded and thrown away (milliseconds of work, since it is PCM).
+    One packet is sent each ``ptime``: ``asetnsamples`` cuts the sound into packets, and ``arealtime`` paces them;
+    ``-re`` would pace the reading of the file, and send bursts. Input seeking does not work with ``-stream_loop``, so
+    the sound before ``position`` is decoded and dropped. That takes milliseconds, because it is PCM.
     """
     codec, ptime = target.codec, target.ptime
     samples = codec.sample_rate * ptime // 1000
@@ -47,11 +48,11 @@ def ffmpeg_command(
         "localrtpport": target.local.port,
         "localrtcpport": target.local.port + 1,
         "rtcpport": target.remote_rtcp.port,
-        "pkt_size": packet + SRTP_ROOM if target.srtp_suite else packet,
+        "pkt_size": packet + SRTP_OVERHEAD if target.srtp_suite else packet,
         "dscp": DSCP_EF,
     }
     local = target.local.host if bind else ""
-    if local and not shared:
+    if local and not share_port:
         options["localaddr"] = local
     url = f"{'srtp' if target.srtp_suite else 'rtp'}://{target.remote}?" + "&".join(
         f"{name}={value}" for name, value in options.items()
@@ -71,27 +72,29 @@ def ffmpeg_command(
     if codec.ptimes:
         output["frame_duration"] = ptime
     else:
-        output["frame_size"] = samples  # G.722's encoder would cut the sound anew, to 20 ms
-    if shared:
-        # the one option of its RTP that it hands on as it is, to where there is also one for this
+        output["frame_size"] = samples  # otherwise G.722's encoder would cut the sound into packets of 20 ms
+    if share_port:
+        # ffmpeg's RTP has no option for this; it hands this one on unchanged to its UDP, which has
         output["localaddr"] = f"{local or ('::' if ':' in target.remote.host else '0.0.0.0')}&reuse=1"
     if target.srtp_suite:
         output.update(srtp_out_suite=target.srtp_suite, srtp_out_params=target.srtp_key)
-    played = prepared(music).output(url, **output)
+    played = looped(music).output(url, **output)
     command: list[str] = played.global_args(*PLAYING_OPTIONS).compile()
     return command
 
 
-def encode_command(music: Path, codec: Codec, ptime: int, start: int, bent: tuple[int, int]) -> list[str]:
-    """The command that writes ``music``, over and over, from the sample ``start`` on, to its standard output; bare.
+def encode_command(music: Path, codec: Codec, ptime: int, start: int, resampling: tuple[int, int]) -> list[str]:
+    """The command that writes ``music``, looped, from sample ``start`` on, encoded and without headers, to its output.
 
-    Of a codec with frames each is ``ptime`` milliseconds long. ``bent``: so many samples are made that many more or
-    less; a sixteen-millionth of the rate is what they are bent by, lest a sample is missing in an hour.
+    A codec's frames, if it has any, are ``ptime`` milliseconds long. ``resampling``: the first number of samples
+    becomes the second, so that the loop is a whole number of packets. ffmpeg's rates are whole numbers, so they
+    are given in millihertz; in hertz, samples would be missing after an hour.
     """
     filters = [f"atrim=start_sample={start}", "asetpts=PTS-STARTPTS"]
-    if bent[0] != bent[1]:
-        fine = codec.sample_rate * 1000
-        filters += [f"asetrate={round(fine * bent[0] / bent[1])}", f"aresample={fine}", f"asetrate={codec.sample_rate}"]
+    if resampling[0] != resampling[1]:
+        millihertz = codec.sample_rate * 1000
+        source = round(millihertz * resampling[0] / resampling[1])
+        filters += [f"asetrate={source}", f"aresample={millihertz}", f"asetrate={codec.sample_rate}"]
     output: dict[str, object] = {
         "protocol_whitelist": "pipe",
         "filter:a": ",".join(filters),
@@ -103,6 +106,6 @@ def encode_command(music: Path, codec: Codec, ptime: int, start: int, bent: tupl
     }
     if codec.ptimes:
         output["frame_duration"] = ptime
-    written = prepared(music).output("pipe:1", **output)
+    written = looped(music).output("pipe:1", **output)
     command: list[str] = written.global_args(*PLAYING_OPTIONS).compile()
     return command

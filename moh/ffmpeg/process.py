@@ -1,4 +1,4 @@
-"""One ffmpeg as ``stream`` knows it: how it is started, its process, its call, and what is planned for both."""
+"""One ffmpeg process and its call: how it is started, what is planned for it, and how it is started again."""
 
 from __future__ import annotations
 
@@ -19,115 +19,131 @@ from ..rtp.liveness import HOST_UNREACHABLE_TIMEOUT
 from ..rtp.rtcp import bye, cname_of
 from .commands import ffmpeg_command
 from .start_queue import PendingStart
-from .watchdog import LOOK_EVERY, Watchdog
+from .watchdog import Watchdog
 
-STEADY = 5.0
-"""Seconds of playing after which that begins anew."""
-KILLED = 1.0
-"""Seconds that a killed process may take to be gone; milliseconds, unless the kernel itself hangs."""
+STEADY_AFTER = 5.0
+"""Seconds of playing after which an earlier lack of a route no longer counts."""
+RETRY_AFTER = 0.5
+"""Seconds from the end of an ffmpeg that had no route to the next try."""
+REAP_TIMEOUT = 1.0
+"""Seconds that a killed process may take to be gone. It takes milliseconds, unless the kernel itself hangs."""
 
 log = logging.getLogger("moh")
 
 
 @dataclass
 class FfmpegProcess:
-    """One ffmpeg and what is planned for its call."""
+    """One ffmpeg, and what is planned for it."""
 
-    call: str
-    serial: int
-    process: subprocess.Popen[bytes]
-    target: Target
-    ssrc: int
-    bound_to: str
-    """The address of ours that it sends from; empty where the system chooses."""
-    witness: Watchdog
     order: StartStream
-    """What it was started for."""
-    away: float
-    """Seconds for which there was no way to its listener, and for which its like have been started in vain."""
+    """The order that it was started for."""
+    serial: int
+    """The serial of the call's latest start, which may be later than that of ``order``."""
+    popen: subprocess.Popen[bytes]
+    ssrc: int
+    source_host: str
+    """The local address that it sends from; empty where the system chooses."""
+    watchdog: Watchdog
+    unreachable_for: float
+    """Seconds for which the call had no route to its receiver before this start."""
     began: float = field(default_factory=time.monotonic)
-    asked: bool = False
-    """It was asked to end."""
+    asked_to_end: bool = False
     verdict: str = ""
-    """Why we end it ourselves."""
+    """Why the supervisor ends it, where no order does."""
     hopeless: str = ""
-    """In two words, why another one would be in vain; empty where it would not."""
-    said: bytes = b""
+    """As in ``StreamEnded``."""
+    last_output: bytes = b""
     """The end of what it wrote to its standard error."""
     kill_at: Optional[float] = None
     """When it is killed, once it was asked to end."""
     killed: bool = False
-    """It did not end in time, as no ffmpeg from 7 on does; so it could not take leave of its listener either."""
-    silent: bool = False
-    """Its standard error is closed: it is ending."""
+    """It did not end in time and was killed, so it has sent no RTCP BYE. ffmpeg 7 and later end in time."""
+    exiting: bool = False
+    """It has closed its standard error."""
 
     @property
-    def pipe(self) -> IO[bytes]:
+    def call(self) -> str:
+        """The call that it plays to."""
+        return self.order.call
+
+    @property
+    def target(self) -> Target:
+        """Where it plays to."""
+        return self.order.target
+
+    @property
+    def stderr(self) -> IO[bytes]:
         """Its standard error; reading does not wait."""
-        assert self.process.stderr is not None
-        return self.process.stderr
+        assert self.popen.stderr is not None
+        return self.popen.stderr
+
+    def exit_reason(self) -> str:
+        """Its exit status and the first line of its last output: the cause comes first, its consequences follow."""
+        reason = f"ffmpeg ended with status {self.popen.returncode}"
+        lines = self.last_output.decode("utf-8", "replace").strip().splitlines()
+        return f"{reason}: {lines[0][:200]!r}" if lines else reason
 
     def retry(self, now: float) -> Optional[PendingStart]:
-        """How it is started again after ``LOOK_EVERY``, since there was no way; ``None``: there has been none too long.
+        """The next try of an ffmpeg that had no route; ``None`` after ``HOST_UNREACHABLE_TIMEOUT`` without one.
 
-        The tune goes on as if it had been heard meanwhile, as it does for who shares a stream.
+        The tune goes on as if it had played meanwhile, as it does in the shared stream.
         """
         played = now - self.began
-        away = (0.0 if played > STEADY else self.away + played) + LOOK_EVERY
-        if away > HOST_UNREACHABLE_TIMEOUT:
+        unreachable_for = (0.0 if played > STEADY_AFTER else self.unreachable_for + played) + RETRY_AFTER
+        if unreachable_for > HOST_UNREACHABLE_TIMEOUT:
             return None
-        order = replace(self.order, position=self.order.position + played + LOOK_EVERY)
-        return PendingStart(order, now + LOOK_EVERY, away)
+        order = replace(self.order, position=self.order.position + played + RETRY_AFTER)
+        return PendingStart(order, now + RETRY_AFTER, unreachable_for)
 
     def send_bye(self) -> None:
-        """Say RTCP BYE for an ffmpeg that was killed, from the port that is free now (RFC 3550 §6.3.7)."""
+        """Send RTCP BYE in place of an ffmpeg that was killed, from its port, which is free now (RFC 3550 §6.3.7)."""
         remote, local = self.target.remote, self.target.local
         try:
             with socket.socket(family_of(remote.host), socket.SOCK_DGRAM) as rtcp:
-                rtcp.bind((self.bound_to, local.port + 1))
-                farewell = bye(self.ssrc, cname_of(self.target.local.host))
-                rtcp.sendto(farewell, (remote.host, self.target.remote_rtcp.port))
+                rtcp.bind((self.source_host, local.port + 1))
+                rtcp.sendto(bye(self.ssrc, cname_of(local.host)), (remote.host, self.target.remote_rtcp.port))
         except OSError as error:
             log.debug("[%s] no RTCP BYE: %s", self.call, error)
 
 
-def start_ffmpeg(order: StartStream, away: float, tune: Tune, words: list[str], witnessed: bool) -> FfmpegProcess:
-    """Start an ffmpeg as ordered, and all that belongs to it. Takes as long as a fork, up to 40 ms on a busy machine.
+def start_ffmpeg(
+    order: StartStream, unreachable_for: float, tune: Tune, prefix: list[str], share_port: bool
+) -> FfmpegProcess:
+    """Start an ffmpeg and its watchdog. Takes as long as a fork, up to 40 ms on a busy machine.
 
-    ``away``: seconds for which it has been started in vain. ``words`` stand in front of the command; ``witnessed``:
-    this ffmpeg knows what a witness needs. Raises ``OSError`` where ffmpeg does not start; whatever is raised, no
-    process is left.
+    ``prefix`` is put before the command. ``share_port``: this ffmpeg knows the option that lets the watchdog's socket
+    have the same port. Raises ``OSError`` where ffmpeg does not start. Whatever is raised, no process is left.
     """
     target = order.target
-    bound_to = way_out(target.local.host, target.remote.host)
+    source_host = way_out(target.local.host, target.remote.host)
     ssrc = secrets.randbits(30) + 1
-    witnessed = witnessed and not target.srtp_suite
+    share_port = share_port and not target.srtp_suite  # ffmpeg's SRTP does not hand the option on
     music = tune.files[target.codec.sample_rate]
-    command = words + ffmpeg_command(music, tune.seconds, target, order.position, bool(bound_to), ssrc, witnessed)
+    command = prefix + ffmpeg_command(music, tune.seconds, target, order.position, bool(source_host), ssrc, share_port)
     log.debug("[%s] = %s", order.call, " ".join(word if word != target.srtp_key else "KEY" for word in command))
-    # a session of its own, so that Ctrl-C in a terminal reaches the server only and callers get their BYE
-    process = subprocess.Popen(
+    # in a session of its own, so that Ctrl-C in a terminal reaches only the server, which then sends BYE to its callers
+    popen = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
-    witness = None
+    watchdog = None
     try:
-        witness = Watchdog(process.pid, target, bound_to if witnessed else None)
-        player = FfmpegProcess(order.call, order.serial, process, target, ssrc, bound_to, witness, order, away)
-        os.set_blocking(player.pipe.fileno(), False)
-    except BaseException:  # no memory, say: it would play on, and nobody would know of it
-        discard(process, witness)
+        watchdog = Watchdog(popen.pid, target, source_host if share_port else None)
+        ffmpeg = FfmpegProcess(order, order.serial, popen, ssrc, source_host, watchdog, unreachable_for)
+        os.set_blocking(ffmpeg.stderr.fileno(), False)
+    except BaseException:  # an ffmpeg that is not watched must not play on
+        discard(popen, watchdog)
         raise
-    return player
+    return ffmpeg
 
 
-def discard(process: subprocess.Popen[bytes], witness: Optional[Watchdog]) -> None:
-    """Kill an ffmpeg that nobody could look after, reap it, and close its pipe and its witness.
+def discard(popen: subprocess.Popen[bytes], watchdog: Optional[Watchdog]) -> None:
+    """Kill and reap an ffmpeg that cannot be watched, and close its pipe and its watchdog.
 
-    Raises ``subprocess.TimeoutExpired`` where the kernel does not end it within ``KILLED`` seconds.
+    Raises ``subprocess.TimeoutExpired`` where the kernel does not end it within ``REAP_TIMEOUT`` seconds.
     """
-    process.kill()
-    if process.stderr is not None:
-        process.stderr.close()
-    if witness is not None:
-        witness.close()
-    process.wait(KILLED)
+    popen.kill()
+    if popen.stderr is not None:
+        popen.stderr.close()
+    if watchdog is not None:
+        watchdog.close()
+    popen.wait(REAP_TIMEOUT)

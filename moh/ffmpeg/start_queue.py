@@ -1,7 +1,7 @@
-"""Which calls wait for their ffmpeg, and which of them is the next; no clock here, no process.
+"""The calls that wait for their ffmpeg, and which of them is next. No clock and no process in here.
 
-Of each call only the latest start waits. Whoever sends one re-INVITE after the other would have one ffmpeg after the
-other started and ended at once; so two starts of the same call are ``APART``.
+The law kept here: only the latest start of a call waits, and two starts of one call are ``STARTS_APART``. Without that,
+re-INVITEs in a row would start and end one ffmpeg after the other.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple, Optional
 
 from ..common.actions import StartStream
 
-APART = 0.5
-"""Seconds from one start of a call to its next, at the least: so long who is moved again at once hears nothing."""
+STARTS_APART = 0.5
+"""Seconds between two starts of one call, at least. A caller that is moved twice within it hears silence."""
 
 
 class PendingStart(NamedTuple):
@@ -20,18 +20,18 @@ class PendingStart(NamedTuple):
 
     order: StartStream
     not_before: float
-    """When it may be started, by the clock of ``StartQueue.take``."""
-    away: float
-    """Seconds for which there has been no way to its listener, and for which it has been started in vain."""
+    """When it may be started, by the clock of ``StartQueue.pop``."""
+    unreachable_for: float
+    """Seconds for which the call has had no route to its receiver, and for which it has been started in vain."""
 
 
 class StartQueue:
-    """The starts that wait, first come, first served; iterates over the calls. For one thread."""
+    """The starts that wait, first come, first served. Iterates over their calls. For one thread."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, PendingStart] = {}
-        self._begun: dict[str, float] = {}
-        """When those calls were started that were so within ``APART`` of the latest start."""
+        self._started: dict[str, float] = {}
+        """The calls that were started less than ``STARTS_APART`` before the latest start, and when."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -43,35 +43,35 @@ class StartQueue:
         return call in self._waiting
 
     def put(self, order: StartStream) -> None:
-        """Let the call wait for this start. One that it waited for already is forgotten, but its place is kept."""
-        begun = self._begun.get(order.call)
-        self._waiting[order.call] = PendingStart(order, 0.0 if begun is None else begun + APART, 0.0)
+        """Let the call wait for this start. It replaces an earlier one that waits, and keeps its place."""
+        started = self._started.get(order.call)
+        self._waiting[order.call] = PendingStart(order, 0.0 if started is None else started + STARTS_APART, 0.0)
 
-    def put_back(self, waiting: PendingStart) -> None:
-        """Let a call wait whose ffmpeg ended by itself; its own ``not_before`` counts, and not ``APART``."""
-        self._waiting[waiting.order.call] = waiting
+    def put_back(self, start: PendingStart) -> None:
+        """Let a call wait whose ffmpeg has ended by itself. ``not_before`` counts, and not ``STARTS_APART``."""
+        self._waiting[start.order.call] = start
 
     def drop(self, call: str) -> Optional[StartStream]:
-        """Do not start the call; gives back what it waited for, if it did."""
-        waiting = self._waiting.pop(call, None)
-        return None if waiting is None else waiting.order
+        """Remove the call's start and return it; ``None`` where none waits."""
+        start = self._waiting.pop(call, None)
+        return None if start is None else start.order
 
     def pop(self, now: float, busy: Container[str]) -> Optional[PendingStart]:
-        """The start whose turn it is, which waits no more; ``None`` where there is none at this time.
+        """Remove the next start and return it; ``None`` where none may start now.
 
         ``now`` is in seconds and never runs back. ``busy`` are the calls whose former ffmpeg still has their port.
         """
-        for call, waiting in self._waiting.items():
-            if waiting.not_before <= now and call not in busy:
+        for call, start in self._waiting.items():
+            if start.not_before <= now and call not in busy:
                 break
         else:
             return None
-        young = {each: begun for each, begun in self._begun.items() if now - begun < APART}
-        young[call] = now
-        self._begun = young
-        del self._waiting[call]  # after all that needs memory, lest it is lost
-        return waiting
+        recent = {other: started for other, started in self._started.items() if now - started < STARTS_APART}
+        recent[call] = now
+        self._started = recent
+        del self._waiting[call]  # after all that needs memory, so that a MemoryError does not lose the start
+        return start
 
     def next_due(self, busy: Container[str]) -> Optional[float]:
-        """From when on ``take`` has something to give; ``None`` where nobody waits but for a port."""
-        return min((each.not_before for call, each in self._waiting.items() if call not in busy), default=None)
+        """When ``pop`` next has something to return; ``None`` where all that wait, wait for their port."""
+        return min((start.not_before for call, start in self._waiting.items() if call not in busy), default=None)

@@ -1,12 +1,12 @@
-"""What is seen of an ffmpeg from outside: whether it still plays, and whether anybody listens.
+"""Watches one ffmpeg from outside: whether it still plays, and whether its receiver is still there.
 
-ffmpeg tells neither. An ffmpeg that plays goes to sleep after each packet, which Linux counts in ``/proc``; one
-that hangs does not, be it stopped, waiting for ever or busy with itself. Where there is no ``/proc`` nothing is seen.
+ffmpeg reports neither. An ffmpeg that plays sleeps after each packet, and Linux counts that in ``/proc``. One that
+hangs does not: it is stopped, or waits for ever, or is busy. Without ``/proc`` no ffmpeg counts as hung.
 
-Where nobody listens, the listener's machine answers each packet with "port unreachable". The kernel hands that to a
-socket which is connected to the same two ports, and to no other. ffmpeg can connect its own (``connect=1``), but then
-it ends where a phone has no port for RTCP, as many do; so a second socket stands beside its, and only listens. So it
-is with RTCP, which ffmpeg does not read: a second socket that is connected gets what the listener says, BYE above all.
+When the receiver's port is closed, its host answers each packet with ICMP "port unreachable". The kernel reports that
+only to a socket that is connected to the same two ports. ffmpeg could connect its own socket (``connect=1``), but would
+then end at a phone without an RTCP port, as many are. So the watchdog has a second socket on ffmpeg's port, connected,
+that only receives. It has another one for RTCP, which ffmpeg does not read, because a receiver that leaves sends BYE.
 """
 
 from __future__ import annotations
@@ -32,113 +32,116 @@ from ..rtp.liveness import (
 )
 from ..rtp.rtcp import PACKET_TYPES, has_bye
 
-LOOK_EVERY = 0.5
-"""Seconds from one look at a player to the next."""
-BEATS = 4
-"""Looks after which its pulse is felt once."""
-STILL = 3
-"""Times that the pulse is felt and has not changed until a player counts as hung: after 6 to 8 seconds.
+WATCH_EVERY = 0.5
+"""Seconds between two polls of a watchdog."""
+POLLS_PER_PULSE = 4
+"""Polls between two readings of the pulse, the count of voluntary sleeps in ``/proc``."""
+STILL_UNTIL_HUNG = 3
+"""Readings without a change until an ffmpeg counts as hung: after 6 to 8 seconds.
 
-Counted in looks and not in seconds, as a machine that slept, or a container that was paused, has stopped us as well.
+Polls are counted and not seconds: a machine that was suspended, or a container that was paused, stops the server too.
 """
 
-READ_AT_ONCE = 16
-"""RTCP packets that one look takes; a phone sends one in five seconds."""
-OCTETS, ROOM = 1500, 8192
-"""Octets that are read of each; and the room for all that wait, what the kernel needs for itself included."""
+READS_PER_POLL = 16
+"""RTCP packets that one poll reads; a phone sends one in five seconds."""
+RTCP_OCTETS = 1500
+"""Octets that are read of each RTCP packet."""
+RECEIVE_BUFFER = 8192
+"""Octets of the kernel's buffer for each socket, with what the kernel needs for itself: room for a few packets."""
 
-SWITCHES = re.compile(rb"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
+VOLUNTARY_SWITCHES = re.compile(rb"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 
 
 class Watchdog:
-    """Watches one player: the process ``pid``, which plays to ``target``."""
+    """Watches the ffmpeg process ``pid``, which plays to ``target``."""
 
-    def __init__(self, pid: int, target: Target, bound_to: Optional[str]) -> None:
-        """``bound_to`` is the address of ours that it plays from, empty for any.
+    def __init__(self, pid: int, target: Target, source_host: Optional[str]) -> None:
+        """``source_host`` is the local address that ffmpeg sends from, empty for any.
 
-        ``None``: no second sockets may be beside the player's.
+        ``None``: ffmpeg does not share its ports, so there are no second sockets.
         """
         self._pid = pid
         self._remote = remote = target.remote
         self._rtp = self._rtcp = None
-        if bound_to is not None:
+        if source_host is not None:
             port = target.local.port
-            self._rtp = _beside(Address(bound_to, port), remote)
-            self._rtcp = _beside(Address(bound_to, port + 1), Address(remote.host, target.remote_rtcp.port))
-        self._refusals: Optional[Streak] = None
-        self._losses: Optional[Streak] = None
-        self._left: Optional[float] = None
-        self._looks = 0
+            self._rtp = _second_socket(Address(source_host, port), remote)
+            self._rtcp = _second_socket(Address(source_host, port + 1), Address(remote.host, target.remote_rtcp.port))
+        self._port_errors: Optional[Streak] = None
+        self._host_errors: Optional[Streak] = None
+        self._bye_at: Optional[float] = None
+        self._polls = 0
         self._pulse: Optional[int] = None
         self._still = 0
 
     def verdict(self, now: float) -> Optional[Verdict]:
-        """Why the player may as well end; ``None`` while it may not."""
+        """Why this ffmpeg plays in vain; ``None`` while it does not."""
         if self._rtcp is not None:
-            self._read(self._rtcp, now)
-            if self._left is not None and now - self._left >= BYE_TIMEOUT:
+            self._read_rtcp(self._rtcp, now)
+            if self._bye_at is not None and now - self._bye_at >= BYE_TIMEOUT:
                 return BYE_RECEIVED
         error = 0 if self._rtp is None else self._rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error == errno.ECONNREFUSED:
-            self._refusals = self._refusals or Streak(now)
-            seconds = self._refusals.extend(now)
+            self._port_errors = self._port_errors or Streak(now)
+            seconds = self._port_errors.extend(now)
             return port_unreachable(self._remote, seconds) if seconds >= PORT_UNREACHABLE_TIMEOUT else None
         if error in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-            self._losses = self._losses or Streak(now, HOST_ERROR_GAP)
-            return host_unreachable(self._remote) if self._losses.extend(now) >= HOST_UNREACHABLE_TIMEOUT else None
+            self._host_errors = self._host_errors or Streak(now, HOST_ERROR_GAP)
+            if self._host_errors.extend(now) >= HOST_UNREACHABLE_TIMEOUT:
+                return host_unreachable(self._remote)
         return None
 
-    def _read(self, sock: socket.socket, now: float) -> None:
-        """Take in what the listener has said: his leave counts until he speaks again."""
-        for _ in range(READ_AT_ONCE):
+    def _read_rtcp(self, sock: socket.socket, now: float) -> None:
+        """Read the receiver's RTCP: a BYE counts until another RTCP packet follows it."""
+        for _ in range(READS_PER_POLL):
             try:
-                data = sock.recv(OCTETS, socket.MSG_DONTWAIT)
+                data = sock.recv(RTCP_OCTETS, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError:
-                continue  # a report of ours was refused: he has no port for RTCP
+                continue  # the receiver has no port for RTCP, and its host has refused a report
             if has_bye(data):
-                self._left = now if self._left is None else self._left
+                self._bye_at = now if self._bye_at is None else self._bye_at
             elif len(data) > 1 and data[1] in PACKET_TYPES:
-                self._left = None
+                self._bye_at = None
 
     def hangs(self) -> bool:
-        """Whether the player shows no sign of life any more; to be asked at each look."""
-        self._looks += 1
-        if self._looks % BEATS:
+        """Whether ffmpeg shows no sign of life any more; to be called at each poll."""
+        self._polls += 1
+        if self._polls % POLLS_PER_PULSE:
             return False
         before, self._pulse = self._pulse, pulse(self._pid)
         self._still = self._still + 1 if before is not None and before == self._pulse else 0
-        return self._still >= STILL
+        return self._still >= STILL_UNTIL_HUNG
 
     def close(self) -> None:
-        """Look no more."""
+        """Close the sockets."""
         for sock in (self._rtp, self._rtcp):
             if sock is not None:
                 sock.close()
 
 
 def pulse(pid: int) -> Optional[int]:
-    """How often the threads of a process have gone to sleep by themselves; ``None`` where nobody tells."""
+    """How often the threads of a process have gone to sleep by themselves; ``None`` where ``/proc`` does not say."""
     counts = []
     try:
         for task in os.scandir(f"/proc/{pid}/task"):
-            # not by pathlib, which has each part of a path in the interpreter's table of names: that grew by 0.7 MB
+            # not by pathlib, which adds each part of a path to the interpreter's table of names: 0.7 MB in some minutes
             with open(f"{task.path}/status", "rb") as status:
-                counts.append(SWITCHES.search(status.read()))
+                counts.append(VOLUNTARY_SWITCHES.search(status.read()))
     except OSError:
         return None
     return sum(int(count[1]) for count in counts if count) if all(counts) else None
 
 
-def _beside(local: Address, remote: Address) -> Optional[socket.socket]:
-    """A second socket on a port that the player has, connected; with room for a few packets, which are small."""
+def _second_socket(local: Address, remote: Address) -> Optional[socket.socket]:
+    """A connected socket on a port that ffmpeg has as well; ``None`` where there can be none."""
     sock = None
     try:
         sock = socket.socket(family_of(remote.host), socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
-        ask_for_errors(sock)  # else only "port unreachable" is told
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        ask_for_errors(sock)  # without this only "port unreachable" is reported
         sock.bind((local.host, local.port))
         sock.connect((remote.host, remote.port))
     except OSError:

@@ -53,7 +53,7 @@ class Engines:
     @property
     def faults(self) -> list[FaultLog]:
         """The unexpected errors of the engines' threads."""
-        return [self.shared.faults] if self.shared is not None else []
+        return [self.ffmpegs.faults] + ([self.shared.faults] if self.shared is not None else [])
 
     def summary(self) -> str:
         """How many calls each engine plays to, for people."""

@@ -30,7 +30,7 @@ def test_it_has_the_filters_of_a_call() -> None:
 
 
 def test_it_has_filters_and_muxer_of_the_shared_stream() -> None:
-    command = encode_command(Path("x.wav"), OPUS, 20, start=5, bent=(768210, 768320))
+    command = encode_command(Path("x.wav"), OPUS, 20, start=5, resampling=(768210, 768320))
     chain = command[command.index("-filter:a") + 1].split(",")
     names = {each.partition("=")[0] for each in chain}
     assert "asetrate" in names

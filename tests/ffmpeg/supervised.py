@@ -1,0 +1,46 @@
+"""What the tests of a running ``Supervisor`` share: its orders, its reports, and a script in ffmpeg's place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from moh.common.actions import Address, StartStream, StopStream, StreamEnded, Target
+from moh.common.codecs import PCMU
+from moh.common.tunes import Tune, Tunes
+from moh.ffmpeg.supervisor import Supervisor
+from tests.support.phone import Ear
+from tests.support.running import wait_for
+
+STOP = StopStream("call")
+
+
+def supervisor_of(files: dict[int, Path], seconds: float) -> Supervisor:
+    """A supervisor with one tune, number 0."""
+    tunes = Tunes()
+    tunes.add(Tune(files, seconds))
+    return Supervisor(tunes)
+
+
+def start(ear: Ear, port: int, serial: int = 1, call: str = "call", tune: int = 0) -> StartStream:
+    """The order to play to ``ear`` from ``port``."""
+    host, there = ear.address
+    target = Target(Address(host, there), Address(host, there + 1), Address("127.0.0.1", port), PCMU, 0, 20)
+    return StartStream(call, serial, target, 0.0, tune)
+
+
+def the_end(supervisor: Supervisor, seconds: float = 10.0) -> StreamEnded:
+    """Wait for a report; it has to be the only one."""
+    (ended,) = wait_for(supervisor.ended, "the report of an end", seconds)
+    return ended
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a Python script in ffmpeg's place."""
+    fake = folder / "ffmpeg"
+    fake.write_text(f"#!{sys.executable}\nimport os, signal, sys, time\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
