@@ -85,7 +85,7 @@ apt=(
     apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources"
     -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work"
 )
-# a list of somebody else's may have no sources; if ours had none, the next command would tell
+# a list of a third party may have no sources; if the needed one had none, the next command would fail
 "${apt[@]}" update </dev/null >"$work/log" 2>&1 || true
 cd "$work/source"
 quietly "${apt[@]}" source --only-source ffmpeg libsoxr

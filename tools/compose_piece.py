@@ -1,6 +1,6 @@
-"""Compose "Hold, please": the music that callers hear when the owner has given none of his own.
+"""Compose "Hold, please": the music that callers hear where the owner has set none.
 
-The piece is our own, made from nothing but the score below: no samples, no borrowed tune. It is dedicated
+The piece is original, made from nothing but the score below: no samples, no borrowed tune. It is dedicated
 to the public domain (CC0 1.0). It is written for a telephone, which passes 300 to 3400 Hz only:
 
 - the melody's fundamentals lie between 460 and 1050 Hz, the chords' between 220 and 470 Hz;
@@ -9,8 +9,8 @@ to the public domain (CC0 1.0). It is written for a telephone, which passes 300 
 
 It is 16 bars of 4/4 in F major, in the form A A' B A'': A ends half-way, on the dominant; A' answers and
 comes home; B descends in a sequence; A'' comes home and turns at once to the dominant, which leads into A.
-So the end asks for the beginning, and the sound agrees: time is a circle here. A note that outlasts the last
-bar sounds on in the first, every oscillator makes a whole number of turns per loop, and so does the reverb.
+So the end leads to the beginning, and the sound does the same: time is a circle here. A note that outlasts the
+last bar sounds on in the first, every oscillator makes a whole number of turns per loop, and so does the reverb.
 
 Usage: ``python3 tools/compose_piece.py [OUT.mp3]`` (default: ``moh/builtin.mp3``); needs ffmpeg with
 libmp3lame, and some twenty seconds. The same script gives the same samples every time.
@@ -251,7 +251,7 @@ def reverberate(dry: list[float]) -> list[float]:
 def turned(loop: list[float]) -> list[float]:
     """Turn the loop so that it begins up to 0.25 s before bar 1, where the wave is flat and near zero.
 
-    The encoder hears silence before and after the file, so a wave cut at its height would click at the seam.
+    The encoder adds silence before and after the file, so a wave that is cut at its height would click there.
     """
 
     def roughness(i: int) -> float:
