@@ -269,7 +269,8 @@ class SipServer(socketserver.UDPServer):
             self.reloader.check_now()
         if self.summary_requested:
             self.summary_requested = False
-            loops = [self.faults, self.workers.faults, self.reloader.faults, *self.engines.faults]
+            loops = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
+            loops += [server.faults for server in self.tcp]
             self._statistics.log_summary(self.engines, loops)
         if self.stops_requested > self._stops_handled:
             self._stops_handled = self.stops_requested

@@ -1,14 +1,15 @@
 """Unexpected exceptions in a loop that has to go on: each is counted, and the log shows its traceback.
 
-The law kept here: no exception vanishes. The log has one traceback in each ``PERIOD``, so a loop that fails at every
-turn cannot fill it. ``MemoryError`` is counted and not logged, because the log needs memory itself.
+The law kept here: no exception vanishes. The log gets one traceback in ``TRACEBACK_EVERY`` seconds, so a loop that
+fails at each turn cannot fill it. ``MemoryError`` is counted and not logged, because logging needs memory itself.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 
-PERIOD = 10.0
+TRACEBACK_EVERY = 10.0
 """Seconds between two tracebacks of one loop."""
 
 log = logging.getLogger("moh")
@@ -23,20 +24,30 @@ class FaultLog:
         self._place = place
         self._quiet_until = float("-inf")
         self._unlogged = 0
+        self._permit = deque([None])  # the one thread that may write to the log has taken it out
 
     def report(self, error: BaseException, now: float, about: str = "") -> None:
-        """Count ``error`` and log its traceback, unless one was logged less than ``PERIOD`` seconds before ``now``.
+        """Count ``error`` and log its traceback, unless one was logged less than ``TRACEBACK_EVERY`` before ``now``.
 
         ``about`` says what the loop was working on. Never raises: where the log fails, the next report logs again.
         """
         self.count += 1
-        if isinstance(error, MemoryError) or now < self._quiet_until:
+        if isinstance(error, MemoryError):
             self._unlogged += 1
             return
         try:
+            self._permit.pop()
+        except IndexError:  # another thread is writing a traceback of this loop
+            self._unlogged += 1
+            return
+        try:
+            if now < self._quiet_until:
+                self._unlogged += 1
+                return
             more = f" ({self._unlogged} more were not logged)" if self._unlogged else ""
             log.error("unexpected error in %s%s%s", self._place, f": {about}" if about else "", more, exc_info=error)
+            self._quiet_until, self._unlogged = now + TRACEBACK_EVERY, 0
         except Exception:  # the log failed: the loop must go on, and the next report tries again
             self._unlogged += 1
-        else:
-            self._quiet_until, self._unlogged = now + PERIOD, 0
+        finally:
+            self._permit.append(None)

@@ -1,8 +1,9 @@
-"""One TCP or TLS connection: messages in, answers out, keep-alives answered (RFC 3261 §18.3, RFC 5626 §4.4.1).
+"""One TCP or TLS connection: messages in, responses out, keep-alives answered (RFC 3261 §18.3, RFC 5626 §4.4.1).
 
-The laws kept here: only its own thread touches a connection (TLS allows nothing else); whoever wants to send leaves
-his octets in its outbox and never waits; who is silent, slow or reads nothing is cut off; who sends too fast is not
-read until his turn has come, and TCP pushes back. No message that was read is lost by that.
+The laws kept here: only the connection's own thread uses its socket, since TLS allows nothing else; other threads put
+what they send into the outbox and never wait; a peer that is silent, slow or does not read loses its connection; a
+connection above its rate is not read until its next message may be handled, so that TCP slows the sender down. No
+message that was read is lost by that.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ import ssl
 import threading
 import time
 from collections import deque
-from typing import Optional, Protocol, Union
+from typing import NamedTuple, Optional, Protocol, Union
 
 from ..common.actions import Address, Flow
 from ..net.sockets import plain
 from ..sip.framing import PING, PONG, Framer
+from .deadlines import MESSAGE_TIMEOUT, Deadlines
 
 MAX_OUTBOX = 1 << 18
-"""Octets that may wait for a reader who does not read."""
-PATIENCE = 10.0
-"""Seconds for the handshake, for the first message, and for the rest of one that has begun."""
-IDLE = 600.0
-"""Seconds of silence after which a connection that no call uses is closed."""
-DIALLED = 32.0
-"""Seconds that a connection of our own making may last: as long as we wait for an answer (RFC 3261 §17.1.2, 64*T1)."""
+"""Octets that may wait for a peer that does not read."""
+OUTBOUND_LIFETIME = 32.0
+"""Seconds that an outbound connection lasts at most: 64*T1, as long as the server waits for a response (RFC 3261
+§17.1.2)."""
+
+Socket = Union[socket.socket, ssl.SSLSocket]
 
 log = logging.getLogger("moh")
 
 
 class Host(Protocol):
-    """What a connection needs of the server that took it."""
+    """What a connection needs of its server."""
 
     transport: str
     tls: Optional[ssl.SSLContext]
@@ -43,83 +44,97 @@ class Host(Protocol):
     def handle_message(self, data: bytes, flow: Flow) -> None:
         """Handle one message."""
 
-    def in_use(self, flow: Flow) -> bool:
-        """Whether a call goes by this connection."""
-
     def delay(self, host: str, data: bytes) -> float:
-        """Let a message of ``host`` take its place; the seconds that it has to wait. Empty: a read without one."""
+        """Count a message of ``host`` and return the seconds that it has to wait; empty: a read without a message."""
 
-    def opened(self, connection: Connection) -> int:
-        """Give it a number."""
+    def in_use(self, flow: Flow) -> bool:
+        """Whether a call uses this connection."""
 
-    def closed(self, number: int) -> None:
-        """Forget it."""
+    def register(self, connection: Connection) -> int:
+        """Add an open connection; returns its number."""
+
+    def unregister(self, number: int) -> None:
+        """Remove a closed connection."""
+
+
+class Turn(NamedTuple):
+    """What one turn of the connection's loop waits for."""
+
+    closing: bool
+    """The connection closes when the outbox is empty; nothing is read."""
+    held: bool
+    """A message is held back by the rate limit; nothing is read until it is handled."""
+    events: int
+    """The poll events of the socket, 0 for none."""
 
 
 class Connection(socketserver.BaseRequestHandler):
     """One connection, in its own thread."""
 
     server: Host  # type: ignore[assignment]  # what a Connection needs of the server that made it
-    dialled = False
-    """Whether it is we who opened it."""
+    outbound = False
+    """Whether the server opened it."""
 
     def setup(self) -> None:
-        """Get ready to be written to by others."""
+        """Set up the outbox and the wake-up pair that other threads use."""
         self._outbox = bytearray()
         self._lock = threading.Lock()
         self._thread = threading.current_thread()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
-        self.ending = False
+        self._poll_wake_up, self._poll_both = select.poll(), select.poll()  # select() has no descriptors above 1023
+        for each in (self._poll_wake_up, self._poll_both):
+            each.register(self._woken, select.POLLIN)
+        self.closing = False
         """Whether it is to be closed."""
-        self.spoke = False
+        self.has_spoken = False
         """Whether a whole message has come by it."""
-        self.began = self.heard = time.monotonic()
+        self.opened_at = self.received_at = time.monotonic()
         """When it was opened, and when octets came by it last."""
-        self._unread: deque[bytes] = deque()  # what has come and is not handed on yet
-        self._in_place = False  # the first of it has its place behind all others
-        self._socket: Optional[socket.socket] = self.request  # for ``cut``, until it is closed
+        self._unhandled: deque[bytes] = deque()  # what was read and is not handled yet
+        self._counted = False  # whether the rate limit has counted the first of these
+        self._socket: Optional[socket.socket] = self.request  # for ``abort``, until it is closed
 
     def finish(self) -> None:
-        """Give the wake-up pair back."""
+        """Close the wake-up pair."""
         with self._lock:
-            self.ending = True
+            self.closing = True
             self._woken.close()
             self._waker.close()
 
     # -- for other threads -----------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Have ``data`` sent soon. A reader who lets too much pile up loses his connection."""
+        """Have ``data`` sent soon. A peer that lets more than ``MAX_OUTBOX`` pile up loses its connection."""
         with self._lock:
-            if self.ending:
+            if self.closing:
                 return
             self._outbox += data
             if len(self._outbox) > MAX_OUTBOX:
-                self.ending = True
+                self.closing = True
             self._wake()
 
-    def end(self) -> None:
-        """Close when what waits has been sent."""
+    def close(self) -> None:
+        """Close the connection when what waits has been sent."""
         with self._lock:
-            if not self.ending:
-                self.ending = True
+            if not self.closing:
+                self.closing = True
                 self._wake()
 
-    def cut(self) -> None:
-        """Have it closed now, also where its handshake goes on."""
+    def abort(self) -> None:
+        """Close the connection now, even during its handshake."""
         with self._lock:
-            if self.ending:
+            if self.closing:
                 return
-            self.ending = True
+            self.closing = True
             self._outbox.clear()
             self._wake()
             try:
-                if self._socket is not None:  # not as TLS does it: that is its own thread's
+                if self._socket is not None:  # the plain shutdown: that of TLS belongs to the connection's own thread
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
             except OSError:
-                pass  # the other side was first
+                pass  # the peer closed it first
 
     def _wake(self) -> None:
         if threading.current_thread() is self._thread:
@@ -127,17 +142,17 @@ class Connection(socketserver.BaseRequestHandler):
         try:
             self._waker.send(b".")
         except OSError:
-            pass  # woken often enough already
+            pass  # the pair is full of wake-ups, or closed
 
     # -- its own thread --------------------------------------------------------------------------------------------
 
     def handle(self) -> None:
-        """Read messages and write answers until one side has had enough."""
-        number = self.server.opened(self)
+        """Read messages and send responses until one side closes the connection."""
+        number = self.server.register(self)
         try:
             self._handle(number)
         finally:
-            self.server.closed(number)
+            self.server.unregister(number)
             with self._lock:
                 self._socket, secured = None, self._socket
             if secured is not None and secured is not self.request:
@@ -159,76 +174,83 @@ class Connection(socketserver.BaseRequestHandler):
         except OSError as error:
             log.debug("connection of %s ended: %s", flow.remote, error)
 
-    def _secured(self, sock: socket.socket) -> Union[socket.socket, ssl.SSLSocket]:
-        sock.settimeout(PATIENCE)
+    def _secured(self, sock: socket.socket) -> Socket:
+        sock.settimeout(MESSAGE_TIMEOUT)
         if self.server.tls is None:
             return sock
-        if self.dialled:
-            # the phone's certificate is checked by nobody, as with every call that comes in
+        if self.outbound:
+            # the certificate of a phone is not verified, as in calls that come in
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
             context = self.server.tls
-        secured = context.wrap_socket(sock, server_side=not self.dialled, do_handshake_on_connect=False)
+        secured = context.wrap_socket(sock, server_side=not self.outbound, do_handshake_on_connect=False)
         with self._lock:
             self._socket = secured
-            if self.ending:
-                raise OSError("it had to make room")
+            if self.closing:
+                raise OSError("aborted before its handshake")
         secured.do_handshake()
         return secured
 
-    def _converse(self, sock: Union[socket.socket, ssl.SSLSocket], flow: Flow) -> None:
+    def _converse(self, sock: Socket, flow: Flow) -> None:
         framer = Framer()
-        quiet, poll = select.poll(), select.poll()  # unlike select() it takes descriptors above 1023
-        for each in (quiet, poll):
-            each.register(self._woken, select.POLLIN)
-        now = time.monotonic()
-        patience = now + PATIENCE
-        last = now + DIALLED if self.dialled else math.inf
-        turn = now  # when the first of what is unread may be handed on
-        while True:
-            with self._lock:
-                ending = self.ending
-                if ending and not 0 < len(self._outbox) <= MAX_OUTBOX:
-                    return
-                held = bool(self._unread) and not ending
-                # whose connection ends is not listened to any more, nor who has to wait
-                wanted = (0 if ending or held else select.POLLIN) | (select.POLLOUT if self._outbox else 0)
-            if wanted:
-                poll.register(sock, wanted)
-            if ending:
-                patience = min(patience, now + PATIENCE)
-            until = min(last, turn if held else patience)
-            events = dict((poll if wanted else quiet).poll(1000 * max(0.0, until - now) + 1))
-            then, now = now, time.monotonic()
-            happened = events.get(sock.fileno(), 0)
-            if held:
-                patience += now - then  # it is not he who keeps us waiting
-            if now >= last:
+        deadlines = Deadlines(time.monotonic(), OUTBOUND_LIFETIME if self.outbound else math.inf)
+        while (turn := self._next_turn()) is not None:
+            events = self._wait(sock, turn, deadlines)
+            if self._is_over(turn, framer, flow, deadlines) or not self._exchange(
+                sock, events, turn, framer, deadlines
+            ):
                 return
-            if now >= patience:
-                if ending or framer.unfinished or not self.server.in_use(flow):
-                    return
-                patience = now + IDLE
-            if self._woken.fileno() in events:
-                self._drain_wake_ups()
-            if happened & select.POLLOUT and not self._write(sock):
-                return
-            if happened & ~select.POLLOUT and not held:
-                began = framer.unfinished
-                heard = self._read(sock, framer)
-                if heard is None:
-                    return
-                if framer.unfinished:
-                    patience = patience if began and not heard else now + PATIENCE
-                elif heard:
-                    patience = now + IDLE
-            if self._unread and now >= turn:
-                wait = self._hand_on(flow)
-                turn = time.monotonic() + wait
-            if framer.broken and not self._unread:
-                self.end()
+            if self._unhandled and deadlines.may_handle:
+                seconds = self._handle_messages(flow)
+                deadlines.hold(seconds, time.monotonic())
+            if framer.broken and not self._unhandled:
+                self.close()
+
+    def _next_turn(self) -> Optional[Turn]:
+        """What to wait for next; ``None`` where the connection is over."""
+        with self._lock:
+            if self.closing and not 0 < len(self._outbox) <= MAX_OUTBOX:
+                return None
+            held = bool(self._unhandled) and not self.closing
+            reading = 0 if self.closing or held else select.POLLIN
+            return Turn(self.closing, held, reading | (select.POLLOUT if self._outbox else 0))
+
+    def _wait(self, sock: Socket, turn: Turn, deadlines: Deadlines) -> int:
+        """Wait for events, a wake-up or the next deadline; returns the events of the socket."""
+        if turn.events:
+            self._poll_both.register(sock, turn.events)
+        if turn.closing:
+            deadlines.note_closing()
+        poll = self._poll_both if turn.events else self._poll_wake_up
+        events = dict(poll.poll(1000 * deadlines.timeout(turn.held) + 1))
+        deadlines.advance(time.monotonic(), turn.held)
+        if self._woken.fileno() in events:
+            self._drain_wake_ups()
+        return events.get(sock.fileno(), 0)
+
+    def _is_over(self, turn: Turn, framer: Framer, flow: Flow, deadlines: Deadlines) -> bool:
+        """Whether a deadline ends the connection. In silence a call that uses it keeps it open."""
+        if deadlines.expired:
+            return True
+        if deadlines.silent:
+            if turn.closing or framer.unfinished or not self.server.in_use(flow):
+                return True
+            deadlines.note_use()
+        return False
+
+    def _exchange(self, sock: Socket, events: int, turn: Turn, framer: Framer, deadlines: Deadlines) -> bool:
+        """Write and read what the socket is ready for; ``False`` where the connection has ended."""
+        if events & select.POLLOUT and not self._write(sock):
+            return False
+        if events & ~select.POLLOUT and not turn.held:
+            was_partial = framer.unfinished
+            messages = self._read(sock, framer)
+            if messages is None:
+                return False
+            deadlines.note_read(messages, was_partial, framer.unfinished)
+        return True
 
     def _drain_wake_ups(self) -> None:
         try:
@@ -236,8 +258,8 @@ class Connection(socketserver.BaseRequestHandler):
         except BlockingIOError:
             pass
 
-    def _write(self, sock: Union[socket.socket, ssl.SSLSocket]) -> bool:
-        """Send what the other side takes now; ``False`` when the connection is to be cut."""
+    def _write(self, sock: Socket) -> bool:
+        """Send what the peer takes now; ``False`` where it has let too much pile up."""
         with self._lock:
             if len(self._outbox) > MAX_OUTBOX:
                 return False
@@ -247,8 +269,8 @@ class Connection(socketserver.BaseRequestHandler):
                 pass
         return True
 
-    def _read(self, sock: Union[socket.socket, ssl.SSLSocket], framer: Framer) -> Optional[int]:
-        """Take in what has come, and tell how many messages and pings; ``None`` when the connection has ended."""
+    def _read(self, sock: Socket, framer: Framer) -> Optional[int]:
+        """Read what has come; returns how many messages and keep-alives, ``None`` where the connection has ended."""
         pieces: list[bytes] = []
         while True:
             try:
@@ -257,35 +279,32 @@ class Connection(socketserver.BaseRequestHandler):
                 break
             if not data:
                 return None
-            self.heard = time.monotonic()
+            self.received_at = time.monotonic()
             pieces += framer.feed(data)
             if framer.broken or not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
                 break
-        self._unread.extend(pieces or [b""])
+        self._unhandled.extend(pieces or [b""])  # the rate limit counts a read without a message too: it costs as much
         return len(pieces)
 
-    def _hand_on(self, flow: Flow) -> float:
-        """Hand on what has come as far as it may be now; the seconds that the rest has to wait, 0.0 if there is none.
-
-        A read that brought nothing whole has to take its place as well: it costs us as much.
-        """
-        while self._unread and not self.ending:
-            piece = self._unread[0]
-            if not self._in_place:
-                self._in_place = True
+    def _handle_messages(self, flow: Flow) -> float:
+        """Handle what was read as far as its rate allows; returns the seconds that the rest has to wait, or 0.0."""
+        while self._unhandled and not self.closing:
+            piece = self._unhandled[0]
+            if not self._counted:
+                self._counted = True
                 if wait := self.server.delay(flow.remote.host, piece):
                     return wait
-            self._in_place = False
-            self._unread.popleft()
+            self._counted = False
+            self._unhandled.popleft()
             if piece.startswith(PING):
                 self.send(PONG * (len(piece) // len(PING)))
             elif piece:
-                self.spoke = True
+                self.has_spoken = True
                 self.server.handle_message(piece, flow)
         return 0.0
 
 
-class Dialled(Connection):
-    """A connection that we opened ourselves, for what cannot go back the way that its request came (§18.2.2)."""
+class OutboundConnection(Connection):
+    """A connection that the server opened, for what cannot go back by the connection of its request (§18.2.2)."""
 
-    dialled = True
+    outbound = True

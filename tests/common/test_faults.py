@@ -1,4 +1,4 @@
-"""What a loop did not expect is counted and logged with its traceback, at a bounded rate."""
+"""Unexpected exceptions of a loop are counted, and logged with a traceback at a bounded rate."""
 
 from __future__ import annotations
 
@@ -53,3 +53,19 @@ def test_a_log_that_fails_does_not_end_the_loop(
         faults.report(fault(ValueError()), now=0.0)
     faults.report(fault(ValueError()), now=0.1)
     assert "(1 more were not logged)" in caplog.text
+
+
+def test_threads_that_fail_at_the_same_time_log_one_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    faults = FaultLog("the resolver")
+
+    class OtherThread(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            faults.report(fault(ValueError()), now=0.0)
+
+    handler = OtherThread()
+    logging.getLogger("moh").addHandler(handler)
+    try:
+        faults.report(fault(ValueError()), now=0.0)
+    finally:
+        logging.getLogger("moh").removeHandler(handler)
+    assert (faults.count, caplog.text.count("unexpected error")) == (2, 1)

@@ -1,4 +1,4 @@
-"""Host names, asked of the system's resolver: an end-to-end test of one module."""
+"""End to end with the system's resolver: host names are looked up and no look-up delays another kind of source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def asks(name: str, trust: Trust = Trust.VALIDATED) -> Resolve:
 
 
 def answers(asked: Resolver, count: int) -> list[tuple[Resolve, str]]:
-    """Wait until so many answers are there, 10 s at the longest."""
+    """Wait for so many answers, 10 s at most."""
     got: list[tuple[Resolve, str]] = []
     give_up = time.monotonic() + 10
     while len(got) < count and time.monotonic() < give_up:
@@ -29,7 +29,7 @@ def answers(asked: Resolver, count: int) -> list[tuple[Resolve, str]]:
 
 
 class Silent:
-    """A resolver of the system's: names that begin with "silent" have no answer before ``end`` is set."""
+    """The system's resolver with silent DNS servers: names that begin with "silent" have no answer until ``end``."""
 
     def __init__(self) -> None:
         self.end = threading.Event()
@@ -52,14 +52,14 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
     system.end.set()
 
 
-def test_a_name_is_answered_without_waiting_for_it() -> None:
+def test_a_name_is_looked_up_in_the_background() -> None:
     asked = Resolver()
     asked.request(asks("localhost"))
     assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
 
 
 @pytest.mark.parametrize(("there", "found"), [(0, ""), (1, "127.0.0.1")])
-def test_where_threads_are_scarce_a_name_is_answered_and_the_next_one_as_ever(
+def test_without_threads_a_name_has_no_address_and_the_next_one_tries_again(
     monkeypatch: pytest.MonkeyPatch, there: int, found: str
 ) -> None:
     started: list[threading.Thread] = []
@@ -80,18 +80,18 @@ def test_where_threads_are_scarce_a_name_is_answered_and_the_next_one_as_ever(
     assert answers(asked, 1) == [(asks("localhost"), "127.0.0.1")]
 
 
-def test_nonsense_has_no_address() -> None:
+def test_text_that_is_no_host_name_has_no_address() -> None:
     assert look_up("a" * 70 + ".invalid") == ""
     assert look_up("\udcff") == ""
     assert look_up("") in ("", "127.0.0.1", "::1")
 
 
 @pytest.mark.parametrize("trust", Trust)
-def test_too_many_names_are_answered_as_unknown_at_once(silent: Silent, trust: Trust) -> None:
-    for number in range(resolver.WORKERS):
+def test_names_beyond_the_queue_have_no_address_at_once(silent: Silent, trust: Trust) -> None:
+    for number in range(resolver.THREADS):
         silent.resolver.request(asks(f"silent{number}.example", trust))
-    wait_for(lambda: len(silent.asked) == resolver.WORKERS, "all threads to be held up")
-    for number in range(resolver.WAITING + 3):
+    wait_for(lambda: len(silent.asked) == resolver.THREADS, "all threads to be held")
+    for number in range(resolver.MAX_QUEUE + 3):
         silent.resolver.request(asks(f"more{number}.example", trust))
     assert [address for _, address in silent.resolver.drain()] == [""] * 3
 
@@ -99,15 +99,31 @@ def test_too_many_names_are_answered_as_unknown_at_once(silent: Silent, trust: T
 @pytest.mark.parametrize("trust", Trust)
 def test_silent_dns_servers_for_the_other_sources_delay_no_name(silent: Silent, trust: Trust) -> None:
     for other in set(Trust) - {trust}:
-        for number in range(resolver.WORKERS + 10):
+        for number in range(resolver.THREADS + 10):
             silent.resolver.request(asks(f"silent{number}.example", other))
     silent.resolver.request(asks("pbx.example", trust))
     assert answers(silent.resolver, 1) == [(asks("pbx.example", trust), "192.0.2.99")]
 
 
-def test_what_nobody_waits_for_any_more_when_its_turn_comes_is_not_looked_up(silent: Silent) -> None:
+def test_an_unwanted_name_is_not_looked_up(silent: Silent) -> None:
     for number in range(20):
         silent.resolver.request(asks(f"given-up{number}.example"))
     silent.resolver.request(asks("last.example"))
     assert answers(silent.resolver, 1) == [(asks("last.example"), "192.0.2.99")]
     assert silent.asked == ["last.example"]
+
+
+def test_a_bug_in_a_look_up_is_logged_and_its_thread_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def buggy(name: str) -> str:
+        raise AttributeError("a plain bug")
+
+    monkeypatch.setattr(resolver, "look_up", buggy)
+    asked = Resolver()
+    for number in range(1, resolver.THREADS + 2):
+        asked.request(asks("localhost"))
+        assert answers(asked, 1) == [(asks("localhost"), "")]
+        assert asked.faults.count == number
+    assert caplog.text.count("Traceback") == 1
+    assert "unexpected error in the resolver: looking up 'localhost'" in caplog.text
