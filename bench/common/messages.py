@@ -9,10 +9,10 @@ HostPort = tuple[str, int]
 """A host as text, and a port."""
 
 
-def offer(listener: HostPort, speaker: str = "", formats: str = "0", direction: str = "recvonly") -> str:
-    """A session description that wants music at ``listener``; ``speaker`` is the host in its ``o=`` line."""
+def offer(listener: HostPort, speaker: str, formats: str = "0", direction: str = "recvonly", version: int = 1) -> str:
+    """A session description that wants music at ``listener``; its ``o=`` line has ``speaker`` and ``version``."""
     host, port = listener
-    lines = ["v=0", f"o=- 1 1 IN IP4 {speaker or host}", "s=-", f"c=IN IP4 {host}", "t=0 0"]
+    lines = ["v=0", f"o=- 1 {version} IN IP4 {speaker}", "s=-", f"c=IN IP4 {host}", "t=0 0"]
     lines += [f"m=audio {port} RTP/AVP {formats}", f"a={direction}"]
     lines += ["a=rtpmap:96 opus/48000/2"] if "96" in formats else []
     return "\r\n".join(lines) + "\r\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.common.plots import COLOURS
 from bench.soak.sample import Sample
 
-SOAKED = (
+PANELS = (
     ("Memory of the server, MB", (("rss", "RSS"), ("private", "private"))),
     ("Calls", (("calls", "all"), ("by_ffmpeg", "by ffmpeg"), ("shared", "in the shared stream"))),
     ("Taken", (("ports", "RTP ports"), ("processes", "processes"), ("descriptors", "descriptors"),
@@ -17,7 +17,7 @@ SOAKED = (
 
 
 def draw_soak(samples: Sequence[Sample], after: Sample, warm_up: float, title: str, path: Path) -> None:
-    """Write a picture of three panels over the minutes; the warm-up is grey, a cross is what there is at rest."""
+    """Draw three panels over the minutes; the warm-up is grey, a cross is the sample at rest."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -25,10 +25,10 @@ def draw_soak(samples: Sequence[Sample], after: Sample, warm_up: float, title: s
 
     figure, axes = pyplot.subplots(3, 1, figsize=(9, 8), sharex=True)
     minutes = [each.minute for each in samples]
-    for panel, (label, fields) in zip(axes, SOAKED):
+    for panel, (label, fields) in zip(axes, PANELS):
         panel.axvspan(0, warm_up, color="#dddddd", alpha=0.6, linewidth=0)
-        for place, (field, name) in enumerate(fields):
-            colour = COLOURS[place]
+        for position, (field, name) in enumerate(fields):
+            colour = COLOURS[position]
             panel.plot(minutes, [getattr(each, field) for each in samples], label=name, color=colour, linewidth=1.2)
             panel.plot([after.minute], [getattr(after, field)], marker="x", color=colour, markersize=7)
         panel.set_title(label, fontsize=10)

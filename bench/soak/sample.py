@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from bench.common.processes import children, end
 from bench.common.program import SCRIPT, environment
@@ -19,8 +19,8 @@ from bench.soak.callers import HOST
 from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN
 
-WORST = ("Traceback", " ERROR ", " CRITICAL ")
-SAID = re.compile(r" (\d+) calls: (\d+) by ffmpeg(?:, (\d+) in the shared stream)?")
+TROUBLE = ("Traceback", " ERROR ", " CRITICAL ")
+COUNTS = re.compile(r" (\d+) calls: (\d+) by ffmpeg(?:, (\d+) in the shared stream)?")
 
 
 class Sample(NamedTuple):
@@ -28,15 +28,15 @@ class Sample(NamedTuple):
 
     minute: float
     rss: float
-    """MB of 10^6 octets, with what it shares with others."""
+    """MB of 10^6 octets, shared memory included."""
     private: float
-    """MB of no file. What is nobody else's, as ``smaps`` has it, is nothing at all while a child is being forked."""
+    """MB that come from no file. The private memory in ``smaps`` would be 0 while a child is being forked."""
     threads: int
     descriptors: int
     processes: int
-    """Its children, those that have ended and were not reaped among them."""
+    """Its children, zombies included."""
     ports: int
-    """UDP ports of its range for music that are taken, by its ffmpegs and itself."""
+    """UDP ports of its range for music that are bound, by its ffmpegs and itself."""
     calls: int
     """As the server counts them."""
     by_ffmpeg: int
@@ -44,10 +44,10 @@ class Sample(NamedTuple):
 
 
 class Server:
-    """The real server in a process of its own; it dies with us, as its ffmpegs die with it."""
+    """The real server in a process of its own; it dies with this process, and its ffmpegs die with it."""
 
     def __init__(self, folder: Path, longest: int, pairs: int) -> None:
-        """``longest`` is the longest call in seconds, ``pairs`` how many pairs of ports it has."""
+        """``longest`` is the longest call in seconds, ``pairs`` the number of its pairs of ports."""
         port, *senders = free_pairs(random.choice(SENDERS), pairs + 1)
         self.address = (HOST, port)
         self._ports = range(senders[0], senders[-1] + 2)
@@ -56,18 +56,18 @@ class Server:
             MOH_BIND=HOST, MOH_SIP_PORT=port, MOH_RTP_PORTS=f"{self._ports[0]}-{self._ports[-1]}",
             MOH_MAX_CALL=f"{longest}s", MOH_CACHE=folder, MOH_MUSIC=BUILTIN,
         )  # fmt: skip
-        with self._log.open("wb") as said:
+        with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*leash(os.getpid()), sys.executable, str(SCRIPT)], env=settings,
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._lines = self._log.open(encoding="utf-8", errors="replace")
         self._counted = (0, 0, 0)
         self.trouble: list[str] = []
-        """Lines of its log that should not be there."""
+        """Errors in its log."""
         self._began = time.monotonic()
 
-    def ready(self) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until it takes calls."""
         give_up = time.monotonic() + 6 * PATIENCE
         while "ready: " not in self._log.read_text(errors="replace"):
@@ -76,12 +76,12 @@ class Server:
             time.sleep(0.05)
         self._began = time.monotonic()
 
-    def ask(self) -> None:
-        """Let it write down how many calls it has, which takes a moment."""
+    def log_statistics(self) -> None:
+        """Let the server log its number of calls, which takes a moment."""
         os.kill(self.process.pid, signal.SIGUSR1)
 
     def sample(self) -> Sample:
-        """Look at it now."""
+        """What the server has now; its calls as it logged them last."""
         self._read_log()
         pid = self.process.pid
         status = Path(f"/proc/{pid}/status").read_text()
@@ -92,19 +92,19 @@ class Server:
             _number(status, "Threads"),
             len(os.listdir(f"/proc/{pid}/fd")),
             len(children(pid, zombies=True)),
-            len(set(self._ports).intersection(_taken())),
+            len(set(self._ports).intersection(_bound_ports())),
             *self._counted,
         )
 
     def _read_log(self) -> None:
         for line in self._lines:
-            if found := SAID.search(line):
+            if found := COUNTS.search(line):
                 self._counted = (int(found[1]), int(found[2]), int(found[3] or 0))
-            elif any(word in line for word in WORST):
+            elif any(mark in line for mark in TROUBLE):
                 self.trouble.append(line.strip())
 
-    def close(self) -> Optional[int]:
-        """Ask it to end; its exit status, ``None`` where it had to be killed."""
+    def close(self) -> int:
+        """End the server; its exit status, negative if it had to be killed."""
         end([self.process], grace=PATIENCE)
         self._read_log()
         self._lines.close()
@@ -117,8 +117,8 @@ def _number(status: str, name: str) -> int:
     return int(found[1])
 
 
-def _taken() -> set[int]:
-    """The UDP ports of this machine that somebody has."""
+def _bound_ports() -> set[int]:
+    """The UDP ports of this machine that are bound."""
     ports: set[int] = set()
     for name in ("udp", "udp6"):
         try:

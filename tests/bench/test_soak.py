@@ -1,4 +1,4 @@
-"""What ``bench/soak/soak.py`` makes of its samples, by hand; and a soak of a quarter of a minute, end to end."""
+"""What ``bench/soak/soak.py`` makes of its samples. End to end: a soak of a quarter of a minute."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def samples(*private: float) -> list[Sample]:
     return [AT_REST._replace(minute=float(at), private=size) for at, size in enumerate(private)]
 
 
-def test_growth_is_from_after_the_warm_up_to_the_end() -> None:
+def test_growth_is_measured_from_after_the_warm_up_to_the_end() -> None:
     assert growth(samples(10, 20, 30, 30, 30, 30.5), "private", 5.0, 2.0) == 0.5
 
 
-def test_a_single_sample_that_stands_out_means_nothing() -> None:
+def test_a_single_sample_that_stands_out_is_no_growth() -> None:
     # a tenth of 30 minutes: minutes 0, 1, 2 against 27 to 30
     assert growth(samples(*[20.0] * 28, 29.0, 20.0, 20.0), "private", 30.0, 0.0) == 0.0
 
 
-def test_without_samples_nothing_is_said_to_be_flat() -> None:
+def test_without_samples_the_growth_is_nan() -> None:
     assert not growth([], "private", 5.0, 2.0) < 1.0
 
 
-def test_the_table_has_before_after_most_rest_and_growth() -> None:
+def test_the_table_has_the_samples_and_the_growth() -> None:
     written = table(AT_REST, samples(10, 20, 35, 30), AT_REST, 3.0, 1.0)
     row = next(line for line in written.splitlines() if "private" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
@@ -44,14 +44,14 @@ def test_the_table_has_before_after_most_rest_and_growth() -> None:
 def test_a_short_soak_ends_at_rest() -> None:
     if not Path("/proc/self/smaps_rollup").exists():
         pytest.skip("needs Linux' /proc")
-    words = ["--minutes", "0.25", "--calls", "20", "--longest", "5", "--every", "1"]
+    options = ["--minutes", "0.25", "--calls", "20", "--longest", "5", "--every", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench.soak", *words],
+        [sys.executable, "-m", "bench.soak", *options],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
-    # whether so short a time is flat is no question; that nothing is left is
+    # in so short a time growth means nothing; what counts is that nothing is left
     assert "at rest; expected" not in done.stdout, done.stdout
     assert "Growth after the first" in done.stdout, done.stdout + done.stderr
