@@ -1,12 +1,10 @@
-"""What a telephone really hears of a track: figures and a picture, beside those of a plain conversion.
+"""What a telephone hears of a track, beside a plain conversion: figures and a picture. ``python -m bench.sound``.
 
-    python -m bench.sound [TRACK ...] [--picture FILE.png]
-
-A server of its own plays each track on the loopback; one call hears PCMU, one G.722, a little longer than the loop,
-in real time. The RTP they get is decoded and measured. Beside it the same figures for what
-``ffmpeg -ar 8000 -ac 1`` makes of the track, looped and put through G.711. Without TRACK: the built-in piece and
-three that are trouble (made here by ffmpeg). Needs bench/requirements.txt. Exit status 1 where a promise is broken:
-loudness within 1 LU, true peak at most -6 dBTP, no gap and no step at the seam beyond the music's own.
+A real server plays each track on the loopback to two calls, PCMU and G.722, in real time and for a little more than the
+loop. The RTP of the calls is decoded and measured, and so is the output of ``ffmpeg -ar 8000 -ac 1``, looped and put
+through G.711. Without a TRACK: the built-in piece, and three made by ffmpeg that are hard to loop. Needs
+bench/requirements.txt. Exit status 1 if the loudness is more than 1 LU from the target, the true peak is above
+-6 dBTP, or the seam has a gap or a step beyond those of the music itself.
 """
 
 from __future__ import annotations
@@ -36,14 +34,14 @@ QUIET = ["-nostdin", "-hide_banner", "-nostats"]
 MU_LAW = np.array(phone.DECODE["PCMU"], dtype=float)
 
 
-def ffmpeg(*words: object, feed: bytes = b"") -> tuple[bytes, str]:
-    """Run it; what it gave and what it said."""
-    done = subprocess.run(["ffmpeg", *QUIET, *map(str, words)], input=feed, capture_output=True, check=True)
+def ffmpeg(*options: object, feed: bytes = b"") -> tuple[bytes, str]:
+    """Run ffmpeg; its standard output and its standard error."""
+    done = subprocess.run(["ffmpeg", *QUIET, *map(str, options)], input=feed, capture_output=True, check=True)
     return done.stdout, done.stderr.decode("utf-8", "replace")
 
 
 def tracks(folder: Path) -> list[Path]:
-    """The built-in piece, and what goes wrong elsewhere: a fade-out, an MP3 without a tag, one that is far too loud."""
+    """The built-in piece, and three hard ones: a fade-out, an MP3 without a LAME tag, one that is far too loud."""
     made = {
         "fade-out.mp3": ("-ss", 2, "-t", 12, "-af", "afade=t=out:st=7:d=5,apad=pad_dur=1"),
         "no-tag.mp3": ("-ss", 3, "-t", 9.3, "-write_xing", 0),
@@ -61,7 +59,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
-    """What two phones hear of a real server: samples of PCMU (8 kHz) and of G.722 (16 kHz)."""
+    """What two phones receive from a real server: samples of PCMU (8 kHz) and of G.722 (16 kHz)."""
     first = random.randrange(34000, 50000, 2)
     settings = environment(
         MOH_BIND="127.0.0.1", MOH_SIP_PORT=first, MOH_RTP_PORTS=f"{first + 2}-{first + 9}",
@@ -76,7 +74,7 @@ def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
                 time.sleep(0.1)
             address = phone.Address("127.0.0.1", first)
             with ThreadPoolExecutor() as calls:
-                heard = dict(
+                received = dict(
                     zip(
                         ("PCMU", "G722"),
                         calls.map(lambda c: phone.make_call(address, "", [c], seconds), ("PCMU", "G722")),
@@ -86,11 +84,11 @@ def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
             server.terminate()
             server.wait()
     octets = {}
-    for codec, call in heard.items():
+    for codec, call in received.items():
         packets = sorted(call.packets, key=lambda packet: (packet.timestamp - call.packets[0].timestamp) % 2**32)
         stamps = np.diff([packet.timestamp for packet in packets]) % 2**32
         if len(set(stamps)) != 1:
-            print(f"  warning: {codec} with lost packets, the figures are not to be trusted")
+            print(f"  warning: {codec} lost packets, so its figures are wrong")
         octets[codec] = b"".join(packet.payload for packet in packets)
     g722, _ = ffmpeg("-v", "error", "-f", "g722", "-i", "-", "-f", "s16le", "-", feed=octets["G722"])
     return {
@@ -100,13 +98,13 @@ def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
 
 
 def plain(track: Path) -> np.ndarray:
-    """What ``ffmpeg -ar 8000 -ac 1`` makes of it."""
+    """The samples that ``ffmpeg -ar 8000 -ac 1`` makes of the track."""
     sound, _ = ffmpeg("-v", "error", "-i", track, "-map", "0:a:0", "-ar", 8000, "-ac", 1, "-f", "s16le", "-")
     return np.frombuffer(sound, "<i2").astype(float)
 
 
 def best_g711(samples: np.ndarray) -> np.ndarray:
-    """Each sample as the nearest value that G.711 has: nobody can do better, sample by sample."""
+    """Each sample as the nearest value that G.711 has: the best possible encoding, sample by sample."""
     values = np.unique(MU_LAW)
     at = np.clip(np.searchsorted(values, samples), 1, len(values) - 1)
     return np.where(samples - values[at - 1] < values[at] - samples, values[at - 1], values[at])
@@ -126,7 +124,7 @@ def meter(samples: np.ndarray, rate: int) -> tuple[float, float]:
 
 
 def levels(samples: np.ndarray, rate: int) -> list[str]:
-    """dBFS of each band (a sine of full scale has -3)."""
+    """The level of each band in dBFS; a sine of full scale has -3."""
     power = np.abs(np.fft.rfft(samples)) ** 2 * 2 / len(samples) ** 2 / 32768**2
     hertz = np.fft.rfftfreq(len(samples), 1 / rate)
     parts = [float(power[(hertz >= low) & (hertz < high)].sum()) for low, high in BANDS if low < rate / 2]
@@ -140,11 +138,11 @@ def longest_gap(samples: np.ndarray, rate: int, floor: float) -> float:
 
 
 def seam(samples: np.ndarray, length: int, rate: int) -> dict[str, float]:
-    """Step and gap where the loop begins again, and what the music itself has of both; ``samples`` hold the seam."""
+    """Step and gap where the loop begins again at ``length``, and the largest ones within the music itself."""
     steps = np.abs(np.diff(samples))
     half = rate // 2
     floor = 32768 * 10 ** (-50 / 20) * 10 ** ((meter(samples, rate)[0] - TARGET) / 20)
-    inside = samples[length // 8 : length * 3 // 4]  # so that no gap at an end excuses itself
+    inside = samples[length // 8 : length * 3 // 4]  # without the ends, whose gap must not excuse the gap at the seam
     return {
         "step": float(steps[length - 3 : length + 3].max()),
         "own": float(np.percentile(np.delete(steps, np.s_[length - 8 : length + 8]), 99.9)),
@@ -154,48 +152,56 @@ def seam(samples: np.ndarray, length: int, rate: int) -> dict[str, float]:
 
 
 def judge(track: Path, folder: Path, pictures: list[tuple[str, np.ndarray, int]]) -> bool:
-    """Print the figures of one track; whether all promises are kept."""
+    """Print the figures of one track; whether it is as good as it should be."""
     music = prepare(Settings.from_environment({"MOH_MUSIC": str(track), "MOH_CACHE": str(folder / "cache")}))
     print(f"\n{music.describe()}: {music.report}", flush=True)
-    heard = listen(track, folder, music.seconds + 3)
+    received = listen(track, folder, music.seconds + 3)
     raw = plain(track)
     naive = best_g711(np.concatenate([raw, raw[: 3 * 8000]]))
     pictures += [(f"{track.name}: ffmpeg -ar 8000 -ac 1", naive, len(raw))]
-    rows, kept = {}, True
+    every_good = True
     for name, samples, rate, length in (
-        ("PCMU", heard["PCMU"], 8000, round(music.seconds * 8000)),
-        ("G.722", heard["G722"], 16000, round(music.seconds * 16000) + 22),  # its filters take 22 samples
+        ("PCMU", received["PCMU"], 8000, round(music.seconds * 8000)),
+        (
+            "G.722",
+            received["G722"],
+            16000,
+            round(music.seconds * 16000) + 22,
+        ),  # the filters of G.722 delay by 22 samples
         ("plain PCMU", naive, 8000, len(raw)),
     ):
         if name == "PCMU":
-            pictures += [(f"{track.name}: moh, as heard in RTP", samples, length)]
+            pictures += [(f"{track.name}: moh, as received by RTP", samples, length)]
         loudness, peak = meter(samples[:length], rate)
         found = seam(samples, length, rate)
-        rows[name] = (loudness, peak, found)
         whole = found["step"] <= found["own"] and found["gap"] <= max(5.0, found["own gap"])
         good = abs(loudness - TARGET) <= 1 and peak <= PEAK + 0.2 and whole
         if name != "plain PCMU":
-            kept &= good
+            every_good &= good
         print(
             f"  {name:10} {loudness:6.1f} LUFS, peak {peak:5.1f} dBTP; seam: step {found['step']:5.0f} (own 99.9 % "
             f"{found['own']:5.0f}), gap {found['gap']:6.1f} ms (own {found['own gap']:5.1f}) {'ok' if good else 'BAD'}"
         )
     shown = [f"{low}-{high}" for low, high in BANDS]
     print(f"  {'Hz':10} " + " ".join(f"{band:>9}" for band in shown))
-    for name, samples, rate in (("PCMU", heard["PCMU"], 8000), ("G.722", heard["G722"], 16000), ("plain", naive, 8000)):
+    for name, samples, rate in (
+        ("PCMU", received["PCMU"], 8000),
+        ("G.722", received["G722"], 16000),
+        ("plain", naive, 8000),
+    ):
         print(f"  {name:10} " + " ".join(f"{level:>9}" for level in levels(samples, rate)))
     clean = read(music.paths[8000])
-    clean = np.tile(clean, 2 + len(heard["PCMU"]) // len(clean))[: len(heard["PCMU"])]
+    clean = np.tile(clean, 2 + len(received["PCMU"]) // len(clean))[: len(received["PCMU"])]
     print(
-        f"  G.711 signal to noise {signal_to_noise(clean, heard['PCMU']):.2f} dB, "
+        f"  G.711 signal to noise {signal_to_noise(clean, received['PCMU']):.2f} dB, "
         f"the best possible {signal_to_noise(clean, best_g711(clean)):.2f} dB; "
         f"of the plain one {signal_to_noise(raw, best_g711(raw)):.2f} dB"
     )
-    return kept
+    return every_good
 
 
 def draw(pictures: list[tuple[str, np.ndarray, int]], target: Path) -> None:
-    """Spectrograms of the four seconds round each seam, which is in the middle."""
+    """Draw spectrograms of the four seconds around each seam."""
     import io
 
     import matplotlib
@@ -207,7 +213,9 @@ def draw(pictures: list[tuple[str, np.ndarray, int]], target: Path) -> None:
     figure, axes = pyplot.subplots(len(pictures) // 2, 2, figsize=(11, 1.9 * len(pictures) // 2 + 0.6), squeeze=False)
     for axis, (name, samples, length) in zip(axes.flat, pictures):
         around = samples[max(0, length - 16000) : length + 16000]
-        around = around / 32768 + 1e-7 * np.random.default_rng(1).standard_normal(len(around))  # no log of 0
+        around = around / 32768 + 1e-7 * np.random.default_rng(1).standard_normal(
+            len(around)
+        )  # noise, since 0 has no logarithm
         extent = (-min(2.0, length / 8000), (len(around) - min(16000, length)) / 8000)
         axis.specgram(around, NFFT=512, Fs=8000, noverlap=384, vmin=-130, vmax=-40, cmap="magma", xextent=extent)
         axis.set_title(name, fontsize=9)
@@ -223,18 +231,20 @@ def draw(pictures: list[tuple[str, np.ndarray, int]], target: Path) -> None:
 
 def main() -> int:
     """Measure, print, draw."""
-    parser = argparse.ArgumentParser(description="Measure what a telephone hears of a track.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.sound", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tracks", metavar="TRACK", nargs="*", type=Path)
-    parser.add_argument("--picture", metavar="FILE.png", type=Path, help="draw spectrograms round the seam")
+    parser.add_argument("--picture", metavar="FILE.png", type=Path, help="draw spectrograms around the seam")
     options = parser.parse_args()
     pictures: list[tuple[str, np.ndarray, int]] = []
     with tempfile.TemporaryDirectory(prefix="sound-") as folder:
         chosen = [track.absolute() for track in options.tracks] or tracks(Path(folder))
-        kept = [judge(track, Path(folder), pictures) for track in chosen]
+        good = [judge(track, Path(folder), pictures) for track in chosen]
     if options.picture:
         draw(pictures, options.picture)
-    print("\nall promises kept" if all(kept) else "\nNOT all promises kept")
-    return 0 if all(kept) else 1
+    print("\nall as good as it should be" if all(good) else "\nNOT all as good as it should be")
+    return 0 if all(good) else 1
 
 
 if __name__ == "__main__":

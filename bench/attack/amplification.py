@@ -153,7 +153,7 @@ def table(chosen: list[Case]) -> str:
     return "\n".join(rows)
 
 
-def main(words: Sequence[str]) -> int:
+def main(options: Sequence[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.attack amplification", description=__doc__,
@@ -161,8 +161,8 @@ def main(words: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=70.0, help="how long to listen; a call without ACK takes 64")
     add_server(parser)
-    given = parser.parse_args(words)
-    enter_namespace("amplification", [*words])
+    given = parser.parse_args(options)
+    enter_namespace("amplification", [*options])
     chosen = cases()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for host in {SERVER[0], ATTACKER, NEIGHBOUR, *(case.host for case in chosen)}:

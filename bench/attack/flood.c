@@ -252,9 +252,9 @@ int main(int argc, char **argv) {
             count_answers(fd);
         }
         done = due;
-        char said[64];
+        char input_text[64];
         struct pollfd input = {.fd = 0, .events = POLLIN};
-        if (poll(&input, 1, SLOT_MS) && read(0, said, sizeof said) <= 0) break;
+        if (poll(&input, 1, SLOT_MS) && read(0, input_text, sizeof input_text) <= 0) break;
     }
     double lasted = now() - began;
     for (int i = 0; i < 100 && udp; i++) { /* answers that are still on their way */

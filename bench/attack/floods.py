@@ -209,7 +209,7 @@ def campaign(target: Target, chosen: list[Flood], folder: Path, seconds: float) 
     return rows
 
 
-def main(words: Sequence[str]) -> int:
+def main(options: Sequence[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.attack floods", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -218,10 +218,10 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--only", default="", metavar="REGEX", help="the floods whose names match")
     parser.add_argument("--part", type=float, default=1.0, help="part of the floods' rates, for a first try")
     add_server(parser)
-    given = parser.parse_args(words)
+    given = parser.parse_args(options)
     if not 0 < given.part <= 1:
         parser.error(f"--part is {given.part:g}; expected more than 0, at most 1")
-    enter_namespace("floods", [*words])
+    enter_namespace("floods", [*options])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for network in ROUTES:
         subprocess.run(["ip", "route", "add", "local", network, "dev", "lo"], check=True)

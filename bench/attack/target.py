@@ -119,7 +119,7 @@ class Target:
         """What the server has now; takes ``LISTEN`` seconds. Raises ``FileNotFoundError`` where it has died."""
         farm.begin()
         time.sleep(LISTEN)
-        with_music = int(farm.end()["heard"])
+        with_music = int(farm.end()["receiving"])
         ports = sum(int(line.split()[1].rpartition(":")[2], 16) in PORTS for line in udp_sockets())
         threads, descriptors = (len(os.listdir(f"/proc/{self.pid}/{what}")) for what in ("task", "fd"))
         processes = len(children(self.pid, zombies=True))

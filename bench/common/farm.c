@@ -216,22 +216,22 @@ static void begin(void) {
 }
 
 static void end(void) {
-    uint64_t late = 0, lost = 0, skipped = 0, due = 0, heard = 0, intervals = 0;
+    uint64_t late = 0, lost = 0, skipped = 0, due = 0, receiving = 0, intervals = 0;
     for (uint32_t i = 0; i < (count + each - 1) / each; i++) {
         struct caller *one = &callers[i];
         if (!one->count) continue;
         uint64_t by_time = (uint32_t)(one->most_timestamp - one->first_timestamp) / SAMPLES + 1;
-        heard++;
+        receiving++;
         intervals += one->count - 1;
         due += by_time > one->sequences ? by_time : one->sequences;
         lost += one->sequences > one->count ? one->sequences - one->count : 0;
         skipped += by_time > one->sequences ? by_time - one->sequences : 0;
         for (uint32_t k = 0; k < one->count; k++) late += one->behind[k] - one->best > LATE;
     }
-    printf("{\"heard\": %llu, \"silent\": %llu, \"packets\": %llu, \"due\": %llu, \"lost\": %llu, \"skipped\": %llu, "
+    printf("{\"receiving\": %llu, \"silent\": %llu, \"packets\": %llu, \"due\": %llu, \"lost\": %llu, \"skipped\": %llu, "
            "\"late\": %llu, \"foreign\": %llu, \"overflow\": %llu, \"dropped\": %u, \"jitter\": %.6f, "
            "\"widest\": %.6f, \"spacings\": [",
-           (unsigned long long)heard, (unsigned long long)((count + each - 1) / each - heard),
+           (unsigned long long)receiving, (unsigned long long)((count + each - 1) / each - receiving),
            (unsigned long long)packets, (unsigned long long)due, (unsigned long long)lost, (unsigned long long)skipped,
            (unsigned long long)late, (unsigned long long)foreign, (unsigned long long)overflow,
            dropped[0] - dropped_before[0] + dropped[1] - dropped_before[1],
@@ -280,22 +280,22 @@ int main(int argc, char **argv) {
     }
     printf("port %d\n", port);
     fflush(stdout);
-    char said[64]; size_t had = 0;
+    char commands[64]; size_t had = 0;
     for (int64_t until = now_ns() + (int64_t)(seconds * 1e9); now_ns() < until;) {
         struct pollfd input = {.fd = 0, .events = POLLIN};
         int ready = poll(&input, 1, LOOK_MS);
         for (int i = 0; i < sockets; i++) receive(fds[i], i, raw);
         if (!ready) continue;
-        ssize_t got = read(0, said + had, sizeof said - 1 - had);
+        ssize_t got = read(0, commands + had, sizeof commands - 1 - had);
         if (got <= 0) break;
         had += (size_t)got;
-        for (char *line; (line = memchr(said, '\n', had));) {
-            size_t length = (size_t)(line - said) + 1;
-            if (!strncmp(said, "begin\n", 6)) begin();
-            if (!strncmp(said, "end\n", 4)) end();
-            memmove(said, said + length, had -= length);
+        for (char *line; (line = memchr(commands, '\n', had));) {
+            size_t length = (size_t)(line - commands) + 1;
+            if (!strncmp(commands, "begin\n", 6)) begin();
+            if (!strncmp(commands, "end\n", 4)) end();
+            memmove(commands, commands + length, had -= length);
         }
-        if (had == sizeof said - 1) break;
+        if (had == sizeof commands - 1) break;
     }
     return 0;
 }

@@ -1,9 +1,9 @@
-"""Mutated messages against the core, as many as one likes: ``python -m bench.fuzz --messages 1000000 --seed 7``.
+"""Mutated messages against the core, any number of them: ``python -m bench.fuzz --messages 1000000 --seed 7``.
 
-No socket, no server: messages go through ``moh.sip.parser.parse`` into a ``UserAgent``, as the shell hands them over,
-and the clock is a number. Callers lead whole calls (``mutations.py``), private and public, by UDP and TCP, so that what
-is spoilt finds something. Streams end, names resolve; and after each 10,000 messages all has to come to rest in
-silence.
+No socket, no server: messages go through ``moh.sip.parser.parse`` into a ``UserAgent``, as ``sip_server.py`` does it,
+and the clock is a number. Callers make whole calls (``mutations.py``) from private and public addresses, by UDP and
+TCP, so that a mutated message meets calls in all states. Streams end and names are resolved as in the server. After
+each 10,000 messages the callers stop, and everything must come to rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from bench.fuzz.mutations import HEARING, MUTE, SERVER, WIRE, Caller, mutated
+from bench.fuzz.mutations import FORGED, REAL, SERVER, WIRE, Caller, mutated
 from moh.common.actions import Action, Flow, Resolve, Send, StartStream, StopStream
 from moh.common.addresses import is_private
 from moh.guard.media_policy import MediaPolicy
@@ -33,26 +33,27 @@ from moh.sip.identity import Identity
 from moh.sip.parser import parse
 from moh.sip.user_agent import Limits, UserAgent
 
-WHAT_HOLDS = """\
+INVARIANTS = """\
 what has to hold:
-- no exception
-- for each octet that comes by UDP at most three leave for public addresses that have proved nothing, and no music
-- each line of what leaves is a header field of ours, or one of the message's that is echoed whole
-- a stream is started with the next number, and stopped only while it plays
-- after each 10,000 messages, when the clock has run on: no call, transaction, timer, waiting name, port or stream
-- at the end no more memory than after the first tenth, but for 4 MB of the allocator's"""
+- no exception is raised
+- for each octet that comes by UDP, at most three leave towards public addresses without validation, and no music
+- each line that leaves is a header field, of the server or copied whole from the message
+- a stream is started with the next serial number, and stopped only while it plays
+- after each 10,000 messages and a rest: no call, transaction, timer, pending name, port or stream is left
+- at the end the process has no more memory than after the first tenth, apart from 4 MB of the allocator"""
 
 ROUND, FACTOR = 10_000, 3
 LONGEST_CALL = 120.0  # seconds
 REST = 400.0
-"""Seconds after which all must be at rest: the longest call, its BYE, a stream that is slow to go, and some."""
+"""Seconds after which all must be at rest: the longest call, its BYE, a slow end of its stream, and some more."""
 GROWTH = 4.0
-"""MB that a process may have grown by, in pieces that the allocator cannot give back."""
-HEARD = frozenset(flow.remote.host for flow in HEARING)
+"""MB that the process may have grown by, in pieces that the allocator cannot give back."""
+REACHABLE = frozenset(flow.remote.host for flow in REAL)
+"""Hosts that receive the answers to what they send."""
 
 
 class Failure(Exception):
-    """Something of ``WHAT_HOLDS`` does not."""
+    """One of ``INVARIANTS`` does not hold."""
 
 
 def check(holds: object, what: str) -> None:
@@ -63,24 +64,24 @@ def check(holds: object, what: str) -> None:
 
 @dataclass
 class Stream:
-    """What the shell plays to one call."""
+    """What the server would play to one call."""
 
     serial: int
     ends: Optional[float]
-    """When it will be reported gone."""
+    """When it will be reported as ended."""
     asked: bool = False
-    """It was asked to end; else it dies by itself."""
+    """Whether it was asked to end."""
 
 
 class Slowest(NamedTuple):
-    """The message that took longest to read and decide, and its seconds of processor."""
+    """The message that took the most processor time, in seconds."""
 
     seconds: float = 0.0
     data: bytes = b""
 
 
 class Fuzz:
-    """The agent, those who talk to it, and the shell's part. All that happens follows from ``seed``."""
+    """The agent, its callers, and what the server does for it. All that happens follows from ``seed``."""
 
     def __init__(self, seed: int) -> None:
         self._chance, tokens = random.Random(seed), random.Random(f"tokens {seed}")
@@ -95,16 +96,16 @@ class Fuzz:
         self.agent.music_ready(0, now=0.0)
         self.now = 0.0
         self.mutants = self.others = 0
-        """Mutated messages that were sent, and those as a phone says them, which lead the calls on."""
-        self.data = b""  # the last of them
+        """Messages that were sent mutated, and unchanged."""
+        self.data = b""  # the last message
         self.slowest = Slowest()
         self.answers = self.starts = self.most_calls = self._count = 0
         self.digest = hashlib.blake2b(digest_size=8)  # of all messages: equal for two runs that were the same
         self._streams: dict[str, Stream] = {}
         self._resolving: dict[Resolve, float] = {}
-        self._came: dict[str, int] = {}
-        self._gone: dict[str, int] = {}
-        """Octets that came by UDP from a host, and those that therefore went where nothing was proved."""
+        self._octets_in: dict[str, int] = {}
+        self._octets_out: dict[str, int] = {}
+        """Octets that came by UDP from a host, and octets that left for it towards addresses without validation."""
         self._framers: dict[Flow, Framer] = {}
         self._callers: list[Caller] = []
         self._recent = [*WIRE]
@@ -112,39 +113,39 @@ class Fuzz:
     # -- one message -----------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """Send one message, mutated or not, and let time go by. Raises ``Failure``, or whatever the core raises."""
+        """Send one message, mutated or not, and let time pass. Raises ``Failure``, or what the core raises."""
         chance = self._chance
         caller = self._next_caller()
-        data = caller.says() if chance.random() < 0.8 else chance.choice(self._recent)
+        data = caller.next_message() if chance.random() < 0.8 else chance.choice(self._recent)
         if chance.random() < (0.25 if caller.up else 0.5):
             self.others += 1
         else:
             self.mutants += 1
             data = mutated(chance, data, chance.choice(self._recent))
-        place = chance.randrange(len(WIRE), 60)
-        self._recent[place : place + 1] = [data]  # in the place of another one, once there are many
-        flow = caller.flow if chance.random() < 0.95 else chance.choice(HEARING)
-        if flow.remote.host not in HEARD and any(call.encode() in data for call in self.agent._calls):
-            flow = chance.choice(HEARING)  # with a tag of ours in it, it would be a proof
-        self._take(data, flow)
+        position = chance.randrange(len(WIRE), 60)
+        self._recent[position : position + 1] = [data]  # replaces another one, once there are many
+        flow = caller.flow if chance.random() < 0.95 else chance.choice(REAL)
+        if flow.remote.host not in REACHABLE and any(call.encode() in data for call in self.agent._calls):
+            flow = chance.choice(REAL)  # a tag of the server would validate the forged address
+        self._receive(data, flow)
         self._pass(chance.uniform(1.0, 40.0) if chance.random() < 0.0005 else chance.expovariate(50.0))
 
     def _next_caller(self) -> Caller:
-        """One of thirty; who has said all that he had to say makes room for another one."""
+        """One of thirty callers; those that have sent all their messages are replaced."""
         chance = self._chance
         self._callers = [caller for caller in self._callers if caller.left]
         while len(self._callers) < 30:
             self._count += 1
-            flow = chance.choice(HEARING if chance.random() < 0.75 else MUTE)
+            flow = chance.choice(REAL if chance.random() < 0.75 else FORGED)
             self._callers.append(Caller(chance, self._count, flow))
         return chance.choice(self._callers)
 
-    def _take(self, data: bytes, flow: Flow) -> None:
-        """What ``SipServer.take`` does; what comes by TCP is cut into messages first."""
+    def _receive(self, data: bytes, flow: Flow) -> None:
+        """Do what the server does with a message; what comes by TCP is cut into messages first."""
         self.data = data
         self.digest.update(data)
         if not flow.reliable:
-            self._came[flow.remote.host] = self._came.get(flow.remote.host, 0) + len(data)
+            self._octets_in[flow.remote.host] = self._octets_in.get(flow.remote.host, 0) + len(data)
         for piece in self._cut(data, flow) if flow.reliable else [data]:
             began = time.thread_time()
             message = parse(piece)
@@ -155,7 +156,7 @@ class Fuzz:
                     self.slowest = Slowest(taken, piece)
                 self._do(actions)
                 if self._chance.random() < 0.001:
-                    self._do(self.agent.refuse(message, flow, 500, "As if the shell had stumbled", self.now))
+                    self._do(self.agent.refuse(message, flow, 500, "As after an unexpected error", self.now))
             str(Redacted(piece))
         self.most_calls = max(self.most_calls, len(self.agent._calls))
 
@@ -164,10 +165,10 @@ class Fuzz:
         at = self._chance.randrange(len(data) + 1)
         pieces = framer.feed(data[:at]) + framer.feed(data[at:])
         if framer.broken or self._chance.random() < 0.05:
-            del self._framers[flow]  # he connects anew
+            del self._framers[flow]  # the caller connects again
         return [piece for piece in pieces if piece != PING]
 
-    # -- the shell's part ------------------------------------------------------------------------------------------
+    # -- what the server does --------------------------------------------------------------------------------------
 
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
@@ -177,7 +178,7 @@ class Fuzz:
                 self._start(action)
             elif isinstance(action, StopStream):
                 stream = self._streams.get(action.call)
-                check(stream and not stream.asked, "a stream that does not play is stopped")
+                check(stream and not stream.asked, "a stream is stopped that does not play")
                 self._streams[action.call].asked = True
                 self._streams[action.call].ends = self.now + self._chance.uniform(0.0, 0.2)
             elif isinstance(action, Resolve):
@@ -190,27 +191,27 @@ class Fuzz:
         check(all(b":" in line and b"\n" not in line and b"\r" not in line for line in lines[1:]), f"sent {head!r}")
         message = parse(send.data)
         payer = send.flow.remote.host
-        if not (send.flow.reliable or is_private(send.to.host) or send.to.host in HEARD):
-            self._gone[payer] = gone = self._gone.get(payer, 0) + len(send.data)
-            came = self._came.get(payer, 0)
+        if not (send.flow.reliable or is_private(send.to.host) or send.to.host in REACHABLE):
+            self._octets_out[payer] = gone = self._octets_out.get(payer, 0) + len(send.data)
+            came = self._octets_in.get(payer, 0)
             check(gone <= FACTOR * came, f"{gone} octets to {send.to}, though {payer} sent {came}")
-        if message is not None and payer in HEARD:
+        if message is not None and payer in REACHABLE:
             call_id = message.first("call-id")
             for caller in self._callers:
                 if caller.call_id == call_id:
-                    caller.hears(message)
+                    caller.receive(message)
 
     def _start(self, start: StartStream) -> None:
         self.starts += 1
         former = self._streams.get(start.call)
         check(former is None or start.serial > former.serial, f"{start} is not the next after {former}")
         caller = self.agent._calls[start.call].dialog.flow.remote.host
-        check(caller in HEARD, f"music for {caller}, who has proved nothing")
+        check(caller in REACHABLE, f"music for {caller}, which is not validated")
         dies = self.now + self._chance.uniform(0.0, 60.0) if self._chance.random() < 0.1 else None
         self._streams[start.call] = Stream(start.serial, dies)
 
     def _pass(self, seconds: float) -> None:
-        """Let time go by, as the shell does; at each step what is due."""
+        """Let time pass, and do what is due."""
         self.now += seconds
         if (due := self.agent.next_due) is not None and due <= self.now:
             self._do(self.agent.tick(self.now))
@@ -218,8 +219,8 @@ class Fuzz:
         for call, stream in list(self._streams.items()):
             if stream.ends is not None and stream.ends <= self.now:
                 del self._streams[call]
-                hopeless = self._chance.choice(["", "port unreachable"])
-                self._do(self.agent.stream_gone(call, stream.serial, "ended", hopeless, now=self.now))
+                unreachable = self._chance.choice(["", "port unreachable"])
+                self._do(self.agent.stream_gone(call, stream.serial, "ended", unreachable, now=self.now))
         for asked in [asked for asked, when in self._resolving.items() if when <= self.now]:
             del self._resolving[asked]
             if self._chance.random() < 0.5 or not self.agent.unasked(asked):
@@ -227,39 +228,39 @@ class Fuzz:
                 self._do(self.agent.resolved(asked, address, self.now))
 
     def rest(self) -> None:
-        """Let the clock run on and see that nothing is left. Raises ``Failure`` where something is."""
+        """Let the clock run on until all is at rest. Raises ``Failure`` where something is left."""
         agent, guard, until = self.agent, self.agent.guard, self.now + REST
         while self.now < until and (agent.next_due is not None or self._streams or self._resolving):
             self._pass(0.5)
         kept: dict[str, Sized] = {
             "calls": agent._calls, "dialogs": agent._dialogs, "transactions": agent._transactions,
-            "to be merged": agent._merged, "waiting for names": agent._waiting, "names": agent._asked,
-            "timers": agent._schedule, "ports": agent._ports._taken, "sharing": range(agent._ports.sharing),
-            "streams": self._streams, "unacknowledged": guard._unacknowledged, "unvalidated": guard._unvalidated,
-            "sources that call": guard._calls_of,
+            "merged requests": agent._merged, "pending requests": agent._waiting, "names": agent._asked,
+            "timers": agent._schedule, "ports": agent._ports._taken, "sharing the stream": range(agent._ports.sharing),
+            "streams": self._streams, "unacknowledged": guard._unacknowledged,
+            "unvalidated sources": guard._unvalidated, "sources with calls": guard._calls_of,
         }  # fmt: skip
         left = {name: len(table) for name, table in kept.items() if len(table)}
-        check(not left, f"{REST:.0f} s later there are still {left}")
+        check(not left, f"after {REST:.0f} s of rest there are still {left}")
         self._callers.clear()
         self._framers.clear()
-        del self._recent[len(WIRE) :]  # these may be megabytes
+        del self._recent[len(WIRE) :]  # these may have megabytes
 
 
 def memory() -> float:
-    """MB of memory that this process has, without what is free in it; 0 where the system does not tell."""
+    """MB of memory of this process, without what is free in it; 0 where the system does not say."""
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps in hand comes and goes by megabytes
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise the allocator's free memory would count, which varies by megabytes
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
     except (AttributeError, OSError, TypeError):  # not glibc, or not Linux
         return 0.0
 
 
 def run(messages: int, seed: int) -> int:
-    """Send so many mutated messages and print what came of it; gives the exit status, 1 after a failure."""
+    """Send that many mutated messages and print the result; the exit status, 1 after a failure."""
     print(f"seed {seed}, {messages} mutated messages", flush=True)
     fuzz, began, before, after, garbage, rests = Fuzz(seed), time.monotonic(), 0.0, 0.0, 0, 0
     gc.collect()
-    gc.disable()  # so that what only the collector finds is still there at the next rest
+    gc.disable()  # so that objects that only the collector finds are left at the next rest
     try:
         while fuzz.mutants < messages:
             fuzz.step()
@@ -270,28 +271,28 @@ def run(messages: int, seed: int) -> int:
                 after = memory()
                 if not before and fuzz.mutants >= messages / 10:
                     before = after
-        check(after - before <= GROWTH, f"{after - before:.1f} MB have been kept since the first tenth")
+        check(after - before <= GROWTH, f"{after - before:.1f} MB more than after the first tenth")
     except Exception as failure:
         traceback.print_exc(file=sys.stdout)
-        print(f"FAILED: {failure!r}\nseed {seed}, mutated message {fuzz.mutants}, the last one being\n{fuzz.data!r}")
+        print(f"FAILED: {failure!r}\nseed {seed}, mutated message {fuzz.mutants}, the last message was\n{fuzz.data!r}")
         return 1
     finally:
         gc.enable()
     slowest, took = fuzz.slowest, time.monotonic() - began
-    print(f"{fuzz.mutants} mutated messages and {fuzz.others} others in {took:.0f} s, by the clock {fuzz.now:.0f} s")
+    print(f"{fuzz.mutants} mutated messages and {fuzz.others} unchanged ones in {took:.0f} s")
     print(f"{fuzz.answers} messages sent, {fuzz.starts} streams, {fuzz.most_calls} calls at once, {rests} rests")
-    print(f"memory after the first tenth {before:.1f} MB, at the end {after:.1f} MB; {garbage} objects of garbage")
+    print(f"memory after the first tenth {before:.1f} MB, at the end {after:.1f} MB; {garbage} objects in cycles")
     print(f"slowest: {slowest.seconds * 1000:.2f} ms of processor, {len(slowest.data)} octets: {slowest.data[:200]!r}")
     print(f"all messages: {fuzz.digest.hexdigest()}")
     return 0
 
 
 def main() -> int:
-    """Read the arguments; exit status 1 where anything does not hold."""
+    """Read the options and run."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=WHAT_HOLDS, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=INVARIANTS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=int, default=100_000, help="how many mutated ones are sent [100000]")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats a run [any]")
+    parser.add_argument("--messages", type=int, default=100_000, help="how many mutated ones are sent (%(default)s)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats a run; random by default")
     given = parser.parse_args()
     return run(given.messages, given.seed)

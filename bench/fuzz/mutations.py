@@ -1,28 +1,29 @@
-"""What ``fuzz`` sends: callers who lead whole calls, and the ways in which their messages are spoilt."""
+"""What ``fuzz`` sends: callers that make whole calls, and the mutations of their messages."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections.abc import Callable
-from pathlib import Path
 
+from bench.common.messages import request_lines
+from bench.common.program import ROOT
 from moh.common.actions import Address, Flow
 from moh.sip.message import Request, Response
 
 SERVER = Address("192.168.1.100", 5060)
-HEARING = [
+REAL = [
     *(Flow(Address(f"192.168.1.{last}", 5062), SERVER) for last in range(50, 56)),
     *(Flow(Address(f"192.168.1.{last}", 40000 + last), SERVER, "TCP", last) for last in range(60, 64)),
     *(Flow(Address(f"203.0.113.{last}", 5062), SERVER) for last in range(1, 6)),
     *(Flow(Address(f"203.0.113.{last}", 40000 + last), SERVER, "TCP", last) for last in range(10, 14)),
 ]
-"""Whoever hears what is sent to him, and so may prove it."""
-MUTE = [
+"""Sources that receive the answers, and so can be validated."""
+FORGED = [
     *(Flow(Address(f"198.51.100.{last}", 5062), SERVER) for last in range(1, 60)),
     Flow(Address("2001:db8:7::1", 5062), Address("2001:db8::100", 5060)),
 ]
-"""Public addresses that somebody else writes into his datagrams: what is sent there teaches nobody our tags."""
+"""Forged public source addresses: their sender receives no answer, and so never learns a tag of the server."""
 HOSTS = ["192.168.1.77", "10.1.2.3", "198.51.100.7", "203.0.113.3", "fd00::77", "0.0.0.0", "a.example", "b.example"]
 METHODS = ["INVITE", "INVITE", "UPDATE", "UPDATE", "INFO", "OPTIONS", "BYE", "CANCEL", "ACK", "REFER", "REGISTER"]
 EXTRAS = [
@@ -32,14 +33,14 @@ EXTRAS = [
     "Accept: application/sdp, */*", "Require: teleport, timer", "User-Agent: friendly-scanner", "Timestamp: 54",
 ]  # fmt: skip
 SHORT = {"Via": "v", "From": "f", "To": "t", "Call-ID": "i", "Contact": "m", "Content-Type": "c", "Supported": "k"}
-WIRE = [path.read_bytes() for path in sorted((Path(__file__).parent.parent.parent / "tests" / "wire").glob("*.sip"))]
-"""Messages as they were seen, or as they may be."""
+WIRE = [path.read_bytes() for path in sorted((ROOT / "tests" / "wire").glob("*.sip"))]
+"""Recorded messages, and messages as they may be."""
 LONGEST = 65507
 """Octets of the longest datagram."""
 
 
 class Caller:
-    """A phone's end of one call, as ``tests/ladder.py`` plays it. What it does follows from ``chance`` alone."""
+    """A phone's side of one call. What it does follows from ``chance`` alone."""
 
     def __init__(self, chance: random.Random, number: int, flow: Flow) -> None:
         self._chance, self._number, self.flow = chance, number, flow
@@ -50,15 +51,15 @@ class Caller:
         self._branch = f"z9hG4bK{number}x0"
         self._answers: list[bytes] = []
         self.left = chance.randrange(2, 30)
-        """Messages until another one takes its place."""
+        """Messages until another caller replaces it."""
 
     @property
     def up(self) -> bool:
         """Whether its call has been answered."""
         return bool(self._to_tag)
 
-    def hears(self, message: object) -> None:
-        """Take in what the server sent."""
+    def receive(self, message: object) -> None:
+        """Take what the server sent."""
         if isinstance(message, Response) and message.status == 200 and message.cseq.method == "INVITE":
             self._to_tag = (message.first("to") or "").partition(";tag=")[2]
             self._owes_ack = True
@@ -68,7 +69,7 @@ class Caller:
             lines += [f"{name}: {message.first(name)}" for name in ("from", "to", "call-id", "cseq")]
             self._answers.append("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
 
-    def says(self) -> bytes:
+    def next_message(self) -> bytes:
         """Its next message."""
         self.left -= 1
         if self._answers and self._chance.random() < 0.7:
@@ -88,25 +89,20 @@ class Caller:
         kind, body = self._body() if method in ("INVITE", "UPDATE", "ACK", "BYE") else ("", "")
         rport = chance.choice(["", ";rport"])
         contact = chance.choice([str(remote), str(remote), "198.51.100.99:5060", "pbx.lan"])
-        lines = [
-            f"{method} sip:123@{SERVER} SIP/2.0",
-            f"Via: SIP/2.0/{self.flow.transport} {remote};branch={self._branch}{rport}",
-            "Max-Forwards: 70",
-            f'From: "Front, desk" <sip:{self._number}@pbx.lan>;tag=phone{self._number}',
-            f"To: <sip:123@{SERVER}>" + (f";tag={self._to_tag}" if self._to_tag else ""),
-            f"Call-ID: {self.call_id}",
-            f"CSeq: {self._cseq} {method}",
-            f"Contact: <sip:{self._number}@{contact}>",
-            *filter(None, chance.choice(EXTRAS).split("\n")),
-            *filter(None, [kind]),
-        ]
+        lines = request_lines(
+            method, f"sip:123@{SERVER}", via=f"{self.flow.transport} {remote};branch={self._branch}{rport}",
+            from_=f'"Front, desk" <sip:{self._number}@pbx.lan>;tag=phone{self._number}',
+            to=f"<sip:123@{SERVER}>" + (f";tag={self._to_tag}" if self._to_tag else ""),
+            call_id=self.call_id, cseq=self._cseq, contact=f"sip:{self._number}@{contact}",
+        )  # fmt: skip
+        lines += [*filter(None, [*chance.choice(EXTRAS).split("\n"), kind])]
         if chance.random() < 0.2:
             named = (line.partition(":") for line in lines)
             lines = [f"{SHORT.get(name, name)}{colon}{value}" for name, colon, value in named]
         return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode("utf-8", "surrogateescape")
 
     def _body(self) -> tuple[str, str]:
-        """A line of Content-Type and a body, often both empty."""
+        """A Content-Type field and a body, often both empty."""
         chance = self._chance
         if chance.random() < 0.2:
             return "", ""
@@ -127,7 +123,7 @@ class Caller:
         return "Content-Type: application/sdp", body
 
 
-# -- the ways to spoil a message -----------------------------------------------------------------------------------
+# -- mutations -----------------------------------------------------------------------------------------------------
 
 NUMBERS = [b"0", b"-1", b"2147483648", b"4294967296", b"18446744073709551616", b"9" * 400, b"1e9", b"0x10", b" 7 ",
            b"00007", "²".encode(), "٣".encode(), b"65536", b"1.5", b"+1", b""]  # fmt: skip
@@ -144,7 +140,7 @@ def _flip(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _cut(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """Without its end, or without a piece in the middle."""
+    """The message without its end, or without a piece in the middle."""
     at = chance.randrange(len(data))
     return data[:at] + chance.choice([b"", data[at + chance.choice([1, 2, 30]) :]])
 
@@ -155,7 +151,7 @@ def _poison(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _lines(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """A line doubled, left out, in another's place, or among those of another message."""
+    """One line doubled, left out, exchanged with another line, or replaced by a line of another message."""
     lines = data.split(b"\r\n")
     one, two = chance.randrange(len(lines)), chance.randrange(len(lines))
     does = chance.randrange(4)
@@ -171,7 +167,7 @@ def _lines(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _fields(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """Two header fields have each other's values."""
+    """Two header fields with exchanged values."""
     lines = data.split(b"\r\n")
     one, two = chance.randrange(len(lines)), chance.randrange(len(lines))
     (name, colon, value), (other_name, other_colon, other_value) = (
@@ -183,7 +179,7 @@ def _fields(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _long(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """One field, or one parameter, of up to 70,000 octets."""
+    """A field or a parameter of up to 70,000 octets."""
     at = chance.randrange(len(data) + 1)
     piece = chance.choice(
         [b"a", b",", b";a=b", b"%41", b"<", b'"', b"1", b"\r\n ", b"\r\nX: y", b"\r\na=x", b" ", b"\xff"]
@@ -209,7 +205,7 @@ def _splice(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _encode(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """Other line ends, another alphabet, capitals, or folded at each space."""
+    """Other line ends, another encoding, capitals, or lines folded at each space."""
     does = chance.randrange(6)
     if does == 0:
         return data.replace(b"\r\n", chance.choice([b"\n", b"\r", b"\n\r", b"\r\r\n"]))
@@ -225,13 +221,13 @@ def _encode(chance: random.Random, data: bytes, other: bytes) -> bytes:
     return chance.choice([b"\r\n\r\n", b"\0\0", b"\xef\xbb\xbf"]) + data
 
 
-WAYS: list[Callable[[random.Random, bytes, bytes], bytes]] = [
+MUTATIONS: list[Callable[[random.Random, bytes, bytes], bytes]] = [
     _flip, _flip, _cut, _poison, _poison, _lines, _lines, _fields, _long, _number, _number, _splice, _encode,
 ]  # fmt: skip
 
 
 def mutated(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """A message spoilt in one to four ways, some of them with pieces of ``other``; no longer than a datagram."""
+    """``data`` after one to four mutations, some of them with pieces of ``other``; no longer than a datagram."""
     for _ in range(chance.choice([1, 1, 1, 2, 2, 3, 4])):
-        data = chance.choice(WAYS)(chance, data or b"\r\n", other or b"\r\n")[:LONGEST]
+        data = chance.choice(MUTATIONS)(chance, data or b"\r\n", other or b"\r\n")[:LONGEST]
     return data

@@ -1,1 +1,1 @@
-"""Calls that hear music: cost, spacing, set-up rate."""
+"""Playing music to callers: what it costs, how punctual it is, how many calls a second the server takes."""

@@ -36,7 +36,7 @@ Measured = dict[tuple[str, int], list[Figures]]
 """The rounds of each method with each number of calls."""
 
 
-def arguments(words: Sequence[str]) -> argparse.Namespace:
+def arguments(options: Sequence[str]) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.playing calls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -50,7 +50,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--server", action="store_true", help="also whole calls, from INVITE, through the real server")
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain command")
     add_options(parser, rounds=3, seconds=10.0, quiet=40.0, patience=10.0)
-    given = parse(parser, words)
+    given = parse(parser, options)
     given.calls = numbers(parser, "--calls", given.calls)
     if not all(1 <= count <= 1000 for count in given.calls):
         parser.error("expected 1 to 1000 calls")
@@ -157,10 +157,10 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
     return measured
 
 
-def main(words: Sequence[str]) -> int:
+def main(options: Sequence[str]) -> int:
     """Measure, print, draw."""
     end_on_signals()
-    given = arguments(words)
+    given = arguments(options)
     try:
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
             measured = run(given, Path(folder))

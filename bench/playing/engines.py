@@ -40,7 +40,7 @@ CALLERS = {
 """The engines, and the numbers of callers that each is measured with."""
 
 
-def arguments(words: Sequence[str]) -> argparse.Namespace:
+def arguments(options: Sequence[str]) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.playing engines", description=__doc__,
@@ -51,7 +51,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--engines", default=",".join(CALLERS), help="what plays, by commas (%(default)s)")
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
     add_options(parser, rounds=4, seconds=8.0, quiet=20.0, patience=5.0)
-    given = parse(parser, words)
+    given = parse(parser, options)
     given.callers = numbers(parser, "--callers", given.callers)
     given.topologies, given.engines = given.topologies.split(","), given.engines.split(",")
     if not all(1 <= count <= 60000 for count in given.callers):
@@ -131,10 +131,10 @@ def run(
                     )
 
 
-def main(words: Sequence[str]) -> int:
+def main(options: Sequence[str]) -> int:
     """Measure, print, draw; after Ctrl-C, what was measured until then."""
     end_on_signals()
-    given = arguments(words)
+    given = arguments(options)
     topologies: list[Topology] = []
     loads: dict[tuple[str, str, int], list[Load]] = {}
     try:

@@ -140,7 +140,7 @@ def read_answers(table: str) -> list[tuple[float, float]]:
     return [(float(row[0]), float(row[1])) for row in rows if len(row) > 2 and row[0][:1].isdigit()]
 
 
-def main(words: Sequence[str]) -> int:
+def main(options: Sequence[str]) -> int:
     """Measure and print."""
     end_on_signals()
     parser = argparse.ArgumentParser(
@@ -150,7 +150,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--others", type=int, default=1000, help="callers that listen meanwhile (%(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long at each rate (%(default)s)")
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
-    given = parser.parse_args(words)
+    given = parser.parse_args(options)
     rates = numbers(parser, "--rates", given.rates)
     if not all(1 <= rate <= 5000 for rate in rates) or not 1 <= given.others <= 60000 or not 1 <= given.seconds <= 60:
         parser.error("expected 1 to 5000 calls a second, 1 to 60000 others, and 1 to 60 seconds")

@@ -28,9 +28,9 @@ def add_options(parser: argparse.ArgumentParser, *, rounds: int, seconds: float,
     add_plot(parser)
 
 
-def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """The options in ``words``, those of ``add_options`` checked."""
-    given = parser.parse_args(words)
+def parse(parser: argparse.ArgumentParser, options: Sequence[str]) -> argparse.Namespace:
+    """The options in ``options``, those of ``add_options`` checked."""
+    given = parser.parse_args(options)
     if given.rounds < 1 or not 1 <= given.seconds <= 60:
         parser.error(f"{given.rounds} rounds of {given.seconds:g} seconds; expected at least 1, of 1 to 60 seconds")
     check_plot(parser, given)

@@ -137,7 +137,7 @@ def test_the_farm_counts_lost_skipped_and_foreign_packets(tmp_path: Path) -> Non
         counted = farm.end()
     finally:
         farm.close()
-    names = ("heard", "silent", "packets", "due", "lost", "skipped", "foreign", "dropped", "overflow")
+    names = ("receiving", "silent", "packets", "due", "lost", "skipped", "foreign", "dropped", "overflow")
     assert [counted[name] for name in names] == [1, 2, 4, 6, 1, 1, 1, 0, 0]
 
 
