@@ -210,7 +210,7 @@ class SipServer(socketserver.UDPServer):
 
     def _discard_unwanted(self, asked: Resolve) -> bool:
         with self.lock:
-            return self.agent.unasked(asked)
+            return self.agent.discard_unwanted(asked)
 
     # -- time: the loop's thread -----------------------------------------------------------------------------------
 

@@ -30,8 +30,9 @@ from moh.rtp.port_pool import PortPool
 from moh.server.log_handler import Redacted
 from moh.sip.framing import PING, Framer
 from moh.sip.identity import Identity
+from moh.sip.invites import Limits
 from moh.sip.parser import parse
-from moh.sip.user_agent import Limits, UserAgent
+from moh.sip.user_agent import UserAgent
 
 INVARIANTS = """\
 what has to hold:
@@ -125,7 +126,7 @@ class Fuzz:
         position = chance.randrange(len(WIRE), 60)
         self._recent[position : position + 1] = [data]  # replaces another one, once there are many
         flow = caller.flow if chance.random() < 0.95 else chance.choice(REAL)
-        if flow.remote.host not in REACHABLE and any(call.encode() in data for call in self.agent._calls):
+        if flow.remote.host not in REACHABLE and any(call.encode() in data for call in self.agent.registry.calls):
             flow = chance.choice(REAL)  # a tag of the server would validate the forged address
         self._receive(data, flow)
         self._pass(chance.uniform(1.0, 40.0) if chance.random() < 0.0005 else chance.expovariate(50.0))
@@ -158,7 +159,7 @@ class Fuzz:
                 if self._chance.random() < 0.001:
                     self._do(self.agent.refuse(message, flow, 500, "As after an unexpected error", self.now))
             str(Redacted(piece))
-        self.most_calls = max(self.most_calls, len(self.agent._calls))
+        self.most_calls = max(self.most_calls, len(self.agent.registry.calls))
 
     def _cut(self, data: bytes, flow: Flow) -> list[bytes]:
         framer = self._framers.setdefault(flow, Framer())
@@ -205,7 +206,7 @@ class Fuzz:
         self.starts += 1
         former = self._streams.get(start.call)
         check(former is None or start.serial > former.serial, f"{start} is not the next after {former}")
-        caller = self.agent._calls[start.call].dialog.flow.remote.host
+        caller = self.agent.registry.calls[start.call].dialog.flow.remote.host
         check(caller in REACHABLE, f"music for {caller}, which is not validated")
         dies = self.now + self._chance.uniform(0.0, 60.0) if self._chance.random() < 0.1 else None
         self._streams[start.call] = Stream(start.serial, dies)
@@ -223,7 +224,7 @@ class Fuzz:
                 self._do(self.agent.stream_gone(call, stream.serial, "ended", unreachable, now=self.now))
         for asked in [asked for asked, when in self._resolving.items() if when <= self.now]:
             del self._resolving[asked]
-            if self._chance.random() < 0.5 or not self.agent.unasked(asked):
+            if self._chance.random() < 0.5 or not self.agent.discard_unwanted(asked):
                 address = self._chance.choice(["192.168.1.90", "203.0.113.4", "fd00::90", ""])
                 self._do(self.agent.resolved(asked, address, self.now))
 
@@ -233,9 +234,8 @@ class Fuzz:
         while self.now < until and (agent.next_due is not None or self._streams or self._resolving):
             self._pass(0.5)
         kept: dict[str, Sized] = {
-            "calls": agent._calls, "dialogs": agent._dialogs, "transactions": agent._transactions,
-            "merged requests": agent._merged, "pending requests": agent._waiting, "names": agent._asked,
-            "timers": agent._schedule, "ports": agent._ports._taken, "sharing the stream": range(agent._ports.sharing),
+            **{name: range(size) for name, size in agent.table_sizes.items()},
+            "ports": agent.registry.ports._taken, "sharing the stream": range(agent.registry.ports.sharing),
             "streams": self._streams, "unacknowledged": guard._unacknowledged,
             "unvalidated sources": guard._unvalidated, "sources with calls": guard._calls_of,
         }  # fmt: skip

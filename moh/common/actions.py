@@ -128,7 +128,7 @@ class Trust(Enum):
 class Resolve(NamedTuple):
     """Look up the address of a host name in the background; ``UserAgent.resolved`` takes the result.
 
-    ``UserAgent.unasked`` says whether a request still waits for a name whose turn comes late.
+    ``UserAgent.discard_unwanted`` says whether a request still waits for a name whose turn comes late.
     """
 
     name: str

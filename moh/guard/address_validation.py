@@ -80,7 +80,11 @@ class AddressValidator:
     def peer(self, flow: Flow, now: float) -> Peer:
         """What is known of the source of ``flow``."""
         host = flow.remote.host
-        return Peer(flow, source_of(host), self.is_validated(flow, now), allowance_of(host, self._named))
+        source = source_of(host)
+        if is_private(host):
+            return Peer(flow, source, True, TRUSTED_ALLOWANCE)
+        validated = flow.reliable or (self._validated_until.peek(source) or 0.0) > now
+        return Peer(flow, source, validated, allowance_of(host, self._named))
 
     def validate(self, flow: Flow, invited_by: Flow, now: float) -> bool:
         """Note a message by ``flow`` that has the tag of a call whose INVITE came by ``invited_by``.

@@ -22,7 +22,8 @@ from ..net.routes import has_port, in_a_bridge, is_broadcast, is_ours, local_add
 from ..rtp.port_pool import PortPool, shared_port
 from ..shared.shared_stream import SharedStream
 from ..sip.identity import Identity
-from ..sip.user_agent import Limits, UserAgent
+from ..sip.invites import Limits
+from ..sip.user_agent import UserAgent
 from ..transport.tcp import tls_context
 
 log = logging.getLogger("moh")

@@ -1,15 +1,15 @@
-"""The life of one call (RFC 3261 §13.3, §14.2, §15; RFC 3311, RFC 4028): answer, be refreshed, end.
+"""The life of one call (RFC 3261 §13.3, §14.2, §15; RFC 3311, RFC 4028): answered, refreshed, ended.
 
-A call owns its dialog and its ``MediaSession``. The laws kept here: a 2xx is resent until the ACK (§13.3.1.4); a
-stranger on the internet gets no packet before his ACK has proved that he asked (RFC 7088 §5); an ended call is finished
-when its stream is gone, not before; nothing that a request asked for is done if the request is refused.
+A call owns its dialog and its ``MediaSession``. The laws kept here: a 2xx is resent until its ACK (§13.3.1.4); music
+goes to a public address only after an ACK has proved that the caller asked for it (RFC 7088 §5); an ended call is
+finished when its stream is gone, not before; a refused request has changed nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Optional
+from collections.abc import Callable
+from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Flow, Note, Send
 from ..common.errors import Refusal
@@ -20,18 +20,26 @@ from .dialog import Dialog
 from .message import Request, Response
 from .session_timer import Agreement, agree, agreed_by_answer
 from .timers import TRANSACTION_LIFE
-from .transaction import ClientTransaction, ServerTransaction, Unacknowledged
-from .writer import write_response
+from .transaction import ClientTransaction, Exchange, HeaderFields, Unacknowledged
 
 STEADY = 60.0
-"""Seconds of playing after which a stream that dies may be started again once more."""
+"""Seconds that a restarted stream has to play before it may be restarted once more."""
 BRANCH = "z9hG4bK"
+"""The magic cookie of RFC 3261 §8.1.1.7; in our own branches the id of the call follows it."""
 NO_ACK = "no ACK"
-Headers = Sequence[tuple[str, str]]
+"""``Call.ended_by`` of a call whose 200 was never acknowledged."""
+SDP_BODY = ("Content-Type", "application/sdp")
+
+
+class Offer(NamedTuple):
+    """A session description of the other side, and the stream of it that we choose."""
+
+    session: SessionDescription
+    choice: Choice
 
 
 class Call:
-    """One caller. ``id`` names it towards the shell and in the log; it is our tag of the dialog."""
+    """One call. ``id`` is our tag of its dialog; actions and log lines name the call by it."""
 
     __slots__ = (
         "_began", "_bye", "_ends_at", "_ends_by", "_expires_at", "_new_token", "_refresh", "_refresh_at", "_restarted",
@@ -41,13 +49,13 @@ class Call:
     def __init__(
         self, dialog: Dialog, media: MediaSession, longest: Optional[float], new_token: Callable[[], str], now: float
     ) -> None:
-        """``longest`` is how many seconds the call may take; ``None``: for ever."""
+        """``longest`` is the longest duration in seconds; ``None`` for no limit."""
         self.id = dialog.id[1]
         self.dialog = dialog
         self.media = media
         self.ended = False
         self.ended_by = ""
-        """In two words, of which there are few: what ended it."""
+        """What ended the call, as one of a few fixed texts of two words; empty before."""
         self._new_token = new_token
         self._began = now
         self._ends_at = None if longest is None else now + longest
@@ -55,82 +63,77 @@ class Call:
         self._unacknowledged: Optional[Unacknowledged] = None
         self._restarted: Optional[float] = None
         self._timer: Optional[Agreement] = None
-        self._expires_at: Optional[float] = None  # when the session ends that nobody refreshed
-        self._refresh_at: Optional[float] = None  # when refreshing is our turn
+        self._expires_at: Optional[float] = None  # when the session expires unless it is refreshed
+        self._refresh_at: Optional[float] = None  # when we have to refresh it
         self._refresh: Optional[ClientTransaction] = None
         self._bye: Optional[ClientTransaction] = None
 
-    # -- what the other side asks ----------------------------------------------------------------------------------
+    # -- requests of the other side --------------------------------------------------------------------------------
 
-    def invited(
-        self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[SessionDescription],
-        choice: Optional[Choice], headers: Headers, ringing: bool, near: bool, now: float,
-    ) -> list[Action]:  # fmt: skip
-        """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200 at once; music before the ACK only if ``near``.
+    def answer_invite(
+        self, exchange: Exchange, offer: Optional[Offer], now: float, *, ringing: bool, music_at_once: bool
+    ) -> list[Action]:
+        """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200; music before the ACK only if ``music_at_once``.
 
-        ``session`` is the offer and ``choice`` what we choose of it; without them the 200 carries our own. ``headers``
-        are the agent's for an answer that makes a dialog. Raises ``Refusal`` and leaves all as it was where this is no
-        time for an offer, or nothing leads to where it wants the music.
+        Without an ``offer`` the 200 carries our own. Raises ``Refusal``, and has changed nothing, where no offer may
+        come now or none of our addresses leads to where the music should go.
         """
-        timer = self._check(request, offer=True)
-        if session is None or choice is None:
-            body = self.media.offer(flow.remote.host)
+        request = exchange.request
+        timer = self._check(request, with_offer=True)
+        if offer is None:
+            body = self.media.offer(exchange.flow.remote.host)
         else:
-            body = self.media.answer(session, choice)
-            self.media.wanted = choice
-        self._refreshed(request, flow, timer, now)
-        # with our tag in it, a re-INVITE proves that the former 200 arrived: that is as good as its ACK
+            body = self.media.answer(*offer)
+            self.media.wanted = offer.choice
+        self._refresh_dialog(request, exchange.flow, timer, now)
+        # a re-INVITE with our tag proves that the former 200 arrived, as well as its ACK would
         actions: list[Action] = []
         if ringing:
-            actions += transaction.respond(180, write_response(request, flow, 180, self.id, headers), now)
-        headers = [*headers, *(timer.headers() if timer else []), ("Content-Type", "application/sdp")]
-        actions += transaction.respond(200, write_response(request, flow, 200, self.id, headers, body), now)
+            actions += exchange.respond(180, self.id, now)
+        actions += exchange.respond(200, self.id, now, [*(timer.headers() if timer else ()), SDP_BODY], body)
         sent = actions[-1]
         assert isinstance(sent, Send)
-        self._unacknowledged = Unacknowledged(request.cseq.number, sent, choice is None, now)
-        if choice is not None:
-            if near or not choice.playing:
+        self._unacknowledged = Unacknowledged(request.cseq.number, sent, offer is None, now)
+        if offer is not None:
+            if music_at_once or not offer.choice.playing:
                 actions += self.media.follow(now)
             else:
                 self._unacknowledged.starts_music = True
         return actions
 
-    def updated(
-        self, request: Request, flow: Flow, transaction: ServerTransaction, session: Optional[SessionDescription],
-        choice: Optional[Choice], headers: Headers, now: float,
-    ) -> list[Action]:  # fmt: skip
-        """Answer an UPDATE: with an offer the music follows it at once, without one it only refreshes (RFC 3311 §5.2).
+    def answer_update(self, exchange: Exchange, offer: Optional[Offer], now: float) -> list[Action]:
+        """Answer an UPDATE: the music follows an offer at once; without one it only refreshes (RFC 3311 §5.2).
 
-        Raises ``Refusal`` as ``invited`` does.
+        Raises ``Refusal`` as ``answer_invite`` does.
         """
-        timer = self._check(request, offer=session is not None)
+        timer = self._check(exchange.request, with_offer=offer is not None)
+        headers = timer.headers() if timer else []
         body = b""
-        if session is not None and choice is not None:
-            body = self.media.answer(session, choice)
-            self.media.wanted = choice
-            headers = [*headers, ("Content-Type", "application/sdp")]
-        self._refreshed(request, flow, timer, now)
-        headers = [*headers, *(timer.headers() if timer else [])]
-        actions = transaction.respond(200, write_response(request, flow, 200, self.id, headers, body), now)
+        if offer is not None:
+            body = self.media.answer(*offer)
+            self.media.wanted = offer.choice
+            headers = [SDP_BODY, *headers]
+        self._refresh_dialog(exchange.request, exchange.flow, timer, now)
+        actions = exchange.respond(200, self.id, now, headers, body)
         return [*actions, *self.media.follow(now)] if body else actions
 
-    def _check(self, request: Request, offer: bool) -> Optional[Agreement]:
-        """Refuse what is to be refused before anything is changed; gives what becomes of the session timer."""
-        if offer and self.answer_due:
+    def _check(self, request: Request, with_offer: bool) -> Optional[Agreement]:
+        """Raise any ``Refusal`` before anything is changed; returns what is agreed on the session timer."""
+        if with_offer and self.answer_due:
             raise Refusal(491, "Our offer still waits for its answer in the ACK; expected that first")
         self.dialog.target_of(request)
         return agree(request)
 
-    def _refreshed(self, request: Request, flow: Flow, timer: Optional[Agreement], now: float) -> None:
-        """Take what every INVITE and UPDATE brings: a fresh target, a way back, a session timer."""
+    def _refresh_dialog(self, request: Request, flow: Flow, timer: Optional[Agreement], now: float) -> None:
+        """Take over what each INVITE and UPDATE brings: a new target, a way back, a session timer."""
         self.dialog.refresh_target(request)
         self.dialog.flow = flow
         if request.all("allow"):
             self.dialog.takes_update = "UPDATE" in request.option_tags("allow")
-        self._arm(timer, now)
+        self._set_session_timer(timer, now)
 
-    def acknowledged(self, request: Request) -> bool:
-        """The ACK to a 200 came; whether it is the one that was waited for."""
+    def acknowledge(self, request: Request) -> bool:
+        """An ACK to a 200 came; whether it is the first to the last 200."""
         waiting = self._unacknowledged
         if self.ended or waiting is None or request.cseq.number != waiting.cseq:
             return False
@@ -139,89 +142,89 @@ class Call:
 
     @property
     def answer_due(self) -> bool:
-        """Whether the ACK that is waited for owes us the answer to our offer."""
+        """Whether the ACK that has not come yet has to carry the answer to our offer."""
         return self._unacknowledged is not None and self._unacknowledged.offered
 
-    def agreed(self, choice: Optional[Choice], now: float) -> list[Action]:
-        """The ACK has come, with ``choice`` in it if it owed an answer: now the music may go wherever that says."""
+    def start_music(self, now: float, answer: Optional[Choice] = None) -> list[Action]:
+        """The ACK has come: music to where the offer said, or to where the ``answer`` in the ACK says."""
         if self.ended:
             return []
-        if choice is not None:
-            self.media.wanted = choice
+        if answer is not None:
+            self.media.wanted = answer
         return self.media.follow(now)
 
-    def hung_up(self, why: str, now: float) -> list[Action]:
-        """The other side's BYE came: silence at once."""
+    def remote_bye(self, why: str, now: float) -> list[Action]:
+        """The other side's BYE came: stop the music at once."""
         return [] if self.ended else self._end(f"BYE from the caller{why}", "BYE", now)
 
-    # -- what we do by ourselves -------------------------------------------------------------------------------------
+    # -- our own requests ------------------------------------------------------------------------------------------
 
-    def hang_up(self, why: str, by: str, now: float, insist: bool = True) -> list[Action]:
-        """End the call with a BYE of our own, since ``by``; nothing if it has ended.
+    def hang_up(self, why: str, by: str, now: float, resend: bool = True) -> list[Action]:
+        """End the call with our own BYE; nothing if it has ended. ``by`` becomes ``ended_by``.
 
-        ``insist``: the BYE is sent until it is answered, and so long the call is kept; else it is sent once.
+        With ``resend`` the call is kept, and the BYE resent, until it is answered. Otherwise the BYE is sent once.
         """
         if self.ended:
             return []
         actions = self._end(why, by, now)
         bye = self._request("BYE", [("Reason", f'SIP;text="{why[:80]}"')] if '"' not in why else [], now)
-        if insist:
+        if resend:
             self._bye = bye
         return [*actions, *bye.start()]
 
-    def end_by(self, until: float, by: str) -> None:
-        """Let the call go on, but not beyond that time, since ``by``."""
+    def end_at_latest(self, until: float, by: str) -> None:
+        """Let the call go on, but not longer than ``until``; ``by`` becomes ``ended_by``."""
         if self._ends_at is None or until < self._ends_at:
             self._ends_at, self._ends_by = until, by
 
-    def _request(self, method: str, headers: Headers, now: float) -> ClientTransaction:
-        """A request of ours; its branch begins with the call's id, so that answers find here."""
+    def _request(self, method: str, headers: HeaderFields, now: float) -> ClientTransaction:
+        """Our own request. Its branch begins with the call's id, by which the registry finds the call of an answer."""
         branch = f"{BRANCH}{self.id}{self._new_token()}"
         reliable = self.dialog.flow.reliable
         return ClientTransaction(branch, self.dialog.request(method, branch, headers), now, reliable)
 
-    def answered(self, response: Response, now: float) -> list[Action]:
-        """An answer to a request of ours came."""
+    def handle_response(self, response: Response, now: float) -> list[Action]:
+        """An answer to our BYE or UPDATE came."""
         branch = response.via.params.get("branch", "")
         if self._bye is not None and self._bye.branch == branch:
-            self._bye.answered(response)  # whatever it says, the dialog is over (§15.1.1)
+            self._bye.handle_response(response)  # whatever it says, the dialog is over (§15.1.1)
         elif self._refresh is not None and self._refresh.branch == branch and not self._refresh.done:
-            self._refresh.answered(response)
+            self._refresh.handle_response(response)
             if self._refresh.done:
                 return self._refresh_answered(response, now)
         return []
 
-    def stream_gone(self, serial: int, why: str, hopeless: str, now: float) -> list[Action]:
-        """The stream of that ``serial`` is no more. If nobody asked for that, start it again once, then say BYE.
+    def stream_ended(self, serial: int, why: str, hopeless: str, now: float) -> list[Action]:
+        """The stream of that ``serial`` has ended. If we have not stopped it, start it again once, then send BYE.
 
-        ``hopeless`` is why that would be in vain, in two words, or empty: then say BYE at once.
+        ``hopeless`` is why another start would be in vain, in two words: then send BYE at once. Otherwise it is empty.
         """
-        unasked = self.media.gone(serial, now)
-        if self.ended or not unasked:
+        unexpected = self.media.gone(serial, now)
+        if self.ended or not unexpected:
             return []
         if hopeless:
             return self.hang_up(why, hopeless, now)
         if self._restarted is not None and now - self._restarted < STEADY:
             return self.hang_up(f"the music failed twice: {why}", "music failed", now)
         if self._unacknowledged is not None and self._unacknowledged.starts_music:
-            return []  # what was agreed last may be played only after the ACK, which starts it
+            return []  # the ACK that has not come yet will start it
         self._restarted = now
         note = Note(logging.WARNING, self.id, f"music stopped by itself, starting it again: {why}")
         return [note, *self.media.follow(now)]
 
     @property
-    def leaving(self) -> bool:
-        """Whether our BYE is under way, so that the dialog is still known."""
+    def bye_pending(self) -> bool:
+        """Whether our BYE waits for its answer, so that the dialog is still known."""
         return self._bye is not None and not self._bye.done
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do: ended, our BYE over if there was one, and the stream gone."""
-        return self.ended and not self.leaving and not self.media.stream_open
+        """Whether nothing is left to do: the call has ended, our BYE is over, and the stream is gone."""
+        return self.ended and not self.bye_pending and not self.media.stream_open
 
     @property
     def next_due(self) -> Optional[float]:
-        """When ``tick`` has something to do; ``None`` when nothing is planned."""
+        """When the next timer expires; ``None`` while none is set."""
         if self.ended:
             return None if self._bye is None else self._bye.next_due
         plans = (
@@ -234,7 +237,7 @@ class Call:
         return min((when for when in plans if when is not None), default=None)
 
     def tick(self, now: float) -> list[Action]:
-        """Resend the 200 or the BYE, refresh the session, end the call whose time has come."""
+        """Resend the 200 or the BYE, refresh the session, or end the call: whatever is due."""
         if self.ended:
             return [] if self._bye is None else self._bye.tick(now)
         waiting = self._unacknowledged
@@ -246,7 +249,7 @@ class Call:
             return self.hang_up("the session was not refreshed", "session timer", now)
         actions: list[Action] = []
         if waiting is not None and now >= waiting.next_due:
-            waiting.sent_again(now)
+            waiting.schedule_next(now)
             actions.append(waiting.send)
         if self._refresh is not None:
             actions += self._refresh.tick(now)
@@ -259,8 +262,8 @@ class Call:
 
     # -- session timer (RFC 4028) ----------------------------------------------------------------------------------
 
-    def _arm(self, timer: Optional[Agreement], now: float) -> None:
-        """Plan by what the latest 2xx says; it replaces all that was planned before."""
+    def _set_session_timer(self, timer: Optional[Agreement], now: float) -> None:
+        """Replace the session timer by what the latest 2xx says."""
         self._timer, self._expires_at, self._refresh_at = timer, None, None
         if timer is None:
             return
@@ -269,16 +272,16 @@ class Call:
         elif self.dialog.takes_update:
             self._refresh_at = now + timer.refresh_after()
             self._expires_at = now + timer.interval
-        # where the phone takes no UPDATE we cannot refresh (a re-INVITE is not ours to send, RFC 7088 §2.7): the
-        # phone ends the session when it wants to, and the longest call is the last guard
+        # without UPDATE we cannot refresh, since music on hold sends no re-INVITE (RFC 7088 §2.7): then the phone ends
+        # the session when it likes, at the latest the longest call does
 
     def _refresh_answered(self, response: Response, now: float) -> list[Action]:
-        """A phone that answers lives, even if it says 403 (RFC 7088 §2.7): only "no such call" ends the music."""
+        """A phone that answers is there, even if it answers 403 (RFC 7088 §2.7): only "no such call" ends the music."""
         timer = self._timer
         if response.status == 481:
             return self._end("the caller knows this call no more", "481", now)
         if timer is not None:
-            self._arm(agreed_by_answer(response, timer) if response.status < 300 else timer, now)
+            self._set_session_timer(agreed_by_answer(response, timer) if response.status < 300 else timer, now)
         return []
 
     def _end(self, why: str, by: str, now: float) -> list[Action]:

@@ -68,7 +68,7 @@ class Dialog:
         """What ``refresh_target`` would take. Raises ``Refusal`` 400 for a Contact that cannot be read."""
         return self._remote_target if request.target is None else request.target
 
-    def in_order(self, request: Request) -> None:
+    def accept_cseq(self, request: Request) -> None:
         """Count the request; raises ``Refusal`` 500 where it is older than one already seen (§12.2.2)."""
         if request.cseq.number < self.remote_cseq:
             raise Refusal(500, f"CSeq is {request.cseq.number}; expected more than {self.remote_cseq}")

@@ -46,7 +46,7 @@ class Message:
 
     def option_tags(self, name: str) -> set[str]:
         """The members of a list such as Require, Supported or Allow, as a set, spelled as they came."""
-        return set(self.listed(name))
+        return set(self.listed(name)) if name in self._values else set()
 
 
 @dataclass

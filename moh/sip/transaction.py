@@ -1,28 +1,30 @@
-"""One request and its answers (RFC 3261 §17, RFC 6026): repeats are absorbed here and nowhere else.
+"""One request and its answers (RFC 3261 §17, RFC 6026): retransmissions are absorbed here and nowhere else.
 
-Everything that resends a final answer to an INVITE that is no 2xx lives here; resending a 2xx is the call's work
-(§13.3.1.4). A transaction is woken by ``tick`` at ``next_due``.
+A final answer to an INVITE that is no 2xx is resent here; a 2xx is resent by its call (§13.3.1.4). Whoever owns a
+transaction calls ``tick`` at ``next_due``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Address, Flow, Send
 from .message import Request, Response
 from .timers import T4, TRANSACTION_LIFE, retransmit_times
+from .writer import write_response
 
 Key = tuple[str, ...]
+HeaderFields = Sequence[tuple[str, str]]
 
 
 class State(Enum):
-    """Where a server transaction stands."""
+    """The states of a server transaction."""
 
     PROCEEDING = "proceeding"
     ACCEPTED = "accepted"  # INVITE answered 2xx, RFC 6026
-    COMPLETED = "completed"  # answered, waiting for the ACK or for repeats
+    COMPLETED = "completed"  # answered, waiting for the ACK or for retransmissions
     CONFIRMED = "confirmed"  # INVITE refused and acknowledged
     GONE = "gone"
 
@@ -42,13 +44,14 @@ NEXT = {
     (State.PROCEEDING, "final"): State.COMPLETED,
     (State.COMPLETED, "timer J"): State.GONE,
 }
-"""The whole machine: what is not in it does not happen."""
+"""The whole state machine: no other transition happens."""
 
 
 def transaction_key(request: Request, method: str = "") -> Key:
-    """The name of the transaction that ``request`` belongs to (§17.2.3); ``method`` asks for another's, as CANCEL does.
+    """The key of the transaction that ``request`` belongs to (§17.2.3).
 
-    An ACK belongs to its INVITE. Without the magic cookie the rules of RFC 2543 hold.
+    An ACK belongs to its INVITE. ``method`` asks for the transaction of another request of the same branch: CANCEL asks
+    for that of the INVITE. Without the magic cookie the rules of RFC 2543 hold.
     """
     method = method or request.method
     if method == "ACK":
@@ -61,7 +64,7 @@ def transaction_key(request: Request, method: str = "") -> Key:
 
 
 class ServerTransaction:
-    """A request that we answer, kept as long as it may be repeated: over TCP and TLS nothing is (§17.2.1, §17.2.2)."""
+    """A request that we answer, kept while it may be retransmitted: not over TCP and TLS (§17.2.1, §17.2.2)."""
 
     __slots__ = (
         "_answer_to", "_ends", "_last", "_next_resend", "_resend", "flow", "invite", "key", "merge_key", "state",
@@ -72,7 +75,7 @@ class ServerTransaction:
         self.key = key
         self.invite = method == "INVITE"
         self.to_tag = to_tag
-        self.merge_key: Optional[Key] = None  # where the agent looks for requests that came twice by two ways
+        self.merge_key: Optional[Key] = None  # the registry's key for copies of this request by other ways
         self.state = State.PROCEEDING
         self.flow = flow
         self._answer_to = answer_to
@@ -82,7 +85,7 @@ class ServerTransaction:
         self._ends: Optional[float] = None
 
     def respond(self, status: int, data: bytes, now: float) -> list[Action]:
-        """Send an answer and remember it for the repeats."""
+        """Send an answer and keep it for retransmissions of the request."""
         self._last = Send(data, self._answer_to, self.flow)
         if not self.invite:
             self._enter("final", now if self.flow.reliable else now + TRANSACTION_LIFE)
@@ -97,27 +100,27 @@ class ServerTransaction:
                 self._next_resend = next(self._resend)
         return [self._last]
 
-    def repeated(self) -> list[Action]:
-        """The request came again: the same answer goes out again. Before there is one, nothing does."""
+    def repeat_answer(self) -> list[Action]:
+        """The request was retransmitted: send the same answer again, or nothing while there is none."""
         if self._last is None or self.state in (State.CONFIRMED, State.GONE):
             return []
         return [self._last]
 
-    def acknowledged(self, now: float) -> None:
-        """The ACK to a refused INVITE came: stop resending, absorb further ACKs for T4."""
+    def acknowledge(self, now: float) -> None:
+        """The ACK to a refused INVITE came: stop resending the answer, absorb further ACKs for T4."""
         if self.state is State.COMPLETED and self.invite:
             self._enter("ACK", now if self.flow.reliable else now + T4)
             self._next_resend = None
 
     @property
     def next_due(self) -> Optional[float]:
-        """When ``tick`` has something to do; ``None`` while it has not."""
+        """When the next timer expires; ``None`` while none is set."""
         if self._next_resend is None or self._ends is None:
             return self._ends
         return min(self._next_resend, self._ends)
 
     def tick(self, now: float) -> list[Action]:
-        """Resend what is due (timer G), and end what has waited long enough (timers H, I, J and L)."""
+        """Resend the answer (timer G) or end the transaction (timers H, I, J and L)."""
         if self._ends is not None and now >= self._ends:
             letter = {State.ACCEPTED: "L", State.CONFIRMED: "I"}.get(self.state, "H" if self.invite else "J")
             self._enter(f"timer {letter}", None)
@@ -132,35 +135,58 @@ class ServerTransaction:
         self._ends = ends
 
 
+class Exchange(NamedTuple):
+    """A request, the transaction that answers it, and the header fields that each answer carries."""
+
+    request: Request
+    transaction: ServerTransaction
+    headers: HeaderFields = ()
+
+    @property
+    def flow(self) -> Flow:
+        """The way that the request came."""
+        return self.transaction.flow
+
+    def respond(
+        self, status: int, to_tag: str, now: float, headers: HeaderFields = (), body: bytes = b"", reason: str = ""
+    ) -> list[Action]:
+        """Answer with ``status``; a body needs its Content-Type among ``headers``."""
+        request, transaction, common = self
+        if headers:
+            common = [*common, *headers]
+        data = write_response(request, transaction.flow, status, to_tag, common, body, reason)
+        return transaction.respond(status, data, now)
+
+
 class ClientTransaction:
-    """A request of our own that is not INVITE (§17.1.2): resent until its final answer, 64*T1 at the longest."""
+    """A request of our own that is not INVITE (§17.1.2): resent until its final answer, at most for 64*T1."""
 
     def __init__(self, branch: str, send: Send, now: float, reliable: bool = False) -> None:
         self.branch = branch
         self.done = False
         self.status = 0
-        """The final status; 408 when none came (§8.1.3.1)."""
+        """The status of the final answer; 408 where none came (§8.1.3.1)."""
         self._send = send
         self._gives_up = now + TRANSACTION_LIFE
         self._resend = iter(()) if reliable else retransmit_times(now)
         self._next_resend = next(self._resend, self._gives_up)
 
     def start(self) -> list[Action]:
-        """Send for the first time."""
+        """Send the request for the first time."""
         return [self._send]
 
-    def answered(self, response: Response) -> None:
-        """A response came; a provisional one changes nothing but patience, a final one ends it."""
+    def handle_response(self, response: Response) -> None:
+        """A final response ends the transaction; a provisional one changes nothing."""
         if response.status >= 200:
             self.done, self.status = True, response.status
 
     @property
     def next_due(self) -> Optional[float]:
-        """When ``tick`` has something to do; ``None`` when all is done."""
+        """When the next timer expires; ``None`` once the transaction is done."""
         return None if self.done else min(self._next_resend, self._gives_up)
 
     def tick(self, now: float) -> list[Action]:
-        """Resend (timer E) or give up (timer F)."""
+        """Resend the request (timer E) or give up (timer F)."""
         if self.done:
             return []
         if now >= self._gives_up:
@@ -173,7 +199,7 @@ class ClientTransaction:
 
 
 class Unacknowledged:
-    """A 200 that waits for its ACK: resent at T1 doubling to T2, given up after 64*T1 (§13.3.1.4)."""
+    """A 200 that waits for its ACK: resent at T1 doubling up to T2, given up after 64*T1 (§13.3.1.4)."""
 
     __slots__ = ("_times", "cseq", "gives_up", "next_due", "offered", "send", "starts_music")
 
@@ -181,13 +207,13 @@ class Unacknowledged:
         self.cseq = cseq
         self.send = send
         self.offered = offered
-        """The 200 carried our offer, so the ACK owes the answer."""
+        """The 200 carried our offer, so that the ACK has to carry the answer."""
         self.starts_music = False
-        """The music follows what was agreed only after the ACK."""
+        """The music starts, or moves, only when the ACK comes."""
         self.gives_up = now + TRANSACTION_LIFE
         self._times = retransmit_times(now)
         self.next_due = next(self._times)
 
-    def sent_again(self, now: float) -> None:
-        """Plan the next sending; after the last one only giving up is left."""
+    def schedule_next(self, now: float) -> None:
+        """Schedule the next retransmission; after the last one only giving up is left."""
         self.next_due = next((when for when in self._times if when > now), self.gives_up)

@@ -25,7 +25,7 @@ ACCEPT = ("Accept", SDP)
 SUPPORTED = ("Supported", ", ".join(EXTENSIONS))
 
 
-def screen(request: Request, secure: bool = False) -> None:
+def check_request(request: Request, secure: bool = False) -> None:
     """Raises ``Refusal`` for a request that we cannot follow, whoever sent it: 405, 416, 420, 415 or 406.
 
     ``secure``: it came by TLS. A body that may be ignored is taken out of the request; of a multipart one the session
@@ -98,7 +98,7 @@ def _check_accept(request: Request) -> None:
         raise Refusal(406, f"Accept is {', '.join(ranges)[:60]!r}; expected {SDP} in it", ACCEPT)
 
 
-def reliable(request: Request) -> bool:
+def requires_100rel(request: Request) -> bool:
     """Whether the caller takes provisional responses only reliably (RFC 3262 §3)."""
     return "100rel" in request.option_tags("require")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from ..common.actions import Address, Flow
 from ..common.addresses import is_private, is_unicast, literal, out_of_reach, same_family
-from .headers import Via, read_params, split
+from .headers import Via, split
 from .message import Request
 
 SIP_PORT = 5060
@@ -49,7 +49,7 @@ def answered_via(via: Via, source: Address) -> str:
     if not wants_rport and via.host == source.host:
         return via.text
     head, *params = split(via.text, ";")
-    kept = [piece for piece in params if not read_params([piece]).keys() & {"received", "rport"}]
+    kept = [piece for piece in params if piece.partition("=")[0].strip().lower() not in ("received", "rport")]
     if wants_rport:
         kept.append(f"rport={source.port}")
     return ";".join([head, *kept, f"received={source.host}"])
@@ -95,16 +95,11 @@ def write_response(
     ``headers`` are added behind; a body needs its Content-Type among them.
     """
     lines = [f"SIP/2.0 {status} {reason or REASONS.get(status, 'Error')}"]
-    top = True
-    for name, value in request.headers:
-        if name != "via":
-            continue
-        if top:
-            # only the first of the values that may share the line is changed
-            rest = split(value, ",")[1:] if "," in value else []
-            value = ", ".join([answered_via(request.via, flow.remote), *rest])
-            top = False
-        lines.append(f"Via: {value}")
+    first, *others = request.all("via")
+    # only the first of the values that may share the line is changed
+    rest = split(first, ",")[1:] if "," in first else []
+    lines.append("Via: " + ", ".join([answered_via(request.via, flow.remote), *rest]))
+    lines += [f"Via: {value}" for value in others]
     for name, title in (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq")):
         text = request.first(name)
         if text is not None:

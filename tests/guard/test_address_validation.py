@@ -238,7 +238,7 @@ def test_a_call_whose_ack_comes_from_another_address_gets_music_and_stays() -> N
     assert not agent.guard.is_validated(PUBLIC_FLOW, now=0.2) and not agent.guard.is_validated(VICTIM, now=0.2)
     for number, flow in enumerate(public_flows(MAX_UNVALIDATED_CALLS + 1), 1):
         agent.receive(caller(number, flow), flow, now=0.2)
-    assert not agent._calls[to_tag].ended, "an acknowledged call does not end for unvalidated ones"
+    assert not agent.registry.calls[to_tag].ended, "an acknowledged call does not end for unvalidated ones"
     assert statuses(agent.receive(bye(to_tag), VICTIM, now=0.3)) == [200]
 
 

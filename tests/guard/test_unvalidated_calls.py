@@ -43,10 +43,10 @@ def test_a_source_without_acks_gets_503_which_leaves_no_state() -> None:
     agent = make_agent(ports=(10000, 12000))
     for number in range(PUBLIC_ALLOWANCE.unacknowledged):
         assert statuses(agent.receive(caller(number), PUBLIC_FLOW, now=0.0)) == [200]
-    transactions = len(agent._transactions)
+    transactions = len(agent.registry.transactions)
     answer = response(agent.receive(caller(1000), PUBLIC_FLOW, now=0.1))
     assert (answer.status, answer.first("retry-after")) == (503, "5")
-    assert len(agent._transactions) == transactions
+    assert len(agent.registry.transactions) == transactions
     assert statuses(agent.receive(caller(1001, VICTIM), VICTIM, now=0.2)) == [200], "other sources can call"
     agent.tick(32.0)
     assert statuses(agent.receive(caller(1002), PUBLIC_FLOW, now=32.1)) == [200]
@@ -59,7 +59,7 @@ def test_beyond_512_calls_the_oldest_without_ack_ends() -> None:
         flow = Flow(Address(f"198.51.{number // 250}.{number % 250}", 5060), SERVER)
         assert statuses(agent.receive(caller(number, flow), flow, now=number / 100)) == [200]
     assert agent.calls == MAX_UNVALIDATED_CALLS + 1
-    assert honest in agent._calls and not agent._calls[honest].ended
+    assert honest in agent.registry.calls and not agent.registry.calls[honest].ended
     agent.tick(100.0)
     assert (
         agent.calls == 1
@@ -71,9 +71,9 @@ def test_beyond_512_calls_the_oldest_without_ack_ends() -> None:
 
 def most_kept(agent: UserAgent) -> int:
     """Entries of the agent's fullest table."""
-    woken = len(agent._schedule) - len(agent._calls)
-    mine = (len(agent._calls), len(agent._dialogs), len(agent._transactions), len(agent._merged), len(agent._waiting))
-    return max(woken, len(agent.guard._unvalidated), *mine)
+    sizes = agent.table_sizes
+    sizes["timers"] -= sizes["calls"]
+    return max(len(agent.guard._unvalidated), *sizes.values())
 
 
 def test_a_flood_of_unvalidated_calls_leaves_no_state() -> None:
@@ -129,7 +129,7 @@ def test_a_cancel_while_a_name_is_looked_up_gets_487_and_leaves_no_state() -> No
     assert statuses(agent.receive(invited, VICTIM, now=0.0)) == [100]
     assert statuses(agent.receive(cancelled, VICTIM, now=0.1)) == [200, 487]
     assert agent.resolved(lookup("held.example", VICTIM, Trust.UNVALIDATED), "198.51.100.7", now=0.2) == []
-    assert not agent._waiting and not agent._merged
+    assert not agent.pending and not agent.registry.merged
     agent.tick(32.2)
     assert most_kept(agent) == 0
 

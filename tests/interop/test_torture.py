@@ -71,9 +71,9 @@ def test_the_messages_leave_no_state_behind() -> None:
             agent.receive(message, FLOW, now=0.0)
     assert statuses(agent.receive(request("OPTIONS"), FLOW, now=1.0)) == [200]
     agent.close(now=1.0)
-    for call in list(agent._calls.values()):
+    for call in list(agent.registry.calls.values()):
         agent.stream_gone(call.id, 1, "ended", now=1.0)
     for second in range(2, 140):
         agent.tick(now=second / 2)
-    assert agent.idle and not agent._ports._taken
-    assert not (agent._transactions or agent._merged or agent._dialogs or agent._waiting)
+    assert agent.idle and not agent.registry.ports._taken
+    assert not any(agent.table_sizes.values())

@@ -119,9 +119,9 @@ def test_a_new_contact_moves_the_target() -> None:
 
 def test_an_older_request_is_refused_with_500() -> None:
     dialog = made_by(invite())
-    dialog.in_order(bye("ours", cseq="CSeq: 131 BYE"))
+    dialog.accept_cseq(bye("ours", cseq="CSeq: 131 BYE"))
     with pytest.raises(Refusal, match="CSeq is 130") as caught:
-        dialog.in_order(bye("ours", cseq="CSeq: 130 BYE"))
+        dialog.accept_cseq(bye("ours", cseq="CSeq: 130 BYE"))
     assert caught.value.status == 500
 
 

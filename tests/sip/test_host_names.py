@@ -188,11 +188,11 @@ def test_a_name_counts_until_its_look_up_is_over_though_nobody_waits_any_more() 
     agent = make_agent()
     asked = fill(agent)
     agent.tick(4.0)
-    assert not agent._waiting
+    assert not agent.pending
     assert statuses(agent.receive(calling(9, "one-more.example"), PUBLIC_FLOW, now=4.1)) == [503]
-    assert agent.unasked(asked[0]), "its turn has come too late"
+    assert agent.discard_unwanted(asked[0]), "its turn has come too late"
     assert statuses(agent.receive(calling(10, "one-more.example"), PUBLIC_FLOW, now=4.2)) == [100]
-    assert not agent.unasked(lookup("one-more.example", PUBLIC_FLOW, Trust.UNVALIDATED))
+    assert not agent.discard_unwanted(lookup("one-more.example", PUBLIC_FLOW, Trust.UNVALIDATED))
 
 
 def test_the_same_name_of_one_source_is_looked_up_once_for_all_its_calls() -> None:
@@ -228,7 +228,7 @@ def test_one_name_too_many_within_a_call_leaves_it_as_it_was() -> None:
     call = answered(agent, flow=PUBLIC_FLOW)
     fill(agent, now=1.0)
     assert statuses(agent.receive(reinvite(call, 131, NAMED), PUBLIC_FLOW, now=1.1)) == [503]
-    assert agent.calls == 1 and len(agent._waiting) == PUBLIC_ALLOWANCE.names
+    assert agent.calls == 1 and len(agent.pending) == PUBLIC_ALLOWANCE.names
 
 
 def test_and_in_the_answer_that_an_ack_owes_it_ends_the_call() -> None:

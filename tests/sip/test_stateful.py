@@ -160,6 +160,9 @@ class Phones(RuleBasedStateMachine):
         to_tag = (message.first("to") or "").partition(";tag=")[2]
         if message.status == 100:
             assert to_tag == asked.message.to.tag, "100 makes no dialog"
+            if asked.finals:  # nothing was kept of its refusal, so that its retransmission is handled as a new request
+                assert not (is_private(asked.flow.remote.host) or asked.flow.reliable), "answered, and begun anew"
+                asked.finals.clear()
             return
         assert to_tag
         asked.tags.add(to_tag)
@@ -284,16 +287,19 @@ class Phones(RuleBasedStateMachine):
         again = parse(former.octets.replace(text.encode(), via.encode()))
         assert isinstance(again, Request)
         asked = Asked(again, _octets(again), former.flow, self.now, former.talk, [])
-        if self.agent._transactions.get((former.message.via.branch, former.message.via.sent_by, "INVITE")) is None:
+        if (
+            self.agent.registry.transactions.get((former.message.via.branch, former.message.via.sent_by, "INVITE"))
+            is None
+        ):
             return
         refused = any(not data.startswith(b"SIP/2.0 200") for data in former.finals)
         if refused or self.now - former.when > 20:
             return
         self.by_branch[again.via.branch, "INVITE"] = asked
-        before = len(self.agent._calls) + len(self.agent._waiting)
+        before = len(self.agent.registry.calls) + len(self.agent.pending)
         actions = self.agent.receive(again, former.flow, self.now)
         assert any(isinstance(a, Send) and a.data.startswith(b"SIP/2.0 482") for a in actions)
-        assert len(self.agent._calls) + len(self.agent._waiting) == before
+        assert len(self.agent.registry.calls) + len(self.agent.pending) == before
 
     @rule(
         index=INDEX,
@@ -415,7 +421,7 @@ class Phones(RuleBasedStateMachine):
     @rule()
     def unasked(self) -> None:
         """The turn of the names has come for which nobody waits any more."""
-        self.resolving = {asked for asked in self.resolving if not self.agent.unasked(asked)}
+        self.resolving = {asked for asked in self.resolving if not self.agent.discard_unwanted(asked)}
 
     @precondition(lambda self: self.streams)
     @rule(index=INDEX, unasked=st.booleans())
@@ -457,13 +463,13 @@ class Phones(RuleBasedStateMachine):
 
     @invariant()
     def each_call_has_a_port_and_each_port_a_call(self) -> None:
-        assert len(self.agent._ports._taken) == len(self.agent._calls)
-        assert set(self.streams) <= set(self.agent._calls)
-        assert {call.id for call in self.agent._dialogs.values()} == set(self.agent._calls)
+        assert len(self.agent.registry.ports._taken) == len(self.agent.registry.calls)
+        assert set(self.streams) <= set(self.agent.registry.calls)
+        assert {call.id for call in self.agent.registry.dialogs.values()} == set(self.agent.registry.calls)
 
     @invariant()
     def who_plays_is_who_should(self) -> None:
-        for call in self.agent._calls.values():
+        for call in self.agent.registry.calls.values():
             stream = self.streams.get(call.id)
             assert call.media.stream_open == (stream is not None)
             assert call.media.playing == (stream is not None and not stream.dying)
@@ -471,11 +477,11 @@ class Phones(RuleBasedStateMachine):
 
     @invariant()
     def whatever_lives_is_going_to_be_woken(self) -> None:
-        for transaction in self.agent._transactions.values():
-            waits = transaction.key in self.agent._waiting
+        for transaction in self.agent.registry.transactions.values():
+            waits = self.agent.pending.holds(transaction.key)
             assert waits or transaction.next_due is not None
         due = self.agent.next_due
-        assert due is None or not self.agent._waiting or due <= self.now + 4.0
+        assert due is None or not self.agent.pending or due <= self.now + 4.0
 
     def teardown(self) -> None:
         if self.failed:
@@ -483,8 +489,8 @@ class Phones(RuleBasedStateMachine):
         self.end_all(lambda: self.do(self.agent.close(now=self.now)))
         assert self.agent.idle and self.agent.next_due is None
         agent = self.agent
-        assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._waiting)
-        assert not agent._ports._taken and not self.streams
+        assert not any(size for name, size in agent.table_sizes.items() if name != "look-ups")
+        assert not agent.registry.ports._taken and not self.streams
         for asked in self.asked:
             assert asked.tags or asked.message.method == "ACK", f"{asked.message.method} never got a final answer"
 

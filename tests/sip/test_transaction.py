@@ -33,9 +33,9 @@ def test_a_refusal_is_resent_from_t1_doubling_to_t2_until_timer_h() -> None:
 def test_the_ack_to_a_refusal_ends_the_resending_and_timer_i_the_transaction() -> None:
     transaction = opened()
     transaction.respond(488, b"488", now=0.0)
-    transaction.acknowledged(now=0.7)
+    transaction.acknowledge(now=0.7)
     assert transaction.state.value == "confirmed"
-    assert transaction.repeated() == []
+    assert transaction.repeat_answer() == []
     assert transaction.next_due == 0.7 + T4
     assert times_of_sending(transaction, 100.0) == []
     assert transaction.state is State.GONE
@@ -45,7 +45,7 @@ def test_an_accepted_invite_absorbs_repeats_with_the_same_answer_until_timer_l()
     transaction = opened()
     transaction.respond(180, b"180", now=0.0)
     transaction.respond(200, b"200", now=0.0)
-    assert transaction.repeated() == [Send(b"200", PHONE, FLOW)]
+    assert transaction.repeat_answer() == [Send(b"200", PHONE, FLOW)]
     assert times_of_sending(transaction, 31.9) == [], "resending a 2xx is the call's work"
     assert transaction.tick(32.0) == []
     assert transaction.state is State.GONE
@@ -53,25 +53,25 @@ def test_an_accepted_invite_absorbs_repeats_with_the_same_answer_until_timer_l()
 
 def test_a_repeated_invite_that_rings_gets_its_180_again() -> None:
     transaction = opened()
-    assert transaction.repeated() == []
+    assert transaction.repeat_answer() == []
     transaction.respond(180, b"180", now=0.0)
-    assert transaction.repeated() == [Send(b"180", PHONE, FLOW)]
+    assert transaction.repeat_answer() == [Send(b"180", PHONE, FLOW)]
 
 
 def test_a_bye_is_answered_again_until_timer_j() -> None:
     transaction = opened("BYE")
     transaction.respond(200, b"200", now=1.0)
-    assert transaction.repeated() == [Send(b"200", PHONE, FLOW)]
+    assert transaction.repeat_answer() == [Send(b"200", PHONE, FLOW)]
     assert transaction.next_due == 1.0 + TRANSACTION_LIFE
     transaction.tick(33.0)
     assert transaction.state is State.GONE
-    assert transaction.repeated() == []
+    assert transaction.repeat_answer() == []
 
 
 def test_an_ack_changes_nothing_of_what_was_accepted() -> None:
     transaction = opened()
     transaction.respond(200, b"200", now=0.0)
-    transaction.acknowledged(now=1.0)
+    transaction.acknowledge(now=1.0)
     assert (transaction.state, transaction.next_due) == (State.ACCEPTED, 32.0)
 
 
@@ -135,6 +135,6 @@ def test_our_bye_is_resent_until_it_is_given_up() -> None:
 
 def test_a_final_answer_ends_our_bye() -> None:
     transaction = client()
-    transaction.answered(ok_to(bye("t")))
+    transaction.handle_response(ok_to(bye("t")))
     assert (transaction.done, transaction.status, transaction.next_due) == (True, 200, None)
     assert transaction.tick(0.5) == []

@@ -368,8 +368,8 @@ def test_nothing_is_left_when_all_is_over() -> None:
         agent.stream_gone(to_tag, 1, "ended", now=number)
     agent.tick(now=300.0)
     assert agent.idle and agent.next_due is None
-    assert not (agent._transactions or agent._merged or agent._dialogs or agent._calls or agent._waiting)
-    assert not agent._ports._taken
+    assert not any(agent.table_sizes.values())
+    assert not agent.registry.ports._taken
 
 
 @pytest.mark.parametrize(

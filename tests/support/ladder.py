@@ -12,9 +12,10 @@ from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, Start
 from moh.guard.media_policy import MediaPolicy
 from moh.rtp.port_pool import PortPool
 from moh.sip.identity import Identity
+from moh.sip.invites import Limits
 from moh.sip.message import Request, Response
 from moh.sip.parser import parse
-from moh.sip.user_agent import Limits, UserAgent
+from moh.sip.user_agent import UserAgent
 
 EVERYWHERE = MediaPolicy()
 PHONE = Address("192.168.1.50", 5062)

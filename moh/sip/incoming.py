@@ -1,0 +1,33 @@
+"""One request on its way through the user agent: what came, from which source, and what has been found out since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Optional
+
+from ..guard.address_validation import Peer
+from ..sdp.offer_answer import NO_NAMES
+from .message import Request
+from .transaction import Key
+
+
+class Incoming(NamedTuple):
+    """A request that has just come, or one that has waited for the addresses of its host names and is resumed."""
+
+    request: Request
+    peer: Peer
+    key: Key
+    """The key of its transaction. An ACK that carries an answer has none, and a key of its own."""
+    names: Mapping[str, str] = NO_NAMES
+    """The host names in its session description that are resolved, with their addresses; empty for "no address"."""
+    deadline: Optional[float] = None
+    """When the resolution of its host names must be over; ``None`` for a request that has not waited."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it has waited, and so has been checked and counted already."""
+        return self.deadline is not None
+
+    def validated(self) -> Incoming:
+        """The same request, after it has validated its source."""
+        return self._replace(peer=self.peer._replace(validated=True))

@@ -1,0 +1,203 @@
+"""Offers and answers: INVITE, re-INVITE, UPDATE, and the answer in an ACK (RFC 3264, RFC 3261 §13.3, §14.2; RFC 3311).
+
+The law kept here: an offer that is refused has taken no port and changed nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ..common.actions import Action, Note
+from ..common.codecs import CODECS, Codec
+from ..common.errors import Refusal
+from ..guard.address_validation import AddressValidator
+from ..guard.media_policy import MediaPolicy
+from ..sdp.description import parse_sdp
+from ..sdp.media_session import MediaSession, Origin, no_srtp
+from ..sdp.offer_answer import choose
+from .call import NO_ACK, Call, Offer
+from .dialog import Dialog
+from .identity import Identity
+from .incoming import Incoming
+from .message import Request
+from .pending import PendingRequests
+from .registry import Registry
+from .responder import RETRY_LATER, Responder
+from .validation import ALLOW, SUPPORTED, check_request, requires_100rel
+
+NO_ANSWER = "no answer in the ACK"
+"""``Call.ended_by`` of a call whose ACK did not carry the answer to our offer, or one that does not fit."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the owner permits: codecs that ffmpeg can make, the longest call, and where music may go."""
+
+    codecs: tuple[Codec, ...] = CODECS
+    longest_call: Optional[float] = None
+    """Seconds; ``None`` for no limit."""
+    destinations: MediaPolicy = field(default_factory=MediaPolicy)
+
+
+class Invites:
+    """Negotiates what is played, makes calls of it and changes them."""
+
+    def __init__(
+        self, identity: Identity, limits: Limits, guard: AddressValidator, registry: Registry, responder: Responder,
+        pending: PendingRequests,
+    ) -> None:  # fmt: skip
+        self.tune: Optional[int] = None
+        """The tune of new calls; ``None`` before the first music is ready."""
+        self.closing = False
+        """Whether the server stops, so that it accepts no new calls."""
+        self._identity = identity
+        self._limits = limits
+        self._guard = guard
+        self._registry = registry
+        self._responder = responder
+        self._pending = pending
+
+    def check_room(self, call: Optional[Call]) -> None:
+        """Raises ``Refusal`` 503 where a new call would be refused; only a stopping server refuses within a call."""
+        if self.closing:
+            raise Refusal(503, "The server stops")
+        if call is None and self.tune is None:
+            raise Refusal(503, "The music is not ready yet", RETRY_LATER)
+        if call is None and self._registry.ports.exhausted:
+            raise Refusal(503, "All RTP ports are taken", RETRY_LATER)
+
+    # -- INVITE and UPDATE -----------------------------------------------------------------------------------------
+
+    def negotiate(self, incoming: Incoming, call: Optional[Call], now: float) -> list[Action]:
+        """Answer an INVITE or UPDATE, for a new call or within ``call``; let it wait while a host name is resolved."""
+        if call is not None and self._pending.holds_request_of(call.id):
+            raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
+        srtp = self._registry.ports.exclusive_available if call is None else not call.media.origin.shared
+        offer = self._read_offer(incoming, within_call=call is not None, srtp=srtp)
+        if offer is not None and offer.choice.name:
+            return self._pending.wait(incoming, offer.choice.name, now)
+        if call is None:
+            return self._begin_call(incoming, offer, now)
+        if incoming.request.method == "UPDATE":
+            return self._update_call(incoming, call, offer, now)
+        return self._change_call(incoming, call, offer, now)
+
+    def _read_offer(self, incoming: Incoming, within_call: bool, srtp: bool = True) -> Optional[Offer]:
+        """The session description in a request and the stream that we choose; ``None`` where it has no body."""
+        body = incoming.request.body
+        if not body.strip():
+            return None
+        session = parse_sdp(body)
+        choice = choose(session, self._limits.codecs, incoming.names, within_call, srtp)
+        if choice.playing and not choice.name:
+            self._limits.destinations.check(incoming.peer.flow, choice.remote, choice.remote_rtcp)
+        return Offer(session, choice)
+
+    def _begin_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> list[Action]:
+        request, peer = incoming.request, incoming.peer
+        call = self._new_call(incoming, offer, now)
+        # 180 stops retransmissions of the INVITE, and those of an unvalidated source have to pay for those of the 200
+        ringing = peer.validated and not requires_100rel(request)
+        try:
+            exchange = self._responder.exchange(incoming, call.id, _dialog_headers(request, call))
+            at_once = self._may_play_at_once(incoming, offer)
+            actions = call.answer_invite(exchange, offer, now, ringing=ringing, music_at_once=at_once)
+        except Exception:  # nothing has been sent or started yet
+            self._registry.ports.release(call.media.origin.port)
+            raise
+        self._registry.remember_merged(exchange.transaction, request)
+        self._registry.add_call(call)
+        if (oldest := self._guard.call_opened(call.id, peer)) is not None:
+            actions += self._make_room(oldest, now)
+        text = f"answered {request.from_.text[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
+        actions.append(Note(logging.INFO, call.id, text))
+        return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
+
+    def _new_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> Call:
+        """A call with an RTP port of its own, or the shared one; all that may be refused is checked before.
+
+        SRTP has a key for each call, and so needs a stream of its own: without one the offer is not acceptable.
+        """
+        identity, flow = self._identity, incoming.peer.flow
+        own = identity.own_address(incoming.request, flow)
+        dialog = Dialog(incoming.request, flow, identity.new_token(), own)
+        self.check_room(None)
+        ports = self._registry.ports
+        port = ports.acquire(alone=offer is not None and offer.choice.crypto is not None)
+        if port is None and ports.shared is not None:
+            raise no_srtp()
+        if port is None:
+            raise Refusal(503, "Other programs have the RTP ports", RETRY_LATER)
+        origin = Origin(
+            port,
+            shared=port == ports.shared,
+            session_id=int(identity.new_token()[:12], 16),
+            srtp_key=identity.new_key(),
+            codecs=self._limits.codecs,
+            local_host=lambda remote: identity.media_host(own.host, flow, remote),
+        )
+        media = MediaSession(dialog.id[1], origin, self.tune or 0)
+        return Call(dialog, media, self._limits.longest_call, identity.new_token, now)
+
+    def _make_room(self, call_id: str, now: float) -> list[Action]:
+        """End the oldest unacknowledged call of all unvalidated sources: a real phone has sent its ACK long ago.
+
+        Its INVITE is forgotten as well: a flood of forged addresses would fill memory with what retransmissions need.
+        """
+        call = self._registry.call(call_id)
+        assert call is not None, "the address validator counts calls that are kept here"
+        actions = call.hang_up("too many strangers wait for their ACK", NO_ACK, now, resend=False)
+        self._registry.forget_invite_of(call)
+        return self._responder.only_first_notes(actions, call, now)
+
+    def _change_call(self, incoming: Incoming, call: Call, offer: Optional[Offer], now: float) -> list[Action]:
+        """Answer a re-INVITE."""
+        exchange = self._responder.exchange(incoming, call.id, _dialog_headers(incoming.request, call))
+        at_once = self._may_play_at_once(incoming, offer)
+        actions = call.answer_invite(exchange, offer, now, ringing=False, music_at_once=at_once)
+        return [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}")]
+
+    def _update_call(self, incoming: Incoming, call: Call, offer: Optional[Offer], now: float) -> list[Action]:
+        """Answer an UPDATE."""
+        exchange = self._responder.exchange(incoming, call.id, _dialog_headers(incoming.request, call))
+        actions = call.answer_update(exchange, offer, now)
+        return actions if offer is None else [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}")]
+
+    def _may_play_at_once(self, incoming: Incoming, offer: Optional[Offer]) -> bool:
+        """Whether the music may start before the ACK."""
+        if offer is None:
+            return False
+        choice = offer.choice
+        return self._limits.destinations.may_send_before_ack(incoming.peer.flow, choice.remote, choice.remote_rtcp)
+
+    # -- ACK -------------------------------------------------------------------------------------------------------
+
+    def take_answer(self, incoming: Incoming, call: Call, now: float) -> list[Action]:
+        """The answer to our offer, in the ACK: without one that fits there is no session, so BYE (§13.2.2.4)."""
+        try:
+            if not incoming.resumed:
+                check_request(incoming.request, secure=incoming.peer.flow.transport == "TLS")
+            answer = self._read_offer(incoming, within_call=False)
+            if answer is not None and answer.choice.name and answer.choice.crypto is None:
+                return self._pending.wait(incoming, answer.choice.name, now)
+        except Refusal as refusal:
+            return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", NO_ANSWER, now)
+        if answer is None:
+            return call.hang_up("the ACK brought no answer to our offer", NO_ANSWER, now)
+        if answer.choice.crypto is not None:
+            return call.hang_up("the answer in the ACK is SRTP; our offer was RTP/AVP", NO_ANSWER, now)
+        actions = call.start_music(now, answer.choice)
+        return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
+
+
+def _dialog_headers(request: Request, call: Call) -> list[tuple[str, str]]:
+    """The header fields of a 2xx to INVITE or UPDATE, and of a 180 (§12.1.1, §13.3.1.4)."""
+    return [
+        # what the caller sends is never played: RFC 3840 §10.6, RFC 4235 §5.2, as RFC 7088 shows it
+        ("Contact", f'<{call.dialog.contact}>;automata;+sip.rendering="no"'),
+        *(("Record-Route", route) for route in request.all("record-route") if request.method == "INVITE"),
+        ALLOW,
+        SUPPORTED,
+    ]

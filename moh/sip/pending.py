@@ -1,0 +1,152 @@
+"""Requests that wait for the address of a host name in c= (RFC 7088 §5.4).
+
+A request leaves this table either ready to be handled again, with the addresses found so far, or to be refused. What is
+done with it is decided by the user agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Optional
+
+from ..common.actions import Action, Resolve
+from ..common.errors import Refusal
+from ..guard.address_validation import AddressValidator
+from .identity import Identity
+from .incoming import Incoming
+from .registry import Registry
+from .responder import RETRY_LATER, Responder
+from .timers import Schedule
+from .transaction import Key
+
+RESOLUTION_TIMEOUT = 4.0
+"""Seconds that the resolution of all host names in one request may take; the phone gets 100 meanwhile."""
+
+
+@dataclass(eq=False)
+class PendingRequest:
+    """A request and the look-up that it waits for."""
+
+    incoming: Incoming
+    lookup: Resolve
+    deadline: float
+
+
+class PendingRequests:
+    """All requests that wait, and the look-ups that run."""
+
+    def __init__(self, identity: Identity, guard: AddressValidator, registry: Registry, responder: Responder) -> None:
+        self._identity = identity
+        self._guard = guard
+        self._registry = registry
+        self._responder = responder
+        self._by_key: dict[Key, PendingRequest] = {}
+        self._schedule: Schedule[PendingRequest] = Schedule()
+        self.lookups: set[Resolve] = set()
+        """Look-ups that run; one runs on even where no request waits for it any more."""
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    # -- requests that begin to wait -------------------------------------------------------------------------------
+
+    def wait(self, incoming: Incoming, name: str, now: float) -> list[Action]:
+        """Keep a request until ``name`` has an address; an INVITE gets 100 at once (§17.2.1).
+
+        Raises ``Refusal`` 503 where too many names of this source are being looked up.
+        """
+        request, peer = incoming.request, incoming.peer
+        lookup = Resolve(name, peer.source, peer.trust)
+        actions: list[Action] = []
+        new_lookup = self._start(lookup, peer.allowance.names)
+        if request.method != "ACK" and not incoming.resumed:
+            exchange = self._responder.exchange(incoming, self._identity.stateless_tag(request))
+            if request.method == "INVITE":
+                actions += exchange.respond(100, "", now)
+                if not request.to.tag:
+                    self._registry.remember_merged(exchange.transaction, request)
+        deadline = now + RESOLUTION_TIMEOUT if incoming.deadline is None else incoming.deadline
+        pending = self._by_key[incoming.key] = PendingRequest(incoming, lookup, deadline)
+        self._schedule.set(pending, deadline)
+        return [*actions, *new_lookup]
+
+    def _start(self, lookup: Resolve, most: int) -> list[Action]:
+        """Look a name up, unless the same source has it looked up already. Raises ``Refusal`` where too many are.
+
+        A name counts until its look-up is over, even where no request waits for it any more: until then it may delay
+        others. The status is 503, since the offer may be good, and another attempt may find fewer look-ups.
+        """
+        if lookup in self.lookups:
+            return []
+        if sum(other.source == lookup.source for other in self.lookups) >= most:
+            raise Refusal(503, f"{most} host names of this address are being looked up", RETRY_LATER)
+        self.lookups.add(lookup)
+        return [lookup]
+
+    # -- requests that are ready -----------------------------------------------------------------------------------
+
+    def resolved(self, lookup: Resolve, address: str, now: float) -> Iterator[Incoming]:
+        """The requests that waited for ``lookup``, each ready to be handled again; an empty ``address`` is none."""
+        self.lookups.discard(lookup)
+        for pending in [pending for pending in self._by_key.values() if pending.lookup == lookup]:
+            yield self._ready(pending, address, now)
+
+    def expired(self, now: float) -> Iterator[Incoming]:
+        """The requests whose deadline has passed, ready to be handled again with a name that has no address."""
+        for pending in self._schedule.due(now):
+            yield self._ready(pending, "", now)
+
+    def _ready(self, pending: PendingRequest, address: str, now: float) -> Incoming:
+        incoming = self._take(pending, now)
+        names = {**incoming.names, pending.lookup.name: address}
+        return incoming._replace(names=names, deadline=pending.deadline)
+
+    @property
+    def next_due(self) -> Optional[float]:
+        """When the next deadline passes; ``None`` while no request waits."""
+        return self._schedule.next_due
+
+    # -- requests that wait no longer ------------------------------------------------------------------------------
+
+    def discard_unwanted(self, lookup: Resolve) -> bool:
+        """Whether no request waits for ``lookup`` any more; then it is forgotten, and needs no result."""
+        if any(pending.lookup == lookup for pending in self._by_key.values()):
+            return False
+        self.lookups.discard(lookup)
+        return True
+
+    def holds(self, key: Key) -> bool:
+        """Whether the request of this key waits."""
+        return key in self._by_key
+
+    def holds_request_of(self, call_id: str) -> bool:
+        """Whether a request within this call waits."""
+        return any(pending.incoming.request.to.tag == call_id for pending in self._by_key.values())
+
+    def take(self, key: Key, now: float) -> list[Incoming]:
+        """Take out the request of this key, to be refused; empty where it does not wait."""
+        pending = self._by_key.get(key)
+        return [] if pending is None else [self._take(pending, now)]
+
+    def take_of_call(self, call_id: str, now: float) -> list[Incoming]:
+        """Take out the requests within a call, to be refused."""
+        if not self._by_key:
+            return []
+        found = [pending for pending in self._by_key.values() if pending.incoming.request.to.tag == call_id]
+        return [self._take(pending, now) for pending in found]
+
+    def take_all(self, now: float, *, but_within_calls: bool) -> list[Incoming]:
+        """Take out all requests, to be refused, or only those outside of calls. An ACK stays: it is never answered."""
+        found = [
+            pending
+            for pending in self._by_key.values()
+            if pending.incoming.request.method != "ACK" and not (but_within_calls and pending.incoming.request.to.tag)
+        ]
+        return [self._take(pending, now) for pending in found]
+
+    def _take(self, pending: PendingRequest, now: float) -> Incoming:
+        """Take a request out of the table; its source is looked up anew, since its call may have validated it."""
+        self._by_key.pop(pending.incoming.key, None)
+        self._schedule.set(pending, None)
+        return pending.incoming._replace(peer=self._guard.peer(pending.incoming.peer.flow, now))

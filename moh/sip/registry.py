@@ -1,0 +1,171 @@
+"""The tables of the user agent: transactions by their key, calls by id and by dialog, merged requests, the schedule.
+
+The laws kept here: whatever a message or a timer touched is settled once, when its handling ends, even by an exception;
+settled means that its next timer is set, or that it leaves every table where it is done. A call's port is released when
+the call is finished, and only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Optional, Union
+
+from ..common.actions import Address, Flow
+from ..common.counters import Counters
+from ..common.errors import Refusal
+from ..guard.address_validation import AddressValidator
+from ..rtp.port_pool import PortPool
+from .call import BRANCH, Call
+from .dialog import DialogId, dialog_id
+from .message import Request, Response
+from .timers import T2, Schedule
+from .transaction import Key, ServerTransaction, State
+
+Owner = Union[ServerTransaction, Call]
+"""What owns timers."""
+
+
+class Registry:
+    """All transactions and calls. What its methods return "to be changed" is touched, and settled by ``settle``."""
+
+    def __init__(self, ports: PortPool, guard: AddressValidator, counters: Counters) -> None:
+        self.ports = ports
+        self.transactions: dict[Key, ServerTransaction] = {}
+        self.merged: dict[Key, Key] = {}
+        """Keys of first INVITEs by what copies of them have in common, whichever way these come (§8.2.2.2)."""
+        self.calls: dict[str, Call] = {}
+        self.dialogs: dict[DialogId, Call] = {}
+        self._guard = guard
+        self._counters = counters
+        self._schedule: Schedule[Owner] = Schedule()
+        self._touched: dict[Owner, None] = {}
+
+    # -- settling --------------------------------------------------------------------------------------------------
+
+    def touch(self, owner: Owner) -> None:
+        """Note that ``owner`` may have changed."""
+        self._touched[owner] = None
+
+    def settle(self) -> None:
+        """Set the timers of all that has been touched, and forget what is done."""
+        touched, self._touched = self._touched, {}
+        for owner in touched:
+            if isinstance(owner, Call):
+                if owner.ended:
+                    self._guard.call_closed(owner.id)
+                    if owner.finished:
+                        self._forget_call(owner)
+                        continue
+            elif owner.state is State.GONE:
+                self.forget_transaction(owner)
+                continue
+            self._schedule.set(owner, owner.next_due)
+
+    # -- timers ----------------------------------------------------------------------------------------------------
+
+    @property
+    def next_due(self) -> Optional[float]:
+        """When the next timer expires; ``None`` while none is set."""
+        return self._schedule.next_due
+
+    def due(self, now: float) -> Iterator[Owner]:
+        """The owners of the timers that have expired, the earliest first."""
+        return self._schedule.due(now)
+
+    def postpone(self, owner: Owner, now: float) -> None:
+        """Set the timer of an ``owner`` that raised an exception to ``T2`` from now, so that it holds up no other."""
+        self._touched.pop(owner, None)
+        self._schedule.set(owner, now + T2)
+
+    @property
+    def timers(self) -> int:
+        """How many timers are set."""
+        return len(self._schedule)
+
+    # -- transactions ----------------------------------------------------------------------------------------------
+
+    def open_transaction(self, key: Key, method: str, to_tag: str, flow: Flow, answer_to: Address) -> ServerTransaction:
+        """The transaction of ``key``: the one that is there, or a new one. Its answers carry ``to_tag``."""
+        transaction = self.transactions.get(key)
+        if transaction is None:
+            transaction = self.transactions[key] = ServerTransaction(key, method, to_tag, flow, answer_to)
+        transaction.to_tag = to_tag
+        self._touched[transaction] = None
+        return transaction
+
+    def forget_transaction(self, transaction: ServerTransaction) -> None:
+        """Take a transaction out of every table: from now on its request would be a new one if it came again."""
+        self._touched.pop(transaction, None)
+        self._schedule.set(transaction, None)
+        self.transactions.pop(transaction.key, None)
+        if transaction.merge_key is not None:
+            self.merged.pop(transaction.merge_key, None)
+
+    def remember_merged(self, transaction: ServerTransaction, request: Request) -> None:
+        """Recognise copies of a first INVITE that come another way (§8.2.2.2)."""
+        transaction.merge_key = _merge_key(request.call_id, request.from_.tag, request.cseq.number, request.method)
+        self.merged[transaction.merge_key] = transaction.key
+
+    def is_merged(self, request: Request) -> bool:
+        """Whether a request outside of any dialog is a copy of one that came another way."""
+        if request.to.tag:
+            return False
+        return _merge_key(request.call_id, request.from_.tag, request.cseq.number, request.method) in self.merged
+
+    def forget_invite_of(self, call: Call) -> None:
+        """Forget the transaction of the INVITE that made ``call``."""
+        call_id, _, tag = call.dialog.id
+        key = self.merged.get(_merge_key(call_id, tag, call.dialog.remote_cseq, "INVITE"))
+        if key is not None and (transaction := self.transactions.get(key)) is not None:
+            self.forget_transaction(transaction)
+
+    # -- calls -----------------------------------------------------------------------------------------------------
+
+    def add_call(self, call: Call) -> None:
+        """Keep a call that has been answered."""
+        self.calls[call.id] = self.dialogs[call.dialog.id] = call
+        self._touched[call] = None
+
+    def call(self, call_id: str) -> Optional[Call]:
+        """The call of this id, to be changed; ``None`` where it is gone."""
+        call = self.calls.get(call_id)
+        if call is not None:
+            self._touched[call] = None
+        return call
+
+    def call_in_dialog(self, request: Request) -> Optional[Call]:
+        """The call whose dialog a request names, to be changed; ``None`` where there is none."""
+        call = self.dialogs.get(dialog_id(request))
+        if call is not None:
+            self._touched[call] = None
+        return call
+
+    def call_for(self, request: Request) -> Optional[Call]:
+        """The call that a request is for, to be changed; ``None`` outside of any.
+
+        Raises ``Refusal`` 481 where its To tag names no call that goes on.
+        """
+        if not request.to.tag:
+            return None
+        call = self.call_in_dialog(request)
+        if call is None or (call.ended and not (call.bye_pending and request.method == "BYE")):
+            raise Refusal(481, "No call with these tags and this Call-ID")
+        return call
+
+    def call_of_response(self, response: Response) -> Optional[Call]:
+        """The call that sent the request which ``response`` answers, to be changed; ``None`` for a stray response."""
+        branch = response.via.params.get("branch", "")
+        return self.call(branch[len(BRANCH) : len(BRANCH) + 16]) if branch.startswith(BRANCH) else None
+
+    def _forget_call(self, call: Call) -> None:
+        """Take a finished call out of every table and release its port."""
+        self._schedule.set(call, None)
+        self.dialogs.pop(call.dialog.id, None)
+        if self.calls.pop(call.id, None) is not None:
+            self._counters.count(f"ended by {call.ended_by}")
+            self.ports.release(call.media.origin.port)
+
+
+def _merge_key(call_id: str, from_tag: str, cseq: int, method: str) -> Key:
+    """What two copies of one request have in common when they come different ways (§8.2.2.2)."""
+    return (call_id, from_tag, str(cseq), method)

@@ -1,0 +1,123 @@
+"""The answers of the user agent: how a request is answered or refused, what is logged of it, and what may be sent.
+
+The laws kept here: a refusal outside of a call keeps nothing of an unvalidated source; only the first refusal of a kind
+is logged at once; what is sent is what the address validator permits.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ..common.actions import Action, Address, Flow, Note, Send
+from ..common.counters import Counters
+from ..common.errors import Refusal
+from ..guard.address_validation import AddressValidator
+from .call import Call
+from .dialog import dialog_id
+from .identity import Identity
+from .incoming import Incoming
+from .message import Request
+from .registry import Registry
+from .transaction import Exchange, HeaderFields
+from .validation import METHODS
+from .writer import answer_address, default_port, write_response
+
+RETRY_LATER = ("Retry-After", "5")
+"""Seconds after which a caller may try again that was refused for want of a port, of music or of room (§20.33)."""
+COUNTED = (*METHODS, "REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER", "PRACK")
+"""Methods that are counted by their names. All others are counted together, so that no flood of names fills memory."""
+
+
+class Responder:
+    """Answers requests."""
+
+    def __init__(self, identity: Identity, guard: AddressValidator, counters: Counters, registry: Registry) -> None:
+        self._identity = identity
+        self._guard = guard
+        self._counters = counters
+        self._registry = registry
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def exchange(self, incoming: Incoming, to_tag: str, headers: HeaderFields = ()) -> Exchange:
+        """The transaction by which a request is answered; it is opened unless the request has one already."""
+        request, flow = incoming.request, incoming.peer.flow
+        address = _answer_address(request, flow)
+        transaction = self._registry.open_transaction(incoming.key, request.method, to_tag, flow, address)
+        return Exchange(request, transaction, headers)
+
+    def answer(self, incoming: Incoming, status: int, to_tag: str, now: float) -> list[Action]:
+        """Answer by a transaction, which repeats the answer for as long as the request may be retransmitted."""
+        return self.exchange(incoming, to_tag).respond(status, to_tag, now)
+
+    def answer_statelessly(
+        self, request: Request, flow: Flow, status: int, headers: HeaderFields, reason: str = ""
+    ) -> Send:
+        """Answer and keep nothing: a retransmission gets an equal answer with the same tag (§8.2.7)."""
+        tag = self._identity.stateless_tag(request)
+        data = write_response(request, flow, status, tag, headers, reason=reason)
+        return Send(data, _answer_address(request, flow), flow)
+
+    # -- refusals --------------------------------------------------------------------------------------------------
+
+    def refuse(self, incoming: Incoming, refusal: Refusal, now: float) -> list[Action]:
+        """Answer with the status of the refusal: an INVITE by a transaction that resends it, other requests at once.
+
+        Within a call each refusal is kept: what is refused now might be accepted when it is retransmitted. Outside of
+        a call nothing is kept of an unvalidated source, which may be a flood of forged addresses.
+        """
+        request = incoming.request
+        within = dialog_id(request) in self._registry.dialogs
+        begun = self._registry.transactions.get(incoming.key)
+        if not within and not incoming.peer.validated:
+            if begun is not None:
+                self._registry.forget_transaction(begun)
+            return self.refuse_statelessly(request, incoming.peer.flow, refusal, now)
+        if request.method == "CANCEL" or not (within or begun is not None or request.method == "INVITE"):
+            return self.refuse_statelessly(request, incoming.peer.flow, refusal, now)
+        tag = self._identity.stateless_tag(request)
+        exchange = self.exchange(incoming, tag, refusal.headers)
+        actions = exchange.respond(refusal.status, tag, now, reason=refusal.why)
+        return [*actions, *self._log_refusal(request, incoming.peer.flow, refusal, now)]
+
+    def refuse_statelessly(self, request: Request, flow: Flow, refusal: Refusal, now: float) -> list[Action]:
+        """Refuse and keep nothing."""
+        answer = self.answer_statelessly(request, flow, refusal.status, refusal.headers, refusal.why)
+        return [answer, *self._log_refusal(request, flow, refusal, now)]
+
+    def _log_refusal(self, request: Request, flow: Flow, refusal: Refusal, now: float) -> list[Action]:
+        method = request.method if request.method in COUNTED else "other"
+        text = f"refused {request.method[:20] or 'a request'!r} from {flow.remote}: {refusal}"
+        return self.log_first(f"{method} {refusal.status}", flow, text, now)
+
+    # -- the log ---------------------------------------------------------------------------------------------------
+
+    def log_first(self, reason: str, flow: Flow, text: str, now: float) -> list[Action]:
+        """Count ``reason``; a note if it is the first of its kind from this source."""
+        if self._counters.count_and_should_log(reason, flow.remote.host, now):
+            return [Note(logging.INFO, "", text)]
+        return []
+
+    def only_first_notes(self, actions: list[Action], call: Call, now: float) -> list[Action]:
+        """``actions`` for the call of an unvalidated source: without notes, unless it is the first of its kind."""
+        reason = "unacknowledged" if call.ended else "answered, not acknowledged yet"
+        if self._counters.count_and_should_log(reason, call.dialog.flow.remote.host, now):
+            return actions
+        return [action for action in actions if not isinstance(action, Note)]
+
+    # -- what may leave --------------------------------------------------------------------------------------------
+
+    def permitted(self, actions: list[Action], now: float) -> list[Action]:
+        """``actions`` without the messages to unvalidated addresses that no received octets have paid for."""
+        may_send = self._guard.may_send
+        kept = [action for action in actions if not isinstance(action, Send) or may_send(action, now)]
+        if len(kept) < len(actions):
+            self._counters.count("not sent to a stranger")
+        return kept
+
+
+def _answer_address(request: Request, flow: Flow) -> Address:
+    """Where an answer goes; by TCP and TLS that counts only once the connection is gone (§18.2.2)."""
+    if flow.reliable:
+        return Address(flow.remote.host, request.via.port or default_port(flow))
+    return answer_address(request.via, flow.remote)
