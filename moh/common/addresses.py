@@ -1,4 +1,4 @@
-"""What kind of address a literal is. Names are nobody's business here: only literal IP addresses have a kind."""
+"""Kinds of IP addresses: private, loopback, unicast and so on. Only literals have a kind; host names have none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRIVATE = tuple(
         "fe80::/10",
     )
 )
-"""Where a stranger on the internet cannot be. Not ``is_private`` of :mod:`ipaddress`: that counts much more."""
+"""Networks that no source on the internet can be in. ``is_private`` of :mod:`ipaddress` includes many more."""
 BEHIND_CARRIERS = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -30,26 +30,26 @@ BEHIND_CARRIERS = tuple(
         "192.0.0.0/29",  # RFC 7335, a phone's own in a network of IPv6 alone
     )
 )
-"""What a phone may call itself whom the internet knows by another address; trusted as little as any of the internet."""
+"""Addresses that a phone may have behind a provider's NAT; trusted no more than those of the internet."""
 FIRST_OCTETS = frozenset(str(network).partition(".")[0] for network in PRIVATE if network.version == 4)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
-"""What is longer is no address; so what is kept of strangers' texts stays small."""
-KEPT = 256
-"""Addresses that are kept read: those of the server and of who calls most. Each costs half a kilobyte."""
+"""Longer text is no address, so that the cache keeps no long text from messages."""
+CACHED = 256
+"""Parsed addresses in each cache; each costs half a kilobyte."""
 
 
 def literal(host: str) -> Optional[IPAddress]:
     """The address that ``host`` spells, with or without the brackets of IPv6; ``None`` for a name or nonsense.
 
-    An IPv4 address written as IPv6 (``::ffff:192.0.2.1``) is the IPv4 address. One with a zone (``fe80::1%eth0``) is
-    none: SIP and SDP have no zones, and ``ipaddress`` takes any text behind the ``%``.
+    An IPv4-mapped IPv6 address (``::ffff:192.0.2.1``) is the IPv4 address. An address with a zone (``fe80::1%eth0``)
+    is none: SIP and SDP have no zones, and ``ipaddress`` accepts any text after the ``%``.
     """
     return None if len(host) > LONGEST else _literal(host)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED)
 def _literal(host: str) -> Optional[IPAddress]:
-    """What ``literal`` says; kept, since a few addresses come again and again and to read one takes a while."""
+    """``literal`` with a cache: the same few addresses come again and again, and parsing takes a while."""
     if "%" in host:
         return None
     if host.startswith("[") and host.endswith("]"):
@@ -66,28 +66,28 @@ def _literal(host: str) -> Optional[IPAddress]:
 def is_private(host: str) -> bool:
     """Whether ``host`` is the literal of a private, loopback or link-local address.
 
-    Of nearly all others the first octet tells that they are none: a flood comes from more than can be kept.
+    For most public addresses the first octet decides: a flood comes from more addresses than the cache has.
     """
     if ":" not in host and host.lstrip("[").partition(".")[0] not in FIRST_OCTETS:
         return False
     return len(host) <= LONGEST and _is_private(host)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED)
 def _is_private(host: str) -> bool:
     return within(host, PRIVATE)
 
 
 def source_of(host: str) -> str:
-    """Who ``host`` belongs to, as far as can be known: of IPv6 a subscriber has 2**64 addresses (RFC 6177)."""
+    """The key of ``host`` in tables of sources: its IPv4 address, or its /64 of IPv6, which one subscriber has."""
     address = literal(host) if ":" in host else None
     return f"{int(address) >> 64:x}::/64" if isinstance(address, ipaddress.IPv6Address) else str(address or host)
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """The networks that ``text`` lists, as ``192.0.2.0/24, 2001:db8::/32``. Raises ``ValueError`` for anything else.
+    """The networks in a list such as ``192.0.2.0/24, 2001:db8::/32``. Raises ``ValueError`` for anything else.
 
-    Those of IPv4 addresses written as IPv6 are the IPv4 networks, as ``literal`` has it.
+    A network of IPv4-mapped addresses is the IPv4 network, as in ``literal``.
     """
     if "%" in text:
         raise ValueError(text)
@@ -114,7 +114,7 @@ def is_unicast(host: str) -> bool:
     address = literal(host)
     if address is None or address.is_unspecified or address.is_multicast:
         return False
-    # 0.0.0.0/8 is "this network", 240.0.0.0/4 reserved and the broadcast address: nobody lives there
+    # 0.0.0.0/8 is "this network"; 240.0.0.0/4 is reserved and includes the broadcast address
     return not (isinstance(address, ipaddress.IPv4Address) and (address.is_reserved or address.packed[0] == 0))
 
 
@@ -125,10 +125,10 @@ def is_loopback(host: str) -> bool:
 
 
 def out_of_reach(host: str, source: str) -> bool:
-    """Whether ``source`` itself could send nothing to ``host``, so that we must not do it for it.
+    """Whether ``source`` could not send to ``host`` itself, so that the server must not do it on its behalf.
 
-    A private address is beyond whoever is on the internet, and so is one behind a provider's NAT; our own loopback is
-    beyond all other machines.
+    A source on the internet reaches neither private addresses nor those behind a provider's NAT; no other machine
+    reaches the loopback of this one.
     """
     if within(host, BEHIND_CARRIERS):
         return not (is_private(source) or within(source, BEHIND_CARRIERS))

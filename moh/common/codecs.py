@@ -1,6 +1,6 @@
-"""The codecs we play: one row each, everything that differs between them.
+"""The codecs that the server plays: one row for each, with everything in which they differ.
 
-To add a codec, add a row; offer, answer, the prepared music and ffmpeg's command read this table and nothing else.
+To add a codec, add a row: offer, answer, the prepared music and ffmpeg's command line all read this table.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Optional
 
 @dataclass(frozen=True)
 class Codec:
-    """One way to write sound into RTP packets (RFC 3551 §4.5, table 4; RFC 7587 for Opus).
+    """One codec (RFC 3551 §4.5, table 4; RFC 7587 for Opus).
 
-    ``name``, ``clock_rate`` (in Hz) and ``channels`` are those of ``a=rtpmap``; ``static_type`` is the payload type it
-    has without an rtpmap, if any, and ``offered_type`` the one in offers of our own. ``sample_rate`` is the rate in Hz
-    of the prepared music it is made from, ``octets_per_ms`` how much of the packet a millisecond takes. ``ptimes`` are
-    the packet lengths in milliseconds that it allows, none: any. ``encoder`` is ffmpeg's name for it, ``options`` what
-    that encoder is told.
+    ``name``, ``clock_rate`` (in Hz) and ``channels`` are those of ``a=rtpmap``. ``static_type`` is the payload type
+    without an rtpmap, if the codec has one, and ``offered_type`` the one in the server's offers. ``sample_rate`` is the
+    rate in Hz of the prepared music that is encoded, ``octets_per_ms`` the payload for a millisecond of it. ``ptimes``
+    are the packet lengths in milliseconds that the codec allows; none: any. ``encoder`` is ffmpeg's name for the
+    encoder, ``options`` are its options.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Codec:
 
     @property
     def encoding(self) -> str:
-        """As ``a=rtpmap`` has it."""
+        """The encoding as ``a=rtpmap`` writes it."""
         return f"{self.name}/{self.clock_rate}" + (f"/{self.channels}" if self.channels > 1 else "")
 
     def fitting_ptime(self, wanted: int) -> int:
-        """The packet length nearest below ``wanted`` that the codec allows."""
+        """The longest packet length up to ``wanted`` that the codec allows; its shortest one where there is none."""
         return max((ptime for ptime in self.ptimes if ptime <= wanted), default=min(self.ptimes, default=wanted))
 
 
 PCMU = Codec("PCMU", 8000, 0, 0, sample_rate=8000, octets_per_ms=8, encoder="pcm_mulaw")
 PCMA = Codec("PCMA", 8000, 8, 8, sample_rate=8000, octets_per_ms=8, encoder="pcm_alaw")
-# its clock is 8000 by an old mistake, though it takes 16,000 samples a second (RFC 3551 §4.5.2)
+# 16,000 samples a second, but its clock rate is 8000 by a historical error (RFC 3551 §4.5.2)
 G722 = Codec("G722", 8000, 9, 9, sample_rate=16000, octets_per_ms=8, encoder="g722")
-# always opus/48000/2 in SDP, whatever is in it (RFC 7587 §7)
+# always opus/48000/2 in SDP, whatever the packets contain (RFC 7587 §7)
 OPUS = Codec(
     "opus", 48000, None, 96, sample_rate=16000, octets_per_ms=4, encoder="libopus", channels=2, ptimes=(10, 20, 40, 60),
     options=(("b:a", "32k"), ("vbr", "off"), ("application", "audio")),
 )  # fmt: skip
 
 CODECS = (PCMU, PCMA, G722, OPUS)
-"""All of them, in the order of our own offers: the one that every phone has in front."""
+"""All codecs, in the order of the server's offers: the one that every phone has is the first."""

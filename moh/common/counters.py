@@ -1,61 +1,65 @@
-"""What happened how often, by reason; and of what may come in floods, which is worth a line of its own in the log.
+"""Counts events by reason, and decides which of them get a log line of their own.
 
-The law kept here: whoever is turned away for the first time has his line at once, so that who sets up a phone sees why;
-all that follows is counted, and told in one line for each ``PERIOD``. However many come, the log grows slowly.
+The law kept here: the first event of a reason and a source is logged at once, so that the owner who sets up a phone
+sees the reason. All further ones are counted, and logged in one line in ``SUMMARY_EVERY`` seconds. So the log grows
+slowly in any flood.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-PERIOD = 10.0
-"""Seconds between two lines of what was only counted."""
-AT_ONCE = 10
-"""Most lines that are told at once in such a time, of whatever source."""
-MEMORY = 600.0
-"""Seconds after which the same source has a line at once again."""
-MOST_SOURCES = 1024
-"""Pairs of reason and source that are remembered."""
+SUMMARY_EVERY = 10.0
+"""Seconds between two lines with the events that were only counted."""
+MAX_LINES = 10
+"""Events that get a line of their own in such a time, of all sources together."""
+SAME_SOURCE_AFTER = 600.0
+"""Seconds after which an event of the same reason and source gets a line of its own again."""
+MAX_PAIRS = 1024
+"""Pairs of reason and source that are kept."""
 
 
 class Counters:
-    """Counts. A ``reason`` is one of few words of ours, never a stranger's."""
+    """Counters by reason. A ``reason`` is one of a few fixed texts, never text from a message."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self._told: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._quiet: dict[str, tuple[int, str]] = {}
+        self._logged: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._unlogged: dict[str, tuple[int, str]] = {}
         self._since = 0.0
-        self._at_once = 0
+        self._lines = 0
 
     def count(self, reason: str) -> None:
-        """It happened once more."""
+        """Count one event."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
 
     def count_and_should_log(self, reason: str, source: str, now: float) -> bool:
-        """It happened once more, because of ``source``; whether to write a line about it, or else it is kept."""
+        """Count one event from ``source``; whether to log it now. Otherwise ``drain`` reports it later."""
         self.count(reason)
-        if now - self._since >= PERIOD and not self._quiet:
-            self._since, self._at_once = now, 0
-        if now - self._told.get((reason, source), -MEMORY) >= MEMORY and self._at_once < AT_ONCE:
-            self._at_once += 1
-            self._told[reason, source] = now
-            self._told.move_to_end((reason, source))
-            if len(self._told) > MOST_SOURCES:
-                self._told.popitem(last=False)
+        if now - self._since >= SUMMARY_EVERY and not self._unlogged:
+            self._since, self._lines = now, 0
+        if (
+            now - self._logged.get((reason, source), -SAME_SOURCE_AFTER) >= SAME_SOURCE_AFTER
+            and self._lines < MAX_LINES
+        ):
+            self._lines += 1
+            self._logged[reason, source] = now
+            self._logged.move_to_end((reason, source))
+            if len(self._logged) > MAX_PAIRS:
+                self._logged.popitem(last=False)
             return True
-        self._quiet[reason] = (self._quiet.get(reason, (0, ""))[0] + 1, source)
+        self._unlogged[reason] = (self._unlogged.get(reason, (0, ""))[0] + 1, source)
         return False
 
     def drain(self, now: float) -> str:
-        """What was kept, once in ``PERIOD``; else empty."""
-        if not self._quiet or now - self._since < PERIOD:
+        """The events that were only counted, once in ``SUMMARY_EVERY`` seconds; otherwise empty."""
+        if not self._unlogged or now - self._since < SUMMARY_EVERY:
             return ""
-        told = ", ".join(f"{count} {reason} (last {source})" for reason, (count, source) in self._quiet.items())
-        self._quiet, self._since, self._at_once = {}, now, 0
-        return told
+        text = ", ".join(f"{count} {reason} (last {source})" for reason, (count, source) in self._unlogged.items())
+        self._unlogged, self._since, self._lines = {}, now, 0
+        return text
 
     def summary(self) -> str:
-        """All counts, the largest first, for people."""
+        """All counts, the largest first."""
         ordered = sorted(self.counts.items(), key=lambda item: -item[1])
         return ", ".join(f"{count} {reason}" for reason, count in ordered)

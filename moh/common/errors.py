@@ -1,17 +1,17 @@
-"""What can go wrong, in two words: a request is refused, or a setting is wrong.
+"""The two errors that have an answer: a request is refused, or a setting is wrong.
 
-The one law here: whoever finds a fault in a request raises ``Refusal`` with the status to answer; nobody else decides.
+The law kept here: the code that finds the fault in a request decides the status of the response, and raises it.
 """
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """A request that is answered with a 3xx to 6xx status and changes nothing (RFC 3261 §8.2, §21).
+    """A request that gets a 3xx to 6xx response and changes nothing (RFC 3261 §8.2, §21).
 
     ``status`` is the SIP status code, 300 to 699. ``why`` becomes the reason phrase and the line in the log: it names
-    the thing, shows its value and says what would be right. ``headers`` are the further header fields the answer
-    owes its reader: Allow with 405, Accept with 415, Unsupported with 420, Warning with 488, Retry-After with 503.
+    the thing, shows its value and says what is expected. ``headers`` are the header fields that the status requires:
+    Allow with 405, Accept with 415, Unsupported with 420, Warning with 488, Retry-After with 503.
     """
 
     def __init__(self, status: int, why: str, *headers: tuple[str, str]) -> None:
@@ -22,4 +22,4 @@ class Refusal(Exception):
 
 
 class SettingsError(Exception):
-    """A setting that stops the start; its text is the one line that the owner reads."""
+    """A setting with which the server cannot start; its text is the one line that the owner reads."""

@@ -1,6 +1,6 @@
-"""Where music may go: the owner's networks, one host each, and nothing of our own (RFC 3261 §26.1.5, RFC 7088 §5).
+"""The media policy: the addresses to which music may go (RFC 3261 §26.1.5, RFC 7088 §5).
 
-The law kept here: whoever names an address for music gets there what a telephone would take, or 488.
+The law kept here: music goes to one host, in the owner's networks, on no port of this server; any other offer gets 488.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..common.errors import Refusal
 
 @dataclass(frozen=True)
 class MediaPolicy:
-    """What the core is told of the addresses round it.
+    """What the core knows of the addresses of this machine and its networks.
 
-    ``is_ours`` tells whether a host is this machine, ``is_broadcast`` whether packets to it reach more than one; they
-    are asked each time, since addresses come and go. ``own_ports`` are those on which we listen ourselves. ``allowed``
-    are the owner's networks, none: everywhere.
+    ``is_ours`` says whether a host is this machine, ``is_broadcast`` whether packets to it reach several hosts; both
+    are asked each time, because interfaces change. ``own_ports`` are the ports of this server. ``allowed`` are the
+    networks in ``MOH_ALLOW_MEDIA``; none: all.
     """
 
     is_ours: Callable[[str], bool] = lambda host: False
@@ -28,7 +28,7 @@ class MediaPolicy:
     allowed: tuple[Network, ...] = ()
 
     def check(self, flow: Flow, remote: Address, remote_rtcp: Address) -> None:
-        """Raises ``Refusal`` 488 where whoever comes by ``flow`` may not have music at these two addresses."""
+        """Raises ``Refusal`` 488 where a request by ``flow`` may not direct music to these two addresses."""
         for host in {remote.host, remote_rtcp.host}:
             if self.allowed and not within(host, self.allowed):
                 raise _refused(f"address is {host}; expected one that the owner of this server allows music to")
@@ -41,9 +41,9 @@ class MediaPolicy:
                 raise _refused(f"address is {Address(host, port)}; expected no port of this server itself")
 
     def may_send_before_ack(self, flow: Flow, remote: Address, remote_rtcp: Address) -> bool:
-        """Whether music may go there before the caller's ACK has shown that he asked: from private to private.
+        """Whether music may start before the ACK proves that the caller asked for it: from private to private only.
 
-        Not to this machine: what else runs on it trusts who sends from its own addresses.
+        Not to this machine: other programs on it trust packets from its own addresses.
         """
         hosts = {remote.host, remote_rtcp.host}
         if not (is_private(flow.remote.host) and all(map(is_private, hosts))):

@@ -1,4 +1,4 @@
-"""What kind of address a literal is."""
+"""Kinds of IP addresses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_only_a_literal_is_an_address(host: str, address: Optional[str]) -> None
         ("pbx.lan", False),
     ],
 )
-def test_a_private_address_is_one_that_no_stranger_can_have(host: str, private: bool) -> None:
+def test_a_private_address_is_one_that_no_source_on_the_internet_has(host: str, private: bool) -> None:
     assert is_private(host) is private
 
 
@@ -82,22 +82,22 @@ def test_a_private_address_is_one_that_no_stranger_can_have(host: str, private: 
         ("", False),
     ],
 )
-def test_one_host_is_neither_nobody_nor_many(host: str, unicast: bool) -> None:
+def test_a_unicast_address_is_that_of_one_host(host: str, unicast: bool) -> None:
     assert is_unicast(host) is unicast
 
 
-def test_loopback_is_seen_in_both_families() -> None:
+def test_loopback_is_recognised_in_both_families() -> None:
     hosts = ("127.0.0.2", "::1", "::ffff:127.0.0.1", "10.0.0.1", "localhost")
     assert [host for host in hosts if is_loopback(host)] == ["127.0.0.2", "::1", "::ffff:127.0.0.1"]
 
 
-def test_the_hold_of_rfc_2543_is_seen_in_both_families() -> None:
+def test_the_hold_of_rfc_2543_is_recognised_in_both_families() -> None:
     hosts = ("0.0.0.0", "::", "::ffff:0.0.0.0", "0.0.0.1", "")
     assert [host for host in hosts if is_unspecified(host)] == ["0.0.0.0", "::", "::ffff:0.0.0.0"]
 
 
 @pytest.mark.parametrize("written", ["192.168.0.0/16", "::ffff:192.168.0.0/112", "::FFFF:c0a8:0/112", "::ffff:0:0/96"])
 @pytest.mark.parametrize("host", ["192.168.7.9", "::ffff:192.168.7.9"])
-def test_a_network_of_ipv4_holds_its_hosts_however_both_are_written(written: str, host: str) -> None:
+def test_an_ipv4_network_contains_its_hosts_in_any_notation(written: str, host: str) -> None:
     assert within(host, networks(f"2001:db8::/32, {written}"))
     assert not within("2001:db9::1", networks(written)) and not within("::192.168.7.9", networks(written))

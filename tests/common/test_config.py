@@ -1,4 +1,4 @@
-"""Settings from the environment: what is taken, and the one line for what is not."""
+"""Settings from the environment: which values are accepted, and the one line for those that are not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def complaint(**environment: str) -> str:
     return str(caught.value)
 
 
-def test_without_any_variable_the_defaults_hold() -> None:
+def test_without_variables_the_defaults_apply() -> None:
     settings = Settings.from_environment({})
     assert settings == Settings()
     assert (settings.bind, settings.sip_port, settings.rtp_ports) == ("0.0.0.0", 5060, (10000, 10100))
@@ -26,11 +26,11 @@ def test_without_any_variable_the_defaults_hold() -> None:
     assert settings.log == logging.INFO
 
 
-def test_an_empty_variable_is_none() -> None:
+def test_an_empty_variable_means_the_default() -> None:
     assert Settings.from_environment({"MOH_SIP_PORT": "", "MOH_LOG": "  "}) == Settings()
 
 
-def test_every_variable_is_read() -> None:
+def test_each_variable_is_read() -> None:
     assert Settings.from_environment(
         {
             "MOH_BIND": "192.0.2.9",
@@ -66,7 +66,7 @@ def test_every_variable_is_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["five", "0", "65536", "-1", "5060.0", "²", "٥٠٦٠", "9" * 5000])
-def test_a_port_that_cannot_be_is_named(text: str) -> None:
+def test_an_invalid_port_is_named(text: str) -> None:
     assert complaint(MOH_SIP_PORT=text) == f"MOH_SIP_PORT is {text!r}; expected a whole number from 1 to 65535"
 
 
@@ -92,13 +92,13 @@ def test_sip_and_music_cannot_share_a_port() -> None:
 
 
 @pytest.mark.parametrize("text", ["localhost", "224.0.0.1", "192.0.2", "fe80::1%eth0", "255.255.255.255"])
-def test_an_address_to_listen_on_is_an_address_of_one_host(text: str) -> None:
+def test_the_address_to_listen_on_is_that_of_one_host(text: str) -> None:
     expected = "an IP address of this machine, or 0.0.0.0 for all of them"
     assert complaint(MOH_BIND=text) == f"MOH_BIND is {text!r}; expected {expected}"
 
 
 @pytest.mark.parametrize("text", ["moh.example.com", "0.0.0.0", "239.0.0.1", "sip:192.0.2.1", "192.0.2.1:5060"])
-def test_an_address_to_advertise_is_an_address_of_one_host(text: str) -> None:
+def test_the_address_to_advertise_is_that_of_one_host(text: str) -> None:
     expected = "the IP address by which the phones reach this server, or nothing"
     assert complaint(MOH_ADVERTISED_ADDRESS=text) == f"MOH_ADVERTISED_ADDRESS is {text!r}; expected {expected}"
 
@@ -111,13 +111,13 @@ def test_the_longest_call_has_a_unit(text: str, seconds: Optional[float]) -> Non
 
 
 @pytest.mark.parametrize("text", ["4d", "h", "-1", "1.5h", "²m", "4 h"])
-def test_a_length_of_time_that_cannot_be_is_named(text: str) -> None:
+def test_an_invalid_duration_is_named(text: str) -> None:
     expected = "a length of time as 90s, 30m or 4h, or 0 for no limit"
     assert complaint(MOH_MAX_CALL=text) == f"MOH_MAX_CALL is {text!r}; expected {expected}"
 
 
 @pytest.mark.parametrize("text", ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo"])
-def test_networks_that_cannot_be_are_named(text: str) -> None:
+def test_invalid_networks_are_named(text: str) -> None:
     expected = "networks as 192.168.0.0/16, with commas between them, or nothing for all"
     assert complaint(MOH_ALLOW_MEDIA=text) == f"MOH_ALLOW_MEDIA is {text!r}; expected {expected}"
 
@@ -132,7 +132,7 @@ def test_the_loudness_is_in_lufs_or_off(text: str, lufs: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["24", "-15.9", "-37", "nan", "-inf", "loud", "0"])
-def test_no_other_loudness_is_taken(text: str) -> None:
+def test_another_loudness_is_refused(text: str) -> None:
     assert complaint(MOH_LOUDNESS=text) == f"MOH_LOUDNESS is {text!r}; expected LUFS from -36 to -16, as -24, or off"
 
 

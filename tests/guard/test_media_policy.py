@@ -1,4 +1,4 @@
-"""Where music may go and where not, and when (RFC 3261 §26.1.5, RFC 7088 §5)."""
+"""The media policy: the addresses to which music may go, and when (RFC 3261 §26.1.5, RFC 7088 §5)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tests.support.ladder import (
     tag,
 )
 
-OURS = ("192.168.1.100", "203.0.113.100")
-DESTINATIONS = MediaPolicy(
-    is_ours=lambda host: host in OURS or host.startswith("127."),
+LOCAL = ("192.168.1.100", "203.0.113.100")
+POLICY = MediaPolicy(
+    is_ours=lambda host: host in LOCAL or host.startswith("127."),
     is_broadcast=lambda host: host == "192.168.1.255",
     own_ports=frozenset([5060, *range(10000, 10101)]),
 )
@@ -43,51 +43,51 @@ def offer(host: str, port: int = 17422, *lines: str) -> str:
 @pytest.mark.parametrize(
     ("host", "port", "lines"),
     [
-        ("192.168.1.100", 5060, ()),  # our own SIP
+        ("192.168.1.100", 5060, ()),  # SIP of this server
         ("203.0.113.100", 5060, ()),
-        ("192.168.1.100", 10000, ()),  # our own RTP
+        ("192.168.1.100", 10000, ()),  # RTP of this server
         ("192.168.1.100", 10100, ()),
         ("192.168.1.100", 5059, ()),  # RTCP goes to the next port
         ("192.168.1.100", 17422, ("a=rtcp:5060",)),
         (HELD, 17422, ("a=rtcp:5060 IN IP4 192.168.1.100",)),
-        ("127.0.0.1", 17422, ()),  # the loopback, asked for from elsewhere
+        ("127.0.0.1", 17422, ()),  # the loopback, for another machine
         (HELD, 17422, ("a=rtcp:17423 IN IP4 127.0.0.1",)),
-        ("192.168.1.255", 17422, ()),  # everybody in the network
+        ("192.168.1.255", 17422, ()),  # a broadcast address
         ("255.255.255.255", 17422, ()),
         ("224.0.1.75", 17422, ()),
         ("0.0.0.7", 17422, ()),
         (HELD, 1023, ()),
     ],
 )
-def test_nobody_gets_music_there(host: str, port: int, lines: tuple[str, ...]) -> None:
-    agent = make_agent(destinations=DESTINATIONS)
+def test_no_music_goes_there(host: str, port: int, lines: tuple[str, ...]) -> None:
+    agent = make_agent(destinations=POLICY)
     actions = agent.receive(invite(body=offer(host, port, *lines)), FLOW, now=0.0)
     assert statuses(actions) == [488] and music(actions) == []
     assert (response(actions).first("warning") or "")[:3] in ("301", "399")
     assert agent.idle
 
 
-def test_the_same_ports_of_somebody_else_are_free() -> None:
-    agent = make_agent(destinations=DESTINATIONS)
+def test_the_same_ports_of_another_host_are_allowed() -> None:
+    agent = make_agent(destinations=POLICY)
     assert music(agent.receive(invite(body=offer(HELD, 10000)), FLOW, now=0.0)) != []
 
 
-def test_the_loopback_is_for_who_is_on_this_machine() -> None:
-    agent = make_agent(destinations=DESTINATIONS)
+def test_the_loopback_is_allowed_for_sources_on_this_machine() -> None:
+    agent = make_agent(destinations=POLICY)
     actions = agent.receive(invite(body=offer("127.0.0.1")), LOCAL_FLOW, now=0.0)
     assert 200 in statuses(actions)
 
 
 @pytest.mark.parametrize("flow", [FLOW, LOCAL_FLOW])
 def test_music_to_the_servers_own_machine_waits_for_the_ack(flow: Flow) -> None:
-    agent = make_agent(destinations=DESTINATIONS)
+    agent = make_agent(destinations=POLICY)
     actions = agent.receive(invite(body=offer(SERVER.host)), flow, now=0.0)
     assert 200 in statuses(actions) and music(actions) == []
     assert music(agent.receive(ack(tag(response(actions))), flow, now=0.1)) != []
 
 
-def test_a_public_address_for_rtcp_waits_for_the_ack_as_well() -> None:
-    agent = make_agent(destinations=DESTINATIONS)
+def test_music_with_a_public_address_for_rtcp_waits_for_the_ack() -> None:
+    agent = make_agent(destinations=POLICY)
     actions = agent.receive(invite(body=offer(HELD, 17422, "a=rtcp:17423 IN IP4 198.51.100.7")), FLOW, now=0.0)
     assert 200 in statuses(actions) and music(actions) == []
 
@@ -103,8 +103,8 @@ def test_only_the_networks_of_the_owner_get_music() -> None:
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
-def test_a_call_that_is_up_cannot_be_moved_there_either(method: str) -> None:
-    agent = make_agent(destinations=DESTINATIONS)
+def test_a_reoffer_cannot_move_the_music_there(method: str) -> None:
+    agent = make_agent(destinations=POLICY)
     call = answered(agent)
     moved = request(
         method, body=offer("192.168.1.100", 5060), to_tag=call, cseq=f"CSeq: 131 {method}", via="Via: SIP/2.0/UDP a"
@@ -113,20 +113,20 @@ def test_a_call_that_is_up_cannot_be_moved_there_either(method: str) -> None:
     assert statuses(actions) == [488] and music(actions) == []
 
 
-def test_nor_by_the_answer_in_an_ack() -> None:
-    agent = make_agent(destinations=DESTINATIONS)
+def test_the_answer_in_an_ack_cannot_direct_the_music_there() -> None:
+    agent = make_agent(destinations=POLICY)
     call = tag(response(agent.receive(invite(body=""), PUBLIC_FLOW, now=0.0)))
     assert music(agent.receive(ack(call, body=offer("192.168.1.100", 5060)), PUBLIC_FLOW, now=0.1)) == []
 
 
-def test_hold_is_no_place_and_always_allowed() -> None:
+def test_hold_has_no_address_and_is_always_allowed() -> None:
     agent = make_agent(destinations=MediaPolicy(allowed=networks("10.0.0.0/8")))
     assert 200 in statuses(agent.receive(invite(body=offer("0.0.0.0")), FLOW, now=0.0))
 
 
-def test_who_is_refused_is_told_what_and_why() -> None:
+def test_a_refusal_names_the_address_and_the_reason() -> None:
     with pytest.raises(Refusal) as caught:
-        DESTINATIONS.check(FLOW, Address(SERVER.host, 5060), Address(HELD, 5061))
+        POLICY.check(FLOW, Address(SERVER.host, 5060), Address(HELD, 5061))
     assert caught.value.why == ("No music there: address is 192.168.1.100:5060; expected no port of this server itself")
 
 
