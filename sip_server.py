@@ -92,7 +92,6 @@ class SipServer(socketserver.UDPServer):
         self.lock = threading.Lock()
         self.agent = user_agent(settings, codecs, shared, validator)
         self.engines = Engines(tunes, shared)
-        self._music: dict[int, Music] = {}  # by tune; while a Music is held here, its files stay
         self.reloader = Reloader(settings)
         self.resolver = Resolver(self._discard_unwanted)
         self.workers = Workers(self.finish_request)
@@ -247,12 +246,10 @@ class SipServer(socketserver.UDPServer):
         """Have new calls hear the new music; where it cannot be played, the former music stays."""
         if isinstance(result, Music):
             first = not self.agent.ready
-            tune = self.engines.add_tune(result.paths, result.seconds)
-            self._music[tune] = result
+            tune = self.engines.add_tune(result.paths, result.seconds, owner=result)
             self._drive_safely(self.agent.music_ready, tune)
             with self.lock:
                 tunes = self.agent.tunes
-            self._music = {number: music for number, music in self._music.items() if number in tunes}
             self.engines.keep(tunes)
             log.info("%s %s", "music:" if first else "new music, for the next callers:", result.summary())
             if first:

@@ -23,6 +23,8 @@ class Tune:
     """A WAV file for each sample rate that a codec needs, in Hz."""
     seconds: float
     """The length of each of them."""
+    owner: object = None
+    """What keeps the files from being removed, for as long as the tune is in the table."""
 
 
 class Tunes:

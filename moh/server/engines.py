@@ -36,9 +36,9 @@ class Engines:
         else:
             self.ffmpegs.order(action)
 
-    def add_tune(self, music: Mapping[int, Path], seconds: float) -> int:
-        """Add a tune: a file for each sample rate, each ``seconds`` long. Returns its number."""
-        return self._tunes.add(Tune(music, seconds))
+    def add_tune(self, files: Mapping[int, Path], seconds: float, owner: object = None) -> int:
+        """Add a tune: a file for each sample rate, each ``seconds`` long, kept by ``owner``. Returns its number."""
+        return self._tunes.add(Tune(files, seconds, owner))
 
     def keep(self, tunes: set[int]) -> None:
         """Drop all other tunes, and what is held for them."""

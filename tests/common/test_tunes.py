@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,18 @@ def test_keep_forgets_all_other_tunes_and_their_numbers_are_not_given_again() ->
         tunes.get(1)
     tunes.keep(set())
     assert tunes.add(SECOND) == 3
+
+
+def test_the_owner_of_the_files_lives_as_long_as_the_tune() -> None:
+    class Owner:
+        """Removes the files at its end."""
+
+    tunes, owner = Tunes(), Owner()
+    alive = weakref.ref(owner)
+    number = tunes.add(Tune(FIRST.files, FIRST.seconds, owner))
+    del owner
+    assert alive() is not None
+    tunes.keep({number})
+    assert alive() is not None
+    tunes.keep(set())
+    assert alive() is None
