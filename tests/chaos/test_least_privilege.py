@@ -1,7 +1,7 @@
-"""End to end: what the compose file leaves to the server is enough for it. Without Docker; needs root, and Linux.
+"""End to end: the privileges that the compose file leaves are enough for the server. No Docker; needs root and Linux.
 
-A tree of the test's own is the server's root: the system's and Python's folders, bound so that they can only be read,
-the server as the Dockerfile copies it, and a ``/tmp``. Nothing else of this machine is in it.
+The root folder of the server is a tree that the test makes: the folders of the system and of Python, bound read-only,
+the server as the Dockerfile copies it, and a ``/tmp``. It has no other file of this machine.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer
-from tests.chaos.crew import Held, all_hear
+from tests.chaos.support import Held, all_hear
 from tests.support.phone import Ear, Phone
 from tests.support.running import ROOT, Running, ffmpegs_of, wait_for
 
 USER = "5060"
-"""The image's, and its group."""
+"""User and group of the image."""
 SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"]
 PYTHON = [os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix), sys.base_prefix]
 MAY_WRITE = {"/tmp", "/proc", "/dev/null", "/dev/zero", "/dev/urandom"}
-"""Where a mount is not read-only: /proc holds, for such a user, but what concerns his own processes."""
-PLANT = """
+"""Mounts that are not read-only; below /proc this user can write only to files of its own processes."""
+MAKE_ROOT = """
 set -eu
 umask 022
 tree=$0 app=$1
@@ -60,31 +60,31 @@ shift
 exec chroot "$tree" setpriv --reuid 5060 --regid 5060 --clear-groups --inh-caps=-all --bounding-set=-all \\
     --no-new-privs -- "$@"
 """
-"""$0 is the folder that becomes the root, $1 that of the server; then folders to be bound, ``--`` and a command."""
+"""$0 is the folder that becomes the root, $1 that of the server; then folders to be bound, ``--`` and the command."""
 
 
-def planted(folder: Path) -> list[str]:
-    """The words that run a command in a tree under ``folder``; skips where there can be none."""
+def root_command(folder: Path) -> list[str]:
+    """A command that runs its arguments in a tree below ``folder``; skips the test if there can be none."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("needs Linux, and root to mount folders that can only be read")
+        pytest.skip("needs Linux, and root to mount folders read-only")
     for tool in ("unshare", "mount", "chroot", "setpriv"):
         if not shutil.which(tool):
-            pytest.skip(f"needs {tool}")
+            pytest.skip(f"needs {tool}: apt-get install util-linux mount coreutils")
     tree, app = folder / "tree", folder / "app"
     tree.mkdir()
     app.mkdir()
     shutil.copytree(ROOT / "moh", app / "moh", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "sip_server.py", app)
-    for path in [app, *app.rglob("*")]:  # readable for any user, however strict the checkout is
+    for path in [app, *app.rglob("*")]:  # readable for any user, whatever the umask of the checkout
         path.chmod(0o755 if path.is_dir() else 0o644)
     ffmpeg = str(Path(shutil.which("ffmpeg") or "").resolve().parent)
     others = [] if ffmpeg.startswith("/usr/") else [ffmpeg]
-    words = [
+    command = [
         "unshare",
         "--mount",
         "sh",
         "-c",
-        PLANT,
+        MAKE_ROOT,
         str(tree),
         str(app),
         *SYSTEM,
@@ -92,10 +92,10 @@ def planted(folder: Path) -> list[str]:
         *dict.fromkeys(PYTHON),
         "--",
     ]
-    probe = subprocess.run([*words, "true"], capture_output=True, text=True)
+    probe = subprocess.run([*command, "true"], capture_output=True, text=True)
     if probe.returncode != 0:
-        pytest.skip(f"no tree can be made here: {probe.stderr.strip()}")
-    return words
+        pytest.skip(f"cannot make a root folder for the server: {probe.stderr.strip()}")
+    return command
 
 
 def facts(pid: int) -> dict[str, str]:
@@ -105,7 +105,7 @@ def facts(pid: int) -> dict[str, str]:
 
 
 def has_no_privilege(pid: int) -> None:
-    """Fails where the process has any, or could get any."""
+    """Check that the process has no privilege and cannot get one."""
     found = facts(pid)
     assert {found[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
     assert found["NoNewPrivs"] == "1"
@@ -113,7 +113,7 @@ def has_no_privilege(pid: int) -> None:
 
 
 def can_write_only_to_tmp(server: Running) -> None:
-    """Fails where its root, or a mount below it, is not read-only; not even root could write there."""
+    """Check that all other mounts are read-only, so that not even root could write there."""
     mounts = [line.split() for line in Path(f"/proc/{server.process.pid}/mountinfo").read_text().splitlines()]
     writable = {mount[4] for mount in mounts if "ro" not in mount[5].split(",")}
     assert "/" in {mount[4] for mount in mounts} and writable == MAY_WRITE
@@ -125,14 +125,14 @@ def can_write_only_to_tmp(server: Running) -> None:
     assert (root / "tmp" / "moh").stat().st_uid == int(USER), "the converted music"
 
 
-def test_without_root_capabilities_or_a_place_to_write_but_tmp_it_plays_and_ends_in_order(
+def test_the_server_plays_and_stops_without_root_without_capabilities_and_with_tmp_only(
     start_server: StartServer, tmp_path: Path
 ) -> None:
-    """The first call has an ffmpeg of its own, the second hears the shared stream."""
-    words = planted(tmp_path)
+    """The first call has its own ffmpeg, the second one the shared stream."""
+    command = root_command(tmp_path)
     python = str(Path(PYTHON[0], "bin", Path(sys.executable).name))
     server = start_server(
-        before=[*words, "sh", "-c", 'exec "$0" /app/sip_server.py', python],
+        before=[*command, "sh", "-c", 'exec "$0" /app/sip_server.py', python],
         MOH_CACHE="/tmp/moh", MOH_MUSIC="/app/moh/builtin.mp3", MOH_FFMPEG_CALLS="1", MOH_LOG="info",
     ).ready()  # fmt: skip
     with ExitStack() as stack:

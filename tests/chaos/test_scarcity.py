@@ -1,4 +1,4 @@
-"""End to end: no process, no descriptor, no disk, no memory is left for a server that plays; later there is again."""
+"""End to end: a server that plays runs out of processes, descriptors, memory or disk, and later has them again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 
 from conftest import StartServer
-from tests.chaos.crew import ENGINES, SLOW, Rest, all_hear, calls, hang_up
+from tests.chaos.support import ENGINES, SLOW, Rest, all_hear, answers_options, calls, final_answer, hang_up
 from tests.support.phone import Ear, Phone, offer
-from tests.support.running import Running, wait_for
+from tests.support.running import ROOT, Running, wait_for
 
 if sys.platform != "linux":
-    pytest.skip("needs Linux, which can limit a process that runs", allow_module_level=True)
+    pytest.skip("needs Linux, which can limit a running process", allow_module_level=True)
 
 
-SET = """import resource, sys
+SET_LIMIT = """import resource, sys
 pid, kind, most = map(int, sys.argv[1:])
 _, hard = resource.prlimit(pid, kind)
 resource.prlimit(pid, kind, (hard if most < 0 else most, hard))
@@ -36,11 +36,11 @@ resource.prlimit(pid, kind, (hard if most < 0 else most, hard))
 
 @contextmanager
 def limited(server: Running, kind: int, most: int, before: Sequence[str] = ()) -> Iterator[None]:
-    """Let a server that runs have no more of something than that, for a while; ``before`` makes us its own user."""
+    """Limit a resource of a running server, for a while; ``before`` is a command that runs as the server's user."""
 
     def limit(most: int) -> None:
-        words = [sys.executable, "-c", SET, str(server.process.pid), str(kind), str(most)]
-        subprocess.run([*before, *words], check=True)
+        command = [sys.executable, "-c", SET_LIMIT, str(server.process.pid), str(kind), str(most)]
+        subprocess.run([*before, *command], check=True)
 
     limit(most)
     try:
@@ -51,139 +51,123 @@ def limited(server: Running, kind: int, most: int, before: Sequence[str] = ()) -
 
 
 @pytest.fixture
-def somebody() -> Iterator[dict[str, Any]]:
-    """What a server is started with to run as a user whom limits concern, though root's folders are open to it."""
-    user = os.getuid() or 50_000 + os.getpid() % 10_000  # nobody else's, so that its processes only are counted
+def as_user() -> Iterator[dict[str, Any]]:
+    """Arguments that start a server as a user for whom processes are limited, but who can read root's folders."""
+    user = os.getuid() or 50_000 + os.getpid() % 10_000  # without other processes, since the limit counts them all
     with tempfile.TemporaryDirectory() as folder:
         if os.getuid() == user:
             yield {"MOH_CACHE": folder}
             return
         if not shutil.which("setpriv"):
-            pytest.skip("needs setpriv (util-linux) to run the server as a user for whom processes are limited")
+            pytest.skip("needs setpriv, to run the server as another user than root: apt-get install util-linux")
         os.chown(folder, user, user)
         rights = "+dac_override"
-        words = ["--reuid", str(user), "--clear-groups", "--inh-caps", rights, "--ambient-caps", rights, "--"]
-        yield {"MOH_CACHE": folder, "before": ["setpriv", *words]}
+        options = ["--reuid", str(user), "--clear-groups", "--inh-caps", rights, "--ambient-caps", rights, "--"]
+        yield {"MOH_CACHE": folder, "before": ["setpriv", *options]}
 
 
 def try_to_call(server: Running, count: int) -> None:
-    """Calls that need not succeed. Each must have its final answer, and none may stay without its end."""
+    """Make calls that may fail, and end those that succeed."""
     answers: list[str] = []
     for _ in range(count):
         with Phone(server.address) as phone, Ear() as ear:
             phone.send(phone.invite(ear.address))
-            try:
-                answer = phone.receive(1.0)
-                while answer.status < 200:
-                    answer = phone.receive(1.0)
-            except AssertionError:
-                answers.append("none")
-                continue
-            answers.append(str(answer.status))
-            phone.to_tag = answer.to_tag
-            phone.ack()
-            if answer.status == 200:
-                phone.send(phone.request("BYE"))
+            answer = final_answer(phone)
+            answers.append(str(answer.status) if answer else "no answer")
+            if answer:
+                phone.to_tag = answer.to_tag
+                phone.ack()
+                if answer.status == 200:
+                    phone.send(phone.request("BYE"))
     print(f"meanwhile: {', '.join(f'{answers.count(each)} x {each}' for each in sorted(set(answers)))}")
 
 
-def no_more(server: Running) -> None:
-    """A server that ends in order has stumbled over nothing."""
+def memory_size(server: Running) -> int:
+    """Octets of address space that the server uses, as RLIMIT_AS counts them."""
+    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def stops_in_order(server: Running) -> None:
     server.terminate()
     assert server.exit_status() == 0, server.log[-3000:]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_a_process_or_thread_who_is_there_hears_on_and_who_comes_gets_a_bye(
-    start_server: StartServer, somebody: dict[str, Any], engine: str
+def test_without_processes_calls_go_on_and_a_new_one_gets_a_bye(
+    start_server: StartServer, as_user: dict[str, Any], engine: str
 ) -> None:
-    server = start_server(MOH_FFMPEG_CALLS=engine, **somebody).ready()
+    server = start_server(MOH_FFMPEG_CALLS=engine, **as_user).ready()
     rest = Rest(server)
-    with calls(server, 3) as held, limited(server, resource.RLIMIT_NPROC, 1, somebody.get("before", ())):
+    with calls(server, 3) as held, limited(server, resource.RLIMIT_NPROC, 1, as_user.get("before", ())):
         with Phone(server.address) as phone, Ear() as ear:
-            # in another codec, which nobody has encoded yet
-            answer = phone.ask(phone.invite(ear.address).replace(b"RTP/AVP 0 8 101", b"RTP/AVP 8 101 0"))
-            assert answer.status == 200
-            phone.to_tag = answer.to_tag
-            phone.ack()
+            phone.call_with(offer(ear.address, formats="8 101 0"))  # a codec that no call has had yet
             phone.await_request("BYE", SLOW)
         with socket.create_connection(server.address) as refused:
             refused.settimeout(10)
-            assert refused.recv(100) == b"", "no thread for a connection, so it is closed"
+            assert refused.recv(100) == b"", "closed, since no thread can be started for it"
         all_hear(held)
         hang_up(held)
     rest.is_well()
-    with limited(server, resource.RLIMIT_NPROC, 1, somebody.get("before", ())):
-        no_more(server)
+    with limited(server, resource.RLIMIT_NPROC, 1, as_user.get("before", ())):
+        stops_in_order(server)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_a_descriptor_who_is_there_hears_on(start_server: StartServer, engine: str) -> None:
+def test_without_descriptors_calls_go_on(start_server: StartServer, engine: str) -> None:
     server = start_server(MOH_FFMPEG_CALLS=engine).ready()
     rest = Rest(server)
     with calls(server, 3) as held, ExitStack() as stack:
         used = len(os.listdir(f"/proc/{server.process.pid}/fd"))
         with limited(server, resource.RLIMIT_NOFILE, used):
             try_to_call(server, 5)
-            for _ in range(3):  # nobody takes them
+            for _ in range(3):  # the server cannot accept them
                 stack.enter_context(socket.create_connection(server.address))
-            before = processor(server)
-            time.sleep(1.0)
-            print(f"{100 * (processor(server) - before):.0f} % of a core with connections that cannot be taken")
+            before = cpu_time(server)
+            time.sleep(1.0)  # only for the figure that is printed
+            print(f"{100 * (cpu_time(server) - before):.0f} % of a core with connections that cannot be accepted")
             all_hear(held)
         stack.close()
         all_hear(held)
         hang_up(held)
     rest.is_well()
-    no_more(server)
+    stops_in_order(server)
 
 
-def processor(server: Running) -> float:
-    """Seconds of processor that it has had."""
+def cpu_time(server: Running) -> float:
+    """Seconds of CPU time that the server has used."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_memory_who_is_there_hears_on_and_when_there_is_again_everybody_does(
-    start_server: StartServer, engine: str
-) -> None:
+def test_without_memory_calls_go_on_and_later_calls_get_music(start_server: StartServer, engine: str) -> None:
     server = start_server(MOH_FFMPEG_CALLS=engine, MOH_LOG="info").ready()
     rest = Rest(server)
     with calls(server, 3) as held:
-        size = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-        with limited(server, resource.RLIMIT_AS, size):
+        with limited(server, resource.RLIMIT_AS, memory_size(server)):
             try_to_call(server, 60)
             all_hear(held)
         all_hear(held)
         hang_up(held)
     rest.is_well()
-    no_more(server)
+    stops_in_order(server)
 
 
-def test_without_memory_who_shares_hears_on_though_others_want_what_nobody_has_encoded(
-    start_server: StartServer,
-) -> None:
-    """Each codec is encoded by a thread and an ffmpeg of its own, for which there is no room now."""
+def test_without_memory_shared_calls_go_on_though_others_ask_for_new_codecs(start_server: StartServer) -> None:
+    """Each codec is encoded by another thread and ffmpeg, for which no memory is left."""
     server = start_server(MOH_FFMPEG_CALLS="0", MOH_LOG="info").ready()
     with calls(server, 3) as held:
-        size = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-        with limited(server, resource.RLIMIT_AS, size), ExitStack() as stack:
+        with limited(server, resource.RLIMIT_AS, memory_size(server)), ExitStack() as stack:
             for codec in [8, 9] * 20:
                 phone, ear = stack.enter_context(Phone(server.address)), stack.enter_context(Ear())
                 phone.send(phone.request("INVITE", body=offer(ear.address, formats=str(codec))))
-                try:
-                    answer = phone.receive(1.0)
-                    while answer.status < 200:
-                        answer = phone.receive(1.0)
-                except AssertionError:
-                    continue
-                phone.to_tag = answer.to_tag
-                phone.ack()
+                if answer := final_answer(phone):
+                    phone.to_tag = answer.to_tag
+                    phone.ack()
             all_hear(held)
         all_hear(held)
         hang_up(held)
-    no_more(server)
+    stops_in_order(server)
 
 
 # -- disk ----------------------------------------------------------------------------------------------------------
@@ -191,21 +175,23 @@ def test_without_memory_who_shares_hears_on_though_others_want_what_nobody_has_e
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A small file system which only the server sees, and the words that make it."""
+    """A folder, and a command that mounts a small disk there; its arguments are a size and a command to run."""
     folder = tmp_path / "small"
     folder.mkdir()
-    words = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size="$0" tmpfs {folder} && exec "$@"']
-    probe = subprocess.run([*words, "1M", "true"], capture_output=True, text=True) if shutil.which("unshare") else None
-    if probe is None or probe.returncode != 0:
-        pytest.skip(f"needs root, to mount a small disk: {probe.stderr.strip() if probe else 'no unshare'}")
-    yield folder, words
+    command = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size="$0" tmpfs {folder} && exec "$@"']
+    if not shutil.which("unshare"):
+        pytest.skip("needs unshare, to mount a small disk: apt-get install util-linux")
+    probe = subprocess.run([*command, "1M", "true"], capture_output=True, text=True)
+    if probe.returncode != 0:
+        pytest.skip(f"needs root, to mount a small disk: {probe.stderr.strip()}")
+    yield folder, command
 
 
-def test_a_disk_that_is_full_at_the_start_is_told_in_one_line(
+def test_a_disk_that_is_full_at_the_start_is_reported_in_one_line(
     start_server: StartServer, mounted: tuple[Path, list[str]]
 ) -> None:
-    folder, words = mounted
-    server = start_server(before=[*words, "100k"], MOH_CACHE=str(folder), TMPDIR=str(folder), MOH_LOG="error")
+    folder, command = mounted
+    server = start_server(before=[*command, "100k"], MOH_CACHE=str(folder), TMPDIR=str(folder), MOH_LOG="error")
     assert server.exit_status() == 1
     assert server.log.count("\n") == 1, server.log
     print(server.log.strip())
@@ -215,11 +201,15 @@ def test_a_disk_that_is_full_at_the_start_is_told_in_one_line(
 def test_a_disk_that_fills_up_keeps_the_old_music_playing(
     start_server: StartServer, mounted: tuple[Path, list[str]], tmp_path: Path, engine: str
 ) -> None:
-    folder, words = mounted
+    folder, command = mounted
     music = tmp_path / "music.mp3"
-    shutil.copy(Path(__file__).parent.parent.parent / "moh" / "builtin.mp3", music)
+    shutil.copy(ROOT / "moh" / "builtin.mp3", music)
     server = start_server(
-        before=[*words, "40M"], MOH_CACHE=str(folder), TMPDIR=str(folder), MOH_MUSIC=str(music), MOH_FFMPEG_CALLS=engine
+        before=[*command, "40M"],
+        MOH_CACHE=str(folder),
+        TMPDIR=str(folder),
+        MOH_MUSIC=str(music),
+        MOH_FFMPEG_CALLS=engine,
     ).ready()
     with calls(server, 3) as held:
         inside = Path(f"/proc/{server.process.pid}/root{folder}/stuff")
@@ -239,27 +229,18 @@ def test_a_disk_that_fills_up_keeps_the_old_music_playing(
         server.says("new music, for the next callers")
         all_hear(held)
         hang_up(held)
-    Rest(server).is_well()  # the files of the former music stay until there is a third
-    no_more(server)
+    Rest(server).is_well()  # the files of the former music stay until the next change of music
+    stops_in_order(server)
 
 
-def test_a_log_on_a_full_disk_stops_nobody(start_server: StartServer) -> None:
-    """/dev/full takes nothing; the server writes its log there."""
+def test_calls_get_music_though_the_log_is_on_a_full_disk(start_server: StartServer) -> None:
+    """The server writes its log to /dev/full, which accepts nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
-        server = start_server(before=words, MOH_CACHE=folder)
+        command = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+        server = start_server(before=command, MOH_CACHE=folder)
         with Phone(server.address) as phone:
-            wait_for(lambda: is_answered(phone), "the server", 60)
+            wait_for(lambda: answers_options(phone), "the server", 60)
         with calls(server, 2) as held:
             all_hear(held)
             hang_up(held)
-        no_more(server)
-
-
-def is_answered(phone: Phone) -> bool:
-    phone.send(phone.request("OPTIONS"))
-    phone.socket.settimeout(0.3)
-    try:
-        return b" 200 " in phone.socket.recv(65535)[:20]
-    except OSError:
-        return False
+        stops_in_order(server)

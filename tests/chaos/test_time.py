@@ -1,4 +1,4 @@
-"""End to end: a server that stands still for a while; and a clock on the wall that changes nothing."""
+"""End to end: a server, or the whole machine, that is stopped for a while; and a second server on the same ports."""
 
 from __future__ import annotations
 
@@ -9,48 +9,46 @@ import time
 import pytest
 
 from conftest import StartServer
-from tests.chaos.crew import ENGINES, Rest, all_hear, calls, hang_up
+from tests.chaos.support import ENGINES, Rest, all_hear, calls, hang_up
 from tests.support.phone import Ear, Phone
 from tests.support.running import processes, wait_for
 
+PAUSE = 10.0
+"""Seconds for which processes are stopped."""
+
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_server_that_stands_still_for_a_while_goes_on(start_server: StartServer, engine: str) -> None:
+def test_a_server_that_was_stopped_for_a_while_plays_on(start_server: StartServer, engine: str) -> None:
     server = start_server(MOH_FFMPEG_CALLS=engine, MOH_LOG="info").ready()
     rest = Rest(server)
     with calls(server, 10) as held, Phone(server.address) as phone, Ear() as ear:
         server.process.send_signal(signal.SIGSTOP)
-        wait_for(lambda: (server.process.pid, "T") in [found[:2] for found in processes()], "that it stands still")
-        phone.send(phone.invite(ear.address))  # the kernel keeps it
-        time.sleep(10.0)
+        wait_for(lambda: (server.process.pid, "T") in [found[:2] for found in processes()], "the server to stop")
+        invite = phone.invite(ear.address)
+        phone.send(invite)  # the kernel keeps it
+        time.sleep(PAUSE)
         for one in held:
             one.ear.waiting()
         server.process.send_signal(signal.SIGCONT)
-        answer = phone.receive()
-        while answer.status < 200:
-            answer = phone.receive()
-        assert answer.status == 200
-        phone.to_tag = answer.to_tag
-        phone.ack()
+        phone.accept(phone.final(invite))
         ear.packets(3)
         all_hear(held)
         assert phone.bye().status == 200
         hang_up(held)
-    assert "ffmpeg hangs" not in server.log, "who was stopped himself must not think that of others"
+    assert "ffmpeg hangs" not in server.log, "the pause of the server must not count as one of its ffmpegs"
     rest.is_well()
 
 
-@pytest.mark.parametrize("pause", [10.0])
-def test_a_machine_that_stands_still_for_a_while_goes_on(start_server: StartServer, pause: float) -> None:
+def test_a_machine_that_was_stopped_for_a_while_plays_on(start_server: StartServer) -> None:
     """As `docker pause` does it: the server and its ffmpegs, all at once."""
     server = start_server(MOH_LOG="info").ready()
     rest = Rest(server)
     with calls(server, 5) as held:
-        everybody = [server.process.pid, *server.ffmpegs]
-        for pid in everybody:
+        pids = [server.process.pid, *server.ffmpegs]
+        for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(pause)
-        for pid in everybody:
+        time.sleep(PAUSE)
+        for pid in pids:
             os.kill(pid, signal.SIGCONT)
         all_hear(held)
         hang_up(held)
@@ -59,7 +57,7 @@ def test_a_machine_that_stands_still_for_a_while_goes_on(start_server: StartServ
     rest.is_well()
 
 
-def test_a_second_server_says_so_and_the_first_plays_on(start_server: StartServer) -> None:
+def test_a_second_server_on_the_same_ports_ends_and_the_first_plays_on(start_server: StartServer) -> None:
     server = start_server(MOH_LOG="info").ready()
     rest = Rest(server)
     with calls(server, 3) as held:

@@ -1,10 +1,11 @@
-"""Calls that live through something, and what a server has when it is at rest. Nothing of ``moh``."""
+"""Calls that must survive a fault, and what a server has when it is at rest. Standard library only, never ``moh``."""
 
 from __future__ import annotations
 
 import os
 import random
 import resource
+import shutil
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,50 +15,50 @@ from typing import NamedTuple, Optional
 
 import pytest
 
-from tests.support.phone import Ear, Message, Phone
+from tests.support.phone import Ear, Message, Phone, offer
 from tests.support.running import TEST_TIMEOUT, Running, processes, wait_for
 
 SLOW = 40.0
-"""Seconds for what takes the server up to 8 to notice, twice, on a machine with other work."""
+"""Seconds to wait for what the server takes up to 8 s to detect, twice, on a busy machine."""
 ENGINES = [pytest.param("50", id="ffmpeg"), pytest.param("0", id="shared")]
-"""For MOH_FFMPEG_CALLS: each call has an ffmpeg, or none has."""
+"""Values of MOH_FFMPEG_CALLS: each call has an ffmpeg, or all calls share the stream."""
 MEMORY = 8e6
-"""Octets that a server may have grown by, what the allocator keeps in hand among them."""
+"""Octets that a server may grow by, with the memory that the allocator keeps for later."""
 
 
 class Held(NamedTuple):
-    """One call: who put somebody on hold, and who is held."""
+    """One call: the phone that made it, and the held party that receives the music."""
 
     phone: Phone
     ear: Ear
     port: int
-    """Where its music leaves from."""
+    """The server's port that sends the music."""
 
     def ffmpeg(self, server: Running) -> int:
-        """The process that plays to it."""
-        words = f"localrtpport={self.port}&".encode()
+        """The process that plays to this call."""
+        argument = f"localrtpport={self.port}&".encode()
         for pid in server.ffmpegs:
-            if words in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if argument in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return pid
         raise AssertionError(f"no ffmpeg plays from port {self.port}")
 
     def hears(self) -> bool:
-        """Whether music comes from now on; fails where it does not."""
+        """Wait for music from now on; fails if none arrives."""
         self.ear.waiting()
         return bool(self.ear.packets(3))
 
     def is_ended_by_the_server(self, seconds: float = TEST_TIMEOUT) -> Message:
-        """Wait for its BYE, and answer it."""
+        """Wait for the server's BYE, and answer it."""
         return self.phone.await_request("BYE", seconds)
 
 
 @contextmanager
-def calls(server: Running, count: int) -> Iterator[list[Held]]:
-    """So many calls, each of which has heard something."""
+def calls(server: Running, count: int, host: str = "127.0.0.1") -> Iterator[list[Held]]:
+    """Make ``count`` calls from ``host``, and wait until each receives music."""
     with ExitStack() as stack:
         held = []
         for _ in range(count):
-            phone, ear = stack.enter_context(Phone(server.address)), stack.enter_context(Ear())
+            phone, ear = stack.enter_context(Phone(server.address, host)), stack.enter_context(Ear(host))
             held.append(Held(phone, ear, phone.call(ear.address).media[1]))
         for one in held:
             one.hears()
@@ -65,19 +66,19 @@ def calls(server: Running, count: int) -> Iterator[list[Held]]:
 
 
 class State(NamedTuple):
-    """What a server has now."""
+    """The resources that a server uses now."""
 
     threads: int
     descriptors: int
     children: int
     """The processes that it has started and not reaped."""
     ports: int
-    """UDP sockets of the machine within its range for music."""
+    """UDP sockets of the machine in the server's range for music."""
 
 
 def state(server: Running) -> State:
     if not Path("/proc/self/stat").exists():
-        pytest.skip("needs Linux' /proc to see what the server has")
+        pytest.skip("needs the /proc of Linux to find what the server uses")
     pid = server.process.pid
     first, last = map(int, server.settings["MOH_RTP_PORTS"].split("-"))
     lines = [line.split() for line in Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]]
@@ -91,38 +92,37 @@ def state(server: Running) -> State:
 
 
 def memory(server: Running) -> float:
-    """Octets of the machine's memory that the server has."""
+    """Octets of memory that the server uses (resident set size)."""
     return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class Rest:
-    """What a server had before anything happened, and has to come back to."""
+    """What a server uses at rest before a fault, and must return to after it."""
 
     def __init__(self, server: Running) -> None:
         self._server = server
-        with calls(server, 1) as (first,):  # so that what it only loads once is loaded
+        with calls(server, 1) as (first,):  # so that all that is loaded once has been loaded
             first.phone.bye()
         wait_for(lambda: state(server).children == 0, "no process")
         self._before = state(server)
         self._memory = memory(server)
 
     def returns(self) -> None:
-        """Wait until the server has no more than before; fails where something is kept."""
+        """Wait until the server uses no more than before; fails if it keeps something."""
 
-        def whole() -> bool:
-            now = state(self._server)
-            return all(has <= had for has, had in zip(now, self._before))
+        def is_at_rest() -> bool:
+            return all(now <= before for now, before in zip(state(self._server), self._before))
 
         try:
-            wait_for(whole, "rest", SLOW)
+            wait_for(is_at_rest, "rest", SLOW)
         except AssertionError:
-            pytest.fail(f"{state(self._server)} is kept; expected {self._before}\n{self._server.log[-3000:]}")
+            pytest.fail(f"the server keeps {state(self._server)}; expected {self._before}\n{self._server.log[-3000:]}")
         grown = memory(self._server) - self._memory
-        assert grown < MEMORY, f"{grown / 1e6:.1f} MB are kept"
+        assert grown < MEMORY, f"the server keeps {grown / 1e6:.1f} MB"
         print(f"at rest: {state(self._server)}, {grown / 1e6:+.1f} MB")
 
     def is_well(self) -> None:
-        """At rest, and the next call is as good as ever."""
+        """Wait until the server is at rest, and check that the next calls get music."""
         self.returns()
         with calls(self._server, 2) as held:
             assert all(one.phone.bye().status == 200 for one in held)
@@ -141,18 +141,36 @@ def hang_up(held: Sequence[Held]) -> None:
         assert one.phone.bye().status == 200
 
 
-class BadWire:
-    """What lies between the phones and a server: datagrams are lost, doubled, late, and overtake each other.
+class BadFfmpeg:
+    """An ``ffmpeg`` for a server's PATH that runs the real one, but ``script`` while it is ``in_use``."""
 
-    Whoever sends to ``address`` is one of the phones; to ``server`` each of them comes from an address of its own.
+    def __init__(self, folder: Path, script: str) -> None:
+        self._switch = folder / "bad"
+        binary = folder / "bin" / "ffmpeg"
+        binary.parent.mkdir()
+        binary.write_text(f'#!/bin/sh\n[ -e "{self._switch}" ] || exec {shutil.which("ffmpeg")} "$@"\n{script}\n')
+        binary.chmod(0o755)
+        self.path = f"{binary.parent}{os.pathsep}{os.environ['PATH']}"
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        self._switch.touch()
+        yield
+        self._switch.unlink()
+
+
+class BadWire:
+    """A relay between phones and a server that loses, duplicates, delays and reorders datagrams.
+
+    Phones send to ``address``; the relay sends the datagrams of each phone to the server from another port.
     """
 
     def __init__(
-        self, server: tuple[str, int], seed: int, lost: float = 0.3, doubled: float = 0.1, port: int = 0
+        self, server: tuple[str, int], seed: int, lost: float = 0.3, duplicated: float = 0.1, port: int = 0
     ) -> None:
         self._server = server
         self._chance = random.Random(seed)
-        self._lost, self._doubled = lost, doubled
+        self._lost, self._duplicated = lost, duplicated
         self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._front.bind(("127.0.0.1", port))
         self.address: tuple[str, int] = self._front.getsockname()
@@ -171,7 +189,7 @@ class BadWire:
             sock.close()
 
     def _carry(self, sock: socket.socket, phone: Optional[tuple[str, int]]) -> None:
-        """Take datagrams at one end and let them out at the other, if at all and when it pleases."""
+        """Receive datagrams at one end; lose some, and send the others at the other end, some twice, all late."""
         sock.settimeout(0.2)
         while not self._over:
             try:
@@ -187,26 +205,26 @@ class BadWire:
                 self.dropped += 1
                 continue
             way, to = (self._backs[source], self._server) if phone is None else (self._front, phone)
-            for _ in range(1 + (self._chance.random() < self._doubled)):
-                # 0 to 500 ms: whoever is sent later may well be there before
-                timer = threading.Timer(self._chance.random() * 0.5, self._let_out, (way, data, to))
+            for _ in range(1 + (self._chance.random() < self._duplicated)):
+                # a delay of 0 to 500 ms, so that datagrams overtake each other
+                timer = threading.Timer(self._chance.random() * 0.5, self._send, (way, data, to))
                 timer.daemon = True
                 timer.start()
 
     @staticmethod
-    def _let_out(sock: socket.socket, data: bytes, to: tuple[str, int]) -> None:
+    def _send(sock: socket.socket, data: bytes, to: tuple[str, int]) -> None:
         try:
             sock.sendto(data, to)
         except OSError:
-            pass  # the wire has been taken away
+            pass  # the relay has been closed
 
 
 def insist(phone: Phone, request: bytes, seconds: float = SLOW) -> Message:
-    """Send a request again and again until its final answer is there, as a phone does; each 200 to INVITE is ACKed."""
+    """Retransmit a request, as a phone does, until its final answer arrives."""
     branch = Message.read(request, phone.address).branch
     found: list[Message] = []
 
-    def look() -> bool:
+    def is_answered() -> bool:
         phone.send(request)
         phone.socket.settimeout(0.5)
         try:
@@ -218,5 +236,35 @@ def insist(phone: Phone, request: bytes, seconds: float = SLOW) -> Message:
         except socket.timeout:
             return False
 
-    wait_for(look, f"an answer to {request[:20]!r}", seconds)
+    wait_for(is_answered, f"an answer to {request[:20]!r}", seconds)
     return found[0]
+
+
+def answers_options(phone: Phone) -> bool:
+    """Whether the server answers one OPTIONS with 200 within 0.3 s."""
+    phone.send(phone.request("OPTIONS"))
+    phone.socket.settimeout(0.3)
+    try:
+        return b" 200 " in phone.socket.recv(65535)[:20]
+    except OSError:
+        return False
+
+
+def final_answer(phone: Phone) -> Optional[Message]:
+    """The next final answer; none if for a second no message arrives."""
+    try:
+        while (answer := phone.receive(1.0)).status < 200:
+            pass
+    except AssertionError:
+        return None
+    return answer
+
+
+def music_fails(phone: Phone, ear: Ear) -> None:
+    """Make a call whose music cannot be played, and wait for the server's BYE that says so.
+
+    It is for another codec than the calls before, since the shared stream has encoded theirs already.
+    """
+    phone.call_with(offer(ear.address, formats="8 101 0"))
+    reason = phone.await_request("BYE", SLOW).get("reason")
+    assert "the music failed twice" in reason or "could not be encoded" in reason
