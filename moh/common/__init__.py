@@ -1,1 +1,1 @@
-"""The words that all packages share: addresses, codecs, actions, counters, settings, errors."""
+"""What all packages share: addresses, codecs, actions, tunes, counters, settings, errors."""

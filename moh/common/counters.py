@@ -38,10 +38,8 @@ class Counters:
         self.count(reason)
         if now - self._since >= SUMMARY_EVERY and not self._unlogged:
             self._since, self._lines = now, 0
-        if (
-            now - self._logged.get((reason, source), -SAME_SOURCE_AFTER) >= SAME_SOURCE_AFTER
-            and self._lines < MAX_LINES
-        ):
+        logged_at = self._logged.get((reason, source), -SAME_SOURCE_AFTER)
+        if now - logged_at >= SAME_SOURCE_AFTER and self._lines < MAX_LINES:
             self._lines += 1
             self._logged[reason, source] = now
             self._logged.move_to_end((reason, source))

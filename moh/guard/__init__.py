@@ -1,1 +1,1 @@
-"""Limits on sources: address validation, rates, and where music may go. Part of the core: no I/O."""
+"""Limits on sources: address validation, rate limits, and the media policy. Part of the core: no I/O."""

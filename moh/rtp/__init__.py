@@ -1,1 +1,1 @@
-"""RTP and RTCP as numbers and octets: packets, the port pool, liveness of receivers. Part of the core: no I/O."""
+"""RTCP packets, the RTP port pool, and the liveness of receivers. Part of the core: no I/O."""
