@@ -7,7 +7,7 @@ at its position, whatever is negotiated in between; a refused offer changes noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from ..common.actions import Action, Address, StartStream, StopStream, Target
@@ -16,6 +16,18 @@ from ..common.errors import Refusal
 from .description import SessionDescription
 from .offer_answer import Choice
 from .writer import Side, write_answer, write_offer
+
+SHARED_PTIMES = (20, 40, 60)
+"""Milliseconds of sound in a packet of a call that shares its port. The offer only wishes for a length (RFC 3264 §6.1).
+
+In the shared stream all calls with the same codec and length share one wake-up for each packet. With few lengths the
+number of wake-ups has a bound, whatever callers wish for.
+"""
+
+
+def shared_ptime(wanted: int) -> int:
+    """The one of ``SHARED_PTIMES`` that is nearest below ``wanted``; the shortest where none is below."""
+    return max((ptime for ptime in SHARED_PTIMES if ptime <= wanted), default=SHARED_PTIMES[0])
 
 
 def no_srtp() -> Refusal:
@@ -80,6 +92,7 @@ class MediaSession:
         if choice.crypto is not None and self.origin.shared:
             raise no_srtp()
         side = self._side(self.origin.local_host(choice.remote.host))
+        choice = replace(choice, ptime=self._ptime(choice))
         return self._describe(
             side, lambda version: write_answer(session, choice, side, self.origin.session_id, version)
         )
@@ -93,6 +106,10 @@ class MediaSession:
     def _side(self, local_host: str) -> Side:
         port = self.origin.port
         return Side(Address(local_host, port), port if self.origin.shared else port + 1, self.origin.srtp_key)
+
+    def _ptime(self, choice: Choice) -> int:
+        """The length of the packets in milliseconds: a call on a port of its own gets what it wishes for."""
+        return shared_ptime(choice.ptime) if self.origin.shared else choice.ptime
 
     def _describe(self, side: Side, write: Callable[[int], bytes]) -> bytes:
         """The description that ``write`` makes, with the next version if it differs from the latest one."""
@@ -115,7 +132,7 @@ class MediaSession:
             Address(self._local_host, self.origin.port),
             wanted.codec,
             wanted.payload_type,
-            wanted.ptime,
+            self._ptime(wanted),
             wanted.crypto.suite if wanted.crypto else "",
             self.origin.srtp_key if wanted.crypto else "",
         )

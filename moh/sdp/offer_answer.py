@@ -21,7 +21,7 @@ from .description import MediaDescription, SessionDescription, number
 PTIME, MIN_PTIME, MAX_PTIME, STEP = 20, 10, 120, 10
 """Milliseconds of sound in a packet: the default (RFC 3551 §4.2), and the range that an offer can ask for.
 
-Rounded down to a multiple of ``STEP``: in the shared stream each packet length costs a fan-out of its own.
+Rounded down to a multiple of ``STEP``. ``MediaSession`` allows fewer lengths to calls that share their port.
 """
 MIN_PORT = 1024
 """The lowest port that music is sent to; the ports below belong to services."""

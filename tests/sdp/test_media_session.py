@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from moh.common.actions import Action, Address, StartStream, StopStream
-from moh.common.codecs import CODECS
+from moh.common.codecs import CODECS, OPUS
 from moh.common.errors import Refusal
-from moh.sdp.media_session import MediaSession, Origin
+from moh.sdp.media_session import SHARED_PTIMES, MediaSession, Origin
 from moh.sdp.offer_answer import choose
 from tests.support.offers import AUDIO, START, session
 
@@ -87,3 +87,54 @@ def test_a_summary_names_codec_address_and_port() -> None:
     assert media.summary() == "PCMU by SRTP to 192.0.2.1:4000 from port 10000"
     negotiate(media, HELD, now=2.0)
     assert media.summary() == "on hold, no music, port 10000"
+
+
+# -- the length of packets -------------------------------------------------------------------------------------------
+
+OPUS_AUDIO = "m=audio 4000 RTP/AVP 96\na=rtpmap:96 opus/48000/2\n"
+
+
+@pytest.mark.parametrize(
+    ("wish", "own", "shared"),
+    [
+        ("", 20, 20),
+        ("a=ptime:10\n", 10, 20),
+        ("a=ptime:20\n", 20, 20),
+        ("a=ptime:30\n", 30, 20),
+        ("a=ptime:40\n", 40, 40),
+        ("a=ptime:50\n", 50, 40),
+        ("a=ptime:60\n", 60, 60),
+        ("a=ptime:120\n", 120, 60),
+        ("a=ptime:60\na=maxptime:50\n", 50, 40),
+        ("a=ptime:60\na=maxptime:30\n", 30, 20),
+        ("a=maxptime:10\n", 10, 20),
+    ],
+)
+def test_a_call_that_shares_its_port_gets_one_of_few_packet_lengths_and_any_other_its_wish(
+    wish: str, own: int, shared: int
+) -> None:
+    """The answer says what is sent; a caller that wishes for another length takes what comes (RFC 3264 §6.1)."""
+    for is_shared, expected in ((False, own), (True, shared)):
+        media = media_session(is_shared)
+        offer = session(START + AUDIO + wish)
+        media.wanted = choose(offer)
+        assert f"a=ptime:{expected}\r\n" in media.answer(offer, media.wanted).decode()
+        (start,) = media.follow(1.0)
+        assert isinstance(start, StartStream) and start.target.ptime == expected
+
+
+@pytest.mark.parametrize(("wish", "own", "shared"), [(10, 10, 20), (30, 20, 20), (60, 60, 60), (120, 60, 60)])
+def test_a_codec_of_frames_shares_the_packet_lengths_of_all_others(wish: int, own: int, shared: int) -> None:
+    assert set(SHARED_PTIMES) <= set(OPUS.ptimes)
+    for is_shared, expected in ((False, own), (True, shared)):
+        media = media_session(is_shared)
+        media.wanted = choose(session(f"{START}{OPUS_AUDIO}a=ptime:{wish}\n"))
+        (start,) = media.follow(1.0)
+        assert isinstance(start, StartStream) and start.target.ptime == expected
+
+
+def test_a_wish_that_changes_nothing_on_the_shared_port_does_not_touch_the_stream() -> None:
+    media = media_session(shared=True)
+    assert len(negotiate(media, AUDIO + "a=ptime:20\n", now=1.0)[1]) == 1
+    assert negotiate(media, AUDIO + "a=ptime:30\n", now=2.0)[1] == []
+    assert len(negotiate(media, AUDIO + "a=ptime:40\n", now=3.0)[1]) == 1
