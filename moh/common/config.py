@@ -55,10 +55,14 @@ def _port_range(text: str) -> tuple[int, int]:
 
 
 def _networks(text: str) -> tuple[Network, ...]:
+    """The networks that ``text`` lists. A text without any, as ``","``, is a slip: it must not mean all networks."""
     try:
-        return networks(text)
+        found = networks(text)
     except ValueError:
-        raise ValueError("networks as 192.168.0.0/16, with commas between them, or nothing for all") from None
+        found = ()
+    if text and not found:
+        raise ValueError("networks as 192.168.0.0/16, with commas between them, or nothing for all")
+    return found
 
 
 def _count(text: str) -> int:
@@ -148,19 +152,25 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read all settings; a variable that is missing or empty means the default."""
+        """Read all settings. A variable that is missing, empty or blank means the default; blank networks are refused.
+
+        ``MOH_ALLOW="$A $B"`` is blank where both are empty, and would let every source call.
+        """
         values = {}
         for setting in fields(cls):
-            env = setting.metadata["env"]
-            text = environment.get(env, "").strip() or setting.metadata["default"]
+            env, read = setting.metadata["env"], setting.metadata["read"]
+            given = environment.get(env, "")
+            text = given.strip() or (given if read is _networks else "") or setting.metadata["default"]
             try:
-                values[setting.name] = setting.metadata["read"](text)
+                values[setting.name] = read(text)
             except ValueError as error:
                 raise SettingsError(f"{env} is {text!r}; expected {error}") from None
         settings = cls(**values)
         first, last = settings.rtp_ports
         if first <= settings.sip_port <= last:
             raise SettingsError(f"MOH_SIP_PORT is '{settings.sip_port}'; expected none of MOH_RTP_PORTS {first}-{last}")
+        if settings.tls_cert and settings.tls_port == settings.sip_port:
+            raise SettingsError(f"MOH_TLS_PORT is '{settings.tls_port}'; expected another port than MOH_SIP_PORT")
         return settings
 
     @classmethod

@@ -116,10 +116,29 @@ def test_an_invalid_duration_is_named(text: str) -> None:
     assert complaint(MOH_MAX_CALL=text) == f"MOH_MAX_CALL is {text!r}; expected {expected}"
 
 
-@pytest.mark.parametrize("text", ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo"])
-def test_invalid_networks_are_named(text: str) -> None:
+NO_NETWORKS = ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo", '""', "10.0.0.0/8;::1"]
+NO_NETWORKS += [",", " ", ", ,", ",,,", "\t", "\n", "\xa0", ",\u2003,"]
+"""Values that are not empty and name no network; the second row is what is left of ``"$A,$B"`` with both empty."""
+
+
+@pytest.mark.parametrize("text", NO_NETWORKS)
+@pytest.mark.parametrize("name", ["MOH_ALLOW", "MOH_ALLOW_MEDIA"])
+def test_a_value_that_names_no_network_stops_the_start(name: str, text: str) -> None:
     expected = "networks as 192.168.0.0/16, with commas between them, or nothing for all"
-    assert complaint(MOH_ALLOW_MEDIA=text) == f"MOH_ALLOW_MEDIA is {text!r}; expected {expected}"
+    shown = text.strip() or text
+    assert complaint(**{name: text}) == f"{name} is {shown!r}; expected {expected}"
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/8", "10.0.0.0/8,", ",10.0.0.0/8", " , 10.0.0.0/8 ,, "])
+def test_one_network_among_commas_is_enough(text: str) -> None:
+    settings = Settings.from_environment({"MOH_ALLOW": text, "MOH_ALLOW_MEDIA": text})
+    assert settings.allow == settings.allow_media == (IPv4Network("10.0.0.0/8"),)
+
+
+def test_sip_by_tcp_and_by_tls_cannot_share_a_port() -> None:
+    said = complaint(MOH_TLS_CERT="/cert.pem", MOH_SIP_PORT="5061")
+    assert said == "MOH_TLS_PORT is '5061'; expected another port than MOH_SIP_PORT"
+    assert Settings.from_environment({"MOH_SIP_PORT": "5061"}).sip_port == 5061, "without TLS there is no such port"
 
 
 def test_an_unknown_level_is_named() -> None:

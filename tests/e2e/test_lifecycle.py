@@ -49,7 +49,7 @@ def test_an_address_of_another_machine_is_reported_in_one_line(start_server: Sta
         ("MOH_BIND", "localhost"), ("MOH_BIND", "224.0.0.1"), ("MOH_SIP_PORT", "0"), ("MOH_SIP_PORT", "65536"),
         ("MOH_RTP_PORTS", "10000"), ("MOH_RTP_PORTS", "10100-10000"), ("MOH_RTP_PORTS", "80-90"),
         ("MOH_ADVERTISED_ADDRESS", "pbx.example.com"), ("MOH_ADVERTISED_ADDRESS", "0.0.0.0"), ("MOH_LOG", "loud"),
-        ("MOH_DRAIN", "soon"), ("MOH_CACHE", "/dev/null"), ("MOH_CACHE", "~nobody-of-that-name"),
+        ("MOH_DRAIN", "soon"), ("MOH_ALLOW", ","), ("MOH_CACHE", "/dev/null"), ("MOH_CACHE", "~nobody-of-that-name"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_reported_in_one_line(start_server: StartServer, name: str, value: str) -> None:
