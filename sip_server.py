@@ -135,12 +135,12 @@ class SipServer(socketserver.UDPServer):
 
     def _dispatch(self, request: Any, client: Client) -> None:
         """Give a datagram to its source's worker, unless the rate limiter rejects it by source and first octets."""
-        host, now = client[0], time.monotonic()
-        if reason := self.limiter.refusal(host, request[0], now):
+        (data, local), host, now = request, client[0], time.monotonic()
+        if reason := self.limiter.refusal(host, data, now, local):
             if reason != TOO_SHORT and self.limiter.tally.count_and_should_log(reason, host, now):
                 log.warning("rejected a datagram from %s: %s", host, reason)
             return
-        self.workers.submit(request, client, self.limiter.is_known(host, now))
+        self.workers.submit(request, client, self.limiter.is_known(host, now, local))
 
     # -- deciding: the workers, and a thread for each connection ---------------------------------------------------
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Check that the server replies: send SIP OPTIONS over UDP and judge the reply (RFC 3261 section 11).
 
-    python test_udp.py [HOST[:PORT]]        default 127.0.0.1:5060; an IPv6 host as [::1]:5060
+    python test_udp.py [HOST[:PORT]]        an IPv6 host as [::1]:5060
+
+Without HOST it asks the server of this machine, where MOH_BIND and MOH_SIP_PORT say, otherwise 127.0.0.1:5060.
 
 Prints one line and exits 0 (a well-formed 200), 1 (anything else) or 2 (bad usage), so it is also the health
 check of the container. OPTIONS gets the status that an INVITE would get, but starts no call.
@@ -13,11 +15,14 @@ reads SIP independently. pytest collects `test_options_is_answered` and fills in
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import os
 import re
 import secrets
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -214,12 +219,24 @@ def host_and_port(text: str) -> Server:
     return Server(found[1] or found[3], port)
 
 
+def server_here(environment: Mapping[str, str]) -> Server:
+    """The server of this machine, with its settings in the environment. Raises ValueError where they name none."""
+    bind = ipaddress.ip_address(environment.get("MOH_BIND", "").strip().strip("[]") or "0.0.0.0")
+    bind = getattr(bind, "ipv4_mapped", None) or bind
+    port = int(environment.get("MOH_SIP_PORT", "").strip() or "5060")
+    return Server("127.0.0.1" if bind.is_unspecified else str(bind), port)  # a server on :: has IPv4 as well
+
+
 def main() -> int:
     """Ask once as the command line says; the module's docstring lists the exit statuses."""
     parser = argparse.ArgumentParser(description="Check that the SIP server replies. Exit status: 0 yes, 1 no.")
-    where = "address of the server (default 127.0.0.1:5060)"
+    where = "address of the server (default: by MOH_BIND and MOH_SIP_PORT, otherwise 127.0.0.1:5060)"
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
-    server: Server = parser.parse_args().server or Server("127.0.0.1", 5060)
+    server: Server | None = parser.parse_args().server
+    try:
+        server = server or server_here(os.environ)
+    except ValueError as error:
+        parser.error(f"{error}; expected an IP address in MOH_BIND and a port in MOH_SIP_PORT")
     try:
         question, reply = ask(server)
     except NoReply as error:

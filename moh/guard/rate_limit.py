@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Optional, TypeVar
 
-from ..common.addresses import Network, is_private, source_of, within
+from ..common.addresses import Network, is_loopback, is_private, source_of, within
 from ..common.counters import Counters
 
 MAX_SOURCES = 4096
@@ -66,6 +66,14 @@ def named_networks(allowed: tuple[Network, ...]) -> tuple[Network, ...]:
 def allowance_of(host: str, trusted: tuple[Network, ...]) -> Allowance:
     """The allowance of ``host``; ``trusted`` are the ``named_networks``, beside the private ones."""
     return TRUSTED_ALLOWANCE if is_private(host) or within(host, trusted) else PUBLIC_ALLOWANCE
+
+
+def is_this_machine(host: str, local: str) -> bool:
+    """Whether a datagram from ``host`` to the address ``local`` was sent by this machine: by its loopback or to itself.
+
+    The kernel drops what comes from the network with such a source.
+    """
+    return host == local or is_loopback(host)
 
 
 class LruTable(Generic[Value]):
@@ -188,30 +196,35 @@ class RateLimiter:
         self._is_validated = is_validated
         self._sources = SourceTable(allowed, now)
 
-    def refusal(self, host: str, data: bytes, now: float) -> str:
-        """Why a datagram from ``host`` is rejected; empty where it is accepted."""
+    def refusal(self, host: str, data: bytes, now: float, local: str = "") -> str:
+        """Why a datagram from ``host`` to the address ``local`` is rejected; empty where it is accepted.
+
+        This machine itself may ask OPTIONS whatever ``MOH_ALLOW`` names, and also in a flood: it is the health check.
+        """
         sources = self._sources
+        is_health_check = data[:8] == b"OPTIONS " and is_this_machine(host, local)
         kind = IN_CALL if data[:4] in CALL_STARTS else OTHER
         source = source_of(host)
         state = sources.find(source)
         if state is None:
-            if sources.open_to_all and not sources.unvalidated[kind].available(now) and not self.is_known(host, now):
+            full = sources.open_to_all and not sources.unvalidated[kind].available(now)
+            if full and not is_health_check and not self.is_known(host, now):
                 return TOO_MANY[kind]  # no state is kept: in a flood from everywhere nearly all datagrams end here
             state = sources.add(source, host, now)
-        if not state.allowed:
+        if not (state.allowed or is_health_check):
             return "not in MOH_ALLOW"
         if len(data) < MIN_MESSAGE:
             return TOO_SHORT
         if not state.buckets[kind].acquire(now):
             return TOO_MANY[kind]
-        if state.trusted:
+        if state.trusted or is_health_check:
             return "" if kind == IN_CALL or sources.trusted.acquire(now) else TOO_MANY[kind]
         accepted = self._is_validated(host, now) or sources.unvalidated[kind].acquire(now)
         return "" if accepted else TOO_MANY[kind]
 
-    def is_known(self, host: str, now: float) -> bool:
-        """Whether ``host`` is validated, private, or in a network that the owner names."""
-        return self._is_validated(host, now) or self._sources.is_named(host)
+    def is_known(self, host: str, now: float, local: str = "") -> bool:
+        """Whether ``host`` is validated, private, in a network that the owner names, or this machine."""
+        return self._is_validated(host, now) or self._sources.is_named(host) or is_this_machine(host, local)
 
     def allows(self, host: str) -> bool:
         """Whether ``host`` is in the networks that may call."""

@@ -12,7 +12,9 @@ from moh.guard.address_validation import AddressValidator
 from moh.guard.rate_limit import (
     MAX_QUEUED,
     MAX_SOURCES,
+    OTHER,
     PUBLIC_ALLOWANCE,
+    TOO_MANY,
     TRUSTED_ALLOWANCE,
     TRUSTED_LIMIT,
     UNVALIDATED_LIMITS,
@@ -98,6 +100,36 @@ def test_a_source_outside_of_moh_allow_is_rejected() -> None:
     assert limiter.refusal("2001:db9::1", INVITE, now=0.0) == "not in MOH_ALLOW"
     for host in ("192.168.1.1", "::ffff:192.168.1.1", "203.0.113.9", "2001:db8::1"):
         assert limiter.refusal(host, INVITE, now=0.0) == ""
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "192.168.1.10", "198.51.100.10", "2001:db8::10"])
+def test_this_machine_may_always_ask_options(host: str) -> None:
+    """The health check of a server that listens on one address comes from that address."""
+    limiter = datagrams("203.0.113.7")
+    local = "127.0.0.1" if host.startswith("127") else host
+    assert limiter.refusal(host, OPTIONS, 0.0, local) == "" and limiter.is_known(host, 0.0, local)
+    assert limiter.refusal(host, INVITE, 0.0, local) == "not in MOH_ALLOW"
+    assert limiter.refusal(host, b"OPTIONS", 0.0, local) == "not in MOH_ALLOW"
+    assert any(limiter.refusal(host, OPTIONS, 0.0, local) for _ in range(500)), "with its own rate"
+
+
+def test_another_machine_may_not_ask_options_though_it_is_beside_this_one() -> None:
+    limiter = datagrams("203.0.113.7")
+    for host, local in (
+        ("192.168.1.11", "192.168.1.10"),
+        ("2001:db8::11", "2001:db8::10"),
+        ("172.17.0.1", "127.0.0.1"),
+    ):
+        assert limiter.refusal(host, OPTIONS, 0.0, local) == "not in MOH_ALLOW"
+        assert not limiter.is_known("198.51.100.7", 0.0, local)
+
+
+def test_a_flood_from_everywhere_does_not_reject_the_health_check_of_a_public_address() -> None:
+    limiter = datagrams()
+    for number in range(1000):
+        limiter.refusal(f"198.18.{number // 250}.{number % 250}", OPTIONS, 0.0, "198.51.100.10")
+    assert limiter.refusal("198.51.100.9", OPTIONS, 0.0, "198.51.100.10") == TOO_MANY[OTHER]
+    assert limiter.refusal("198.51.100.10", OPTIONS, 0.0, "198.51.100.10") == ""
 
 
 def test_a_flood_from_everywhere_leaves_no_state_and_rejects_no_known_source() -> None:

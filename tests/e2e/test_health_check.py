@@ -1,0 +1,130 @@
+"""End to end: the health check of the Dockerfile, with a server for each row of the settings table."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import StartServer
+from moh.common.config import Settings
+from moh.net.routes import local_address_towards
+from test_udp import server_here
+from tests.support.running import ROOT, free_ports, wait_for
+
+OWN = "an address of this machine"
+CERTIFICATE = "a certificate"
+STRICT = {"MOH_ALLOW": "203.0.113.7"}
+"""Networks that hold no address of this machine."""
+ROWS: dict[str, list[dict[str, str]]] = {
+    "MOH_BIND": [
+        {"MOH_BIND": bind, **STRICT}
+        for bind in ("0.0.0.0", "127.0.0.1", " 127.0.0.2 ", OWN, "::", "[::]", "::1", "[::1]", "::ffff:127.0.0.1")
+    ],
+    "MOH_SIP_PORT": [{"MOH_BIND": "0.0.0.0"}],
+    "MOH_RTP_PORTS": [{"MOH_RTP_PORTS": "20000-20003"}],
+    "MOH_FFMPEG_CALLS": [{"MOH_FFMPEG_CALLS": "0"}],
+    "MOH_ADVERTISED_ADDRESS": [{"MOH_ADVERTISED_ADDRESS": "203.0.113.1"}],
+    "MOH_ALLOW": [{"MOH_ALLOW": allow} for allow in ("203.0.113.7", "10.99.0.0/16,2001:db8::/32", "0.0.0.0/0")],
+    "MOH_ALLOW_MEDIA": [{"MOH_ALLOW_MEDIA": "203.0.113.7"}],
+    "MOH_MUSIC": [{"MOH_MUSIC": str(ROOT / "moh" / "builtin.mp3")}],
+    "MOH_CACHE": [{}],
+    "MOH_LOUDNESS": [{"MOH_LOUDNESS": "off"}],
+    "MOH_MAX_CALL": [{"MOH_MAX_CALL": "1s"}],
+    "MOH_DRAIN": [{"MOH_DRAIN": "1h"}],
+    "MOH_TLS_CERT": [{"MOH_TLS_CERT": CERTIFICATE}],
+    "MOH_TLS_KEY": [{"MOH_TLS_CERT": CERTIFICATE, "MOH_TLS_KEY": CERTIFICATE}],
+    "MOH_TLS_PORT": [{"MOH_TLS_CERT": CERTIFICATE, **STRICT}],
+    "MOH_LOG": [{"MOH_LOG": "error"}],
+}
+"""By setting: the environments that a server and its health check are run with."""
+
+
+def check_line() -> list[str]:
+    """The command of the Dockerfile's HEALTHCHECK."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.search(r"^HEALTHCHECK .*?CMD (\[.*\])$", dockerfile, re.MULTILINE)
+    assert found, "the Dockerfile has no health check in exec form"
+    command: list[str] = json.loads(found[1])
+    return command
+
+
+def check(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the check in the folder of the programs, with no other MOH variables."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        check_line(), cwd=ROOT, env={**others, **environment, "PATH": path}, capture_output=True, text=True, timeout=60
+    )
+
+
+def filled(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """The environment with an address and a certificate of this machine in their places."""
+    if OWN in environment.values() and not (own := local_address_towards("192.0.2.1")):
+        pytest.skip("this machine has no network")
+    if CERTIFICATE in environment.values():
+        trustme = pytest.importorskip("trustme", reason="needs trustme: pip install -r requirements-dev.txt")
+        certificate = folder / "certificate.pem"
+        trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        environment = {**environment, "MOH_TLS_PORT": str(free_ports(1))}
+    places = {OWN: own if OWN in environment.values() else "", CERTIFICATE: str(folder / "certificate.pem")}
+    return {name: places.get(value, value) for name, value in environment.items()}
+
+
+def test_each_setting_has_a_row() -> None:
+    assert list(ROWS) == [name for name, _, _ in Settings.table()]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [pytest.param(each, id=f"{name}-{number}") for name, row in ROWS.items() for number, each in enumerate(row)],
+)
+def test_a_server_is_healthy_with_this_setting(
+    start_server: StartServer, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    if ":" in environment.get("MOH_BIND", "") and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    settings = filled(environment, tmp_path)
+    server = start_server(**settings)
+    own = {"MOH_BIND": "127.0.0.1", **settings, "MOH_SIP_PORT": str(server.port)}
+    own["MOH_SIP_PORT"] = f" {own['MOH_SIP_PORT']} "
+    checks: list[subprocess.CompletedProcess[str]] = []
+
+    def is_healthy() -> bool:
+        checks.append(check(**own))
+        return checks[-1].returncode != 1 or server.process.poll() is not None
+
+    wait_for(is_healthy, "a healthy server", 20)
+    assert (checks[-1].returncode, checks[-1].stderr) == (0, ""), checks[-1].stdout + server.log
+    assert checks[-1].stdout.startswith("ok   ")
+
+
+def test_a_server_that_is_not_there_is_unhealthy() -> None:
+    ran = check(MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(free_ports(1)))
+    assert ran.returncode == 1
+    assert "no program listens on UDP port" in ran.stdout
+
+
+def test_a_setting_with_which_no_server_starts_is_reported_in_one_line() -> None:
+    for name, value in (("MOH_BIND", "localhost"), ("MOH_SIP_PORT", "sip")):
+        ran = check(**{name: value})
+        assert ran.returncode == 2
+        assert value in ran.stderr.splitlines()[-1] and "expected" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("bind", "port", "asked"),
+    [
+        ("", "", "127.0.0.1:5060"), ("0.0.0.0", "5070", "127.0.0.1:5070"), ("::", "", "127.0.0.1:5060"),
+        ("0::0", "", "127.0.0.1:5060"), ("::ffff:0.0.0.0", "", "127.0.0.1:5060"),
+        (" 192.0.2.9\t", " 5070 ", "192.0.2.9:5070"),
+        ("[2001:db8::9]", "", "[2001:db8::9]:5060"), ("::ffff:192.0.2.9", "", "192.0.2.9:5060"),
+    ],
+)  # fmt: skip
+def test_the_check_asks_where_the_server_listens(bind: str, port: str, asked: str) -> None:
+    assert str(server_here({"MOH_BIND": bind, "MOH_SIP_PORT": port})) == asked
