@@ -1,4 +1,4 @@
-"""One packet to many addresses by one system call: ``sendmmsg`` through ctypes.
+"""One packet to many addresses by one system call: ``sendmmsg`` through ctypes. Its first octets may differ.
 
 The C structures are made once. To add or remove a destination touches one slot; to send costs no Python work for each
 address. Only one thread may use a table.
@@ -22,6 +22,8 @@ FIRST_SLOTS = 8
 """Slots of a new table."""
 GROWTH = 5
 """A full table is replaced by one that has so many times its slots."""
+PARTS = 2
+"""Parts of a packet: the prefix, and what all destinations get."""
 TRIES = 3
 """Times that an address is tried, because the kernel reports an earlier packet's error to whichever call is next."""
 NO_ROOM = (errno.EAGAIN, errno.ENOBUFS)
@@ -31,14 +33,24 @@ NOT_THIS_ADDRESS = (errno.ECONNREFUSED, errno.EINTR)
 SENDMMSG = system_call("sendmmsg")
 
 
+def _copy(former: Any, header: Any) -> None:
+    """Copy what a slot's ``struct msghdr`` points to, apart from the address."""
+    header.control, header.control_length = former.control, former.control_length
+    header.vector = former.vector
+
+
 class DestinationTable:
-    """The addresses that get the same packet, slot by slot without holes, as arrays of C structures."""
+    """The addresses that get the same packet, slot by slot without holes, as arrays of C structures.
+
+    In front of the octets that all destinations share, each has a constant prefix: in memory there is one for each
+    value, and the kernel puts the two parts together. So the number of different prefixes costs nothing to send.
+    """
 
     def __init__(self, sock: socket.socket, octets: int) -> None:
-        """``octets`` are those of each packet."""
-        buffer = ctypes.create_string_buffer(octets)
-        self.packet = memoryview(buffer).cast("B")
-        """What ``send`` sends; the caller writes it before."""
+        """``octets`` are those of each packet behind its prefix."""
+        self._buffer = ctypes.create_string_buffer(octets)
+        self.common = memoryview(self._buffer).cast("B")
+        """What ``send`` sends behind each destination's prefix; the caller writes it before."""
         self.lost = 0
         """Packets that the kernel did not take."""
         self.no_route: list[int] = []
@@ -47,8 +59,8 @@ class DestinationTable:
         self._family = sock.family
         self._count = 0
         self._slots = 0
-        self._vector = Iovec(ctypes.addressof(buffer), octets)
-        self._buffer = buffer  # ``_vector`` points into it
+        self._vectors: dict[bytes, tuple[Any, Any]] = {}
+        """For each prefix both parts of the packet, and the memory that the first one points to."""
         self._controls: dict[str, Any] = {}
         self._names = memoryview(b"")
         self._headers: Any = ()
@@ -59,20 +71,22 @@ class DestinationTable:
         kept, headers = ctypes.create_string_buffer(NAME * slots), (Mmsghdr * slots)()
         names = memoryview(kept).cast("B")
         length = IPV4_NAME if self._family == socket.AF_INET else NAME
-        first, vector = ctypes.addressof(kept), ctypes.addressof(self._vector)
+        first = ctypes.addressof(kept)
         for slot in range(slots):
             header = headers[slot].header
             header.name, header.name_length = first + NAME * slot, length
-            header.vector, header.vectors = vector, 1
+            header.vectors = PARTS
         for slot in range(self._count):
-            header, former = headers[slot].header, self._headers[slot].header
-            header.control, header.control_length = former.control, former.control_length
+            _copy(self._headers[slot].header, headers[slot].header)
         names[: NAME * self._count] = self._names[: NAME * self._count]
         self._names, self._headers, self._slots = names, headers, slots
         self._start = ctypes.addressof(headers)
 
-    def add(self, to: Address, source: str) -> None:
-        """Fill the next slot: a destination, and the local address that its packets leave from, empty for any."""
+    def add(self, to: Address, source: str, prefix: bytes = b"") -> None:
+        """Fill the next slot: a destination, and the local address that its packets leave from, empty for any.
+
+        Its packets begin with ``prefix``.
+        """
         if self._count == self._slots:
             self._allocate(self._slots * GROWTH)
         slot = self._count
@@ -80,6 +94,7 @@ class DestinationTable:
         self._names[slot * NAME : slot * NAME + len(name)] = name
         header = self._headers[slot].header
         header.control, header.control_length = self._control(source)
+        header.vector = self._vector(prefix)
         self._count += 1
 
     def remove(self, slot: int) -> None:
@@ -87,9 +102,19 @@ class DestinationTable:
         last = self._count - 1
         if slot != last:
             self._names[slot * NAME : (slot + 1) * NAME] = self._names[last * NAME : (last + 1) * NAME]
-            header, former = self._headers[slot].header, self._headers[last].header
-            header.control, header.control_length = former.control, former.control_length
+            _copy(self._headers[last].header, self._headers[slot].header)
         self._count = last
+
+    def _vector(self, prefix: bytes) -> int:
+        """Address of the two ``struct iovec`` of a packet with that prefix."""
+        if prefix not in self._vectors:
+            kept = ctypes.create_string_buffer(prefix, len(prefix) or 1)
+            parts = (Iovec * PARTS)(
+                Iovec(ctypes.addressof(kept), len(prefix)),
+                Iovec(ctypes.addressof(self._buffer), len(self._buffer)),
+            )
+            self._vectors[prefix] = (parts, kept)
+        return ctypes.addressof(self._vectors[prefix][0])
 
     def _control(self, source: str) -> tuple[int, int]:
         """Address and length of the ancillary data (``struct cmsghdr``) that makes a packet leave from ``source``."""
@@ -103,7 +128,7 @@ class DestinationTable:
         return ctypes.addressof(kept), ctypes.sizeof(kept)
 
     def send(self) -> None:
-        """Send ``packet`` to all destinations. An error of one destination keeps the packet from no other."""
+        """Send a packet to all destinations. An error of one destination keeps the packet from no other."""
         self.no_route.clear()
         done, count, tries = 0, self._count, 0
         while done < count:

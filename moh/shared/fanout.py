@@ -17,16 +17,26 @@ from .encoded_loop import EncodedLoop
 
 MOST_RECEIVERS = 200
 """Receivers of one fan-out. Their packets leave in one go, in half a millisecond; the next fan-out has another time."""
-RTP_HEADER = 12
-HEADER = struct.Struct("!BBHII")
+FIRST_OCTET = 0x80
+"""Version 2 of RTP, without padding, extension and contributing sources (RFC 3550 §5.1)."""
+COMMON_HEADER = struct.Struct("!HII")
+"""What follows the payload type in an RTP header: sequence number, timestamp, SSRC. All receivers get the same."""
+
+
+def packet_rate(ptime: int) -> int:
+    """Packets a second to one receiver, rounded down, where a packet is ``ptime`` milliseconds long."""
+    return 1000 // ptime
 
 
 class FanoutKey(NamedTuple):
-    """What the packets of a call depend on. Calls with equal keys can share a fan-out."""
+    """What the packets of a call depend on. Calls with equal keys can share a fan-out.
+
+    The payload type is not in here: it is a constant of each receiver, in front of what all receivers get. Each key
+    costs a wake-up of the pacer for each packet, so there must be few of them, whatever the callers ask for.
+    """
 
     tune: int
     codec: Codec
-    payload_type: int
     ptime: int
     ipv6: bool
     alternate: int
@@ -70,7 +80,7 @@ class Receiver:
 
 
 class Fanout:
-    """Receivers that get the same packets, with an SSRC of their own."""
+    """Receivers that get the same packets, with an SSRC of their own. Only the payload type is each receiver's own."""
 
     __slots__ = (
         "_origin", "_packets", "_period", "_sequence", "_timestamp", "due", "key", "loop", "no_route", "offset",
@@ -113,7 +123,8 @@ class Fanout:
 
     def join(self, receiver: Receiver) -> None:
         """Send to a receiver from the next packet on."""
-        self.table.add(receiver.target.remote, receiver.source)
+        target = receiver.target
+        self.table.add(target.remote, receiver.source, bytes((FIRST_OCTET, target.payload_type)))
         receiver.fanout, receiver.slot, receiver.sent_before = self, len(self.receivers), self.sent
         self.receivers.append(receiver)
 
@@ -137,12 +148,10 @@ class Fanout:
         if payload is None:  # only where encoding is slower than playing
             self.skipped += 1
         else:
-            packet = self.table.packet
-            HEADER.pack_into(
-                packet, 0, 0x80, self.key.payload_type, self._sequence,
-                (self._timestamp + self.tick * self.key.ticks) & 0xFFFFFFFF, self.ssrc,
-            )  # fmt: skip
-            packet[RTP_HEADER:] = payload
+            common = self.table.common
+            timestamp = (self._timestamp + self.tick * self.key.ticks) & 0xFFFFFFFF
+            COMMON_HEADER.pack_into(common, 0, self._sequence, timestamp, self.ssrc)
+            common[COMMON_HEADER.size :] = payload
             self.table.send()
             if self.table.no_route or self.no_route:
                 self.no_route = [self.receivers[slot] for slot in self.table.no_route]

@@ -25,9 +25,10 @@ from ..net.routes import neighbours, way_out
 from ..net.sendmmsg import DestinationTable
 from ..rtp.liveness import Verdict
 from .encoded_loop import EncodedLoop
-from .fanout import MOST_RECEIVERS, RTP_HEADER, Fanout, FanoutKey, Receiver
+from .fanout import COMMON_HEADER, MOST_RECEIVERS, Fanout, FanoutKey, Receiver, packet_rate
 from .feedback import MOST_POLLED, Feedback, FeedbackReport
 from .reachability import Action, ReachabilityTable, Step
+from .receivers import Receivers
 from .reports import Reports
 
 EARLY = 0.0002
@@ -79,14 +80,14 @@ class Pacer:
         The pacer with ``number`` 0 reads the feedback for all pacers and gives it to them by ``command_all``.
         """
         self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self.calls = 0
-        """Calls that ``SharedStream`` has assigned to this pacer; it keeps the count."""
+        self.load = 0
+        """Packets a second of the calls that ``SharedStream`` has assigned to this pacer; it keeps the count."""
         self._sockets = sockets
         self._encoded_loop = encoded_loop
         self._command_all = command_all
         self._ended = ended
         self._faults = faults
-        self._receivers: dict[str, Receiver] = {}
+        self._receivers = Receivers()
         self._waiting: dict[EncodedLoop, list[tuple[Receiver, int, FanoutKey]]] = {}
         self._reachability = ReachabilityTable()
         self._check_at = 0.0
@@ -94,7 +95,7 @@ class Pacer:
         self._schedule: list[tuple[float, int, Fanout]] = []
         self._count = itertools.count()  # fan-outs that are due at the same time send in turn
         self._reports = Reports(sockets)
-        self._load = dict.fromkeys(OFFSETS, 0)
+        self._load = dict.fromkeys(OFFSETS, 0)  # packets a second of the fan-outs at each offset
         self._stagger = number * STAGGER
         self._feedback = Feedback(sockets.values()) if number == 0 else None
         self._poll_at = self._congestion_check_at = 0.0
@@ -198,7 +199,7 @@ class Pacer:
                 self._loop_changed(command)
             elif command is None:
                 self._closing = True
-                for receiver in list(self._receivers.values()):
+                for receiver in list(self._receivers):
                     self._try(self._end, receiver, "the server stops")
             else:
                 self._handle_feedback(command, time.monotonic())
@@ -214,10 +215,12 @@ class Pacer:
         """Add a receiver, or move it to another fan-out; it waits while its loop is being encoded."""
         receiver = self._receivers.get(order.call)
         if receiver is None:
-            receiver = self._receivers[order.call] = Receiver(order.call, order.serial, order.target)
+            receiver = Receiver(order.call, order.serial, order.target)
         else:
             self._leave(receiver)
+            self._receivers.remove(receiver)
             receiver.serial, receiver.target = order.serial, order.target
+        self._receivers.add(receiver)
         if self._closing:
             self._end(receiver, "the server stops")
             return
@@ -227,7 +230,7 @@ class Pacer:
             why = f"this machine has no {'IPv6' if ipv6 else 'IPv4'} to reach {target.remote}"
             self._end(receiver, why, "host unreachable")
             return
-        key = FanoutKey(order.tune, target.codec, target.payload_type, target.ptime, ipv6, order.serial % 2)
+        key = FanoutKey(order.tune, target.codec, target.ptime, ipv6, order.serial % 2)
         loop = self._encoded_loop(order.tune, target.codec, target.ptime)
         if loop.began is None:
             self._waiting.setdefault(loop, []).append((receiver, order.serial, key))
@@ -260,7 +263,7 @@ class Pacer:
         fanout = max(room, key=lambda each: len(each.receivers)) if room else self._open(key, loop, began, now)
         receiver.source = self._source(key.ipv6, receiver.target.local.host, receiver.target.remote.host, now)
         fanout.join(receiver)
-        self._load[fanout.offset] += 1
+        self._load[fanout.offset] += packet_rate(key.ptime)
         self._reports.plan_first(receiver, now)
 
     def _source(self, ipv6: bool, local: str, remote: str, now: float) -> str:
@@ -277,12 +280,12 @@ class Pacer:
         return source
 
     def _open(self, key: FanoutKey, loop: EncodedLoop, began: float, now: float) -> Fanout:
-        """Open a fan-out, at the offset within the cycle that has the fewest receivers."""
+        """Open a fan-out, at the offset within the cycle that has the fewest packets."""
         offset = min(self._load, key=lambda each: self._load[each])
         due = now - now % CYCLE + offset / 1000 + self._stagger
         due += CYCLE * (due < now + EARLY)
         chance = (secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
-        table = DestinationTable(self._sockets[key.ipv6], RTP_HEADER + key.octets)
+        table = DestinationTable(self._sockets[key.ipv6], COMMON_HEADER.size + key.octets)
         fanout = Fanout(key, loop, table, began, due, offset, chance)
         self._fanouts[key].append(fanout)
         heapq.heappush(self._schedule, (due, next(self._count), fanout))
@@ -297,14 +300,14 @@ class Pacer:
         if not silently:
             self._try(self._reports.send_bye, receiver, time.monotonic())
         fanout.leave(receiver)
-        self._load[fanout.offset] -= 1
+        self._load[fanout.offset] -= packet_rate(fanout.key.ptime)
         receiver.report_at = 0.0
 
     def _end(self, receiver: Receiver, why: str, hopeless: str = "") -> None:
         try:
             self._leave(receiver)
         finally:
-            self._receivers.pop(receiver.call, None)
+            self._receivers.remove(receiver)
             self._ended.put(StreamEnded(receiver.call, receiver.serial, why, hopeless))
 
     # -- feedback ----------------------------------------------------------------------------------------------------
@@ -324,7 +327,7 @@ class Pacer:
             self._command_all(report)
 
     def _handle_feedback(self, report: FeedbackReport, now: float) -> None:
-        for step in self._reachability.feedback(report, self._receivers.values(), now):
+        for step in self._reachability.feedback(report, self._receivers.concerned(report), now):
             self._carry_out(step, now)
 
     def _check_reachability(self, now: float) -> None:

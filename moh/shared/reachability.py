@@ -118,7 +118,7 @@ class ReachabilityTable:
         entry.paused = Paused(key, loop, Unreachable(now))
 
     def feedback(self, report: FeedbackReport, receivers: Iterable[Receiver], now: float) -> list[Step]:
-        """What a report means for ``receivers``, all that there are."""
+        """What a report means for ``receivers``, all that it may concern."""
         if report.silent_hosts:
             for receiver, entry in self._entries.items():
                 if entry.paused and receiver.target.remote.host in report.silent_hosts:

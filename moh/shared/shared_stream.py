@@ -18,15 +18,24 @@ from ..common.faults import FaultLog
 from ..common.tunes import Tunes
 from ..net.sockets import media_sockets
 from .encoded_loop import EncodedLoop
+from .fanout import packet_rate
 from .feedback import FeedbackReport
 from .pacer import Pacer
 
-CALLS_PER_PACER = 5000
-"""Calls that one pacer gets before the next one gets any."""
+PACKETS_PER_PACER = 250_000
+"""Packets a second that one pacer gets before the next one gets any: those of 5,000 calls with packets of 20 ms."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that a pacer may take to end; it sends BYE to 10,000 receivers in less than one."""
 
 log = logging.getLogger("moh")
+
+
+class Place(NamedTuple):
+    """Where a call is: its pacer, the serial of its latest start, and the packets a second that it adds there."""
+
+    pacer: Pacer
+    serial: int
+    load: int
 
 
 class SharedStreamStats(NamedTuple):
@@ -64,8 +73,8 @@ class SharedStream:
         self._lock = threading.Lock()
         self._loops: dict[tuple[int, Codec, int], EncodedLoop] = {}
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
-        self._places: dict[str, tuple[Pacer, int]] = {}
-        """The pacer of each call that is not reported ended yet, and the serial of its latest start."""
+        self._places: dict[str, Place] = {}
+        """The place of each call that is not reported ended yet."""
         self._pacers: list[Pacer] = []
         for number in range(threads or min(2, os.cpu_count() or 1)):
             self._pacers.append(
@@ -77,22 +86,22 @@ class SharedStream:
         with self._lock:
             place = self._places.get(action.call)
             if isinstance(action, StartStream):
-                pacer = place[0] if place else self._assign()
-                self._places[action.call] = (pacer, action.serial)
+                pacer = place.pacer if place else self._choose_pacer()
+                load = packet_rate(action.target.ptime)
+                pacer.load += load - (place.load if place else 0)
+                self._places[action.call] = Place(pacer, action.serial, load)
                 pacer.commands.put(action)
             elif place:
-                place[0].commands.put(action)
+                place.pacer.commands.put(action)
 
     def has(self, call: str) -> bool:
         """Whether a call was started here and is not reported ended."""
         return call in self._places
 
-    def _assign(self) -> Pacer:
-        """The first pacer that has room for a call; if none has, the one with the fewest calls."""
-        room = (pacer for pacer in self._pacers if pacer.calls < CALLS_PER_PACER)
-        pacer = next(room, None) or min(self._pacers, key=lambda each: each.calls)
-        pacer.calls += 1
-        return pacer
+    def _choose_pacer(self) -> Pacer:
+        """The first pacer that has room for more packets; if none has, the one with the fewest packets a second."""
+        room = (pacer for pacer in self._pacers if pacer.load < PACKETS_PER_PACER)
+        return next(room, None) or min(self._pacers, key=lambda each: each.load)
 
     def keep(self, tunes: set[int]) -> None:
         """Drop the encoded loops of all other tunes."""
@@ -129,9 +138,9 @@ class SharedStream:
                 return ends
             with self._lock:
                 place = self._places.get(end.call)
-                if place and place[1] == end.serial:
+                if place and place.serial == end.serial:
                     del self._places[end.call]
-                    place[0].calls -= 1
+                    place.pacer.load -= place.load
             ends.append(end)
 
     def stats(self) -> SharedStreamStats:

@@ -122,6 +122,53 @@ def test_changes_of_one_call_take_no_packet_from_another(server: Running, held: 
         steady.bye()
 
 
+WISHES = {20: 20, 30: 20, 40: 40, 60: 60, 120: 60}
+"""The packet length that an offer wishes for, and the one that the shared stream sends."""
+
+
+@pytest.mark.parametrize(
+    ("formats", "lines", "octets_per_ms"),
+    [
+        (("0", "8"), (), 8),
+        (("9", "102"), ("a=rtpmap:102 G722/8000",), 8),
+        (("97", "121"), ("a=rtpmap:97 PCMU/8000", "a=rtpmap:121 PCMU/8000"), 8),
+        pytest.param(
+            ("96", "111"), ("a=rtpmap:96 opus/48000/2", "a=rtpmap:111 opus/48000/2"), 4,
+            marks=pytest.mark.skipif("libopus" not in encoders(), reason="needs an ffmpeg with libopus"),
+        ),
+    ],
+)  # fmt: skip
+def test_phones_of_all_payload_types_and_packet_lengths_get_what_their_answers_say(
+    server: Running, formats: tuple[str, str], lines: tuple[str, ...], octets_per_ms: int
+) -> None:
+    """Two payload types, and five packet lengths wished for: each is sent one of 20, 40 and 60 ms (RFC 3264 §6.1)."""
+    with ExitStack() as stack:
+        ears = []
+        for number, (name, wish) in enumerate((name, wish) for name in formats for wish in WISHES):
+            phone, ear = stack.enter_context(Phone(server.address)), stack.enter_context(Ear(f"127.0.0.{20 + number}"))
+            answer = phone.call_with(offer(ear.address, "a=recvonly", *lines, f"a=ptime:{wish}", formats=name))
+            assert answer.status == 200 and f"a=ptime:{WISHES[wish]}\r\n" in answer.body
+            ears.append((ear, int(name), WISHES[wish], phone))
+        ssrcs: dict[int, int] = {}
+        for ear, payload_type, ptime, phone in ears:
+            packets = ear.packets(10)
+            assert {(each.payload_type, each.size) for each in packets} == {(payload_type, 12 + octets_per_ms * ptime)}
+            assert has_no_gap(packets) and len({each.ssrc for each in packets}) == 1
+            if lines:  # both payload types are of one codec, and share their packets
+                assert ssrcs.setdefault(ptime, packets[0].ssrc) == packets[0].ssrc
+            assert phone.bye().status == 200
+
+
+def test_a_call_with_an_ffmpeg_of_its_own_keeps_its_packet_length(start_server: StartServer) -> None:
+    own = start_server(MOH_FFMPEG_CALLS="1").ready()
+    with Phone(own.address) as first, Phone(own.address) as second, Ear() as ear, Ear("127.0.0.2") as other:
+        for phone, listener, ptime in ((first, ear, 30), (second, other, 20)):
+            answer = phone.call_with(offer(listener.address, "a=recvonly", "a=ptime:30", formats="0"))
+            assert f"a=ptime:{ptime}\r\n" in answer.body
+            assert {packet.size for packet in listener.packets(5)} == {12 + 8 * ptime}
+        second.bye(), first.bye()
+
+
 def test_an_offer_of_the_server_names_the_shared_port_and_the_ack_the_receiver(server: Running, held: Ear) -> None:
     with Phone(server.address) as phone:
         answer = phone.ask(phone.invite(None))

@@ -82,7 +82,7 @@ def test_each_destination_gets_each_packet_once(sock: socket.socket, host: str, 
     for listener in listeners:
         table.add(listener.address, "")
     for packet in (PACKET, PACKET[::-1]):
-        table.packet[:] = packet
+        table.common[:] = packet
         table.send()
         assert [listener.received() for listener in listeners] == [[(packet, host)]] * 50
     assert table.lost == 0
@@ -103,10 +103,35 @@ def test_destinations_added_and_removed_in_any_order_get_just_what_is_sent_meanw
             outside.append(inside[slot])
             inside[slot] = inside[-1]
             inside.pop()
-        table.packet[0] = step
+        table.common[0] = step
         table.send()
         assert [listener.received() for listener in inside] == [[(bytes([step]), host)]] * len(inside)
         assert not any(listener.received() for listener in outside)
+
+
+def test_each_destination_has_its_own_prefix_in_front_of_what_all_get(
+    sock: socket.socket, host: str, listen: Listen
+) -> None:
+    """They join and leave in any order, beyond the first slots, and keep their prefixes in whichever slot they are."""
+    chance = random.Random(13)
+    prefixes = [bytes((0x80, number)) for number in range(128)] + [b"", b"\0", b"longer than the rest"]
+    outside, inside = [listen(host) for _ in range(60)], list[tuple[Listener, bytes]]()
+    table = DestinationTable(sock, 2)
+    for step in range(200):
+        if outside and (not inside or chance.random() < 0.6):
+            inside.append((outside.pop(), chance.choice(prefixes)))
+            table.add(inside[-1][0].address, "", inside[-1][1])
+        else:
+            slot = chance.randrange(len(inside))
+            table.remove(slot)
+            outside.append(inside[slot][0])
+            inside[slot] = inside[-1]
+            inside.pop()
+        table.common[:] = bytes((step, 7))
+        table.send()
+        for listener, prefix in inside:
+            assert listener.received() == [(prefix + bytes((step, 7)), host)]
+    assert table.lost == 0
 
 
 def test_the_last_destination_is_removed_and_another_is_added(sock: socket.socket, host: str, listen: Listen) -> None:
@@ -169,7 +194,7 @@ def test_addresses_that_refuse_packets_take_none_from_the_others(
         table.add(address, source)
     table.add(listeners[5].address, "")
     for _ in range(sends):
-        table.packet[:] = PACKET
+        table.common[:] = PACKET
         table.send()
         assert [listener.received() for listener in listeners] == [[(PACKET, host)]] * 6
     assert 2 * sends <= table.lost <= 3 * sends, "port 0, a foreign source address; some machines send to the last one"

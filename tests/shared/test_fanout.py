@@ -20,8 +20,8 @@ def header(packet: bytes) -> tuple[int, int, int]:
 
 
 def test_a_packet_is_rtp_with_the_payload_of_its_time() -> None:
-    fanout, wire, _ = a_fanout(fanout_key(payload_type=100))
-    fanout.join(receiver(1))
+    fanout, wire, _ = a_fanout()
+    fanout.join(receiver(1, payload_type=100))
     fanout.send_due(10.0)
     ((packet, _),) = wire.sent
     # 6 s after the beginning 300 packets of 160 octets have gone by
@@ -31,10 +31,47 @@ def test_a_packet_is_rtp_with_the_payload_of_its_time() -> None:
 
 @pytest.mark.parametrize("payload_type", [0, 8, 9, 34, 72, 96, 127])
 def test_each_payload_type_is_sent_without_a_marker(payload_type: int) -> None:
-    fanout, wire, _ = a_fanout(fanout_key(payload_type=payload_type))
-    fanout.join(receiver(1))
+    fanout, wire, _ = a_fanout()
+    fanout.join(receiver(1, payload_type))
     fanout.send_due(10.0)
     assert wire.sent[0][0][1] == payload_type
+
+
+def test_receivers_of_all_payload_types_get_the_same_payload_at_the_same_time() -> None:
+    """One wake-up, one payload that is cut out once, one system call: apart from the second octet all is the same."""
+    fanout, wire, tune = a_fanout()
+    cut: list[int] = []
+    payload_at = tune.payload_at
+    tune.payload_at = lambda position, octets: cut.append(position) or payload_at(position, octets)  # type: ignore[func-returns-value,method-assign]
+    for number in range(128):
+        fanout.join(receiver(number, payload_type=number))
+    fanout.send_due(10.0)
+    assert cut == [300 * 160] and len(wire.sent) == 1
+    packets = [packet for (packet,) in wire.received.values()]
+    assert [packet[:2] for packet in packets] == [bytes((0x80, number)) for number in range(128)]
+    assert {packet[2:] for packet in packets} == {packets[0][2:]}
+    assert fanout.stats() == (128, 0, 0)
+
+
+def test_each_receiver_has_one_rtp_stream_while_others_of_other_payload_types_join_and_leave() -> None:
+    """Payload type and SSRC stay, the sequence number goes on by one, the timestamp by a packet (RFC 3550 §5.1)."""
+    fanout, wire, _ = a_fanout()
+    ann, bob, eve, joe = receiver(1, 96), receiver(2, 111), receiver(3, 0), receiver(4, 96)
+    changes = [([ann], []), ([bob, eve], []), ([joe], [ann]), ([], [eve]), ([ann], [bob]), ([], [joe])]
+    for joins, leaves in changes:
+        for each in leaves:
+            fanout.leave(each)
+        for each in joins:
+            fanout.join(each)
+        fanout.send_due(fanout.due)
+    numbers = {1: [0, 1, 4, 5], 2: [1, 2, 3], 3: [1, 2], 4: [2, 3, 4]}
+    for each in (ann, bob, eve, joe):
+        packets = wire.received[each.target.remote]
+        own = numbers[int(each.target.remote.host[-1])]
+        assert [struct.unpack("!BBHII", packet[:12]) for packet in packets] == [
+            (0x80, each.target.payload_type, SEQUENCE + n, TIMESTAMP + (300 + n) * 160, SSRC) for n in own
+        ]
+    assert fanout.receivers == [ann]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +88,7 @@ def test_each_payload_type_is_sent_without_a_marker(payload_type: int) -> None:
     ],
 )
 def test_the_timestamp_grows_by_the_clock_of_the_codec(codec: Codec, ptime: int, octets: int, step: int) -> None:
-    fanout, wire, _ = a_fanout(fanout_key(codec, 96, ptime))
+    fanout, wire, _ = a_fanout(fanout_key(codec, ptime))
     fanout.join(receiver(1))
     dues = []
     for _ in range(3):

@@ -14,7 +14,7 @@ from moh.shared import reachability
 from moh.shared.fanout import MOST_RECEIVERS, Fanout
 from moh.shared.feedback import FeedbackReport
 from moh.shared.pacer import INTERNAL_ERROR, OFFSETS, Pacer
-from moh.shared.shared_stream import CALLS_PER_PACER, SharedStream
+from moh.shared.shared_stream import PACKETS_PER_PACER, SharedStream
 from tests.support.crowd import Crowd, start, target
 from tests.support.phone import Ear, has_no_gap
 from tests.support.running import wait_for
@@ -73,12 +73,12 @@ def test_a_receiver_without_a_route_is_dropped_and_delays_no_other(
 
 def test_feedback_is_read_while_the_pacer_that_reads_it_has_no_receivers(music: dict[int, Path]) -> None:
     with playing(music, threads=2) as stream:
-        stream._pacers[0].calls = CALLS_PER_PACER  # so that the second pacer gets the call
+        stream._pacers[0].load = PACKETS_PER_PACER  # so that the second pacer gets the call
         with Ear() as gone:
             address = gone.address
         stream.order(start("ann", target(Address(*address), stream.port)))
         assert the_end(stream).hopeless == "port unreachable"
-        assert stream._pacers[1].calls == 0
+        assert stream._pacers[1].load == 0
 
 
 def ends_of(pacer: Pacer, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
@@ -109,7 +109,7 @@ def test_a_receiver_that_sent_bye_is_dropped_when_its_next_report_is_due(
     """By literal clocks, in the place of the thread's own."""
     stream.order(start("ann", to(ear, stream)))
     ear.packets(1)
-    (ann,) = pacer._receivers.values()
+    (ann,) = pacer._receivers
     ends = ends_of(pacer, monkeypatch)
     rtcp = frozenset({Address(ear.address[0], ear.address[1] + 1)})
     pacer._handle_feedback(FeedbackReport(NONE, rtcp, NONE), 0.0)

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from moh.common.actions import Address, StartStream, StopStream, StreamEnded
-from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
+from moh.common.codecs import CODECS, G722, OPUS, PCMA, PCMU, Codec
 from moh.common.tunes import Tune, Tunes
 from moh.ffmpeg.launch import encoders
+from moh.sdp.media_session import SHARED_PTIMES
 from moh.shared import shared_stream
 from moh.shared.fanout import Fanout
 from moh.shared.shared_stream import SharedStream
@@ -156,7 +157,7 @@ def test_whatever_one_call_does_no_other_loses_a_packet(stream: SharedStream) ->
 
 def test_orders_from_many_threads_leave_nothing_behind(music: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """With two pacers; each call is started and stopped repeatedly by a thread of its own."""
-    monkeypatch.setattr(shared_stream, "CALLS_PER_PACER", 4)
+    monkeypatch.setattr(shared_stream, "PACKETS_PER_PACER", 200)
     with playing(music, threads=2) as stream, Ear() as ear:
 
         def calls_repeatedly(call: str) -> None:
@@ -181,8 +182,72 @@ def test_orders_from_many_threads_leave_nothing_behind(music: dict[int, Path], m
         wait_for(all_reported, "the last end of each call")
         assert len({(end.call, end.serial) for end in ends}) == len(ends)
         assert stream.stats().calls == 0
-        assert [pacer.calls for pacer in stream._pacers] == [0, 0]
+        assert [pacer.load for pacer in stream._pacers] == [0, 0]
         assert ear.falls_silent()
+
+
+# -- many shapes -----------------------------------------------------------------------------------------------------
+
+
+def test_callers_of_all_payload_types_codecs_and_packet_lengths_cost_few_wake_ups(stream: SharedStream) -> None:
+    """600 calls, no two of the same shape: there are as many fan-outs as pairs of a codec and a packet length."""
+    codecs = [codec for codec in CODECS if codec.encoder in encoders()]
+    shapes = [
+        (number, codec, ptime) for number in range(128) for codec in codecs for ptime in SHARED_PTIMES
+    ][:600]  # fmt: skip
+    with Crowd(600) as crowd:
+        for number, (payload_type, codec, ptime) in enumerate(shapes):
+            there = target(crowd.addresses[number], stream.port, codec, payload_type, ptime)
+            stream.order(start(f"call {number}", there))
+        crowd.await_packets(3, range(600))
+        assert stream.stats().fanouts == len(codecs) * len(SHARED_PTIMES)
+        ssrcs = set()
+        for (payload_type, codec, ptime), received in zip(shapes, crowd.received):
+            assert {(each.payload_type, each.size) for each in received} == {
+                (payload_type, 12 + codec.octets_per_ms * ptime)
+            }
+            assert has_no_gap(received)
+            ssrcs |= {each.ssrc for each in received}
+        assert len(ssrcs) == len(codecs) * len(SHARED_PTIMES)
+
+
+def test_another_payload_type_in_a_reinvite_is_sent_and_takes_no_packet_from_another_call(
+    stream: SharedStream, ear: Ear
+) -> None:
+    with Ear() as steady:
+        stream.order(start("bob", to(steady, stream, payload_type=0)))
+        stream.order(start("ann", to(ear, stream, payload_type=96)))
+        assert ear.packets(3)[0].payload_type == 96
+        stream.order(start("ann", to(ear, stream, payload_type=111), serial=2))
+        wait_for(lambda: ear.packets(1)[0].payload_type == 111, "the other payload type")
+        assert {each.payload_type for each in ear.packets(5)} == {111}
+        packets = [*steady.waiting(), *steady.packets(3)]
+        assert has_no_gap(packets) and {each.payload_type for each in packets} == {0}
+
+
+def test_the_thread_is_chosen_by_packets_a_second(
+    music: dict[int, Path], ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads, of which the first takes 300 packets a second before the second gets any."""
+    monkeypatch.setattr(shared_stream, "PACKETS_PER_PACER", 300)
+    with playing(music, threads=2) as stream:
+        first, second = stream._pacers
+
+        def begin(call: str, ptime: int, serial: int = 1) -> tuple[int, int]:
+            stream.order(start(call, to(ear, stream, ptime=ptime), serial))
+            return first.load, second.load
+
+        assert [begin(f"call {number}", 60) for number in range(3)][-1] == (48, 0)
+        assert [begin(f"call {number}", 20) for number in range(3, 9)][-1] == (348, 0), "50 more than it has room for"
+        assert begin("call 9", 40) == (348, 25)
+        assert begin("call 8", 40, serial=2) == (323, 25), "a call stays where it is"
+        assert begin("call 7", 60, serial=2) == (289, 25)
+        assert begin("call 10", 20) == (339, 25)
+        assert begin("call 11", 20) == (339, 75)
+        for number in range(12):
+            stream.order(StopStream(f"call {number}"))
+        wait_for(lambda: stream.ended() == [] and stream.stats().calls == 0, "the end of all")
+        assert (first.load, second.load) == (0, 0)
 
 
 # -- tunes -----------------------------------------------------------------------------------------------------------

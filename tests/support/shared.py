@@ -17,7 +17,7 @@ from moh.common.codecs import PCMU, Codec
 from moh.common.tunes import Tune, Tunes
 from moh.net.sendmmsg import DestinationTable
 from moh.shared.encoded_loop import EncodedLoop
-from moh.shared.fanout import Fanout, FanoutKey, Receiver
+from moh.shared.fanout import COMMON_HEADER, Fanout, FanoutKey, Receiver
 from moh.shared.shared_stream import SharedStream
 from tests.support.crowd import climbing, target, write_wave
 from tests.support.phone import Ear
@@ -88,27 +88,33 @@ class Wire(DestinationTable):
     """A table of destinations that notes what is sent instead of sending it."""
 
     def __init__(self, octets: int) -> None:
-        self.packet = memoryview(bytearray(octets))
+        self.common = memoryview(bytearray(octets))
         self.lost = 0
         self.no_route: list[int] = []
-        self.to: list[Address] = []
+        self.to: list[tuple[Address, bytes]] = []
         self.sent: list[tuple[bytes, list[Address]]] = []
+        """For each time: the packet that the first destination gets, and all destinations."""
+        self.received: dict[Address, list[bytes]] = {}
+        """What each destination has got."""
 
-    def add(self, to: Address, source: str) -> None:
+    def add(self, to: Address, source: str, prefix: bytes = b"") -> None:
         if to.port == 0:
             raise OSError("no address")
-        self.to.append(to)
+        self.to.append((to, prefix))
 
     def remove(self, slot: int) -> None:
         self.to[slot] = self.to[-1]
         self.to.pop()
 
     def send(self) -> None:
-        self.sent.append((bytes(self.packet), list(self.to)))
+        packets = [prefix + self.common for _, prefix in self.to]
+        for (to, _), packet in zip(self.to, packets):
+            self.received.setdefault(to, []).append(packet)
+        self.sent.append((packets[0], [to for to, _ in self.to]))
 
 
-def fanout_key(codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> FanoutKey:
-    return FanoutKey(0, codec, payload_type, ptime, ipv6=False, alternate=0)
+def fanout_key(codec: Codec = PCMU, ptime: int = 20) -> FanoutKey:
+    return FanoutKey(0, codec, ptime, ipv6=False, alternate=0)
 
 
 def a_fanout(
@@ -116,10 +122,10 @@ def a_fanout(
 ) -> tuple[Fanout, Wire, FakeLoop]:
     """A fan-out of a tune that began at 4.0; its first packet is due at 10.0."""
     key = key or fanout_key()
-    tune, wire = FakeLoop(), Wire(12 + key.octets)
+    tune, wire = FakeLoop(), Wire(COMMON_HEADER.size + key.octets)
     return Fanout(key, tune, wire, began=4.0, due=due, offset=0, chance=chance), wire, tune
 
 
-def receiver(number: int) -> Receiver:
-    to: Target = target(Address(f"10.0.0.{number}", 4000), 10_100)
+def receiver(number: int, payload_type: int = 0) -> Receiver:
+    to: Target = target(Address(f"10.0.0.{number}", 4000), 10_100, payload_type=payload_type)
     return Receiver(f"call {number}", 1, to)

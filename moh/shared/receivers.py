@@ -1,0 +1,62 @@
+"""The receivers of one pacer, by their calls and by their addresses.
+
+The law kept here: a datagram that comes back costs work for the receivers that it concerns, and for no other. Any host
+can send datagrams to the port of the shared stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Optional
+
+from ..common.actions import Address
+from .fanout import Receiver
+from .feedback import FeedbackReport
+
+
+class Receivers:
+    """Receivers by call, and by the addresses of their RTP and RTCP. Several calls may have the same address."""
+
+    def __init__(self) -> None:
+        self._by_call: dict[str, Receiver] = {}
+        self._by_address: dict[Address, list[Receiver]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_call)
+
+    def __iter__(self) -> Iterator[Receiver]:
+        return iter(self._by_call.values())
+
+    def get(self, call: str) -> Optional[Receiver]:
+        """The receiver of a call; ``None`` where the call has none."""
+        return self._by_call.get(call)
+
+    def add(self, receiver: Receiver) -> None:
+        """Add a receiver. Its target must stay the same until it is removed."""
+        self._by_call[receiver.call] = receiver
+        for address in {receiver.target.remote, receiver.rtcp}:
+            self._by_address.setdefault(address, []).append(receiver)
+
+    def remove(self, receiver: Receiver) -> None:
+        """Remove a receiver; nothing is changed where it is not in here."""
+        if self._by_call.get(receiver.call) is not receiver:
+            return
+        del self._by_call[receiver.call]
+        for address in {receiver.target.remote, receiver.rtcp}:
+            same = self._by_address[address]
+            same.remove(receiver)
+            if not same:
+                del self._by_address[address]
+
+    def concerned(self, report: FeedbackReport) -> Collection[Receiver]:
+        """The receivers that a report may concern, each once.
+
+        These are all receivers where a neighbour is silent. Only our own kernel reports that, and no datagram can.
+        """
+        if report.silent_hosts:
+            return self._by_call.values()
+        found: dict[Receiver, None] = {}
+        for sources in (report.port_unreachable, report.host_unreachable, report.bye, report.rtcp):
+            for address in sources & self._by_address.keys():
+                found.update(dict.fromkeys(self._by_address[address]))
+        return found.keys()
