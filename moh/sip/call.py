@@ -279,7 +279,7 @@ class Call:
         """A phone that answers is there, even if it answers 403 (RFC 7088 §2.7): only "no such call" ends the music."""
         timer = self._timer
         if response.status == 481:
-            return self._end("the caller knows this call no more", "481", now)
+            return self._end("the caller no longer has this call", "481", now)
         if timer is not None:
             self._set_session_timer(agreed_by_answer(response, timer) if response.status < 300 else timer, now)
         return []

@@ -1,8 +1,8 @@
-"""Where one message ends and the next begins on a stream (RFC 3261 §18.3): Content-Length counts there.
+"""Cuts a stream into messages by their Content-Length (RFC 3261 §18.3).
 
-Bounded: who sends more than a message may hold, or what cannot be cut into messages, is at fault, and the connection
-with it. Keep-alives (RFC 5626 §3.5.1) come out as ``PING``, those in a row as one piece: however many octets of
-nothing somebody sends, they cost one look.
+Memory is bounded: a stream with a message that is too long, or that cannot be cut, is broken, and its connection has to
+end. Keep-alives (RFC 5626 §3.5.1) come out as ``PING``; those in a row come out as one piece, so that any number of
+them costs one step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .parser import MAX_DATAGRAM, end_of_head
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
 BEGUN = (PING[:3], PING[:2], PING[:1], b"")
-"""What may be the beginning of a keep-alive, the longest first."""
+"""Beginnings of a keep-alive, the longest first."""
 
 
 class Framer:
@@ -23,21 +23,21 @@ class Framer:
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._looked = 0  # no end of a head lies before this; so slow octets cost no more than quick ones
-        self._wanted = 0  # octets of the message that has begun, once its head is there; else 0
+        self._looked = 0  # searched already: a stream that comes octet by octet costs no more than one at once
+        self._wanted = 0  # octets of the message that has begun, once its head is complete; 0 before
         self.broken = False
-        """Nothing more can be cut: the message that came out last is the last one, and the connection has to end."""
+        """Whether nothing more can be cut: the connection has to end after the message that came out last."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether part of a message waits for the rest; half a keep-alive is none."""
+        """Whether a message has begun and is not complete; part of a keep-alive does not count."""
         return bytes(self._held[:1]) not in (b"", b"\r", b"\n")
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take octets in; give the messages, and the keep-alives, that are complete now, in order.
+        """Add octets; returns the messages and keep-alives that are complete now, in order.
 
-        Keep-alives in a row are one piece: so many times ``PING``. What is too long comes out as far as it is there,
-        for ``parse`` to say what is wrong with it.
+        Keep-alives in a row are one piece, which is ``PING`` as many times. A message that is too long comes out as far
+        as it has come, so that ``parse`` finds its fault.
         """
         out: list[bytes] = []
         if self.broken:
@@ -52,7 +52,7 @@ class Framer:
         return out
 
     def _cut(self) -> Optional[bytes]:
-        """The next piece; empty for white space between messages, ``None`` until more has come."""
+        """The next piece; empty for white space between messages, ``None`` until more octets come."""
         if self._held[0] in b"\r\n":
             return self._cut_keep_alive()
         if not self._wanted:
@@ -70,17 +70,17 @@ class Framer:
         return self._take(self._wanted) if len(self._held) >= self._wanted else None
 
     def _cut_keep_alive(self) -> Optional[bytes]:
-        """All the white space between two messages at once: its keep-alives, if there are any."""
+        """Cut all white space between two messages at once; returns the keep-alives in it."""
         if self._held in BEGUN:
             return None
         space = len(self._held) - len(self._held.lstrip(PONG))
         *pings, rest = self._take(space).split(PING)
-        if not self._held:  # what may be the beginning of one waits for the rest of it
+        if not self._held:  # the beginning of another one waits for its rest
             self._held += next(begun for begun in BEGUN if rest.endswith(begun))
         return PING * len(pings)
 
     def _head_length(self) -> Optional[int]:
-        """The length of the header fields and the empty line behind them; ``None`` while that is not there."""
+        """The length of the header fields and the empty line behind them; ``None`` while they are not complete."""
         end = end_of_head(self._held, self._looked)
         if end is None:
             self._looked = max(0, len(self._held) - 3)
@@ -99,7 +99,7 @@ class Framer:
 
 
 def declared_length(head: bytes) -> int:
-    """What Content-Length says in ``head``; 0 where there is none. Raises ``Refusal`` 400 where it is no one number."""
+    """The Content-Length in ``head``; 0 without one. Raises ``Refusal`` 400 unless it is one number."""
     values = set()
     for line in head.split(b"\n"):
         name, colon, value = line.partition(b":")

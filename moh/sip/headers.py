@@ -1,7 +1,7 @@
-"""What header fields are made of: lists, parameters, URIs, Via, CSeq, names with addresses (RFC 3261 §20, §25).
+"""The parts of header fields: lists, parameters, URIs, Via, CSeq, names with addresses (RFC 3261 §20, §25).
 
-Each reader takes text and gives a frozen value or raises ``Refusal`` 400 that names the part and shows it. All of
-them walk the text once; none uses a pattern that could backtrack.
+Each parser takes text and returns a frozen value, or raises ``Refusal`` 400 that names the part and shows it. Each
+walks the text once; none uses a pattern that could backtrack.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..common.errors import Refusal
 TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
 NOT_IN_URI = frozenset(' <>"\x7f').union(map(chr, range(32)))
 SPECIAL = {separator: re.compile(rf'[\\"<>{separator}]') for separator in ",;"}
-"""What ``split`` has to look at: one character each, so there is nothing to go back to."""
+"""The characters at which ``split`` stops: a pattern of one character cannot backtrack."""
 HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 
 
@@ -60,7 +60,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def read_params(pieces: list[str]) -> dict[str, str]:
-    """Read ``name=value`` pieces, names in lower case, a missing value as ``""``; empty pieces are passed over."""
+    """Read ``name=value`` pieces: names in lower case, a missing value as ``""``; empty pieces are ignored."""
     params: dict[str, str] = {}
     for piece in pieces:
         name, _, value = piece.partition("=")
@@ -77,7 +77,7 @@ def read_host_port(text: str) -> tuple[str, Optional[int]]:
     text = text.strip()
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
-        # the address grammar of RFC 3261 let through ":::": harmless, so it is taken as it is (RFC 5118 §4.10)
+        # the grammar of RFC 3261 permits ":::", which is harmless and kept as it is (RFC 5118 §4.10)
         valid = bool(closed) and (literal(host.replace(":::", "::")) is not None)
         rest = rest.strip()
         port_text = rest[1:].strip() if rest.startswith(":") else rest
@@ -97,7 +97,7 @@ def read_host_port(text: str) -> tuple[str, Optional[int]]:
 
 @dataclass(frozen=True)
 class Uri:
-    """A SIP or SIPS URI, or just the scheme of any other (RFC 3261 §19.1). ``text`` is how it came."""
+    """A SIP or SIPS URI, or only the scheme of another one (RFC 3261 §19.1). ``text`` is the URI as it came."""
 
     text: str
     scheme: str
@@ -108,14 +108,14 @@ class Uri:
 
     @classmethod
     def parse(cls, text: str) -> Uri:
-        """Read a URI; other schemes than sip and sips are kept unread, for the caller to refuse with 416."""
+        """Read a URI. One of another scheme than sip or sips is kept unread; its request is refused with 416."""
         scheme, colon, rest = text.partition(":")
         if not colon or not is_token(scheme) or not NOT_IN_URI.isdisjoint(text):
             raise Refusal(400, f"URI is {text[:60]!r}; expected 'sip:user@host'")
         scheme = scheme.lower()
         if scheme not in ("sip", "sips"):
             return cls(text, scheme)
-        # the user part may hold ';' and '?', so the host begins behind the last '@' before any of the host's own
+        # the user part may hold ';' and '?', so the host begins behind the last '@'
         user, _, host = rest.rpartition("@")
         hostport, *params = host.partition("?")[0].split(";")
         name, port = read_host_port(hostport)
@@ -148,12 +148,12 @@ class NameAddr:
 
     @property
     def tag(self) -> str:
-        """The tag that names one end of a dialog (§19.3); empty where there is none."""
+        """The tag of one end of a dialog (§19.3); empty where there is none."""
         return self.params.get("tag", "")
 
 
 def _closing_quote(text: str) -> int:
-    """Where what follows the quoted string at the start of ``text`` begins; ``split`` has made sure that it ends."""
+    """The position behind the quoted string at the start of ``text``; ``split`` has made sure that it ends."""
     at = 1
     while text[at] != '"':
         at += 2 if text[at] == "\\" else 1
@@ -162,7 +162,7 @@ def _closing_quote(text: str) -> int:
 
 @dataclass(frozen=True)
 class Via:
-    """One hop that the request took, and the way its answer goes back (RFC 3261 §20.42, RFC 3581)."""
+    """One hop of a request, which its answer takes back (RFC 3261 §20.42, RFC 3581)."""
 
     text: str
     transport: str
@@ -172,7 +172,7 @@ class Via:
 
     @classmethod
     def parse(cls, text: str) -> Via:
-        """Read ``SIP/2.0/UDP host:port;params``, spaces allowed round each separator."""
+        """Read ``SIP/2.0/UDP host:port;params``, with spaces allowed round each separator."""
         head, *params = split(text, ";")
         protocol = [piece.strip() for piece in head.split("/", 2)]
         if len(protocol) != 3 or protocol[0].upper() != "SIP":
@@ -185,19 +185,19 @@ class Via:
 
     @property
     def branch(self) -> str:
-        """The transaction's name where it begins with the magic cookie of RFC 3261 §8.1.1.7; else empty."""
+        """The branch if it begins with the magic cookie of RFC 3261 §8.1.1.7; otherwise empty."""
         branch = self.params.get("branch", "")
         return branch if branch[:7].lower() == "z9hg4bk" and len(branch) > 7 else ""
 
     @property
     def sent_by(self) -> str:
-        """Host and port as the sender wrote them: part of the transaction's key (§17.2.3)."""
+        """Host and port as the sender wrote them, which are part of the transaction's key (§17.2.3)."""
         return f"{self.host.lower()}:{self.port or 5060}"
 
 
 @dataclass(frozen=True)
 class CSeq:
-    """The place of a request in its dialog (RFC 3261 §20.16)."""
+    """The sequence number of a request in its dialog, and its method (RFC 3261 §20.16)."""
 
     number: int
     method: str

@@ -1,6 +1,6 @@
-"""Who we are towards one caller: the address he reaches us by, the tokens that nobody can guess.
+"""Our own addresses as a caller sees them, and the tokens that cannot be guessed.
 
-The law kept here: what is advertised is reachable for the caller without any setting, as far as can be known.
+The law kept here: each advertised address is one that the caller can reach without any setting, as far as is known.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .writer import default_port
 
 @dataclass
 class Identity:
-    """What the core is told of the machine it runs on.
+    """What the core knows of the machine that it runs on.
 
-    ``new_token`` makes a new unguessable token of 16 hexadecimal digits, ``new_key`` a new key and salt for SRTP, 30
-    octets in base64. ``local_address`` tells from which of our addresses a packet to a given host would leave, empty
-    where there is no way. ``advertised`` is the owner's word on the address in Contact and SDP, empty without one.
-    ``secret`` keys the tags of what is answered and forgotten.
+    ``new_token`` makes an unguessable token of 16 hexadecimal digits, ``new_key`` a key and salt for SRTP, 30 octets in
+    base64. ``local_address`` returns the address from which a packet to a given host would leave, empty without a
+    route. ``advertised`` is the owner's setting for the address in Contact and SDP, empty without one. ``secret`` is
+    the key for the tags of stateless answers.
     """
 
     new_token: Callable[[], str]
@@ -36,8 +36,9 @@ class Identity:
     def own_address(self, request: Request, flow: Flow) -> Address:
         """The address and SIP port by which this caller reaches us.
 
-        The owner's word; else what the caller dialled, if that is a literal address of the family it came by; else the
-        address that the request came to. What was dialled is not ours if it is that of the proxy which sent it on.
+        That is the owner's setting; without one, the host of the Request-URI, if it is a literal address of the family
+        that the request came by; otherwise the address that the request came to. The host of the Request-URI is not
+        ours if it is that of a proxy which has forwarded the request.
         """
         uri = request.parsed_uri
         address = literal(uri.host)
@@ -51,10 +52,10 @@ class Identity:
         return Address(host, port)
 
     def media_host(self, own: str, flow: Flow, remote: str) -> str:
-        """The address of ours that media to ``remote`` leaves from, for a caller who reaches us by ``own``.
+        """The local address of media to ``remote``, for a caller that reaches us by ``own``.
 
-        The same one, unless that cannot be: it is of the other family, or only this machine can reach it. Raises
-        ``Refusal`` 488 where no address of ours leads there.
+        It is ``own``, unless that is of the other family, or only this machine can reach it. Raises ``Refusal`` 488
+        where no local address has a route to ``remote``.
         """
         if is_unspecified(remote):
             return own
@@ -70,14 +71,14 @@ class Identity:
         return own
 
     def stateless_tag(self, request: Request) -> str:
-        """A To tag that is the same for the same request, and that nobody else can make (RFC 3261 §8.2.7, §19.3)."""
+        """A To tag that is the same for equal requests, and that cannot be guessed (RFC 3261 §8.2.7, §19.3)."""
         text = "\n".join((request.call_id, request.from_.tag, str(request.cseq.number), request.via.text))
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), key=self.secret, digest_size=8)
         return digest.hexdigest()
 
 
 def _proxies(request: Request, flow: Flow) -> set[str]:
-    """The hosts of the proxies between the caller and us, as far as they show; empty where there is none."""
+    """The hosts of the proxies between the caller and us, as far as the request names them."""
     if len(request.listed("via")) < 2:
         return set()
     routes = (Uri.parse(NameAddr.parse(route).uri).host for route in request.listed("record-route"))

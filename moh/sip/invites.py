@@ -148,7 +148,7 @@ class Invites:
         """
         call = self._registry.call(call_id)
         assert call is not None, "the address validator counts calls that are kept here"
-        actions = call.hang_up("too many strangers wait for their ACK", NO_ACK, now, resend=False)
+        actions = call.hang_up("too many unvalidated calls wait for their ACK", NO_ACK, now, resend=False)
         self._registry.forget_invite_of(call)
         return self._responder.only_first_notes(actions, call, now)
 

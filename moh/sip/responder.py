@@ -112,7 +112,7 @@ class Responder:
         may_send = self._guard.may_send
         kept = [action for action in actions if not isinstance(action, Send) or may_send(action, now)]
         if len(kept) < len(actions):
-            self._counters.count("not sent to a stranger")
+            self._counters.count("not sent to an unvalidated address")
         return kept
 
 

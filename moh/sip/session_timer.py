@@ -1,6 +1,6 @@
-"""Session timers as the answering side keeps them (RFC 4028): how a call whose caller vanished comes to an end.
+"""Session timers on the answering side (RFC 4028), by which a call ends whose caller has vanished.
 
-The phone refreshes wherever it leaves us the choice: RFC 7088 §2.7 lets it refuse what we send by ourselves.
+Where the choice is ours, the phone refreshes: RFC 7088 §2.7 permits it to refuse our own requests.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from .message import Message
 MIN_SE = 90
 """Seconds of the shortest interval that RFC 4028 §4 allows."""
 OUR_INTERVAL = 1800
-"""Seconds of the interval that we propose to a phone which supports timers and names none (RFC 4028 §4)."""
+"""Seconds of the interval that we propose to a phone which supports timers and proposes none (RFC 4028 §4)."""
 MARGIN = 32.0
-"""Seconds before the expiry at which a session that nobody refreshed is ended, a third of it at most (§10)."""
+"""Seconds before its expiry at which a session without refresh is ended, at most a third of the interval (§10)."""
 
 
 class Agreement(NamedTuple):
-    """What one 2xx says: the interval in seconds, and whether refreshing is our work (``uas``) or the phone's."""
+    """What a 2xx says: the interval in seconds, and whether we refresh the session (``uas``) or the phone does."""
 
     interval: int
     ours: bool
     supported: bool = True
-    """Whether the phone knows session timers at all; a proxy may have asked for one without it."""
+    """Whether the phone supports session timers; a proxy may have asked for one although it does not."""
 
     def headers(self) -> list[tuple[str, str]]:
-        """The header fields of the 2xx (§9): Require wherever the phone has something to understand."""
+        """The header fields of the 2xx (§9), with Require if the phone supports timers."""
         fields = [("Session-Expires", f"{self.interval};refresher={'uas' if self.ours else 'uac'}")]
         return [*fields, ("Require", "timer")] if self.supported else fields
 
@@ -36,7 +36,7 @@ class Agreement(NamedTuple):
         return self.interval / 2
 
     def ends_after(self) -> float:
-        """Seconds until the other side may end what was not refreshed (§10)."""
+        """Seconds until we end a session that the phone has not refreshed (§10)."""
         return self.interval - min(MARGIN, self.interval / 3)
 
 
@@ -50,7 +50,7 @@ def _seconds(text: Optional[str], name: str) -> Optional[int]:
 
 
 def agree(request: Message) -> Optional[Agreement]:
-    """What our 2xx to an INVITE or UPDATE says of the session's timer; ``None``: nothing, there is none.
+    """What our 2xx to an INVITE or UPDATE says of the session timer; ``None`` for no timer.
 
     Raises ``Refusal`` 422 for an interval that is too short, 400 for one that is no number (§9, table 2).
     """
@@ -62,18 +62,18 @@ def agree(request: Message) -> Optional[Agreement]:
         return Agreement(max(OUR_INTERVAL, least), ours=False) if supported else None
     if interval < MIN_SE and supported:
         raise Refusal(422, f"Session-Expires is {interval}; expected at least {MIN_SE}", ("Min-SE", str(MIN_SE)))
-    interval = max(interval, MIN_SE)  # a proxy's mistake: who knows no timers could do nothing with a 422 (§9)
+    interval = max(interval, MIN_SE)  # a mistake of a proxy: a phone without timers would not understand 422 (§9)
     refresher = wanted.replace(" ", "").lower().partition("refresher=")[2].partition(";")[0]
     return Agreement(interval, ours=not supported or refresher == "uas", supported=supported)
 
 
 def agreed_by_answer(response: Message, before: Agreement) -> Agreement:
-    """What a 2xx to a refresh of ours says of the timer from now on (§7.2); unreadable or missing: as before."""
+    """What a 2xx to our refresh says of the timer (§7.2); as before where that is missing or cannot be read."""
     try:
         interval = _seconds(response.first("session-expires"), "Session-Expires")
     except Refusal:
         interval = None
     if interval is None or interval < MIN_SE:
         return before
-    # in the answer to a request of ours the phone is the UAS
+    # in the answer to our own request the phone is the UAS
     return Agreement(interval, ours="refresher=uas" not in (response.first("session-expires") or "").replace(" ", ""))

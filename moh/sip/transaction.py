@@ -1,7 +1,7 @@
 """One request and its answers (RFC 3261 §17, RFC 6026): retransmissions are absorbed here and nowhere else.
 
-A final answer to an INVITE that is no 2xx is resent here; a 2xx is resent by its call (§13.3.1.4). Whoever owns a
-transaction calls ``tick`` at ``next_due``.
+A final answer to an INVITE that is no 2xx is resent here; a 2xx is resent by its call (§13.3.1.4). The owner of
+a transaction calls ``tick`` at ``next_due``.
 """
 
 from __future__ import annotations

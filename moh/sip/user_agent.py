@@ -246,7 +246,7 @@ class UserAgent:
         if method == "CANCEL":
             return self._cancel(incoming, now)
         if self.registry.is_merged(request):
-            raise Refusal(482, "This request has come by another way already")
+            raise Refusal(482, "This request has come another way already")
         call = self.registry.call_for(request)
         if call is not None and self._count_as_read(call, incoming.peer, now):
             incoming = incoming.validated()

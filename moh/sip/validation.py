@@ -1,6 +1,6 @@
-"""The checks of RFC 3261 §8.2 that need nothing but the request itself, in that section's order.
+"""The checks of RFC 3261 §8.2 that need only the request itself, in the order of that section.
 
-What we understand is listed here and nowhere else: methods, extensions, bodies.
+The methods, extensions and bodies that we understand are listed here and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from .message import Request
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO")
 EXTENSIONS = ("100rel", "timer")
-"""Option tags that we understand. Reliable provisionals are kept trivially: to who requires them we send none."""
+"""Option tags that we understand. We comply with 100rel by sending no provisional answer where it is required."""
 SDP = "application/sdp"
 BODY_IGNORED = ("BYE", "INFO")
-"""Methods whose body tells us nothing that we need, whatever it is."""
+"""Methods whose body is ignored, whatever it is."""
 MAX_PARTS = 32
-"""Most parts of a multipart body that are looked at."""
+"""Most parts of a multipart body that are read."""
 
 ALLOW = ("Allow", ", ".join(METHODS))
 ACCEPT = ("Accept", SDP)
@@ -26,15 +26,15 @@ SUPPORTED = ("Supported", ", ".join(EXTENSIONS))
 
 
 def check_request(request: Request, secure: bool = False) -> None:
-    """Raises ``Refusal`` for a request that we cannot follow, whoever sent it: 405, 416, 420, 415 or 406.
+    """Raises ``Refusal`` 405, 416, 420, 415 or 406 for a request that we do not understand.
 
-    ``secure``: it came by TLS. A body that may be ignored is taken out of the request; of a multipart one the session
-    description is left.
+    ``secure`` means that it came by TLS. Removes a body that may be ignored, and replaces a multipart body by its
+    session description.
     """
     if request.method not in METHODS:
         raise Refusal(405, f"Method {request.method[:20]} is not for a music server", ALLOW)
     if request.method == "CANCEL":
-        return  # it goes where its INVITE went and has nothing to refuse (§9.2)
+        return  # it repeats the Request-URI of its INVITE, and may not have Require (§9.1)
     if request.parsed_uri.scheme not in (("sip", "sips") if secure else ("sip",)):
         raise Refusal(416, f"Request-URI is {request.uri[:60]!r}; expected a sip: URI")
     # an ACK is never refused (§8.2.2.3)
@@ -47,7 +47,7 @@ def check_request(request: Request, secure: bool = False) -> None:
 
 
 def _check_body(request: Request) -> None:
-    """Raises ``Refusal`` 415 for a body that is no plain session description and may not be ignored (§8.2.3)."""
+    """Raises ``Refusal`` 415 for a body that is no session description and may not be ignored (§8.2.3)."""
     if not request.body.strip():
         return
     if request.method in BODY_IGNORED:
@@ -72,7 +72,7 @@ def _check_body(request: Request) -> None:
 def _session_part(request: Request) -> Optional[bytes]:
     """The first session description in a multipart body (RFC 5621 §3.1, RFC 2046 §5.1); ``None`` where there is none.
 
-    A multipart in a multipart is not opened: what may nest without end would cost without end.
+    A multipart within a multipart is not read, since such nesting would have no bound.
     """
     params = read_params(split(request.first("content-type") or "", ";")[1:])
     boundary = params.get("boundary", "").strip('"')
@@ -90,7 +90,7 @@ def _session_part(request: Request) -> Optional[bytes]:
 
 
 def _check_accept(request: Request) -> None:
-    """Raises ``Refusal`` 406 where the answer could not be the session description it has to be (RFC 4475 §3.3.15)."""
+    """Raises ``Refusal`` 406 where Accept excludes session descriptions (RFC 4475 §3.3.15)."""
     if not request.all("accept"):
         return
     ranges = [_media_type(item) for item in request.listed("accept")]
@@ -99,7 +99,7 @@ def _check_accept(request: Request) -> None:
 
 
 def requires_100rel(request: Request) -> bool:
-    """Whether the caller takes provisional responses only reliably (RFC 3262 §3)."""
+    """Whether the caller accepts provisional responses only if they are reliable (RFC 3262 §3)."""
     return "100rel" in request.option_tags("require")
 
 

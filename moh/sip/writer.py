@@ -1,6 +1,6 @@
-"""SIP messages to octets: answers to what came, and requests of our own (RFC 3261 §8.2.6, §18.2; RFC 3581).
+"""SIP messages to octets: answers, and our own requests (RFC 3261 §8.2.6, §18.2; RFC 3581).
 
-An answer repeats Via, From, To, Call-ID and CSeq as they were read, so that no re-printing can spoil them.
+An answer copies Via, From, To, Call-ID and CSeq as text, so that they come back as they came.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ REASONS = {
 
 
 def answered_via(via: Via, source: Address) -> str:
-    """The top Via as the answer repeats it: ``received`` and ``rport`` filled in where they are due.
+    """The top Via as the answer copies it, with ``received`` and ``rport`` where they are due.
 
-    ``received`` where the packet did not come from the host that the sender wrote (RFC 3261 §18.2.1), and always with
-    ``rport`` (RFC 3581 §4). What the sender itself put into them does not count.
+    ``received`` is due where the source is not the host in the Via (RFC 3261 §18.2.1), and always together with
+    ``rport`` (RFC 3581 §4). Values that the sender itself has given are replaced.
     """
     wants_rport = "rport" in via.params
     if not wants_rport and via.host == source.host:
@@ -56,21 +56,21 @@ def answered_via(via: Via, source: Address) -> str:
 
 
 def default_port(flow: Flow) -> int:
-    """The port that a URI or Via without one means, by the transport of ``flow`` (RFC 3261 §18.2.2, §19.1.2)."""
+    """The port of a URI or Via without one, by the transport of ``flow`` (RFC 3261 §18.2.2, §19.1.2)."""
     return SIPS_PORT if flow.transport == "TLS" else SIP_PORT
 
 
 def answer_address(via: Via, source: Address) -> Address:
     """Where the answer to a UDP request goes (RFC 3261 §18.2.2, RFC 3581 §4).
 
-    ``maddr`` is followed from one private address to another only, though §18.2.2 says always: an open server would
-    otherwise answer to any stranger that somebody names, and aim what the internet sends at the hosts beside it. And
-    ``rport`` goes first, though RFC 3581 §4 has ``maddr`` first: who asks for it can hear us by it. The host in Via's
-    sent-by is never an address to send to, only its port counts.
+    ``maddr`` is followed only from a private address to a private one, though §18.2.2 says always: otherwise any
+    sender could aim our answers at a third party, or from the internet at the hosts of our network. And ``rport``
+    takes precedence, though RFC 3581 §4 has ``maddr`` first, since a sender that asks for it receives there. Of the
+    sent-by in Via only the port counts, never the host.
     """
     if "rport" in via.params:
         return source
-    # without the brackets that RFC 3261 §25.1 has round IPv6: a socket would take them for a name
+    # without the brackets of IPv6 (RFC 3261 §25.1), which a socket does not know
     maddr = str(literal(via.params.get("maddr", "")) or "")
     followed = (
         is_unicast(maddr)
@@ -90,13 +90,13 @@ def write_response(
     body: bytes = b"",
     reason: str = "",
 ) -> bytes:
-    """Write the answer to ``request`` (§8.2.6): its Vias in order, From, To with ``to_tag``, Call-ID, CSeq as they are.
+    """Write an answer (§8.2.6) with the Vias of ``request`` in order, From, To with ``to_tag``, Call-ID and CSeq.
 
-    ``headers`` are added behind; a body needs its Content-Type among them.
+    ``headers`` follow them; a body needs its Content-Type among ``headers``. ``reason`` replaces the usual phrase.
     """
     lines = [f"SIP/2.0 {status} {reason or REASONS.get(status, 'Error')}"]
     first, *others = request.all("via")
-    # only the first of the values that may share the line is changed
+    # of several values in one line only the first one is changed
     rest = split(first, ",")[1:] if "," in first else []
     lines.append("Via: " + ", ".join([answered_via(request.via, flow.remote), *rest]))
     lines += [f"Via: {value}" for value in others]
@@ -112,7 +112,7 @@ def write_response(
 
 
 def write_request(method: str, uri: str, headers: Iterable[tuple[str, str]], body: bytes = b"") -> bytes:
-    """Write a request of our own; the caller gives all header fields but Content-Length."""
+    """Write our own request; ``headers`` are all its header fields except Content-Length."""
     return _finish([f"{method} {uri} SIP/2.0"], headers, body)
 
 

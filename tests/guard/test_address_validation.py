@@ -79,7 +79,7 @@ def test_an_unvalidated_source_gets_at_most_three_octets_for_each_octet(
 def test_a_call_that_is_never_acknowledged_is_counted_once() -> None:
     agent = make_agent()
     life(agent, forged(body=SHORT_OFFER), VICTIM)
-    del agent.tally.counts["not sent to a stranger"]
+    del agent.tally.counts["not sent to an unvalidated address"]
     assert agent.tally.counts == {"answered, not acknowledged yet": 1, "unacknowledged": 1, "ended by no ACK": 1}
 
 
