@@ -88,6 +88,12 @@ def invite(*extra: str, body: str = OFFER, **changed: str) -> Request:
     return request("INVITE", *extra, body=body, **changed)
 
 
+def reinvite(to_tag: str, number: int, body: str = OFFER) -> Request:
+    """A re-INVITE; ``number`` is that of its CSeq."""
+    via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKre{number};rport"
+    return invite(body=body, to_tag=to_tag, via=via, cseq=f"CSeq: {number} INVITE")
+
+
 def ack(to_tag: str, *extra: str, body: str = "", **changed: str) -> Request:
     via = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKack2;rport"
     return request("ACK", *extra, body=body, to_tag=to_tag, **{"via": via, "cseq": "CSeq: 130 ACK", **changed})

@@ -20,6 +20,7 @@ from tests.support.ladder import (
     make_agent,
     methods,
     music,
+    reinvite,
     request,
     response,
     sent,
@@ -30,12 +31,7 @@ from tests.support.ladder import (
 NAMED = OFFER.replace("192.168.1.77", "held.example")
 
 
-def reinvite(to_tag: str, number: int, body: str) -> Request:
-    via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKre{number};rport"
-    return invite(body=body, to_tag=to_tag, via=via, cseq=f"CSeq: {number} INVITE")
-
-
-def test_the_invite_hears_100_until_the_name_has_an_address() -> None:
+def test_the_invite_gets_100_until_the_name_is_resolved() -> None:
     agent = make_agent()
     actions = agent.receive(invite(body=NAMED), FLOW, now=0.0)
     assert statuses(actions) == [100]
@@ -65,7 +61,7 @@ def test_a_name_that_takes_too_long_is_488() -> None:
     assert agent.resolved(lookup("held.example"), "192.168.1.99", now=9.0) == []
 
 
-def test_cancel_meanwhile_is_200_and_487() -> None:
+def test_cancel_of_a_pending_invite_is_200_and_487() -> None:
     agent = make_agent()
     agent.receive(invite(body=NAMED), FLOW, now=0.0)
     cancel = request("CANCEL", via="Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKinvite1;rport")
@@ -76,7 +72,7 @@ def test_cancel_meanwhile_is_200_and_487() -> None:
     assert agent.idle
 
 
-def test_a_reinvite_that_waits_holds_off_the_next_offer_and_bye_ends_both() -> None:
+def test_a_pending_reinvite_refuses_the_next_offer_and_bye_ends_both() -> None:
     agent = make_agent()
     call = answered(agent)
     assert statuses(agent.receive(reinvite(call, 131, NAMED), FLOW, now=1.0)) == [100]
@@ -87,7 +83,7 @@ def test_a_reinvite_that_waits_holds_off_the_next_offer_and_bye_ends_both() -> N
     assert agent.calls == 0
 
 
-def test_the_answer_in_an_ack_may_hold_a_name_too() -> None:
+def test_the_answer_in_an_ack_may_have_a_host_name() -> None:
     agent = make_agent()
     call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
     assert agent.receive(ack(call, body=NAMED), FLOW, now=0.2) == [lookup("held.example")]
@@ -96,14 +92,14 @@ def test_the_answer_in_an_ack_may_hold_a_name_too() -> None:
     assert isinstance(start, StartStream) and start.target.remote.host == "192.168.1.99"
 
 
-def test_and_ends_the_call_where_that_has_no_address() -> None:
+def test_an_answer_in_an_ack_whose_name_has_no_address_ends_the_call() -> None:
     agent = make_agent()
     call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
     agent.receive(ack(call, body=NAMED), FLOW, now=0.2)
     assert methods(agent.resolved(lookup("held.example"), "", now=1.1)) == ["BYE"]
 
 
-def test_two_names_without_an_address_are_488_and_each_is_asked_once() -> None:
+def test_two_names_without_an_address_are_488_and_each_is_looked_up_once() -> None:
     agent = make_agent()
     two = NAMED + "m=audio 17424 RTP/AVP 0\nc=IN IP4 other.example\n"
     assert agent.receive(invite(body=two), FLOW, now=0.0)[-1] == lookup("held.example")
@@ -112,7 +108,7 @@ def test_two_names_without_an_address_are_488_and_each_is_asked_once() -> None:
     assert statuses(agent.resolved(lookup("other.example"), "", now=2.0)) == [488]
 
 
-def test_of_two_names_the_one_with_an_address_hears_music() -> None:
+def test_of_two_names_the_one_with_an_address_gets_the_music() -> None:
     agent = make_agent()
     two = NAMED + "m=audio 17424 RTP/AVP 0\nc=IN IP4 other.example\n"
     agent.receive(invite(body=two), FLOW, now=0.0)
@@ -121,7 +117,7 @@ def test_of_two_names_the_one_with_an_address_hears_music() -> None:
     assert isinstance(start, StartStream) and start.target.remote == Address("192.168.1.98", 17424)
 
 
-def test_an_invite_that_waits_is_known_again_by_another_way() -> None:
+def test_a_pending_invite_that_comes_again_by_another_way_is_482() -> None:
     agent = make_agent()
     agent.receive(invite(body=NAMED), FLOW, now=0.0)
     other_way = invite(body=NAMED, via="Via: SIP/2.0/UDP 192.168.1.60:5060;branch=z9hG4bKfork")
@@ -130,7 +126,7 @@ def test_an_invite_that_waits_is_known_again_by_another_way() -> None:
     assert agent.calls == 1
 
 
-def test_what_overtakes_a_reinvite_that_waits_does_not_make_it_old() -> None:
+def test_a_request_that_overtakes_a_pending_reinvite_does_not_make_it_old() -> None:
     agent = make_agent()
     call = answered(agent)
     agent.receive(reinvite(call, 131, NAMED), FLOW, now=1.0)
@@ -148,7 +144,7 @@ def test_a_name_in_a_multipart_answer() -> None:
     assert len(music(agent.resolved(lookup("held.example"), "192.168.1.99", now=0.3))) == 1
 
 
-def test_a_server_that_stops_answers_what_waits() -> None:
+def test_a_stopping_server_refuses_pending_requests() -> None:
     agent = make_agent()
     agent.receive(invite(body=NAMED), FLOW, now=0.0)
     assert statuses(agent.close(now=1.0)) == [503]
@@ -173,7 +169,7 @@ def fill(agent: UserAgent, flow: Flow = PUBLIC_FLOW, now: float = 0.0) -> list[R
     return asked
 
 
-def test_one_source_may_have_a_few_names_looked_up_at_once_and_hears_503_for_more() -> None:
+def test_one_source_gets_503_for_more_than_a_few_look_ups_at_once() -> None:
     agent = make_agent()
     asked = fill(agent)
     refused = agent.receive(calling(9, "one-more.example"), PUBLIC_FLOW, now=0.1)
@@ -184,7 +180,7 @@ def test_one_source_may_have_a_few_names_looked_up_at_once_and_hears_503_for_mor
     assert statuses(agent.receive(calling(11, "one-more.example"), PUBLIC_FLOW, now=0.3)) == [100]
 
 
-def test_a_name_counts_until_its_look_up_is_over_though_nobody_waits_any_more() -> None:
+def test_a_look_up_counts_until_it_is_over_even_if_no_request_waits_for_it() -> None:
     agent = make_agent()
     asked = fill(agent)
     agent.tick(4.0)
@@ -195,7 +191,7 @@ def test_a_name_counts_until_its_look_up_is_over_though_nobody_waits_any_more() 
     assert not agent.discard_unwanted(lookup("one-more.example", PUBLIC_FLOW, Trust.UNVALIDATED))
 
 
-def test_the_same_name_of_one_source_is_looked_up_once_for_all_its_calls() -> None:
+def test_a_name_is_looked_up_once_for_all_calls_of_a_source() -> None:
     agent = make_agent()
     assert agent.receive(calling(1, "pbx.example", FLOW), FLOW, now=0.0)[-1] == lookup("pbx.example")
     for number in range(2, 50):
@@ -204,7 +200,7 @@ def test_the_same_name_of_one_source_is_looked_up_once_for_all_its_calls() -> No
 
 
 @pytest.mark.parametrize("way", [PUBLIC_FLOW, PUBLIC_FLOW._replace(transport="TCP", connection=1)])
-def test_who_is_known_by_his_call_alone_is_not_trusted_for_it(way: Flow) -> None:
+def test_a_source_that_is_validated_by_its_call_is_not_trusted(way: Flow) -> None:
     """Two addresses with four silent names each would keep those of private networks waiting."""
     agent = make_agent()
     answered(agent, flow=way)
@@ -214,7 +210,7 @@ def test_who_is_known_by_his_call_alone_is_not_trusted_for_it(way: Flow) -> None
     assert isinstance(asked, Resolve) and asked.trust is Trust.TRUSTED
 
 
-def test_what_becomes_of_a_strangers_name_is_nothing_to_those_who_are_known() -> None:
+def test_the_look_up_of_an_unvalidated_source_is_not_shared_with_trusted_ones() -> None:
     """Else a stranger whose names are refused for want of room would have theirs refused as well."""
     agent = make_agent()
     agent.receive(calling(1, "pbx.example"), PUBLIC_FLOW, now=0.0)
@@ -223,7 +219,7 @@ def test_what_becomes_of_a_strangers_name_is_nothing_to_those_who_are_known() ->
     assert statuses(agent.resolved(lookup("pbx.example"), "192.168.1.99", now=0.2)) == [180, 200]
 
 
-def test_one_name_too_many_within_a_call_leaves_it_as_it_was() -> None:
+def test_one_look_up_too_many_within_a_call_is_503_and_the_call_goes_on() -> None:
     agent = make_agent()
     call = answered(agent, flow=PUBLIC_FLOW)
     fill(agent, now=1.0)
@@ -231,7 +227,7 @@ def test_one_name_too_many_within_a_call_leaves_it_as_it_was() -> None:
     assert agent.calls == 1 and len(agent.pending) == PUBLIC_ALLOWANCE.names
 
 
-def test_and_in_the_answer_that_an_ack_owes_it_ends_the_call() -> None:
+def test_one_look_up_too_many_for_the_answer_in_an_ack_ends_the_call() -> None:
     agent = make_agent()
     call = tag(response(agent.receive(invite(body=""), PUBLIC_FLOW, now=0.0)))
     fill(agent)
@@ -241,7 +237,7 @@ def test_and_in_the_answer_that_an_ack_owes_it_ends_the_call() -> None:
 # -- UPDATE --------------------------------------------------------------------------------------------------------
 
 
-def test_an_update_waits_without_a_provisional_answer() -> None:
+def test_a_pending_update_gets_no_provisional_answer() -> None:
     agent = make_agent()
     call = answered(agent)
     update = request("UPDATE", body=NAMED, to_tag=call, cseq="CSeq: 131 UPDATE")

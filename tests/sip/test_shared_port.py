@@ -79,12 +79,12 @@ def test_the_51st_call_gets_the_shared_port_with_rtcp_on_it() -> None:
     assert agent.calls == 52
 
 
-def test_who_has_a_port_of_his_own_is_told_nothing_of_rtcp() -> None:
+def test_an_answer_with_a_port_of_its_own_has_no_rtcp_attribute() -> None:
     agent = make_agent(shared=SHARED)
     assert b"a=rtcp" not in response(agent.receive(invite(), FLOW, now=0.0)).body
 
 
-def test_as_calls_end_the_next_ones_have_a_port_of_their_own_again_and_who_shares_goes_on_sharing() -> None:
+def test_a_freed_port_goes_to_the_next_call_and_a_sharing_call_keeps_the_shared_port() -> None:
     agent, tags = full()
     sharer = calls(agent, 50)
     for number, to_tag in enumerate(tags):
@@ -95,7 +95,7 @@ def test_as_calls_end_the_next_ones_have_a_port_of_their_own_again_and_who_share
     assert sorted(ports) == [*range(10000, 10100, 2), SHARED]
 
 
-def test_the_shared_port_is_given_back_and_nobody_elses_with_it() -> None:
+def test_the_end_of_a_sharing_call_releases_no_port_of_another() -> None:
     agent, tags = full(1)
     sharers = [calls(agent, number) for number in (50, 51)]
     hangs_up(agent, 50, sharers[0])
@@ -107,7 +107,7 @@ def test_the_shared_port_is_given_back_and_nobody_elses_with_it() -> None:
     assert port(response(agent.receive(invite(**phone(61)), FLOW, now=3.0))) == SHARED
 
 
-def test_srtp_where_no_stream_of_ones_own_is_left_is_488_and_rtp_is_welcome() -> None:
+def test_without_a_port_of_its_own_srtp_is_488_and_rtp_is_accepted() -> None:
     agent, tags = full(1)
     actions = agent.receive(invite(body=SECURE, **phone(50)), FLOW, now=1.0)
     assert statuses(actions) == [488]
@@ -118,7 +118,7 @@ def test_srtp_where_no_stream_of_ones_own_is_left_is_488_and_rtp_is_welcome() ->
     assert statuses(agent.receive(invite(body=SECURE, **phone(52)), FLOW, now=2.0)) == [180, 200]
 
 
-def test_of_srtp_and_rtp_in_one_offer_who_shares_hears_the_rtp() -> None:
+def test_a_sharing_call_gets_the_rtp_of_an_offer_with_srtp_and_rtp() -> None:
     """As phones offer it whose SRTP is on but not compulsory; RFC 3264 §6: what is refused has port 0."""
     both = SECURE + "m=audio 17424 RTP/AVP 0\n"
     agent, _ = full(1)
@@ -132,7 +132,7 @@ def test_of_srtp_and_rtp_in_one_offer_who_shares_hears_the_rtp() -> None:
     assert statuses(agent.receive(reinvite(tag(response(actions)), 131, both), FLOW, now=2.0)) == [200]
 
 
-def test_a_call_that_shares_cannot_change_to_srtp_and_its_music_goes_on() -> None:
+def test_a_sharing_call_cannot_change_to_srtp_and_its_music_goes_on() -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
     actions = agent.receive(reinvite(sharer, 131, SECURE), FLOW, now=2.0)
@@ -142,7 +142,7 @@ def test_a_call_that_shares_cannot_change_to_srtp_and_its_music_goes_on() -> Non
     assert isinstance(start, StartStream) and start.target.srtp_suite == "" and start.target.local.port == SHARED
 
 
-def test_hold_resume_retarget_and_codec_within_the_shared_stream() -> None:
+def test_a_sharing_call_is_held_resumed_and_moved_on_the_shared_port() -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
     held = agent.receive(reinvite(sharer, 131, OFFER.replace("recvonly", "inactive")), FLOW, now=2.0)
@@ -157,7 +157,7 @@ def test_hold_resume_retarget_and_codec_within_the_shared_stream() -> None:
     assert moved.target.remote.host == "192.168.1.78" and other.target.codec.name == "PCMA"
 
 
-def test_without_an_offer_a_sharer_is_offered_all_codecs_and_rtcp_on_the_same_port() -> None:
+def test_our_offer_to_a_sharing_call_has_all_codecs_and_rtcp_on_the_same_port() -> None:
     agent, _ = full(1)
     offered = response(agent.receive(invite(body="", **phone(50)), FLOW, now=1.0))
     assert f"m=audio {SHARED} RTP/AVP 0 8 9 96\r\n".encode() in offered.body
@@ -167,7 +167,7 @@ def test_without_an_offer_a_sharer_is_offered_all_codecs_and_rtcp_on_the_same_po
 
 
 @pytest.mark.parametrize("most", [0, 1])
-def test_an_answer_of_srtp_to_our_offer_of_rtp_ends_the_call(most: int) -> None:
+def test_an_srtp_answer_to_our_rtp_offer_ends_the_call(most: int) -> None:
     """Sent without a key it would not be what was asked for; with one that was never told nobody could hear it."""
     agent = make_agent(most=most, shared=SHARED)
     to_tag = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
@@ -176,7 +176,7 @@ def test_an_answer_of_srtp_to_our_offer_of_rtp_ends_the_call(most: int) -> None:
     assert "SRTP" in notes(actions)[0]
 
 
-def test_where_nobody_listens_any_more_the_call_ends_at_once() -> None:
+def test_an_unreachable_receiver_ends_the_call_at_once() -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
     actions = agent.stream_gone(sharer, 1, "port unreachable at ...", hopeless="port unreachable", now=5.0)
@@ -185,7 +185,7 @@ def test_where_nobody_listens_any_more_the_call_ends_at_once() -> None:
 
 
 @pytest.mark.parametrize("by", ["port unreachable", "RTCP BYE"])
-def test_why_a_listener_was_given_up_is_counted(by: str) -> None:
+def test_the_reason_why_a_receiver_is_gone_is_counted(by: str) -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
     agent.stream_gone(sharer, 1, "at length", hopeless=by, now=5.0)
@@ -193,7 +193,7 @@ def test_why_a_listener_was_given_up_is_counted(by: str) -> None:
     assert agent.tally.counts == {f"ended by {by}": 1}
 
 
-def test_nobody_listening_to_a_stream_that_was_moved_since_ends_nothing() -> None:
+def test_the_former_receiver_of_a_moved_stream_ends_no_call() -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
     start_of(agent, reinvite(sharer, 131, OFFER.replace("192.168.1.77", "192.168.1.78")))
@@ -201,7 +201,7 @@ def test_nobody_listening_to_a_stream_that_was_moved_since_ends_nothing() -> Non
     assert agent.calls == 2
 
 
-def test_nobody_listening_to_a_call_on_hold_or_at_its_end_ends_nothing_twice() -> None:
+def test_an_unreachable_receiver_of_a_held_or_ended_call_changes_nothing() -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
     agent.receive(reinvite(sharer, 131, OFFER.replace("recvonly", "inactive")), FLOW, now=2.0)

@@ -100,7 +100,7 @@ def no_collector() -> Iterator[None]:
     ],
 )
 @pytest.mark.usefixtures("no_collector")
-def test_what_is_over_is_gone_without_the_collector(story: Callable[[UserAgent], None]) -> None:
+def test_an_ended_call_leaves_no_reference_cycle(story: Callable[[UserAgent], None]) -> None:
     agent = make_agent()
     story(agent)
     for step in range(1000):
@@ -112,7 +112,7 @@ def test_what_is_over_is_gone_without_the_collector(story: Callable[[UserAgent],
     assert ours == []
 
 
-def test_a_call_that_is_up_takes_less_than_7000_octets() -> None:
+def test_a_call_takes_less_than_7000_octets() -> None:
     """SIP alone, once its transactions are over; the stream is another matter."""
     calls = 500
     agent = make_agent(ports=(10000, 10000 + 2 * calls))
