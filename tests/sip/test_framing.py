@@ -24,7 +24,7 @@ def test_one_message_octet_by_octet() -> None:
     assert not framer.unfinished
 
 
-def test_a_begun_message_waits_for_its_rest() -> None:
+def test_part_of_a_message_waits_for_the_rest() -> None:
     framer = Framer()
     assert framer.feed(INVITE[:-1]) == []
     assert framer.unfinished
@@ -42,7 +42,7 @@ def test_line_feeds_alone_end_a_head_too() -> None:
     assert Framer().feed(bare + OPTIONS) == [bare, OPTIONS]
 
 
-def test_a_double_crlf_is_a_ping_and_a_single_one_is_nothing() -> None:
+def test_a_double_crlf_is_a_ping_and_a_single_one_is_ignored() -> None:
     framer = Framer()
     assert framer.feed(b"\r\n\r\n") == [PING]
     assert framer.feed(b"\r\n" + OPTIONS) == [OPTIONS]
@@ -57,7 +57,7 @@ def test_keep_alives_in_a_row_are_one_piece_however_they_come() -> None:
     assert b"".join(pieces) == 6 * PING
 
 
-def test_octets_of_nothing_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_white_space_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Framer] = []
 
     def cut(framer: Framer) -> Optional[bytes]:
@@ -74,7 +74,7 @@ def test_octets_of_nothing_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 class Watched(bytearray):
-    """Octets that count how many of them are looked at."""
+    """Octets that count how many of them are searched."""
 
     looked_at = 0
 
@@ -87,7 +87,7 @@ class Watched(bytearray):
 
 @pytest.mark.parametrize("short", [b"a\n\n", b"a\n\r\n", b"a\r\n\r\n"])
 def test_many_short_heads_at_once_cost_no_more_than_one_by_one(short: bytes) -> None:
-    """Else 64 KB of them, which anybody may send, hold up everybody for seconds."""
+    """Otherwise 64 KB of them, which any source may send, would delay all others for seconds."""
     framer, octets = Framer(), Watched()
     framer._held = octets
     count = 65536 // len(short)
@@ -95,14 +95,14 @@ def test_many_short_heads_at_once_cost_no_more_than_one_by_one(short: bytes) -> 
     assert octets.looked_at < 3 * 512 * count
 
 
-def test_the_end_of_a_head_is_found_wherever_it_lies() -> None:
+def test_the_end_of_a_head_is_found_at_any_position() -> None:
     for end in (b"\n\n", b"\n\r\n", b"\r\n\r\n"):
         for length in [*range(500, 530), *range(1520, 1550), 9000]:
             head = b"a" * length + end
             assert Framer().feed(head + OPTIONS) == [head, OPTIONS], (end, length)
 
 
-def test_a_head_is_read_once_however_slowly_its_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_is_parsed_once_while_its_body_comes_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[bytes] = []
 
     def read(head: bytes) -> int:
@@ -117,7 +117,7 @@ def test_a_head_is_read_once_however_slowly_its_body_comes(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("length", [b"-1", b"many", b"", b"1\r\nContent-Length: 2", b"9999999999"])
-def test_what_cannot_be_cut_is_the_last_that_comes_out(length: bytes) -> None:
+def test_a_message_that_cannot_be_cut_is_the_last_one(length: bytes) -> None:
     framer = Framer()
     faulty = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: " + length + b"\r\n\r\n"
     assert framer.feed(faulty) == [faulty]
@@ -125,7 +125,7 @@ def test_what_cannot_be_cut_is_the_last_that_comes_out(length: bytes) -> None:
     assert framer.feed(OPTIONS) == []
 
 
-def test_a_message_longer_than_any_breaks_the_stream() -> None:
+def test_a_message_that_is_too_long_breaks_the_stream() -> None:
     framer = Framer()
     framer.feed(b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 65535\r\n\r\n")
     assert framer.broken
@@ -134,7 +134,7 @@ def test_a_message_longer_than_any_breaks_the_stream() -> None:
     assert framer.broken
 
 
-def test_behind_what_cannot_be_cut_nothing_is_kept() -> None:
+def test_a_broken_stream_keeps_nothing() -> None:
     framer = Framer()
     assert framer.feed(b"OPTIONS sip:a SIP/2.0\r\nContent-Length: lots\r\n\r\n")
     assert framer.broken
@@ -143,7 +143,7 @@ def test_behind_what_cannot_be_cut_nothing_is_kept() -> None:
     assert not framer.unfinished
 
 
-def test_half_a_keep_alive_is_no_message_that_has_begun() -> None:
+def test_half_a_keep_alive_is_no_unfinished_message() -> None:
     framer = Framer()
     assert framer.feed(b"\r\n") == [] and not framer.unfinished
     assert framer.feed(b"O") == [] and framer.unfinished

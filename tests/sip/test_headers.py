@@ -86,7 +86,7 @@ def test_a_host_may_have_a_port(text: str, host: str, port: Optional[int]) -> No
         "2001:db8::9", "[2001:db8::9", "[]", "[192.0.2]", "[::1]5060", "[fe80::1%eth0]", "host:" + "9" * 5000,
     ],
 )  # fmt: skip
-def test_what_is_no_host_is_refused(text: str) -> None:
+def test_an_invalid_host_is_refused(text: str) -> None:
     assert refusal(read_host_port, text).status == 400
 
 
@@ -97,7 +97,7 @@ def test_a_uri_has_user_host_port_and_parameters() -> None:
     assert uri.text == "SIP:moh:secret@Example.com:5070;Transport=UDP;lr?Subject=x"
 
 
-def test_the_user_part_of_a_uri_may_hold_what_looks_like_parameters() -> None:
+def test_the_user_part_of_a_uri_may_hold_semicolons_and_question_marks() -> None:
     uri = Uri.parse("sip:user;par=u%40example.net?x@example.com")  # RFC 4475 §3.1.1.9
     assert (uri.user, uri.host, uri.params) == ("user;par=u%40example.net?x", "example.com", {})
 
@@ -119,7 +119,7 @@ def test_a_uri_of_another_scheme_is_left_unread(text: str) -> None:
         "sip:moh\0@x", "sip:moh\x1b@x", "sip:moh@x:99999", "sip:moh@2001:db8::9", "é:moh@x",
     ],
 )  # fmt: skip
-def test_what_is_no_uri_is_refused(text: str) -> None:
+def test_an_invalid_uri_is_refused(text: str) -> None:
     assert refusal(Uri.parse, text).status == 400
 
 
@@ -161,21 +161,21 @@ def test_a_name_addr_is_read_with_and_without_its_name(text: str, uri: str, tag:
         '"',
     ],
 )
-def test_what_is_no_name_addr_is_refused(text: str) -> None:
+def test_an_invalid_name_addr_is_refused(text: str) -> None:
     assert refusal(NameAddr.parse, text).status == 400
 
 
 # -- Via and CSeq --------------------------------------------------------------------------------------------------
 
 
-def test_a_via_says_how_and_from_where() -> None:
+def test_a_via_has_transport_host_and_port() -> None:
     via = Via.parse("SIP/2.0/udp Pbx.Example.com;branch=z9hG4bKa;rport;odd")
     assert (via.transport, via.host, via.port) == ("UDP", "Pbx.Example.com", None)
     assert (via.branch, via.sent_by) == ("z9hG4bKa", "pbx.example.com:5060")
     assert via.params == {"branch": "z9hG4bKa", "rport": "", "odd": ""}
 
 
-def test_a_via_may_be_spaced_out() -> None:
+def test_a_via_may_have_spaces_round_its_separators() -> None:
     via = Via.parse("SIP / 2.0 / UDP   192.0.2.1 : 5062 ; branch = z9hG4bKa ; rport")
     assert (via.transport, via.host, via.port, via.branch) == ("UDP", "192.0.2.1", 5062, "z9hG4bKa")
 
@@ -201,7 +201,7 @@ def test_only_a_branch_behind_the_magic_cookie_names_a_transaction(branch: str, 
         'SIP/2.0/UDP x;"',
     ],
 )
-def test_what_is_no_via_is_refused(text: str) -> None:
+def test_an_invalid_via_is_refused(text: str) -> None:
     assert refusal(Via.parse, text).status == 400
 
 
@@ -217,10 +217,10 @@ def test_cseq_is_a_number_and_a_method(text: str, number: int, method: str) -> N
     "text",
     ["", "1", "INVITE", "1 INVITE x", "-1 INVITE", "2147483648 INVITE", "9" * 5000 + " BYE", "² BYE", "٣ BYE", "1 B@E"],
 )
-def test_what_is_no_cseq_is_refused(text: str) -> None:
+def test_an_invalid_cseq_is_refused(text: str) -> None:
     assert refusal(CSeq.parse, text).status == 400
 
 
-def test_a_refusal_shows_no_more_than_the_beginning_and_no_control_characters() -> None:
+def test_a_refusal_shows_only_the_beginning_and_no_control_characters() -> None:
     why = refusal(CSeq.parse, "\x1b[2J" + "x" * 60000).why
     assert why.isprintable() and len(why) < 200

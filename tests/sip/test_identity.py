@@ -1,4 +1,4 @@
-"""Who we are towards one caller."""
+"""Our own addresses towards a caller, and the tags of stateless answers."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def invite(uri: str = "sip:123@192.168.1.100", branch: str = "z9hG4bKa", cseq: i
         ("sip:moh@[::ffff:192.168.1.100]", LAN, Address("192.168.1.100", 5060)),
     ],
 )
-def test_we_are_where_the_caller_dialled(uri: str, flow: Flow, own: Address) -> None:
+def test_our_address_is_the_one_that_was_dialled(uri: str, flow: Flow, own: Address) -> None:
     assert identity().own_address(invite(uri), flow) == own
 
 
-def test_the_word_of_the_owner_counts_more_but_the_port_is_that_dialled() -> None:
+def test_the_advertised_address_takes_precedence_but_the_port_is_the_dialled_one() -> None:
     advertised = identity(advertised="198.51.100.1")
     assert advertised.own_address(invite("sip:a@192.0.2.1:5070"), LAN) == Address("198.51.100.1", 5070)
 
@@ -64,7 +64,7 @@ def test_the_word_of_the_owner_counts_more_but_the_port_is_that_dialled() -> Non
     [
         ("192.168.1.100", LAN, "192.168.1.77", "192.168.1.100"),
         ("203.0.113.5", BRIDGE, "198.51.100.7", "203.0.113.5"),
-        # a caller on this machine who holds somebody elsewhere: our loopback address would not reach him
+        # a caller on this machine with a receiver elsewhere, which does not reach our loopback address
         ("127.0.0.1", LOOPBACK, "192.168.1.77", "192.0.2.99"),
         ("127.0.0.1", LOOPBACK, "127.0.0.1", "127.0.0.1"),
         # media of the other family leaves from an address of that family
@@ -73,11 +73,11 @@ def test_the_word_of_the_owner_counts_more_but_the_port_is_that_dialled() -> Non
         ("127.0.0.1", LOOPBACK, "0.0.0.0", "127.0.0.1"),
     ],
 )
-def test_media_leaves_from_an_address_that_leads_there(own: str, flow: Flow, remote: str, media: str) -> None:
+def test_media_have_a_local_address_with_a_route(own: str, flow: Flow, remote: str, media: str) -> None:
     assert identity(local="192.0.2.99").media_host(own, flow, remote) == media
 
 
-def test_media_that_finds_no_way_out_of_here() -> None:
+def test_media_without_a_route_are_488() -> None:
     assert identity(local="").media_host("127.0.0.1", LOOPBACK, "192.168.1.77") == "127.0.0.1"
     with pytest.raises(Refusal, match="488 no way from here to 2001:db8::7"):
         identity(local="").media_host("192.168.1.100", LAN, "2001:db8::7")
@@ -94,7 +94,7 @@ def test_another_request_has_another_tag(other: Request) -> None:
     assert identity().stateless_tag(other) != identity().stateless_tag(invite())
 
 
-def test_nobody_without_the_secret_can_make_the_tag() -> None:
+def test_the_tag_depends_on_the_secret() -> None:
     assert identity(secret=b"other").stateless_tag(invite()) != identity().stateless_tag(invite())
 
 
@@ -102,7 +102,7 @@ def test_the_secret_is_not_shown() -> None:
     assert "secret=" not in repr(identity())
 
 
-def test_octets_that_are_no_utf8_make_a_tag_as_well() -> None:
+def test_a_request_that_is_no_utf8_has_a_tag_too() -> None:
     call = invite()
     call.call_id = b"\xff\xe4".decode("utf-8", "surrogateescape")
     assert identity().stateless_tag(call) != identity().stateless_tag(invite())

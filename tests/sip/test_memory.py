@@ -1,6 +1,6 @@
-"""What calls leave behind when they are over: nothing that only the garbage collector finds, for that stops the music.
+"""An ended call leaves nothing that only the garbage collector frees, and a call takes little memory.
 
-A full collection looks at all that there is, and no thread plays meanwhile; so the server makes it all but never.
+A full collection visits all objects and stops all threads meanwhile, so the server hardly ever runs one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.ladder import (
 )
 
 LATE = 500.0
-"""When all timers have run out, those of the calls that nobody ends excepted."""
+"""When all timers have expired."""
 
 
 def a_whole_call(agent: UserAgent) -> None:
@@ -41,21 +41,21 @@ def a_whole_call(agent: UserAgent) -> None:
     agent.stream_gone(stop.call, 1, "", now=1.0)
 
 
-def a_call_that_is_refused(agent: UserAgent) -> None:
+def a_refused_call(agent: UserAgent) -> None:
     answer = response(agent.receive(invite(body=OFFER.replace("RTP/AVP 0 8", "RTP/AVP 18")), FLOW, now=0.0))
     assert answer.status == 488
     agent.receive(ack(tag(answer), via=f"Via: {answer.first('via')}"), FLOW, now=0.1)
 
 
-def a_request_that_is_none(agent: UserAgent) -> None:
+def a_malformed_request(agent: UserAgent) -> None:
     faulty = request("OPTIONS", "Content-Length: 99")
     assert faulty.fault is not None
     assert response(agent.receive(faulty, FLOW, now=0.0)).status == 400
     assert parse(b"OPTIONS sip:123@192.168.1.100 SIP/2.0\r\n\r\n") is None
 
 
-def a_bye_for_nobody(agent: UserAgent) -> None:
-    assert response(agent.receive(bye("nobody"), FLOW, now=0.0)).status == 481
+def a_bye_for_an_unknown_call(agent: UserAgent) -> None:
+    assert response(agent.receive(bye("unknown"), FLOW, now=0.0)).status == 481
 
 
 def a_name_without_an_address(agent: UserAgent) -> None:
@@ -73,7 +73,7 @@ def a_call_without_an_ack(agent: UserAgent) -> None:
     agent.stream_gone(start.call, 1, "", now=41.0)
 
 
-def a_question(agent: UserAgent) -> None:
+def an_options_request(agent: UserAgent) -> None:
     agent.receive(request("OPTIONS"), FLOW, now=0.0)
 
 
@@ -91,12 +91,12 @@ def no_collector() -> Iterator[None]:
     "story",
     [
         a_whole_call,
-        a_call_that_is_refused,
-        a_request_that_is_none,
-        a_bye_for_nobody,
+        a_refused_call,
+        a_malformed_request,
+        a_bye_for_an_unknown_call,
         a_name_without_an_address,
         a_call_without_an_ack,
-        a_question,
+        an_options_request,
     ],
 )
 @pytest.mark.usefixtures("no_collector")
@@ -113,7 +113,7 @@ def test_an_ended_call_leaves_no_reference_cycle(story: Callable[[UserAgent], No
 
 
 def test_a_call_takes_less_than_7000_octets() -> None:
-    """SIP alone, once its transactions are over; the stream is another matter."""
+    """SIP alone, once its transactions have ended; the stream is not counted."""
     calls = 500
     agent = make_agent(ports=(10000, 10000 + 2 * calls))
 

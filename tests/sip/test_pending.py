@@ -1,4 +1,4 @@
-"""A host name in c=: the call waits for its address and nobody else does (RFC 7088 §5.4, RFC 3261 §9.2, §14.2)."""
+"""A host name in c=: its call waits for the address, and no other does (RFC 7088 §5.4, RFC 3261 §9.2, §14.2)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_invite_gets_100_until_the_name_is_resolved() -> None:
     actions = agent.receive(invite(body=NAMED), FLOW, now=0.0)
     assert statuses(actions) == [100]
     assert actions[-1] == lookup("held.example")
-    assert statuses(agent.receive(invite(body=NAMED), FLOW, now=0.5)) == [100], "a repeat asks nothing twice"
+    assert statuses(agent.receive(invite(body=NAMED), FLOW, now=0.5)) == [100], "it is looked up once"
     actions = agent.resolved(lookup("held.example"), "192.168.1.99", now=0.6)
     assert statuses(actions) == [180, 200]
     (start,) = music(actions)
@@ -87,7 +87,7 @@ def test_the_answer_in_an_ack_may_have_a_host_name() -> None:
     agent = make_agent()
     call = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
     assert agent.receive(ack(call, body=NAMED), FLOW, now=0.2) == [lookup("held.example")]
-    assert statuses(agent.tick(now=1.0)) == [], "the ACK has come, whatever it holds"
+    assert statuses(agent.tick(now=1.0)) == [], "the ACK has come, so the 200 is not resent"
     (start,) = music(agent.resolved(lookup("held.example"), "192.168.1.99", now=1.1))
     assert isinstance(start, StartStream) and start.target.remote.host == "192.168.1.99"
 
@@ -104,7 +104,7 @@ def test_two_names_without_an_address_are_488_and_each_is_looked_up_once() -> No
     two = NAMED + "m=audio 17424 RTP/AVP 0\nc=IN IP4 other.example\n"
     assert agent.receive(invite(body=two), FLOW, now=0.0)[-1] == lookup("held.example")
     assert agent.resolved(lookup("held.example"), "", now=1.0) == [lookup("other.example")], "and no second 100"
-    assert agent.next_due == 4.0, "all names have the same patience together"
+    assert agent.next_due == 4.0, "all names have one deadline together"
     assert statuses(agent.resolved(lookup("other.example"), "", now=2.0)) == [488]
 
 
@@ -186,7 +186,7 @@ def test_a_look_up_counts_until_it_is_over_even_if_no_request_waits_for_it() -> 
     agent.tick(4.0)
     assert not agent.pending
     assert statuses(agent.receive(calling(9, "one-more.example"), PUBLIC_FLOW, now=4.1)) == [503]
-    assert agent.discard_unwanted(asked[0]), "its turn has come too late"
+    assert agent.discard_unwanted(asked[0]), "no request waits for it any more"
     assert statuses(agent.receive(calling(10, "one-more.example"), PUBLIC_FLOW, now=4.2)) == [100]
     assert not agent.discard_unwanted(lookup("one-more.example", PUBLIC_FLOW, Trust.UNVALIDATED))
 
@@ -211,7 +211,7 @@ def test_a_source_that_is_validated_by_its_call_is_not_trusted(way: Flow) -> Non
 
 
 def test_the_look_up_of_an_unvalidated_source_is_not_shared_with_trusted_ones() -> None:
-    """Else a stranger whose names are refused for want of room would have theirs refused as well."""
+    """Otherwise a failed look-up of an unvalidated source would fail those of trusted sources as well."""
     agent = make_agent()
     agent.receive(calling(1, "pbx.example"), PUBLIC_FLOW, now=0.0)
     assert agent.receive(calling(2, "pbx.example", FLOW), FLOW, now=0.0)[-1] == lookup("pbx.example")

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from moh.common.actions import Send
-from tests.support.ladder import FLOW, ack, answered, bye, invite, make_agent, response, statuses, tag
+import pytest
+
+from moh.common.actions import Action, Send
+from moh.common.counters import Counters
+from moh.guard.address_validation import AddressValidator
+from moh.rtp.port_pool import PortPool
+from moh.sip.call import Call
+from moh.sip.registry import Registry
+from moh.sip.transaction import ServerTransaction, Unacknowledged
+from tests.support.ladder import FLOW, PHONE, ack, answered, bye, invite, make_agent, music, response, statuses, tag
 
 
 def test_a_retransmitted_invite_gets_the_same_answer_and_makes_no_second_call() -> None:
@@ -54,3 +62,83 @@ def test_after_200_calls_all_tables_are_empty() -> None:
     assert agent.idle and agent.next_due is None
     assert not any(agent.table_sizes.values())
     assert not agent.registry.ports._taken
+
+
+# -- settling ------------------------------------------------------------------------------------------------------
+
+
+def registry() -> Registry:
+    return Registry(PortPool(10000, 10100), AddressValidator(), Counters())
+
+
+def opened(tables: Registry, branch: str = "z9hG4bKa") -> ServerTransaction:
+    return tables.open_transaction((branch, "192.168.1.50:5062", "BYE"), "BYE", "ours", FLOW, PHONE)
+
+
+def test_a_touched_transaction_has_its_timer_after_settling_and_not_before() -> None:
+    tables = registry()
+    opened(tables).respond(200, b"200", now=1.0)
+    assert tables.next_due is None
+    tables.settle()
+    assert tables.next_due == 33.0
+
+
+def test_a_transaction_that_is_gone_leaves_every_table_when_it_is_settled() -> None:
+    tables = registry()
+    opened(tables).respond(200, b"200", now=1.0)
+    tables.settle()
+    for owner in tables.due(33.0):
+        tables.touch(owner)
+        assert owner.tick(33.0) == []
+    tables.settle()
+    assert not tables.transactions and not tables.timers
+
+
+def test_a_forgotten_transaction_is_not_settled_over_the_one_that_replaces_it() -> None:
+    tables = registry()
+    tables.forget_transaction(opened(tables))
+    later = opened(tables)
+    later.respond(200, b"200", now=2.0)
+    tables.settle()
+    assert list(tables.transactions.values()) == [later] and tables.timers == 1
+
+
+def test_a_call_that_was_touched_is_settled_even_if_the_message_raises_an_exception(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent = make_agent()
+    to_tag = answered(agent)
+    (stop,) = music(agent.receive(bye(to_tag, cseq="CSeq: 131 BYE"), FLOW, now=1.0))
+    with monkeypatch.context() as patched:
+        patched.setattr(Call, "stream_ended", end_and_raise)
+        with pytest.raises(RuntimeError):
+            agent.stream_gone(stop.call, 1, "ended", now=1.1)
+    assert agent.idle and not agent.registry.ports._taken
+
+
+def end_and_raise(call: Call, serial: int, *_: object) -> list[Action]:
+    call.media.gone(serial, 1.1)
+    raise RuntimeError("a bug")
+
+
+def test_a_timer_that_raises_an_exception_holds_up_no_other_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = make_agent(longest_call=60.0)
+    answered(agent)
+    agent.receive(invite(call_id="Call-ID: b", via="Via: SIP/2.0/UDP 192.168.1.50;branch=z9hG4bKb"), FLOW, now=0.0)
+    agent.tick(now=0.5)
+    with monkeypatch.context() as patched:
+        patched.setattr(Unacknowledged, "schedule_next", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            agent.tick(now=1.5)
+    assert agent.next_due == 5.5, "after T2"
+    assert statuses(agent.tick(now=5.5)) == [200]
+
+
+def test_an_invite_that_raises_an_exception_leaves_no_port_and_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = make_agent()
+    with monkeypatch.context() as patched:
+        patched.setattr(Call, "answer_invite", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            agent.receive(invite(), FLOW, now=0.0)
+    assert statuses(agent.refuse(invite(), FLOW, 500, "Unexpected error", now=0.0)) == [500]
+    assert not any(agent.table_sizes.values()) and not agent.registry.ports._taken

@@ -52,15 +52,13 @@ def answer_to(own: Request, status: int, *extra: str) -> Response:
         ([TIMER, "Session-Expires: 180"], "180;refresher=uac", True),
         ([TIMER, "x: 180 ; refresher=uac"], "180;refresher=uac", True),
         ([TIMER, "Session-Expires: 180;refresher=uas"], "180;refresher=uas", True),
-        (["Session-Expires: 180"], "180;refresher=uas", False),  # a proxy asks, the phone knows no timers
-        (["Session-Expires: 0"], "90;refresher=uas", False),  # and makes a mistake
+        (["Session-Expires: 180"], "180;refresher=uas", False),  # a proxy asks for a timer, the phone supports none
+        (["Session-Expires: 0"], "90;refresher=uas", False),  # and the proxy makes a mistake
         (["Require: timer", "Session-Expires: 180"], "180;refresher=uac", True),
         ([], None, False),
     ],
 )
-def test_the_phone_refreshes_where_it_leaves_us_the_choice(
-    asked: list[str], told: Optional[str], required: bool
-) -> None:
+def test_the_phone_refreshes_where_the_choice_is_ours(asked: list[str], told: Optional[str], required: bool) -> None:
     answer = response(make_agent().receive(invite(*asked), FLOW, now=0.0))
     assert answer.status == 200
     assert answer.first("session-expires") == told
@@ -78,7 +76,7 @@ def test_an_interval_that_is_no_number_is_400() -> None:
     assert isinstance(actions[0], Send) and actions[0].data.startswith(b"SIP/2.0 400 Session-Expires is 'soon'")
 
 
-def test_without_a_refresh_the_call_ends_before_its_interval_does() -> None:
+def test_without_a_refresh_the_call_ends_before_its_session_expires() -> None:
     agent = make_agent()
     to_tag = tag(response(agent.receive(invite(TIMER, "Session-Expires: 180"), FLOW, now=0.0)))
     agent.receive(ack(to_tag), FLOW, now=0.1)
@@ -111,8 +109,8 @@ def test_a_reinvite_refreshes_too_and_may_end_the_timer() -> None:
 
 
 @pytest.mark.parametrize("acknowledged_by", [PUBLIC_FLOW, Flow(Address("203.0.113.77", 5060), SERVER)])
-def test_a_phone_that_answers_each_refresh_hears_music_on_however_little_is_known_of_it(acknowledged_by: Flow) -> None:
-    """By its own address, known for an hour; and where a proxy sends the INVITE and the phone itself all else."""
+def test_a_phone_that_answers_each_refresh_keeps_its_music_even_if_it_is_not_validated(acknowledged_by: Flow) -> None:
+    """With the ACK from its own address, which is validated for an hour, or from another one than the INVITE."""
     agent = make_agent()
     asked = invite(WITH_UPDATE, "Session-Expires: 90", contact="Contact: <sip:201@203.0.113.77>")
     to_tag = tag(response(agent.receive(asked, PUBLIC_FLOW, now=0.0)))
@@ -124,7 +122,7 @@ def test_a_phone_that_answers_each_refresh_hears_music_on_however_little_is_know
 
 
 def our_update() -> tuple[UserAgent, Request]:
-    """A call in which refreshing is our work, at its half time."""
+    """A call in which we refresh, at half its interval."""
     agent = make_agent()
     invitation = invite(TIMER, WITH_UPDATE, "Session-Expires: 180;refresher=uas")
     to_tag = tag(response(agent.receive(invitation, FLOW, now=0.0)))
@@ -134,7 +132,7 @@ def our_update() -> tuple[UserAgent, Request]:
     return agent, own
 
 
-def test_where_the_phone_insists_we_refresh_by_update_without_sdp() -> None:
+def test_if_the_phone_asks_us_to_refresh_we_send_update_without_sdp() -> None:
     agent, own = our_update()
     assert (own.method, own.body, own.first("session-expires")) == ("UPDATE", b"", "180;refresher=uac")
     agent.receive(answer_to(own, 200, "Session-Expires: 180;refresher=uac"), FLOW, now=90.2)
@@ -150,7 +148,7 @@ def test_a_refused_refresh_does_not_end_the_music(status: int) -> None:
     assert agent.calls == 1
 
 
-def test_silence_ends_the_music_at_the_expiry_and_not_before() -> None:
+def test_a_phone_that_answers_no_refresh_loses_its_call_when_the_session_expires() -> None:
     agent, _ = our_update()
     repeats = []
     while agent.next_due is not None and agent.next_due < 180.0:
@@ -159,13 +157,13 @@ def test_silence_ends_the_music_at_the_expiry_and_not_before() -> None:
     assert methods(agent.tick(now=180.0)) == ["BYE"]
 
 
-def test_a_phone_that_knows_the_call_no_more_ends_it() -> None:
+def test_481_to_a_refresh_ends_the_call() -> None:
     agent, own = our_update()
     actions = agent.receive(answer_to(own, 481), FLOW, now=90.2)
     assert methods(actions) == [] and agent.calls == 0
 
 
-def test_without_update_in_its_allow_the_phone_is_left_in_peace() -> None:
+def test_a_phone_without_update_in_allow_gets_no_refresh() -> None:
     agent = make_agent()
     invitation = invite(TIMER, "Allow: INVITE, ACK, BYE", "Session-Expires: 180;refresher=uas")
     to_tag = tag(response(agent.receive(invitation, FLOW, now=0.0)))

@@ -1,4 +1,4 @@
-"""Who has a stream of his own and who shares one: whole calls against the core, as ladders with literal clocks."""
+"""Calls with a port of their own and calls on the shared port, as ladder diagrams with literal clocks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SECURE = OFFER.replace("RTP/AVP", "RTP/SAVP") + f"a=crypto:1 AES_CM_128_HMAC_SHA
 
 
 def phone(number: int) -> dict[str, str]:
-    """What the messages of another call have of their own."""
+    """The header lines by which the messages of one call differ from those of another."""
     via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKcall{number}"
     return {"call_id": f"Call-ID: call-{number}", "via": via}
 
 
 def full(most: int = 50) -> tuple[UserAgent, list[str]]:
-    """An agent with so many calls that each have a port of their own, and the tags of these."""
+    """An agent with this many calls, each on a port of its own, and the tags of these calls."""
     agent = make_agent(most=most, shared=SHARED)
     return agent, [calls(agent, number) for number in range(most)]
 
@@ -168,7 +168,7 @@ def test_our_offer_to_a_sharing_call_has_all_codecs_and_rtcp_on_the_same_port() 
 
 @pytest.mark.parametrize("most", [0, 1])
 def test_an_srtp_answer_to_our_rtp_offer_ends_the_call(most: int) -> None:
-    """Sent without a key it would not be what was asked for; with one that was never told nobody could hear it."""
+    """The phone has no key of ours to decrypt SRTP with, and it has not asked for RTP."""
     agent = make_agent(most=most, shared=SHARED)
     to_tag = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
     actions = agent.receive(ack(to_tag, body=SECURE), FLOW, now=0.1)
@@ -189,7 +189,7 @@ def test_the_reason_why_a_receiver_is_gone_is_counted(by: str) -> None:
     agent, _ = full(1)
     sharer = calls(agent, 50)
     agent.stream_gone(sharer, 1, "at length", hopeless=by, now=5.0)
-    agent.tick(5.0 + 32.0)  # nobody answers our BYE
+    agent.tick(5.0 + 32.0)  # our BYE is not answered
     assert agent.tally.counts == {f"ended by {by}": 1}
 
 

@@ -9,12 +9,12 @@ def test_the_constants_are_those_of_table_4() -> None:
     assert (T1, T2, T4, TRANSACTION_LIFE) == (0.5, 4.0, 5.0, 32.0)
 
 
-def test_gaps_double_up_to_t2_until_the_exchange_is_over() -> None:
+def test_retransmission_intervals_double_up_to_t2_until_64_t1() -> None:
     assert list(retransmit_times(0.0)) == [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
     assert next(retransmit_times(100.0)) == 100.5
 
 
-def test_the_earliest_wakes_first() -> None:
+def test_the_earliest_timer_expires_first() -> None:
     schedule = Schedule[str]()
     schedule.set("late", 3.0)
     schedule.set("early", 1.0)
@@ -24,7 +24,7 @@ def test_the_earliest_wakes_first() -> None:
     assert (schedule.next_due, len(schedule)) == (9.0, 1)
 
 
-def test_nobody_wakes_before_the_time_and_nobody_twice() -> None:
+def test_a_timer_expires_once_and_not_early() -> None:
     schedule = Schedule[str]()
     schedule.set("a", 1.0)
     assert list(schedule.due(0.999)) == []
@@ -33,7 +33,7 @@ def test_nobody_wakes_before_the_time_and_nobody_twice() -> None:
     assert schedule.next_due is None
 
 
-def test_equal_times_wake_in_the_order_they_were_set() -> None:
+def test_equal_timers_expire_in_the_order_they_were_set() -> None:
     schedule = Schedule[object]()
     first, second = object(), object()  # which cannot be compared
     schedule.set(first, 1.0)
@@ -41,7 +41,7 @@ def test_equal_times_wake_in_the_order_they_were_set() -> None:
     assert list(schedule.due(1.0)) == [first, second]
 
 
-def test_setting_again_moves() -> None:
+def test_setting_a_timer_again_moves_it() -> None:
     schedule = Schedule[str]()
     schedule.set("a", 1.0)
     schedule.set("a", 5.0)
@@ -51,7 +51,7 @@ def test_setting_again_moves() -> None:
     assert list(schedule.due(9.0)) == ["a"]
 
 
-def test_none_takes_out() -> None:
+def test_none_removes_a_timer() -> None:
     schedule = Schedule[str]()
     schedule.set("a", 1.0)
     schedule.set("a", None)
@@ -59,14 +59,14 @@ def test_none_takes_out() -> None:
     assert (schedule.next_due, len(schedule), list(schedule.due(9.0))) == (None, 0, [])
 
 
-def test_who_is_set_there_and_back_wakes_once() -> None:
+def test_a_timer_that_is_moved_there_and_back_expires_once() -> None:
     schedule = Schedule[str]()
     for when in (1.0, 2.0, 1.0):
         schedule.set("a", when)
     assert list(schedule.due(9.0)) == ["a"]
 
 
-def test_who_is_set_while_the_others_wake_is_seen() -> None:
+def test_a_timer_that_is_set_while_others_expire_is_seen() -> None:
     schedule = Schedule[str]()
     schedule.set("a", 1.0)
     schedule.set("b", 2.0)
@@ -80,7 +80,7 @@ def test_who_is_set_while_the_others_wake_is_seen() -> None:
     assert schedule.next_due == 7.0
 
 
-def test_what_was_moved_a_thousand_times_takes_no_room() -> None:
+def test_a_timer_that_is_moved_a_thousand_times_takes_no_memory() -> None:
     schedule = Schedule[str]()
     for step in range(1000):
         schedule.set("a", float(step))

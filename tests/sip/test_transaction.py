@@ -30,7 +30,7 @@ def test_a_refusal_is_resent_from_t1_doubling_to_t2_until_timer_h() -> None:
     assert transaction.state is State.GONE
 
 
-def test_the_ack_to_a_refusal_ends_the_resending_and_timer_i_the_transaction() -> None:
+def test_the_ack_to_a_refusal_ends_retransmission_and_timer_i_the_transaction() -> None:
     transaction = opened()
     transaction.respond(488, b"488", now=0.0)
     transaction.acknowledge(now=0.7)
@@ -41,7 +41,7 @@ def test_the_ack_to_a_refusal_ends_the_resending_and_timer_i_the_transaction() -
     assert transaction.state is State.GONE
 
 
-def test_an_accepted_invite_absorbs_repeats_with_the_same_answer_until_timer_l() -> None:
+def test_an_accepted_invite_absorbs_retransmissions_until_timer_l() -> None:
     transaction = opened()
     transaction.respond(180, b"180", now=0.0)
     transaction.respond(200, b"200", now=0.0)
@@ -51,7 +51,7 @@ def test_an_accepted_invite_absorbs_repeats_with_the_same_answer_until_timer_l()
     assert transaction.state is State.GONE
 
 
-def test_a_repeated_invite_that_rings_gets_its_180_again() -> None:
+def test_a_retransmitted_invite_gets_its_180_again() -> None:
     transaction = opened()
     assert transaction.repeat_answer() == []
     transaction.respond(180, b"180", now=0.0)
@@ -68,7 +68,7 @@ def test_a_bye_is_answered_again_until_timer_j() -> None:
     assert transaction.repeat_answer() == []
 
 
-def test_an_ack_changes_nothing_of_what_was_accepted() -> None:
+def test_an_ack_changes_nothing_in_accepted() -> None:
     transaction = opened()
     transaction.respond(200, b"200", now=0.0)
     transaction.acknowledge(now=1.0)
@@ -83,13 +83,13 @@ def test_nothing_happens_after_the_end(event: str) -> None:
     assert (State.GONE, event) not in NEXT
 
 
-def test_every_state_but_the_last_has_a_way_out() -> None:
+def test_each_state_but_the_last_has_a_transition() -> None:
     for state in State:
         leaving = {after for (before, _), after in NEXT.items() if before is state and after is not state}
         assert bool(leaving) == (state is not State.GONE)
 
 
-def test_a_sleepy_clock_skips_the_sendings_that_it_slept_through() -> None:
+def test_a_late_tick_skips_missed_retransmissions() -> None:
     transaction = opened()
     transaction.respond(488, b"488", now=0.0)
     assert len(transaction.tick(9.0)) == 1
@@ -122,7 +122,7 @@ def client() -> ClientTransaction:
     return ClientTransaction("z9hG4bKours", Send(b"BYE", PHONE, FLOW), now=0.0)
 
 
-def test_our_bye_is_resent_until_it_is_given_up() -> None:
+def test_our_bye_is_resent_until_timer_f() -> None:
     transaction = client()
     assert transaction.start() == [Send(b"BYE", PHONE, FLOW)]
     times = []

@@ -34,7 +34,7 @@ def refused(refusable: Request) -> Refusal:
 
 
 @pytest.mark.parametrize("method", ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO"])
-def test_the_methods_of_a_call_are_taken(method: str) -> None:
+def test_the_methods_of_a_call_are_accepted(method: str) -> None:
     check_request(request(method))
 
 
@@ -50,11 +50,11 @@ def test_other_schemes_are_refused(uri: str) -> None:
 
 
 @pytest.mark.parametrize("uri", ["sip:192.0.2.9", "SIP:any%20body@elsewhere.example.com;x=y", "sip:moh@[2001:db8::9]"])
-def test_any_user_at_any_host_is_taken(uri: str) -> None:
+def test_any_user_at_any_host_is_accepted(uri: str) -> None:
     check_request(request("INVITE", uri=uri))
 
 
-def test_extensions_that_are_required_and_unknown_are_listed() -> None:
+def test_required_unknown_extensions_are_listed() -> None:
     refusal = refused(request("INVITE", "Require: 100rel, foo", "Require: bar"))
     assert (refusal.status, refusal.headers) == (420, (("Unsupported", "bar, foo"),))
     assert refusal.why == "Extension is 'bar, foo'; understood: 100rel, timer"
@@ -66,11 +66,11 @@ def test_100rel_and_timer_are_understood() -> None:
     assert not requires_100rel(request("INVITE", "Supported: 100rel"))
 
 
-def test_what_is_only_supported_or_meant_for_proxies_is_ignored() -> None:
+def test_supported_and_proxy_require_are_ignored() -> None:
     check_request(request("INVITE", "Supported: x-moh-stream", "Proxy-Require: foo", "Max-Forwards: 0"))
 
 
-def test_a_cancel_is_never_refused_for_what_it_requires() -> None:
+def test_a_cancel_is_never_refused_for_its_require() -> None:
     check_request(request("CANCEL", "Require: foo", uri="sips:moh@192.0.2.9"))
 
 
@@ -80,14 +80,14 @@ def test_a_cancel_is_never_refused_for_what_it_requires() -> None:
 @pytest.mark.parametrize(
     "kind", ["application/sdp", "APPLICATION/SDP", "application/sdp;charset=utf-8", " application/sdp ;x=y"]
 )
-def test_a_session_description_is_taken(kind: str) -> None:
+def test_a_session_description_is_accepted(kind: str) -> None:
     taken = request("INVITE", f"Content-Type: {kind}", body="v=0\r\n")
     check_request(taken)
     assert taken.body == b"v=0\r\n"
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/sdp2", "multipart/mixed;boundary=x", ""])
-def test_another_body_is_refused_with_what_would_be_taken(kind: str) -> None:
+def test_another_body_is_refused_with_the_accepted_type(kind: str) -> None:
     refusal = refused(request("INVITE", f"Content-Type: {kind}", body="hello"))
     assert (refusal.status, refusal.headers) == (415, (("Accept", "application/sdp"),))
 
@@ -96,19 +96,19 @@ def test_a_body_of_no_type_is_refused() -> None:
     assert refused(request("INVITE", body="v=0\r\n")).status == 415
 
 
-def test_a_type_without_a_body_is_nothing() -> None:
+def test_a_content_type_without_a_body_is_ignored() -> None:
     check_request(request("INVITE", "Content-Type: text/plain"))
     check_request(request("INVITE", "Content-Type: text/plain", body="\r\n"))
 
 
-def test_a_body_that_may_be_ignored_is_taken_out() -> None:
+def test_a_body_that_may_be_ignored_is_removed() -> None:
     odd = request("INVITE", "Content-Type: text/plain", "Content-Disposition: icon; Handling = optional", body="hello")
     check_request(odd)
     assert odd.body == b""
 
 
 @pytest.mark.parametrize(("method", "kind"), [("BYE", "application/vq-rtcpxr"), ("INFO", "application/dtmf-relay")])
-def test_some_methods_may_bring_any_body(method: str, kind: str) -> None:
+def test_bye_and_info_may_have_any_body(method: str, kind: str) -> None:
     report = request(method, f"Content-Type: {kind}", body="report")
     check_request(report)
     assert report.body == b""
@@ -121,7 +121,7 @@ def part(*lines: str) -> str:
     return "\r\n".join(["--cut", *lines, ""])
 
 
-def test_of_a_multipart_body_the_session_description_is_left() -> None:
+def test_a_multipart_body_is_replaced_by_its_session_description() -> None:
     text = part("Content-Type: text/plain", "", "hello")
     offer = part("Content-ID: <1>", "content-type : Application/SDP", "", "v=0", "s=-")
     mixed = request("INVITE", MIXED, body=text + offer + "--cut--\r\n")
@@ -143,7 +143,7 @@ def test_a_multipart_body_without_one_is_refused(body: str) -> None:
     assert refused(request("INVITE", MIXED, body=body)).status == 415
 
 
-def test_a_packed_body_is_refused() -> None:
+def test_an_encoded_body_is_refused() -> None:
     refusal = refused(request("INVITE", SDP, "Content-Encoding: gzip", body="x"))
     assert (refusal.status, refusal.headers) == (415, (("Accept-Encoding", "identity"),))
     check_request(request("INVITE", SDP, "e: Identity", body="v=0\r\n"))
@@ -155,17 +155,17 @@ def test_a_packed_body_is_refused() -> None:
 @pytest.mark.parametrize(
     "accept", ["application/sdp", "text/plain, Application/SDP;q=0.5", "application/*", "*/*", "a/b, */*;q=0.1"]
 )
-def test_a_caller_that_accepts_sdp_is_served(accept: str) -> None:
+def test_an_accept_with_sdp_is_accepted(accept: str) -> None:
     check_request(request("INVITE", f"Accept: {accept}"))
 
 
 @pytest.mark.parametrize("accept", ["text/nobodyknowsthis", "", "text/*"])
-def test_a_caller_that_accepts_no_sdp_cannot_be_answered(accept: str) -> None:
+def test_an_accept_without_sdp_is_406(accept: str) -> None:
     refusal = refused(request("INVITE", f"Accept: {accept}"))
     assert (refusal.status, refusal.headers) == (406, (("Accept", "application/sdp"),))
 
 
-def test_what_an_options_accepts_does_not_matter() -> None:
+def test_the_accept_of_an_options_is_ignored() -> None:
     check_request(request("OPTIONS", "Accept: text/plain"))
 
 

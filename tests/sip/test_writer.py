@@ -52,7 +52,7 @@ def lines(octets: bytes) -> list[str]:
         ("SIP/2.0/UDP 10.0.0.5;received=198.51.100.66", "SIP/2.0/UDP 10.0.0.5;received=192.0.2.1"),
     ],
 )
-def test_the_top_via_tells_where_the_request_came_from(came: str, goes_back: str) -> None:
+def test_the_top_via_gets_received_and_rport(came: str, goes_back: str) -> None:
     assert answered_via(Via.parse(came), SOURCE) == goes_back
 
 
@@ -72,7 +72,7 @@ def test_the_top_via_tells_where_the_request_came_from(came: str, goes_back: str
         ("SIP/2.0/UDP 192.0.2.1:5062;maddr=10.0.0.7;rport", SOURCE),
     ],
 )
-def test_an_answer_goes_to_the_source_or_to_the_port_that_via_names(via: str, to: Address) -> None:
+def test_an_answer_goes_to_the_source_or_to_the_port_in_via(via: str, to: Address) -> None:
     assert answer_address(Via.parse(via), SOURCE) == to
 
 
@@ -92,7 +92,7 @@ def test_in_a_private_network_maddr_is_followed_but_not_to_our_own_loopback(via:
 
 
 @pytest.mark.parametrize("maddr", ["[fd00::7]", "fd00::7", "[FD00:0::7]"])
-def test_maddr_may_have_the_brackets_of_ipv6_and_what_is_sent_to_has_none(maddr: str) -> None:
+def test_maddr_may_have_ipv6_brackets_and_the_address_has_none(maddr: str) -> None:
     via = Via.parse(f"SIP/2.0/UDP [fd00::5]:5062;maddr={maddr}")
     assert answer_address(via, Address("fd00::5", 40000)) == Address("fd00::7", 5062)
 
@@ -100,7 +100,7 @@ def test_maddr_may_have_the_brackets_of_ipv6_and_what_is_sent_to_has_none(maddr:
 # -- responses -----------------------------------------------------------------------------------------------------
 
 
-def test_a_response_repeats_what_it_has_to_and_tags_to() -> None:
+def test_a_response_copies_its_header_fields_and_adds_the_to_tag() -> None:
     octets = write_response(wire("dp750_invite.sip"), FLOW, 200, "ours", [("Contact", "<sip:moh@x>")], b"v=0\r\n")
     assert lines(octets) == [
         "SIP/2.0 200 OK",
@@ -119,7 +119,7 @@ def test_a_to_tag_that_is_there_is_kept() -> None:
     assert "To: <sip:moh@192.0.2.9>;tag=ours" in lines(write_response(wire("three_vias.sip"), FLOW, 200, "new"))
 
 
-def test_also_a_refused_request_keeps_its_to_tag() -> None:
+def test_a_refused_request_keeps_its_to_tag() -> None:
     octets = (WIRE / "three_vias.sip").read_bytes().replace(b"SIP/2.0\r\n", b"SIP/7.0\r\n")
     request = parse(octets)
     assert isinstance(request, Request) and request.fault is not None
@@ -139,12 +139,12 @@ def test_folded_lines_go_back_unfolded() -> None:
     assert "CSeq: 7 OPTIONS" in lines(octets) and 'From: "Ann" <sip:ann@192.0.2.1> ;tag=1' in lines(octets)
 
 
-def test_a_lone_carriage_return_is_not_passed_on() -> None:
+def test_a_lone_carriage_return_is_not_copied() -> None:
     octets = write_response(wire("bare_cr.sip"), FLOW, 200, "ours")
     assert octets.count(b"\r") == octets.count(b"\r\n") == octets.count(b"\n")
 
 
-def test_octets_that_are_no_utf8_are_repeated_as_they_came() -> None:
+def test_octets_that_are_no_utf8_are_copied_as_they_came() -> None:
     request = parse((WIRE / "three_vias.sip").read_bytes().replace(b"front", b"f\xff\x80t"))
     assert isinstance(request, Request)
     assert b'From: "Ann, at the \\"f\xff\x80t\\" desk" <sip:ann@example.com>;tag=1\r\n' in write_response(
@@ -152,7 +152,7 @@ def test_octets_that_are_no_utf8_are_repeated_as_they_came() -> None:
     )
 
 
-def test_what_a_broken_request_lacks_its_answer_lacks_too() -> None:
+def test_header_fields_that_a_request_lacks_are_missing_in_its_answer() -> None:
     request = parse(b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n")
     assert isinstance(request, Request)
     assert lines(write_response(request, FLOW, 400, "ours", reason="No header field 'call-id'")) == [
@@ -163,23 +163,23 @@ def test_what_a_broken_request_lacks_its_answer_lacks_too() -> None:
 
 
 @pytest.mark.parametrize(("status", "repeated"), [(100, True), (200, False)])
-def test_a_timestamp_is_repeated_in_100_only(status: int, repeated: bool) -> None:
+def test_a_timestamp_is_copied_in_100_only(status: int, repeated: bool) -> None:
     octets = (WIRE / "no_contact.sip").read_bytes().replace(b"Max-Forwards: 70", b"Timestamp: 54.21")
     request = parse(octets)
     assert isinstance(request, Request)
     assert ("Timestamp: 54.21" in lines(write_response(request, FLOW, status, ""))) is repeated
 
 
-def test_an_unknown_status_has_a_reason_as_well() -> None:
+def test_an_unknown_status_has_a_reason_phrase_too() -> None:
     assert lines(write_response(wire("no_contact.sip"), FLOW, 699, ""))[0] == "SIP/2.0 699 Error"
 
 
-def test_our_answer_can_be_read_again() -> None:
+def test_our_answer_can_be_parsed() -> None:
     message = parse(write_response(wire("odd_spacing.sip"), FLOW, 200, "ours", body=b"x"))
     assert isinstance(message, Response)
     assert (message.status, message.via.branch, message.cseq.number) == (200, "z9hG4bKodd", 9)
 
 
-def test_a_request_of_our_own_ends_with_its_length() -> None:
+def test_our_own_request_ends_with_content_length() -> None:
     octets = write_request("BYE", "sip:ann@192.0.2.1", [("Via", "SIP/2.0/UDP x"), ("CSeq", "1 BYE")])
     assert octets == b"BYE sip:ann@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP x\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
