@@ -202,7 +202,6 @@ def test_the_core_calls_no_builtin_that_touches_anything(package: Package) -> No
 # -- size ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="the cuts are next")
 def test_a_module_has_at_most_400_lines() -> None:
     """All but ``test_sip_client.py``, which is one file so that it can be copied to the phones' network."""
     paths = [
