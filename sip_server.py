@@ -2,8 +2,9 @@
 """The music-on-hold server: its sockets, threads, lock and clock, round the core in ``moh.sip``.
 
 One thread reads datagrams (``socketserver``) and hands them to workers, which parse them. Under one lock the core
-decides what to do, and the worker does it: send a message, start or stop a stream. Nothing under the lock waits. All
-that time brings comes through ``service_actions``, which the reading loop calls at least every ``POLL`` seconds.
+decides what to do, and the worker does it: send a message, start or stop a stream. Nothing under the lock waits.
+Timers, ended streams, new music, resolved names and signals are handled in ``service_actions``, which the reading loop
+calls at least every ``POLL`` seconds.
 
 A call in short: INVITE, 180, 200, an ffmpeg or the shared stream that plays to the address in the SDP, BYE, silence.
 """
@@ -52,6 +53,8 @@ SERVICE_EVERY = 0.005
 """Shortest time in seconds between two turns of ``service_actions``: under load not each datagram needs one."""
 STOP_GRACE = 2.0
 """Seconds at the end in which our BYEs may be answered; Docker gives ten for the whole end."""
+SOCKET_BUFFER = 1 << 21
+"""Octets that the kernel may hold for the UDP socket, in each direction: a burst of a thousand large messages."""
 
 log = logging.getLogger("moh")
 
@@ -75,7 +78,7 @@ class SipServer(socketserver.UDPServer):
         self.stream_limit = StreamLimit(settings.allow)
         self.tcp: list[TcpServer] = []
         try:
-            self.server_bind()  # before any thread is started, so that a port in use leaves none behind
+            self.server_bind()  # a port in use raises here, before any thread exists
             for port, tls in stream_listeners(settings):
                 address = Address(settings.bind, port)
                 self.tcp.append(
@@ -94,6 +97,7 @@ class SipServer(socketserver.UDPServer):
         self.engines = Engines(tunes, shared)
         self.reloader = Reloader(settings)
         self.resolver = Resolver(self._discard_unwanted)
+        # finish_request (socketserver) makes a DatagramHandler, which calls handle_message
         self.workers = Workers(self.finish_request)
         self.faults = FaultLog("the server")
         self._counters = self.agent.tally
@@ -113,18 +117,18 @@ class SipServer(socketserver.UDPServer):
 
     def server_bind(self) -> None:
         """Bind, and have the kernel tell for each datagram which local address it was sent to."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
         # datagrams that wait for a neighbour's hardware address occupy this buffer as well, up to 200 KB of it
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
         ask_for_local_address(self.socket)
         self.socket.setblocking(False)  # a full send buffer loses a datagram, and no thread waits for it
         super().server_bind()
         self._reader = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
     def get_request(self) -> tuple[Any, Client]:
-        """One datagram and the local address that it came to."""
+        """Read one datagram, and the local address that it came to; ``process_request`` reads all further ones."""
         data, ancillary, _, client = self.socket.recvmsg(MAX_DATAGRAM, 256)
-        # with the address as ``DatagramReader`` writes it: a source that had two spellings would have two workers
+        # the address as ``DatagramReader`` writes it: its text chooses the worker, and all of a source has one worker
         return (data, local_address(ancillary, str(self.server_address[0]))), (plain(client[0]), client[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -173,6 +177,7 @@ class SipServer(socketserver.UDPServer):
                     self.faults.report(error, now, f"action {kind}")
                     if isinstance(action, StartStream):
                         reason = f"unexpected error in the server: {error!r}"
+                        # this loop performs these actions as well
                         actions.extend(self.agent.stream_gone(action.call, action.serial, reason, now=now))
 
     def perform(self, action: Action) -> None:
@@ -187,8 +192,8 @@ class SipServer(socketserver.UDPServer):
             self.engines.order(action)
 
     def _send(self, send: Send) -> None:
-        way_back = send.flow.remote if send.flow.reliable else send.to
-        log.debug("> to %s by %s%s", way_back, send.flow.transport, Redacted(send.data))
+        receiver = send.flow.remote if send.flow.reliable else send.to
+        log.debug("> to %s by %s%s", receiver, send.flow.transport, Redacted(send.data))
         if send.flow.reliable:
             for server in self.tcp:
                 if server.transport == send.flow.transport:
@@ -214,12 +219,16 @@ class SipServer(socketserver.UDPServer):
     # -- time: the loop's thread -----------------------------------------------------------------------------------
 
     def service_actions(self) -> None:
-        """Do what time, a stream's end, new music, a resolved name or a signal brings. Called after each datagram."""
+        """Handle timers, ended streams, resolved names, new music and signals.
+
+        ``socketserver`` calls this after each turn of its loop; the work is done every ``SERVICE_EVERY`` at most. What
+        is read of ``agent`` without the lock is one attribute or one look at a dictionary, which no thread can split.
+        """
         now = time.monotonic()
         if now < self._service_at:
             return
         self._service_at = now + SERVICE_EVERY
-        with self.lock:  # to read ``next_due`` tidies the schedule
+        with self.lock:  # reading ``next_due`` removes old entries of the schedule
             due = self.agent.next_due
         if due is not None and due <= now:
             self._drive_safely(self.agent.tick)
@@ -286,7 +295,7 @@ class SipServer(socketserver.UDPServer):
         self._drive_safely(self.agent.close, drain)
 
     def serve_forever(self, poll_interval: float = POLL) -> None:
-        """Serve UDP in this thread, TCP and TLS in one more each, until the end that ``stop`` asks for."""
+        """Serve UDP in this thread and each TCP or TLS listener in its own, until the end that ``stop`` asks for."""
         for server in self.tcp:
             threading.Thread(target=server.serve_forever, args=(POLL,), name=server.transport, daemon=True).start()
         while True:
@@ -360,8 +369,8 @@ def main() -> int:
         signal.signal(number, lambda *_: server.stop())
     signal.signal(signal.SIGHUP, lambda *_: setattr(server, "reload_requested", True))
     signal.signal(signal.SIGUSR1, lambda *_: setattr(server, "summary_requested", True))
-    steady_interpreter()
-    with server:
+    steady_interpreter()  # garbage collection and thread switching: no packet of music is to be late
+    with server:  # its end calls server_close
         server.serve_forever(poll_interval=POLL)
     if server.failure:
         handler.flush()
