@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import lru_cache
 from typing import Optional, Union
 
@@ -31,7 +32,27 @@ BEHIND_CARRIERS = tuple(
     )
 )
 """Addresses that a phone may have behind a provider's NAT; trusted no more than those of the internet."""
+INWARD = (
+    *PRIVATE,
+    *BEHIND_CARRIERS,
+    *(
+        ipaddress.ip_network(text)
+        for text in (
+            "192.0.0.0/24",  # RFC 6890: protocols between a host and its own network
+            "fec0::/10",  # site-local, RFC 3879
+            "64:ff9b:1::/48",  # a network's own NAT64, RFC 8215
+        )
+    ),
+)
+"""Networks that are inside of some network: a source on the internet reaches none of them by itself."""
+IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+IPV4_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")  # RFC 2765 §2.1
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
+ISATAP = 0x5EFE
+"""The first half of an interface identifier that holds an IPv4 address, but for its bit "global" (RFC 5214 §6.1)."""
+GLOBAL_BIT = 0x02000000
 FIRST_OCTETS = frozenset(str(network).partition(".")[0] for network in PRIVATE if network.version == 4)
+NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*", re.ASCII)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """Longer text is no address, so that the cache keeps no long text from messages."""
 CACHED = 256
@@ -76,6 +97,65 @@ def is_private(host: str) -> bool:
 @lru_cache(maxsize=CACHED)
 def _is_private(host: str) -> bool:
     return within(host, PRIVATE)
+
+
+def is_public(host: str) -> bool:
+    """Whether ``host`` is the literal of one host on the internet, and not inside of any network.
+
+    An IPv6 address that holds an IPv4 address is public only where that is public as well.
+    """
+    return len(host) <= LONGEST and _is_public(host)
+
+
+@lru_cache(maxsize=CACHED)
+def _is_public(host: str) -> bool:
+    return all(is_unicast(each) and not within(each, INWARD) for each in meanings(host))
+
+
+def meanings(host: str) -> tuple[str, ...]:
+    """``host``, and the IPv4 addresses in it to which a translator or a tunnel on the way would send a packet.
+
+    They are in addresses of NAT64, 6to4, Teredo and ISATAP, in IPv4-translated and in IPv4-compatible ones. A network
+    that has a NAT64 prefix of its own (RFC 6052 §2.2) writes them as no other network can know.
+    """
+    address = literal(host) if ":" in host else None
+    if not isinstance(address, ipaddress.IPv6Address):
+        return (host,)
+    found: list[ipaddress.IPv4Address] = []
+    number = int(address)
+    if (address in IPV4_COMPATIBLE and number > 1) or address in IPV4_TRANSLATED or address in NAT64:
+        found.append(ipaddress.IPv4Address(number & 0xFFFFFFFF))
+    if address.sixtofour is not None:
+        found.append(address.sixtofour)
+    if address.teredo is not None:
+        found += address.teredo
+    if (number >> 32) & 0xFFFFFFFF & ~GLOBAL_BIT == ISATAP:
+        found.append(ipaddress.IPv4Address(number & 0xFFFFFFFF))
+    return (host, *map(str, found))
+
+
+def lenient_literal(text: str) -> str:
+    """The address that ``text`` means to a program that is not strict; empty where it means none.
+
+    The C library takes 0x7f000001, 0177.0.0.1, 127.1 and 2130706433 for 127.0.0.1, and a zone behind an IPv6 address.
+    """
+    if len(text) > 2 * LONGEST:
+        return ""
+    if "%" in text:
+        text = text.strip("[]").partition("%")[0]
+    address = literal(text)
+    return _from_numbers(text) if address is None else str(address)
+
+
+def _from_numbers(text: str) -> str:
+    """The IPv4 address of one to four numbers, decimal, octal or hexadecimal; the last one fills the octets left."""
+    parts = text.split(".")
+    if len(parts) > 4 or not all(map(NUMBER.fullmatch, parts)):
+        return ""
+    *octets, last = (int(part, 16 if part[:2] in ("0x", "0X") else 8 if part[0] == "0" else 10) for part in parts)
+    if any(octet > 255 for octet in octets) or last >> 8 * (4 - len(octets)):
+        return ""
+    return str(ipaddress.IPv4Address(int.from_bytes(bytes(octets), "big") << 8 * (4 - len(octets)) | last))
 
 
 def source_of(host: str) -> str:

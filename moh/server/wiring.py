@@ -17,6 +17,7 @@ from ..common.tunes import Tunes
 from ..ffmpeg.launch import encoders
 from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
+from ..guard.rate_limit import named_networks
 from ..mastering.prepare import Music
 from ..net.routes import has_port, in_a_bridge, is_broadcast, is_ours, local_address_towards
 from ..rtp.port_pool import PortPool, shared_port
@@ -71,10 +72,12 @@ def media_policy(settings: Settings) -> MediaPolicy:
     first, last = settings.rtp_ports
     sip = {settings.sip_port, settings.tls_port} if settings.tls_cert else {settings.sip_port}
     return MediaPolicy(
-        is_ours=lambda host: host == settings.advertised_address or is_ours(host),
+        is_ours=is_ours,
         is_broadcast=is_broadcast,
         own_ports=frozenset(sip.union(range(first, last + 1))),
         allowed=settings.allow_media,
+        callers=named_networks(settings.allow),
+        advertised=settings.advertised_address,
     )
 
 

@@ -90,7 +90,9 @@ class Invites:
         if not body.strip():
             return None
         session = parse_sdp(body)
-        choice = choose(session, self._limits.codecs, incoming.names, within_call, srtp)
+        hosts = (media.host for media in session.media if media.port)
+        names = self._limits.destinations.addresses(incoming.peer.flow, incoming.names, hosts)
+        choice = choose(session, self._limits.codecs, names, within_call, srtp)
         if choice.playing and not choice.name:
             self._limits.destinations.check(incoming.peer.flow, choice.remote, choice.remote_rtcp)
         return Offer(session, choice)
@@ -171,6 +173,15 @@ class Invites:
             return False
         choice = offer.choice
         return self._limits.destinations.may_send_before_ack(incoming.peer.flow, choice.remote, choice.remote_rtcp)
+
+    def log_hidden_name(self, incoming: Incoming, name: str, address: str, now: float) -> list[Action]:
+        """A note for the owner where the caller does not learn that ``name`` has an address, nor which."""
+        flow = incoming.peer.flow
+        if not self._limits.destinations.hides(flow, address):
+            return []
+        settings = f"neither MOH_ALLOW names {flow.remote.host} nor MOH_ALLOW_MEDIA that address"
+        text = f"no music to {name[:80]!r} for {flow.remote}: its address is {address[:40]}, and {settings}"
+        return self._responder.log_first("name that leads inwards", flow, text, now)
 
     # -- ACK -------------------------------------------------------------------------------------------------------
 

@@ -85,6 +85,7 @@ class UserAgent:
         """Handle the result of the look-up that ``asked`` for an address; empty for a name without one."""
         actions: list[Action] = []
         for ready in self.pending.resolved(asked, address, now):
+            actions += self._invites.log_hidden_name(ready, asked.name, address, now)
             actions += self._resume(ready, now)
         return self._responder.permitted(actions, now)
 

@@ -6,7 +6,17 @@ from typing import Optional
 
 import pytest
 
-from moh.common.addresses import is_loopback, is_private, is_unicast, is_unspecified, literal, networks, within
+from moh.common.addresses import (
+    is_loopback,
+    is_private,
+    is_public,
+    is_unicast,
+    is_unspecified,
+    lenient_literal,
+    literal,
+    networks,
+    within,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +111,85 @@ def test_the_hold_of_rfc_2543_is_recognised_in_both_families() -> None:
 def test_an_ipv4_network_contains_its_hosts_in_any_notation(written: str, host: str) -> None:
     assert within(host, networks(f"2001:db8::/32, {written}"))
     assert not within("2001:db9::1", networks(written)) and not within("::192.168.7.9", networks(written))
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("203.0.113.20", True),
+        ("2001:db8::1", True),
+        ("10.77.0.9", False),
+        ("127.0.0.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.9", False),  # shared, RFC 6598
+        ("192.0.0.9", False),  # a protocol of the network that a host is in, RFC 6890
+        ("224.0.1.75", False),
+        ("255.255.255.255", False),
+        ("0.0.0.0", False),
+        ("::1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("fec0::1", False),  # site-local, RFC 3879
+        ("::ffff:10.77.0.9", False),  # IPv4-mapped
+        ("::ffff:203.0.113.20", True),
+        ("::10.77.0.9", False),  # IPv4-compatible
+        ("::203.0.113.20", True),
+        ("::ffff:0:10.77.0.9", False),  # IPv4-translated, RFC 2765
+        ("::ffff:0:203.0.113.20", True),
+        ("64:ff9b::10.77.0.9", False),  # NAT64, RFC 6052
+        ("64:ff9b::203.0.113.20", True),
+        ("64:ff9b::224.0.1.75", False),
+        ("64:ff9b:1::203.0.113.20", False),  # a network's own NAT64, RFC 8215
+        ("2002:a4d:9::1", False),  # 6to4 of 10.77.0.9
+        ("2002:cb00:7114::1", True),  # 6to4 of 203.0.113.20
+        ("2001:0:cb00:7114:0:fbff:f5b2:fff6", False),  # Teredo of the client 10.77.0.9
+        ("2001:0:a4d:9:0:fbff:34ff:8eeb", False),  # Teredo of the server 10.77.0.9
+        ("2001:0:cb00:7114:0:fbff:34ff:8eeb", True),
+        ("2001:db8::5efe:10.77.0.9", False),  # ISATAP, RFC 5214
+        ("2001:db8::200:5efe:10.77.0.9", False),
+        ("2001:db8::200:5efe:203.0.113.20", True),
+        ("fe80::1%eth0", False),
+        ("pbx.lan", False),
+        ("", False),
+        ("1" * 60000, False),
+    ],
+)
+def test_a_public_address_leads_into_no_network(host: str, public: bool) -> None:
+    assert is_public(host) is public
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("10.77.0.9", "10.77.0.9"),
+        ("0x0a4d0009", "10.77.0.9"),
+        ("0X0A4D0009", "10.77.0.9"),
+        ("0xa.0x4d.0x0.0x9", "10.77.0.9"),
+        ("0xa.77.011", "10.77.0.9"),
+        ("012.0115.0.011", "10.77.0.9"),
+        ("10.77.9", "10.77.0.9"),
+        ("10.5046281", "10.77.0.9"),
+        ("172818441", "10.77.0.9"),
+        ("127.1", "127.0.0.1"),
+        ("0", "0.0.0.0"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("[fe80::1%25eth0]", "fe80::1"),
+        ("::ffff:10.77.0.9%1", "10.77.0.9"),
+        ("10.77.0.9.", ""),
+        ("0x", ""),
+        ("0x100000000", ""),
+        ("4294967296", ""),
+        ("256.1", ""),
+        ("10.77.65536", ""),
+        ("08.1.1.1", ""),
+        ("1.2.3.4.5", ""),
+        ("1..2", ""),
+        ("\u0661.2.3.4", ""),
+        ("0xcafe.example", ""),
+        ("pbx.lan", ""),
+        ("", ""),
+        ("1" * 60000, ""),
+    ],
+)
+def test_what_a_program_that_is_not_strict_takes_for_an_address(text: str, meant: str) -> None:
+    assert lenient_literal(text) == meant

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from moh.common.actions import Address, Flow
+from moh.common.actions import Address, Flow, Resolve, Send
 from moh.common.addresses import networks
 from moh.common.errors import Refusal
 from moh.guard.media_policy import MediaPolicy
@@ -19,7 +21,9 @@ from tests.support.ladder import (
     answered,
     invite,
     make_agent,
+    methods,
     music,
+    notes,
     request,
     response,
     statuses,
@@ -117,6 +121,136 @@ def test_the_answer_in_an_ack_cannot_direct_the_music_there() -> None:
     agent = make_agent(destinations=POLICY)
     call = tag(response(agent.receive(invite(body=""), PUBLIC_FLOW, now=0.0)))
     assert music(agent.receive(ack(call, body=offer("192.168.1.100", 5060)), PUBLIC_FLOW, now=0.1)) == []
+
+
+# -- callers on the internet ---------------------------------------------------------------------------------------
+
+INWARDS = [
+    "10.77.0.9",
+    "172.16.0.9",
+    "192.168.1.77",
+    "169.254.169.254",
+    "100.64.0.9",
+    "192.168.1.100",  # this server
+    "203.0.113.100",
+    "198.51.100.200",  # the address that its answers name
+    "127.0.0.1",
+    "0x0a4d0009",
+    "0xa.0x4d.9",
+    "012.0115.0.011",
+    "10.77.9",
+    "172818441",
+    "::ffff:10.77.0.9",
+    "[::ffff:10.77.0.9]",
+    "::10.77.0.9",
+    "::ffff:0:10.77.0.9",
+    "64:ff9b::10.77.0.9",
+    "64:ff9b::203.0.113.100",
+    "64:ff9b:1::9",
+    "2002:a4d:9::1",
+    "2001:0:cb00:7114:0:fbff:f5b2:fff6",
+    "2001:db8::5efe:10.77.0.9",
+    "fd00::9",
+    "fe80::9",
+    "fe80::9%eth0",
+    "fec0::9",
+    "::1",
+]
+"""Addresses inside of a network, in any writing."""
+INTERNET = Flow(Address("203.0.113.9", 5062), SERVER)
+NAMING = replace(POLICY, advertised="198.51.100.200")
+
+
+@pytest.mark.parametrize("host", INWARDS)
+def test_a_caller_on_the_internet_directs_no_music_inwards(host: str) -> None:
+    agent = make_agent(destinations=NAMING)
+    actions = agent.receive(invite(body=offer(host)), INTERNET, now=0.0)
+    answer = response(actions)
+    assert (answer.status, music(actions), agent.idle) == (488, [], True)
+    warning = answer.first("warning") or ""
+    assert "neither MOH_ALLOW names 203.0.113.9 nor MOH_ALLOW_MEDIA that address" in warning
+    assert len(actions) == 2 and "MOH_ALLOW_MEDIA" in notes(actions)[0]
+
+
+@pytest.mark.parametrize("host", ["198.51.100.7", "0xc6336407", "64:ff9b::198.51.100.7", "203.0.113.9", "2001:db8::7"])
+def test_a_caller_on_the_internet_directs_music_to_the_internet(host: str) -> None:
+    agent = make_agent(destinations=NAMING)
+    actions = agent.receive(invite(body=offer(host)), INTERNET, now=0.0)
+    assert statuses(actions) == [200]
+    assert music(agent.receive(ack(tag(response(actions))), INTERNET, now=0.1)) != []
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        replace(NAMING, callers=networks("203.0.113.9")),
+        replace(NAMING, allowed=networks("10.0.0.0/8, 192.0.2.0/24")),
+    ],
+)
+@pytest.mark.parametrize("host", ["10.77.0.9", "0x0a4d0009"])
+def test_either_setting_lets_a_caller_on_the_internet_direct_music_inwards(policy: MediaPolicy, host: str) -> None:
+    agent = make_agent(destinations=policy)
+    assert statuses(agent.receive(invite(body=offer(host)), INTERNET, now=0.0)) == [200]
+
+
+def test_a_setting_that_does_not_name_the_address_lifts_nothing() -> None:
+    for allowed in ("0.0.0.0/0,::/0", "192.168.0.0/16"):
+        agent = make_agent(destinations=replace(NAMING, allowed=networks(allowed)))
+        answer = response(agent.receive(invite(body=offer("10.77.0.9")), INTERNET, now=0.0))
+        assert answer.status == 488 and "MOH_ALLOW_MEDIA" in (answer.first("warning") or "")
+
+
+@pytest.mark.parametrize("source", ["192.168.1.50", "100.64.0.50", "203.0.113.100", "fd00::50"])
+@pytest.mark.parametrize("host", ["10.77.0.9", "0x0a4d0009", "100.64.0.9", "198.51.100.200", "::10.77.0.9"])
+def test_private_and_shared_networks_and_this_machine_direct_music_inwards(source: str, host: str) -> None:
+    agent = make_agent(destinations=NAMING)
+    assert 200 in statuses(agent.receive(invite(body=offer(host)), Flow(Address(source, 5062), SERVER), now=0.0))
+
+
+def test_the_advertised_address_is_no_source_on_this_machine() -> None:
+    """It may be a router's, so that an attacker can write it into a datagram."""
+    agent = make_agent(destinations=NAMING)
+    router = Flow(Address("198.51.100.200", 5062), SERVER)
+    assert statuses(agent.receive(invite(body=offer("10.77.0.9")), router, now=0.0)) == [488]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_reoffer_from_the_internet_cannot_move_music_inwards(method: str) -> None:
+    agent = make_agent(destinations=NAMING)
+    call = tag(response(agent.receive(invite(body=offer("203.0.113.9")), INTERNET, now=0.0)))
+    agent.receive(ack(call), INTERNET, now=0.1)
+    moved = request(method, body=offer("10.77.0.9"), to_tag=call, cseq=f"CSeq: 131 {method}", via="Via: SIP/2.0/UDP a")
+    actions = agent.receive(moved, INTERNET, now=1.0)
+    assert statuses(actions) == [488] and music(actions) == []
+
+
+def test_an_answer_in_an_ack_from_the_internet_cannot_direct_music_inwards() -> None:
+    agent = make_agent(destinations=NAMING)
+    call = tag(response(agent.receive(invite(body=""), INTERNET, now=0.0)))
+    actions = agent.receive(ack(call, body=offer("0x0a4d0009")), INTERNET, now=0.1)
+    assert methods(actions) == ["BYE"] and music(actions) == []
+
+
+@pytest.mark.parametrize("address", ["10.77.0.9", "203.0.113.100", "fe80::9%eth0", "0.0.0.0", "::10.77.0.9"])
+def test_a_name_that_leads_inwards_has_no_address_for_a_caller_on_the_internet(address: str) -> None:
+    answers, lines = [], []
+    for found in ("", address):
+        agent = make_agent(destinations=NAMING)
+        asked = agent.receive(invite(body=offer("db.corp.example")), INTERNET, now=0.0)[-1]
+        assert isinstance(asked, Resolve)
+        actions = agent.resolved(asked, found, now=0.1)
+        answers.append([action.data for action in actions if isinstance(action, Send)])
+        lines.append(notes(actions))
+    assert answers[0] == answers[1] and b"488 " in answers[0][0]
+    assert len(lines[1]) == 2, "the log tells the owner where the name leads, and which settings let music go there"
+    assert address in lines[1][0] and "MOH_ALLOW " in lines[1][0] and "MOH_ALLOW_MEDIA" in lines[1][0]
+
+
+def test_a_name_that_leads_inwards_is_an_address_for_a_caller_in_a_private_network() -> None:
+    agent = make_agent(destinations=NAMING)
+    asked = agent.receive(invite(body=offer("db.corp.example")), FLOW, now=0.0)[-1]
+    assert isinstance(asked, Resolve)
+    assert 200 in statuses(agent.resolved(asked, "10.77.0.9", now=0.1))
 
 
 def test_hold_has_no_address_and_is_always_allowed() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Optional, Union
 
 from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream, Trust
+from moh.common.addresses import networks
 from moh.guard.media_policy import MediaPolicy
 from moh.rtp.port_pool import PortPool
 from moh.sip.identity import Identity
@@ -17,7 +18,8 @@ from moh.sip.message import Request, Response
 from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
 
-EVERYWHERE = MediaPolicy()
+EVERYWHERE = MediaPolicy(callers=networks("0.0.0.0/1, 128.0.0.0/1, ::/1, 8000::/1"))
+"""Music may go everywhere, because ``MOH_ALLOW`` names all callers."""
 PHONE = Address("192.168.1.50", 5062)
 HELD = "192.168.1.77"
 SERVER = Address("192.168.1.100", 5060)
