@@ -1,4 +1,4 @@
-"""What happens within one call: hold, resume, move, offers of ours (RFC 3264 §8, RFC 7088 §2.4 to §2.10)."""
+"""What happens within one call: hold, resume, move, our own offers (RFC 3264 §8, RFC 7088 §2.4 to §2.10)."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_our_offer_to_a_sharing_call_has_all_codecs_and_rtcp_on_the_same_port() 
 
 @pytest.mark.parametrize("most", [0, 1])
 def test_an_srtp_answer_to_our_rtp_offer_ends_the_call(most: int) -> None:
-    """The phone has no key of ours to decrypt SRTP with, and it has not asked for RTP."""
+    """The phone has no key to decrypt our SRTP with, and it has not asked for RTP."""
     agent = make_agent(most=most, shared=SHARED)
     to_tag = tag(response(agent.receive(invite(body=""), FLOW, now=0.0)))
     actions = agent.receive(ack(to_tag, body=SECURE), FLOW, now=0.1)

@@ -1,6 +1,6 @@
-"""The phone's side of the ladder for tests of the core: writes messages as a phone would, and reads what came back.
+"""The phone in ladder tests of the core: it writes messages as a phone would, and reads those that come back.
 
-No socket: what a phone says is octets for ``parse``, what it hears are the ``Send`` actions of the agent.
+There is no socket: the phone's messages are octets for ``parse``; those to it are the ``Send`` actions of the agent.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def answered(agent: UserAgent, now: float = 0.0, flow: Flow = FLOW) -> str:
 
 
 def ok_to(bye_request: Request) -> Response:
-    """The other side's 200 to a request of ours."""
+    """The other side's 200 to our own request."""
     lines = ["SIP/2.0 200 OK", *(f"Via: {value}" for value in bye_request.all("via"))]
     lines += [f"{name}: {bye_request.first(name)}" for name in ("from", "to", "call-id", "cseq")]
     message = parse("\r\n".join([*lines, "", ""]).encode())
