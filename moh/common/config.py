@@ -122,7 +122,7 @@ class Settings:
         "MOH_ADVERTISED_ADDRESS",
         "",
         _advertised_address,
-        "IP address that answers name; empty: the one that the phone dialled",
+        "IP address to write into answers; empty: the one that the phone dialled",
     )
     allow: tuple[Network, ...] = _setting(
         "MOH_ALLOW", "", _networks, "networks that may call, such as 192.168.0.0/16,203.0.113.7; empty: all"
