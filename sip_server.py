@@ -11,11 +11,15 @@ A call in short: INVITE, 180, 200, an ffmpeg or the shared stream that plays to 
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before all other imports, which take a third of a second
+    from moh.server.signals import hold_signals
+
+    hold_signals()
+
 import argparse
 import logging
 import math
 import os
-import signal
 import socket
 import socketserver
 import sys
@@ -37,11 +41,12 @@ from moh.mastering.reloader import Reloader, ReloadResult
 from moh.net.recvmmsg import DatagramReader
 from moh.net.sockets import ask_for_local_address, destination, family_of, leaving_from, local_address, plain
 from moh.server.engines import Engines
-from moh.server.log_handler import LogHandler, Redacted
+from moh.server.log_handler import LogHandler, Redacted, log_descriptor
+from moh.server.signals import Signals
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
-from moh.server.tuning import IdleCollector, raise_descriptor_limit, steady_interpreter
-from moh.server.wiring import available_codecs, open_shared_stream, ready_line, stream_listeners, user_agent
+from moh.server.tuning import IdleCollector, fill_standard_descriptors, raise_descriptor_limit, steady_interpreter
+from moh.server.wiring import available_codecs, binding, open_shared_stream, ready_line, stream_listeners, user_agent
 from moh.server.workers import Client, Workers
 from moh.sip.parser import MAX_DATAGRAM, parse
 from moh.transport.resolver import Resolver
@@ -68,7 +73,7 @@ class SipServer(socketserver.UDPServer):
 
     max_packet_size = MAX_DATAGRAM
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, signals: Optional[Signals] = None) -> None:
         codecs = available_codecs()
         self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
@@ -78,15 +83,17 @@ class SipServer(socketserver.UDPServer):
         self.stream_limit = StreamLimit(settings.allow)
         self.tcp: list[TcpServer] = []
         try:
-            self.server_bind()  # a port in use raises here, before any thread exists
+            with binding(settings, "UDP"):
+                self.server_bind()  # a port in use raises here, before any thread exists
             for port, tls in stream_listeners(settings):
                 address = Address(settings.bind, port)
-                self.tcp.append(
-                    TcpServer(
-                        address, self.handle_message, self._connections_in_use, tls, self.limiter.allows,
-                        self.stream_limit.delay,
-                    )
-                )  # fmt: skip
+                with binding(settings, "TLS" if tls else "TCP"):
+                    self.tcp.append(
+                        TcpServer(
+                            address, self.handle_message, self._connections_in_use, tls, self.limiter.allows,
+                            self.stream_limit.delay,
+                        )
+                    )  # fmt: skip
         except BaseException:
             self._close_sockets()
             raise
@@ -106,10 +113,7 @@ class SipServer(socketserver.UDPServer):
         self._service_at = 0.0
         self.failure = ""
         """Why the server cannot go on, in one line for the owner."""
-        # what signal handlers ask for: a handler may take no lock, so it only leaves a mark for the loop
-        self.summary_requested = False
-        self.reload_requested = False
-        self.stops_requested = 0
+        self._signals = signals or Signals()
         self._stops_handled = 0
         self._stop_at: Optional[float] = None
 
@@ -270,27 +274,28 @@ class SipServer(socketserver.UDPServer):
             self.stop()
 
     def _obey_signals(self, now: float) -> None:
-        if self.reload_requested:
-            self.reload_requested = False
+        signals = self._signals
+        if signals.reload:
+            signals.reload = False
             self.reloader.check_now()
-        if self.summary_requested:
-            self.summary_requested = False
+        if signals.summary:
+            signals.summary = False
             loops = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
             loops += [server.faults for server in self.tcp]
             self._statistics.log_summary(self.engines, loops)
-        if self.stops_requested > self._stops_handled:
-            self._stops_handled = self.stops_requested
+        if signals.stops > self._stops_handled:
+            self._stops_handled = signals.stops
             self._begin_stop(now)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Ask for an orderly end, soon; a second request ends the drain time. May be called by a signal handler."""
-        self.stops_requested += 1
+        """Ask for an orderly end, soon; a second request ends the drain time."""
+        self._signals.stops += 1
 
     def _begin_stop(self, now: float) -> None:
         """Take no more calls, and send BYE to every caller: now, or when the drain time is over."""
-        drain = self._settings.drain if self.stops_requested == 1 else 0.0
+        drain = self._settings.drain if self._stops_handled == 1 else 0.0
         self._stop_at = min(math.inf if self._stop_at is None else self._stop_at, now + drain + STOP_GRACE)
         self._drive_safely(self.agent.close, drain)
 
@@ -349,26 +354,23 @@ def read_arguments() -> None:
 
 def main() -> int:
     """Run until SIGTERM or SIGINT. Exit status 0 after an orderly end, 1 with one line where it cannot start."""
+    signals = Signals()
+    signals.handle()
     read_arguments()
     try:
         settings = Settings.from_environment(os.environ)
-        handler = LogHandler(sys.stdout.fileno())
+        handler = LogHandler(log_descriptor())
+        fill_standard_descriptors()
         logging.basicConfig(handlers=[handler], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line shows them
         raise_descriptor_limit()
-        server = SipServer(settings)
+        server = SipServer(settings, signals)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        where = f"MOH_BIND {settings.bind}, MOH_SIP_PORT {settings.sip_port}, UDP and TCP"
-        why = f"{error.strerror}; expected an address of this machine and a port that is free"
-        print(f"Cannot listen on {where}: {why}", file=sys.stderr)
+        print(f"Cannot start: {error}", file=sys.stderr)
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    signal.signal(signal.SIGHUP, lambda *_: setattr(server, "reload_requested", True))
-    signal.signal(signal.SIGUSR1, lambda *_: setattr(server, "summary_requested", True))
     steady_interpreter()  # garbage collection and thread switching: no packet of music is to be late
     with server:  # its end calls server_close
         server.serve_forever(poll_interval=POLL)

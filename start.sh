@@ -3,6 +3,8 @@
 # Every setting is an environment variable; --help lists them. PYTHON=python3.13 chooses another Python.
 set -euo pipefail
 
+trap '' HUP USR1 # they are for the server, which handles them; before it runs they must not end this script
+
 # A relative path starts at the caller's working folder, not at this script's folder.
 for name in MOH_MUSIC MOH_CACHE; do
     path=${!name:-}

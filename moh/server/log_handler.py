@@ -1,6 +1,7 @@
 """The log, written by a thread of its own, so that no other thread waits for a terminal or a pipe.
 
-Lines wait in their order, a bounded number of them; more are dropped and counted. ``Redacted`` shows SIP messages.
+Lines wait in their order, a bounded number of octets of them; more are dropped and counted. ``Redacted`` shows SIP
+messages.
 """
 
 from __future__ import annotations
@@ -8,14 +9,22 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from typing import Union
 
+from ..common.errors import SettingsError
 from ..common.faults import FaultLog
 
-MOST_LINES = 20_000
-"""Lines that may wait to be written: ten seconds of 500 calls a second."""
+MOST_OCTETS = 24 << 20
+"""Octets of memory for lines that wait to be written: 20,000 lines of 200 octets, ten seconds of 500 calls a second."""
+LINE_COST = 1000
+"""Octets of memory that a line takes beside its texts."""
+VALUE_COST = 50
+"""The same for a value in it that is no text."""
+WRITTEN_AT_ONCE = 1 << 18
+"""Octets of lines that are formatted and written together, about."""
 GATHER = 0.02
 """Seconds in which lines are gathered to be written at once: fifty system calls a second are enough."""
 FLUSH = 2.0
@@ -23,24 +32,39 @@ FLUSH = 2.0
 KEY = "inline:"
 
 
+def log_descriptor() -> int:
+    """The descriptor of the standard output. Raises ``SettingsError`` where that is closed."""
+    if sys.stdout is None:  # its number would be that of the first socket
+        raise SettingsError("The log cannot be written: standard output is closed; expected a terminal, file or pipe")
+    return sys.stdout.fileno()
+
+
 class LogHandler(logging.Handler):
     """Writes to the file ``descriptor``. A Python stream would make the end of the interpreter wait for its lock."""
 
-    def __init__(self, descriptor: int, most_lines: int = MOST_LINES) -> None:
+    def __init__(self, descriptor: int, most_octets: int = MOST_OCTETS) -> None:
         super().__init__()
         self.faults = FaultLog("the log's thread")
         self._descriptor = descriptor
-        self._most_lines = most_lines
+        self._most_octets = most_octets
+        self._waiting: queue.SimpleQueue[Union[tuple[logging.LogRecord, int], threading.Event]] = queue.SimpleQueue()
+        # octets and lines since the start; each is written by one side only: ``emit`` under its lock, or the thread
+        self._accepted = 0
         self._dropped = 0
-        self._waiting: queue.SimpleQueue[Union[logging.LogRecord, threading.Event]] = queue.SimpleQueue()
+        self._done = 0
+        self._unwritten = 0
+        self._reported = 0
+        self._writable = True
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line. Its arguments must not change any more, because the line is formatted later."""
-        if self._waiting.qsize() < self._most_lines:
-            self._waiting.put(record)
+        octets = memory_of(record)
+        if self._accepted - self._done + octets <= self._most_octets:
+            self._accepted += octets
+            self._waiting.put((record, octets))
         else:
-            self._dropped += 1  # under the handler's lock, as all of ``emit``
+            self._dropped += 1
 
     def flush(self) -> None:
         """Wait until all lines so far are written; also called at the end of the interpreter."""
@@ -58,20 +82,39 @@ class LogHandler(logging.Handler):
 
     def _write_waiting(self) -> None:
         gathered = [self._waiting.get()]
-        if isinstance(gathered[0], logging.LogRecord):
+        if not isinstance(gathered[0], threading.Event) and self._accepted - self._done < WRITTEN_AT_ONCE:
             time.sleep(GATHER)
-        while not self._waiting.empty():
-            gathered.append(self._waiting.get())
-        lines = [self._line(piece) for piece in gathered if isinstance(piece, logging.LogRecord)]
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            text = f"{dropped} lines of the log were dropped: more came than could be written"
+        octets = 0
+        lines = []
+        events = []
+        try:
+            while gathered:
+                piece = gathered.pop()
+                if isinstance(piece, threading.Event):
+                    events.append(piece)
+                else:
+                    octets += piece[1]
+                    lines.append(self._line(piece[0]))
+                if octets < WRITTEN_AT_ONCE and not self._waiting.empty():
+                    gathered.append(self._waiting.get())
+            self._write_lines(lines)
+        finally:
+            self._done += octets
+        for event in events:
+            event.set()
+
+    def _write_lines(self, lines: list[str]) -> None:
+        """Write them, and behind them how many were dropped since the last time."""
+        missing = self._dropped + self._unwritten - self._reported
+        more = []
+        if missing:
+            text = f"{missing} lines of the log were dropped: more came than could be written"
             warning = {"name": "moh", "levelname": "WARNING", "levelno": logging.WARNING, "msg": text}
-            lines.append(self._line(logging.makeLogRecord(warning)))
-        self._write("".join(lines).encode("utf-8", "backslashreplace"))
-        for piece in gathered:
-            if isinstance(piece, threading.Event):
-                piece.set()
+            more.append(self._line(logging.makeLogRecord(warning)))
+        if self._write("".join(lines + more).encode("utf-8", "backslashreplace")):
+            self._reported += missing
+        else:
+            self._unwritten += len(lines)
 
     def _line(self, record: logging.LogRecord) -> str:
         try:
@@ -79,14 +122,38 @@ class LogHandler(logging.Handler):
         except Exception as error:  # a line with wrong arguments is shown as it is, and silences no other
             return f"a line of the log could not be formatted: {record.msg!r}: {error!r}\n"
 
-    def _write(self, octets: bytes) -> None:
+    def _write(self, octets: bytes) -> bool:
+        """Write all of it; whether that was possible."""
         while octets:
             try:
                 octets = octets[os.write(self._descriptor, octets) :]
             except BlockingIOError:
                 time.sleep(GATHER)
-            except OSError:
-                return  # the reader has closed the pipe, and there is no other place to log that
+            except OSError as error:
+                self._report_unwritable(error)
+                return False
+        self._writable = True
+        return True
+
+    def _report_unwritable(self, error: OSError) -> None:
+        """One line on the standard error, the only other place: the reader has closed the pipe, or the disk is full."""
+        if not self._writable or sys.stderr is None:
+            return
+        self._writable = False
+        try:
+            os.write(sys.stderr.fileno(), f"The log cannot be written: {error.strerror}; lines are dropped\n".encode())
+        except OSError:
+            pass  # the same pipe or disk
+
+
+def memory_of(record: logging.LogRecord) -> int:
+    """The octets of memory that a line takes while it waits, about."""
+    values = record.args if isinstance(record.args, tuple) else ()
+    return LINE_COST + len(str(record.msg)) + sum(_memory(value) for value in values)
+
+
+def _memory(value: object) -> int:
+    return VALUE_COST + (len(value) if isinstance(value, (str, bytes, Redacted)) else 0)
 
 
 class Redacted:
@@ -98,6 +165,9 @@ class Redacted:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
 
     def __str__(self) -> str:
         lines = self._data.decode("utf-8", "backslashreplace").rstrip("\r\n").replace("\r\n", "\n").split("\n")

@@ -6,6 +6,8 @@ import base64
 import logging
 import secrets
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Optional
 
 from ..common.actions import Address
@@ -45,6 +47,18 @@ def stream_listeners(settings: Settings) -> list[tuple[int, Optional[ssl.SSLCont
     if settings.tls_cert:
         listeners.append((settings.tls_port, tls_context(settings.tls_cert, settings.tls_key)))
     return listeners
+
+
+@contextmanager
+def binding(settings: Settings, transport: str) -> Iterator[None]:
+    """Have a port that cannot be listened on stop the start with a line that names its setting."""
+    try:
+        yield
+    except OSError as error:
+        port = f"MOH_TLS_PORT {settings.tls_port}" if transport == "TLS" else f"MOH_SIP_PORT {settings.sip_port}"
+        where = f"MOH_BIND {settings.bind}, {port} ({transport})"
+        why = f"{error.strerror}; expected an address of this machine and a port that is free"
+        raise SettingsError(f"Cannot listen on {where}: {why}") from None
 
 
 def user_agent(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -34,8 +36,103 @@ def test_the_log_says_what_to_type_into_the_phone(start_server: StartServer) -> 
 def test_a_second_server_on_the_same_port_logs_one_line(own_server: Running, start_server: StartServer) -> None:
     second = start_server(MOH_SIP_PORT=str(own_server.port))
     line = one_line(second)
-    assert line.startswith(f"Cannot listen on MOH_BIND 127.0.0.1, MOH_SIP_PORT {own_server.port}")
-    assert "Address already in use" in line
+    where = f"MOH_BIND 127.0.0.1, MOH_SIP_PORT {own_server.port} (UDP)"
+    why = "Address already in use; expected an address of this machine and a port that is free"
+    assert line == f"Cannot listen on {where}: {why}"
+
+
+@pytest.mark.parametrize("transport", ["TCP", "TLS"])
+def test_a_port_that_another_program_has_is_named_with_its_setting(
+    start_server: StartServer, tmp_path: Path, transport: str
+) -> None:
+    settings = {}
+    if transport == "TLS":
+        trustme = pytest.importorskip("trustme", reason="needs trustme: pip install -r requirements-dev.txt")
+        certificate = tmp_path / "certificate.pem"
+        trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        settings = {"MOH_TLS_CERT": str(certificate)}
+    name = "MOH_TLS_PORT" if transport == "TLS" else "MOH_SIP_PORT"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        line = one_line(start_server(**settings, **{name: str(port)}))
+    assert line.startswith(f"Cannot listen on MOH_BIND 127.0.0.1, {name} {port} ({transport}): Address already in use;")
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_a_server_whose_standard_input_or_error_is_closed_runs(
+    start_server: StartServer, held: Ear, closed: str
+) -> None:
+    server = start_server(before=["sh", "-c", f'exec "$@" {closed}', "sh"]).ready()
+    numbers = [os.readlink(f"/proc/{server.process.pid}/fd/{number}") for number in range(3)]
+    assert not any(place.startswith("socket:") for place in numbers), numbers
+    with Phone(server.address) as phone:
+        phone.call(held.address)
+        held.packets(1)
+        assert phone.bye().status == 200
+
+
+def test_a_closed_standard_output_is_reported_in_one_line(start_server: StartServer) -> None:
+    assert one_line(start_server(before=["sh", "-c", 'exec "$@" >&-', "sh"])) == (
+        "The log cannot be written: standard output is closed; expected a terminal, file or pipe"
+    )
+
+
+def test_a_log_that_cannot_be_written_is_reported_in_one_line_and_the_server_goes_on(
+    start_server: StartServer, held: Ear
+) -> None:
+    server = start_server(before=["sh", "-c", 'exec "$@" >/dev/full', "sh"])
+    line = "The log cannot be written: No space left on device; lines are dropped\n"
+    server.says(line)
+    with Phone(server.address) as phone:
+        wait_for(lambda: phone.options().status == 200, "the music")
+        phone.call(held.address)
+        held.packets(1)
+        assert phone.bye().status == 200
+    server.terminate()
+    assert server.exit_status() == 0
+    assert server.log == line
+
+
+# -- signals during the start --------------------------------------------------------------------------------------
+
+
+def holds_signals(server: Running) -> bool:
+    """Whether the program has begun: the kernel holds SIGHUP back, or a handler has it."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigBlk:", "SigCgt:"))]
+    return any(mask >> (signal.SIGHUP - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_ends_no_server_that_is_starting(start_server: StartServer, number: int) -> None:
+    server = start_server()
+    wait_for(lambda: holds_signals(server), "the first line of the program")
+    while "ready: " not in server.log:
+        server.process.send_signal(number)
+        assert server.process.poll() is None, server.log
+        time.sleep(0.005)
+    server.says("new music, for the next callers" if number == signal.SIGHUP else "0 calls")
+    server.terminate()
+    assert server.exit_status() == 0
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_stopped_while_it_starts_stops_in_order(start_server: StartServer, number: int) -> None:
+    server = start_server(MOH_DRAIN="1h")
+    wait_for(lambda: holds_signals(server), "the first line of the program")
+    server.process.send_signal(number)
+    assert server.exit_status() == 0, server.log
+    assert server.log.endswith("stopped\n")
+
+
+def test_a_server_that_cannot_start_says_so_though_it_was_signalled(start_server: StartServer) -> None:
+    server = start_server(MOH_LOG="loud")
+    wait_for(lambda: holds_signals(server), "the first line of the program")
+    server.process.send_signal(signal.SIGHUP)
+    assert one_line(server).startswith("MOH_LOG is 'loud'")
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])

@@ -6,12 +6,15 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
-from moh.server.log_handler import LogHandler, Redacted
+from moh.server.log_handler import MOST_OCTETS, WRITTEN_AT_ONCE, LogHandler, Redacted, memory_of
+from tests.support.ladder import FLOW
 from tests.support.running import ROOT, wait_for
 
 Pipe = tuple[int, int]
@@ -38,8 +41,9 @@ def test_lines_are_written_in_their_order(pipe: Pipe) -> None:
 
 
 def test_a_reader_that_sleeps_delays_no_thread_and_the_dropped_lines_are_counted(pipe: Pipe) -> None:
-    handler = LogHandler(pipe[1], most_lines=50)
-    handler.handle(record("%s", "x" * 200_000))  # more than a pipe takes
+    long = record("%s", "x" * 200_000)  # more than a pipe takes
+    handler = LogHandler(pipe[1], most_octets=memory_of(long) + 50 * memory_of(record("line %d", 1)))
+    handler.handle(long)
     time.sleep(0.1)  # the thread writes it, and hangs
     began = time.monotonic()
     for number in range(80):
@@ -64,6 +68,74 @@ def test_a_reader_that_sleeps_delays_no_thread_and_the_dropped_lines_are_counted
     ]
 
 
+def test_lines_that_wait_take_a_bounded_number_of_octets(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 messages of 9,000 octets would take 180 MB."""
+    handler = LogHandler(pipe[1])
+    goes_on = threading.Event()
+    monkeypatch.setattr(handler, "_write", lambda octets: goes_on.wait(60))
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            handler.handle(record("< from %s by %s%s", FLOW.remote, "UDP", Redacted(b"%d" % number + bytes(9_000))))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        goes_on.set()
+        handler.flush()
+    assert 0.5 * MOST_OCTETS < taken < 1.1 * MOST_OCTETS
+
+
+@pytest.mark.parametrize("octets", [0, 300, 65_535])
+def test_the_memory_of_a_line_is_what_it_takes(octets: int) -> None:
+    tracemalloc.start()
+    try:
+        lines = [record("< from %s by %s%s", FLOW.remote, "UDP", Redacted(bytes(octets) + b"x")) for _ in range(200)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.1 * sum(map(memory_of, lines)) < 4 * taken
+
+
+def test_a_text_of_many_megabytes_is_written_piece_by_piece(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Formatted at once, the lines would take their memory a second time, and escaped ones four times more."""
+    handler = LogHandler(pipe[1])
+    written: list[int] = []
+
+    def write(octets: bytes) -> bool:
+        written.append(len(octets))
+        time.sleep(0.001)
+        return True
+
+    monkeypatch.setattr(handler, "_write", write)
+    for number in range(2_000):
+        handler.handle(record("%d %s", number, "x" * 8_000))
+    handler.flush()
+    assert sum(written) > 16_000_000
+    assert max(written) < WRITTEN_AT_ONCE + 20_000
+
+
+def test_lines_that_cannot_be_written_are_counted_and_have_one_line_on_the_standard_error(
+    pipe: Pipe, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk; when there is room again, the log says what is missing."""
+    handler = LogHandler(pipe[1])
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        monkeypatch.setattr(handler, "_descriptor", full)
+        for number in range(3):
+            handler.handle(record("line %d", number))
+            handler.flush()
+        monkeypatch.setattr(handler, "_descriptor", pipe[1])
+        handler.handle(record("the next"))
+        handler.flush()
+    finally:
+        os.close(full)
+    assert os.read(pipe[0], 65536).decode().splitlines() == [
+        "the next", "3 lines of the log were dropped: more came than could be written",
+    ]  # fmt: skip
+    assert capfd.readouterr().err == "The log cannot be written: No space left on device; lines are dropped\n"
+
+
 def test_a_line_that_cannot_be_formatted_silences_no_other(pipe: Pipe) -> None:
     handler = LogHandler(pipe[1])
     handler.handle(record("%d", "no number"))
@@ -73,13 +145,15 @@ def test_a_line_that_cannot_be_formatted_silences_no_other(pipe: Pipe) -> None:
     assert len(said) == 2 and "could not be formatted" in said[0] and said[1] == "the next"
 
 
-def test_a_closed_pipe_raises_nothing() -> None:
+def test_a_closed_pipe_has_one_line_on_the_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     handler = LogHandler(writing)
-    handler.handle(record("unread"))
-    handler.flush()
+    for _ in range(3):
+        handler.handle(record("unread"))
+        handler.flush()
     os.close(writing)
+    assert capfd.readouterr().err == "The log cannot be written: Broken pipe; lines are dropped\n"
 
 
 def test_at_the_end_of_the_interpreter_nothing_is_lost() -> None:
