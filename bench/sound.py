@@ -1,10 +1,10 @@
-"""What a telephone hears of a track, beside a plain conversion: figures and a picture. ``python -m bench.sound``.
+"""The sound of a track at a phone, compared with a plain conversion: ``python -m bench.sound``.
 
 A real server plays each track on the loopback to two calls, PCMU and G.722, in real time and for a little more than the
-loop. The RTP of the calls is decoded and measured, and so is the output of ``ffmpeg -ar 8000 -ac 1``, looped and put
-through G.711. Without a TRACK: the built-in piece, and three made by ffmpeg that are hard to loop. Needs
-bench/requirements.txt. Exit status 1 if the loudness is more than 1 LU from the target, the true peak is above
--6 dBTP, or the seam has a gap or a step beyond those of the music itself.
+loop. The RTP of the calls is decoded and measured. For comparison, the output of ``ffmpeg -ar 8000 -ac 1`` is looped,
+encoded by G.711 and measured. Without a TRACK, the tracks are the built-in piece and three tracks made by ffmpeg that
+are hard to loop. The measurement needs bench/requirements.txt. The exit status is 1 if the loudness is more than 1 LU
+from the target, if the true peak is above -6 dBTP, or if the seam has a gap or a step greater than those of the music.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ MU_LAW = np.array(phone.DECODE["PCMU"], dtype=float)
 
 
 def ffmpeg(*options: object, feed: bytes = b"") -> tuple[bytes, str]:
-    """Run ffmpeg; its standard output and its standard error."""
+    """Run ffmpeg. Return its standard output and its standard error."""
     done = subprocess.run(["ffmpeg", *QUIET, *map(str, options)], input=feed, capture_output=True, check=True)
     return done.stdout, done.stderr.decode("utf-8", "replace")
 
 
 def tracks(folder: Path) -> list[Path]:
-    """The built-in piece, and three hard ones: a fade-out, an MP3 without a LAME tag, one that is far too loud."""
+    """Return the built-in piece and three tracks that are hard to loop.
+
+    These three are made in ``folder``: a fade-out, an MP3 without a LAME tag, and a track that is far too loud.
+    """
     made = {
         "fade-out.mp3": ("-ss", 2, "-t", 12, "-af", "afade=t=out:st=7:d=5,apad=pad_dur=1"),
         "no-tag.mp3": ("-ss", 3, "-t", 9.3, "-write_xing", 0),
@@ -53,13 +56,13 @@ def tracks(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> np.ndarray:
-    """The samples of a WAV file."""
+    """Return the samples of the WAV file at ``path``."""
     with wave.open(str(path), "rb") as sound:
         return np.frombuffer(sound.readframes(sound.getnframes()), "<i2").astype(float)
 
 
 def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
-    """What two phones receive from a real server: samples of PCMU (8 kHz) and of G.722 (16 kHz)."""
+    """Return what two phones receive from a real server: samples of PCMU (8 kHz) and of G.722 (16 kHz)."""
     first = random.randrange(34000, 50000, 2)
     settings = environment(
         MOH_BIND="127.0.0.1", MOH_SIP_PORT=first, MOH_RTP_PORTS=f"{first + 2}-{first + 9}",
@@ -98,25 +101,25 @@ def listen(track: Path, folder: Path, seconds: float) -> dict[str, np.ndarray]:
 
 
 def plain(track: Path) -> np.ndarray:
-    """The samples that ``ffmpeg -ar 8000 -ac 1`` makes of the track."""
+    """Return the samples that ``ffmpeg -ar 8000 -ac 1`` makes of the track."""
     sound, _ = ffmpeg("-v", "error", "-i", track, "-map", "0:a:0", "-ar", 8000, "-ac", 1, "-f", "s16le", "-")
     return np.frombuffer(sound, "<i2").astype(float)
 
 
 def best_g711(samples: np.ndarray) -> np.ndarray:
-    """Each sample as the nearest value that G.711 has: the best possible encoding, sample by sample."""
+    """Return each sample as the nearest value that G.711 has: the best possible encoding, sample by sample."""
     values = np.unique(MU_LAW)
     at = np.clip(np.searchsorted(values, samples), 1, len(values) - 1)
     return np.where(samples - values[at - 1] < values[at] - samples, values[at - 1], values[at])
 
 
 def signal_to_noise(clean: np.ndarray, noisy: np.ndarray) -> float:
-    """In dB."""
+    """Return the ratio of ``clean`` to the noise in ``noisy``, in dB."""
     return float(10 * np.log10(np.sum(clean**2) / max(1e-9, np.sum((noisy - clean) ** 2))))
 
 
 def meter(samples: np.ndarray, rate: int) -> tuple[float, float]:
-    """Integrated loudness in LUFS and true peak in dBFS (EBU R128, at 48 kHz)."""
+    """Return the integrated loudness in LUFS and the true peak in dBFS (EBU R128, at 48 kHz)."""
     feed = np.clip(np.round(samples), -32768, 32767).astype("<i2").tobytes()
     chain = "aresample=48000,ebur128=peak=true:framelog=verbose"
     _, said = ffmpeg("-f", "s16le", "-ar", rate, "-ac", 1, "-i", "-", "-af", chain, "-f", "null", "-", feed=feed)
@@ -124,7 +127,7 @@ def meter(samples: np.ndarray, rate: int) -> tuple[float, float]:
 
 
 def levels(samples: np.ndarray, rate: int) -> list[str]:
-    """The level of each band in dBFS; a sine of full scale has -3."""
+    """Return the level of each band in dBFS. A sine of full scale has -3."""
     power = np.abs(np.fft.rfft(samples)) ** 2 * 2 / len(samples) ** 2 / 32768**2
     hertz = np.fft.rfftfreq(len(samples), 1 / rate)
     parts = [float(power[(hertz >= low) & (hertz < high)].sum()) for low, high in BANDS if low < rate / 2]
@@ -132,17 +135,17 @@ def levels(samples: np.ndarray, rate: int) -> list[str]:
 
 
 def longest_gap(samples: np.ndarray, rate: int, floor: float) -> float:
-    """The longest stretch in ms in which no sample rises above the floor."""
+    """Return the length in ms of the longest stretch in which no sample is above ``floor``."""
     loud = np.flatnonzero(np.abs(samples) > floor)
     return float(np.diff(np.concatenate([[-1], loud, [len(samples)]])).max() - 1) * 1000 / rate
 
 
 def seam(samples: np.ndarray, length: int, rate: int) -> dict[str, float]:
-    """Step and gap where the loop begins again at ``length``, and the largest ones within the music itself."""
+    """Return the step and the gap at the seam, which is at ``length``, and the largest ones within the music itself."""
     steps = np.abs(np.diff(samples))
     half = rate // 2
     floor = 32768 * 10 ** (-50 / 20) * 10 ** ((meter(samples, rate)[0] - TARGET) / 20)
-    inside = samples[length // 8 : length * 3 // 4]  # without the ends, whose gap must not excuse the gap at the seam
+    inside = samples[length // 8 : length * 3 // 4]  # without the ends: a gap there must not excuse one at the seam
     return {
         "step": float(steps[length - 3 : length + 3].max()),
         "own": float(np.percentile(np.delete(steps, np.s_[length - 8 : length + 8]), 99.9)),
@@ -152,7 +155,7 @@ def seam(samples: np.ndarray, length: int, rate: int) -> dict[str, float]:
 
 
 def judge(track: Path, folder: Path, pictures: list[tuple[str, np.ndarray, int]]) -> bool:
-    """Print the figures of one track; whether it is as good as it should be."""
+    """Print the figures of one track. Return whether its sound is as good as it should be."""
     music = prepare(Settings.from_environment({"MOH_MUSIC": str(track), "MOH_CACHE": str(folder / "cache")}))
     print(f"\n{music.describe()}: {music.report}", flush=True)
     received = listen(track, folder, music.seconds + 3)
@@ -215,7 +218,7 @@ def draw(pictures: list[tuple[str, np.ndarray, int]], target: Path) -> None:
         around = samples[max(0, length - 16000) : length + 16000]
         around = around / 32768 + 1e-7 * np.random.default_rng(1).standard_normal(
             len(around)
-        )  # noise, since 0 has no logarithm
+        )  # the noise replaces zeros, which have no logarithm
         extent = (-min(2.0, length / 8000), (len(around) - min(16000, length)) / 8000)
         axis.specgram(around, NFFT=512, Fs=8000, noverlap=384, vmin=-130, vmax=-40, cmap="magma", xextent=extent)
         axis.set_title(name, fontsize=9)
@@ -230,7 +233,7 @@ def draw(pictures: list[tuple[str, np.ndarray, int]], target: Path) -> None:
 
 
 def main() -> int:
-    """Measure, print, draw."""
+    """Measure all tracks, print their figures, and draw the picture."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.sound", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

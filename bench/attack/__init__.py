@@ -1,1 +1,1 @@
-"""Floods and amplification: what hostile traffic costs."""
+"""Attacks on a real server: floods, and amplification by forged source addresses."""

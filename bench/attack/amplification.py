@@ -4,8 +4,8 @@ Each message is sent to a real server from a public address of its own, once or 
 then listens for SIP and for music and sends nothing, as the victim of a forged source address would. The figures are
 octets of UDP payload, from the first message until the server repeats nothing any more.
 
-In some rows the attacker has an address of its own, too, and learns there what it writes into messages in the victim's
-name. What is exchanged with that address is not counted.
+In some rows the attacker also has an address of its own. There it learns the tag of the server, which it then writes
+into messages with the victim's address. The messages to and from the attacker's own address are not counted.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from moh.mastering.prepare import BUILTIN
 ATTACKER = "203.0.113.66"
 """The attacker's own address."""
 NEIGHBOUR = "192.168.1.60"
-"""A host beside the server that a message from the internet names: what arrives there is counted, too."""
+"""A host in the server's network. A message from the internet names it; octets that arrive there are counted, too."""
 PATIENCE = 5.0
 """Seconds that the attacker waits for an answer."""
 REPEATS = (0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5)
-"""Seconds at which a message that is repeated is sent."""
+"""The seconds at which a repeated message is sent."""
 
 
 @dataclass
 class Case:
-    """One way to abuse the server, and what it brought."""
+    """One way to abuse the server, and the octets that it took and brought."""
 
     name: str
     method: str = "INVITE"
     formats: str = ""
-    """The formats of an offer; empty: no offer."""
+    """The formats of the offer. If empty, the message has no offer."""
     fields: str = ""
     raw: bytes = b""
-    """The whole message, where it is no proper request."""
+    """The whole message, for a case that sends no proper request."""
     times: tuple[float, ...] = (0.0,)
     host: str = ""
-    """The victim."""
+    """The victim's address."""
     learn: str = ""
-    """How the attacker learns the server's tag: by its own "call" before, or by "CANCEL" of the victim's INVITE."""
+    """How the attacker learns the server's tag: by a "call" of its own, or by a "CANCEL" for the victim's INVITE."""
     via: str = ""
-    """Parameters of Via."""
+    """Parameters that the message adds to its Via."""
     octets_in: int = 0
     octets_out: int = 0
     datagrams_out: int = 0
     sockets: list[socket.socket] = field(default_factory=list)
 
     def message(self, number: int, method: str = "", tag: str = "") -> bytes:
-        """What is sent; within a call, ``tag`` is the server's."""
+        """The message that is sent. Within a call, ``tag`` is the tag of the server."""
         if self.raw:
             return self.raw
         method = method or self.method
@@ -74,19 +74,22 @@ class Case:
         self.octets_in += len(data)
 
     def run(self, number: int) -> None:
-        """Send the message, and what can be done with the server's tag where the attacker learns it."""
+        """Send the message. If the attacker learns the server's tag, send an ACK with that tag, too."""
         if self.learn == "call":
             before = 1000 + number
             own = self.message(before).replace(self.host.encode(), ATTACKER.encode())
             self.send(self.message(before, "ACK", tag_of(own)))
         self.send(self.message(number))
         if self.learn == "CANCEL":
-            time.sleep(0.2)  # until the INVITE is known: another worker reads what comes from the other address
+            time.sleep(0.2)  # until the server knows the INVITE: another of its workers reads the CANCEL
             self.send(self.message(number, "ACK", tag_of(self.message(number, "CANCEL"))))
 
 
 def tag_of(data: bytes) -> str:
-    """The tag in To of the answer to ``data``, sent from the attacker's own address. ``OSError`` without an answer."""
+    """Send ``data`` from the attacker's own address and return the tag in the answer's To.
+
+    Raises ``OSError`` if no answer comes.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.bind((ATTACKER, 0))
         own.settimeout(PATIENCE)
@@ -95,7 +98,7 @@ def tag_of(data: bytes) -> str:
 
 
 def cases() -> list[Case]:
-    """All cases, each with an address of its own."""
+    """Return all cases. The victim of each has an address of its own."""
     chosen = [
         Case("INVITE, as short as possible"),
         Case("INVITE with an offer, as short as possible", formats="0"),
@@ -123,7 +126,7 @@ def cases() -> list[Case]:
 
 
 def measure(chosen: list[Case], seconds: float) -> None:
-    """Send all messages, and listen."""
+    """Send the messages of all cases, and count for ``seconds`` what arrives at the victims."""
     owners: dict[socket.socket, Case] = {}
     for case in chosen:
         own = [(case.host, port) for port in (5060, 4000, 4001)]
@@ -144,7 +147,7 @@ def measure(chosen: list[Case], seconds: float) -> None:
 
 
 def table(chosen: list[Case]) -> str:
-    """The table, in Markdown."""
+    """Return the table of all cases in Markdown."""
     rows = ["| message with a forged source address | octets in | octets out | datagrams out | out for 1 in |"]
     rows.append("|---|--:|--:|--:|--:|")
     for case in chosen:
@@ -154,7 +157,7 @@ def table(chosen: list[Case]) -> str:
 
 
 def main(options: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure all cases and print their table."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.attack amplification", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -10,14 +10,14 @@
  * datagram. Answers are counted and discarded.
  *
  * "tcp" opens RATE connections a second, each from the next address. It sends FILE on every second connection and nothing
- * on the others, and closes a connection only after the other end has closed it.
+ * on the others. It closes a connection only after the other end has closed it.
  *
- * "pipe" keeps TCP connections open: 16 from one address, or one from each of up to 112 addresses. It opens closed ones
- * again. It sends FILE over them in turn, RATE times a second in all, without waiting for answers. What a connection
- * does not accept, because TCP pushes back, is left out.
+ * "pipe" keeps TCP connections open: 16 from one address, or one from each of up to 112 addresses. A closed connection
+ * is opened again. It sends FILE over the connections in turn, RATE times a second in all, without waiting for answers.
+ * A message that a connection does not accept, because its send buffer is full, is left out.
  *
- * What this machine has no time to send is left out, too, so that no burst follows. It ends after SECONDS, or when its
- * standard input is closed, and then prints one line of JSON.
+ * A message that this machine has no time to send is left out, too, so that no burst follows. The program ends after
+ * SECONDS, or when its standard input is closed, and then prints one line of JSON.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -122,7 +122,7 @@ static void count_answers(int fd) {
     }
 }
 
-/* A connection from the next address, which is being opened; -1 if the system gives none. */
+/* Start to open a connection from address number ``which``. Return its descriptor, or -1 if the system gives none. */
 static int from_address(uint32_t which) {
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(first + which % count)};
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -134,7 +134,7 @@ static int from_address(uint32_t which) {
         close(fd);
         return -1;
     }
-    return fd; /* on the loopback it is open at once, or the backlog of the other end is full */
+    return fd; /* on the loopback the connection is open at once, or the backlog of the other end is full */
 }
 
 static void open_some(int poll_fd, uint64_t wanted) {
@@ -191,7 +191,7 @@ static void pipe_some(uint64_t wanted) {
     }
     for (unsigned stuck = 0; wanted && stuck < all; turn++) {
         unsigned i = turn % all;
-        if (!pipes[i].at) { /* a new message gets the next number */
+        if (!pipes[i].at) { /* the connection begins a new message, with the next number */
             char number[MARK + 1];
             snprintf(number, sizeof number, "%08x", (uint32_t)sent);
             for (size_t k = 0; k < marked; k++) memcpy(text + marks[k], number, MARK);
@@ -257,7 +257,7 @@ int main(int argc, char **argv) {
         if (poll(&input, 1, SLOT_MS) && read(0, input_text, sizeof input_text) <= 0) break;
     }
     double lasted = now() - began;
-    for (int i = 0; i < 100 && udp; i++) { /* answers that are still on their way */
+    for (int i = 0; i < 100 && udp; i++) { /* count the answers that are still on their way */
         usleep(10000);
         count_answers(fd);
     }

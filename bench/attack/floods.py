@@ -1,7 +1,7 @@
 """What calls on hold and new callers notice of a flood: ``python -m bench.attack floods``, as root.
 
 A real server in a network namespace of its own has 50 calls, the first 25 by an ffmpeg each. Each flood of ``flood.c``
-is compared with the seconds just before it. Probes (``bench.attack.probes``) call all the time.
+is compared with the seconds just before it. During each flood, probes (``bench.attack.probes``) call the server.
 """
 
 from __future__ import annotations
@@ -31,25 +31,28 @@ from bench.common.processes import prefer, share, spent
 SOURCE = Path(__file__).with_name("flood.c")
 CALLS = 50
 LISTENERS = "127.1.0.0"
-"""The first address that music goes to."""
+"""The address that receives the music of the first call on hold; each further call has the next address."""
 SETTLE = 3.0
-"""Seconds from the last call on hold until measuring begins."""
+"""Seconds from the start of the last call on hold until measuring begins."""
 QUIET = 4.0
-"""Seconds before each flood that it is compared with."""
+"""Seconds of the comparison before each flood."""
 LINGER = 45.0
-"""Seconds that the server may take to release what a flood took: a call without ACK is given up after 32."""
+"""Seconds that the server has to release the resources of a flood. It gives up a call without ACK after 32."""
 LONGEST = 1800.0
 """Seconds after which the receiver of the music ends by itself."""
 NICE = -10
-"""Niceness of the server, of the receiver and of this process; the flood, on the same machine, has 0."""
+"""Niceness of the server, of the receiver and of this process. The flood runs on the same machine, with 0."""
 ROUTES = ("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8")
-"""Networks of which the namespace has all addresses."""
+"""Networks. The namespace has all their addresses."""
 ONE, MANY, PRIVATE = ("198.51.100.1", 1), ("198.18.0.0", 65536), ("10.64.0.0", 65536)
-"""Where floods come from: the first address, and how many there are."""
+"""Sources of floods: the first address of each, and the number of its addresses."""
 
 
 class Flood(NamedTuple):
-    """``data``, sent ``rate`` times a second from the addresses of ``source``; ``mode`` is one of ``flood.c``."""
+    """One flood: it sends ``data`` ``rate`` times a second from the addresses of ``source``.
+
+    ``mode`` is a mode of ``flood.c``: udp, tcp or pipe.
+    """
 
     name: str
     mode: str
@@ -59,7 +62,10 @@ class Flood(NamedTuple):
 
 
 def message(method: str, formats: str = "", fields: str = PHONE) -> bytes:
-    """A request in which ``flood.c`` makes each "########" a number; with an offer of ``formats`` if there are any."""
+    """Return a request for ``flood.c``, which replaces each "########" in it by a number.
+
+    If ``formats`` are given, the request has an offer of them.
+    """
     values = {"method": method, "host": MANY[0], "server": SERVER[0], "number": "########", "tag": "", "via": ""}
     body = OFFER.format(host=MANY[0], formats=formats) if formats else ""
     kind = "Content-Type: application/sdp\r\n" if body else ""
@@ -67,7 +73,7 @@ def message(method: str, formats: str = "", fields: str = PHONE) -> bytes:
 
 
 def floods() -> list[Flood]:
-    """All floods; the first one sends nothing."""
+    """Return all floods. The first one sends nothing."""
     options, invite = message("OPTIONS"), message("INVITE", "0 8 9 101")
     scanner = message("REGISTER", fields="Max-Forwards: 70\r\nUser-Agent: friendly-scanner\r\n")
     garbage = bytes(range(256)) * 255
@@ -93,7 +99,7 @@ def floods() -> list[Flood]:
 
 
 def measure(flood: Flood, program: str, file: Path, seconds: float, target: Target, farm: Farm, calls: int) -> Row:
-    """One flood: the seconds before it, the flood, and what is left of it; ``calls`` are on hold."""
+    """Measure before, during and after one flood, with ``calls`` calls on hold."""
     before, rss, (_, counters), pids = target.resources(farm), target.rss(), target.statistics(), target.processes()
     file.write_bytes(flood.data)
     probes = Probes(SERVER)
@@ -133,7 +139,7 @@ def measure(flood: Flood, program: str, file: Path, seconds: float, target: Targ
 
 
 def watched(target: Target, seconds: float) -> str:
-    """Let ``seconds`` pass; how and when the server died meanwhile, empty where it lives."""
+    """Let ``seconds`` pass. Return how and when the server died meanwhile; empty if it lives."""
     began = time.monotonic()
     death, lived = target.death(seconds), time.monotonic() - began
     time.sleep(max(0.0, seconds - lived))
@@ -143,7 +149,8 @@ def watched(target: Target, seconds: float) -> str:
 def restored(target: Target, farm: Farm, before: Resources) -> tuple[str, Resources, float]:
     """Wait until the server has the resources of ``before`` again, for ``LINGER`` seconds at most.
 
-    The result is why it can be used no more (empty: it takes calls), what it has now, and how many seconds that took.
+    Return three things: why the server takes no more calls (empty if it takes them), the resources that it has now,
+    and the seconds of waiting.
     """
     began, now = time.monotonic(), before
     recovery = 0.0
@@ -157,7 +164,10 @@ def restored(target: Target, farm: Farm, before: Resources) -> tuple[str, Resour
 
 
 def start(target: Target, farm: Farm) -> int:
-    """Start the server and put calls on hold; how many it took. Raises ``RuntimeError`` where it does not take any."""
+    """Start the server, put calls on hold, and return their number.
+
+    Raises ``RuntimeError`` if the server takes no calls or dies.
+    """
     target.start()
     calls = on_hold(farm)
     if death := target.death():
@@ -170,7 +180,7 @@ def start(target: Target, farm: Farm) -> int:
 
 
 def on_hold(farm: Farm) -> list[Call]:
-    """As many calls as the server takes, the music of each at an address of its own."""
+    """Put up to ``CALLS`` calls on hold, until the server refuses one. Each has its music at an address of its own."""
     calls = []
     for number in range(CALLS):
         call = place(SERVER, (f"127.1.0.{number}", farm.port))
@@ -181,7 +191,7 @@ def on_hold(farm: Farm) -> list[Call]:
 
 
 def campaign(target: Target, chosen: list[Flood], folder: Path, seconds: float) -> list[Row]:
-    """All floods, until the server cannot be started any more."""
+    """Measure all floods, and stop early if the server cannot be started."""
     farm = Farm(str(folder / "farm"), [], "udp", LISTENERS, CALLS, 1, LONGEST, 20000)
     rows: list[Row] = []
     calls = 0
@@ -210,12 +220,12 @@ def campaign(target: Target, chosen: list[Flood], folder: Path, seconds: float) 
 
 
 def main(options: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure all floods and print their table."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.attack floods", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=8.0, help="how long each flood takes (%(default)s)")
-    parser.add_argument("--only", default="", metavar="REGEX", help="the floods whose names match")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of each flood in seconds (%(default)s)")
+    parser.add_argument("--only", default="", metavar="REGEX", help="run only the floods whose names match")
     parser.add_argument("--part", type=float, default=1.0, help="part of the floods' rates, for a first try")
     add_server(parser)
     given = parser.parse_args(options)

@@ -1,8 +1,9 @@
-"""Probes: honest calls during a flood, a new one of each kind each half second. Are they answered, and how soon?
+"""Probes: honest calls during a flood. They show whether the server answers calls, and how soon.
 
-Probes of the kind "validated" come from private addresses and, every second time, from one public address that has
-called before; "unvalidated" from a new public address each; "TCP" from private addresses. By UDP a probe repeats its
-request as RFC 3261 §17.1 says. When the 200 comes, it sends ACK and, a moment later, BYE.
+Every half second one probe of each of three kinds begins. A "validated" probe comes from a private address or, every
+second time, from one public address that has called before. An "unvalidated" probe comes from a new public address. A
+"TCP" probe comes from a private address. By UDP a probe repeats its request as RFC 3261 §17.1 says. After the 200 it
+sends ACK and, a moment later, BYE.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ STAYS = 0.1
 """Seconds from the answer to BYE."""
 KINDS = ("validated", "unvalidated", "TCP")
 NUMBERS = itertools.count()
-"""Of all probes of a run: no address of an unvalidated probe is used twice."""
+"""The numbers of the probes. They go on through the whole run, so no unvalidated probe has the address of another."""
 VALIDATED = "203.0.113.77"
 """The public address that has called before."""
 PHONE = ("User-Agent: phone 1.0", "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS")
-"""Header fields that a phone adds: the server may send three octets for each that it gets."""
+"""Header fields that a phone adds. They lengthen the request: the server answers with at most three octets for one."""
 IS_FINAL = re.compile(rb"SIP/2\.0 ([2-6]\d\d)")
 
 
@@ -45,21 +46,21 @@ class Call:
         self._offer = offer(listener, local[0])
 
     def invite(self) -> bytes:
-        """INVITE."""
+        """Return the INVITE of this call."""
         return self._dialog.request("INVITE", 1, *PHONE, body=self._offer)
 
     def ack(self, answer: bytes) -> bytes:
-        """ACK of a 200."""
+        """Return the ACK of the 200 in ``answer``, and keep the tag of the server."""
         self._dialog.learn_tag(answer.decode("utf-8", "replace"))
         return self._dialog.request("ACK", 1, *PHONE)
 
     def bye(self) -> bytes:
-        """BYE."""
+        """Return the BYE of this call."""
         return self._dialog.request("BYE", 2, *PHONE)
 
 
 def place(server: HostPort, listener: HostPort) -> Optional[Call]:
-    """Call ``server`` by UDP; the call once it is up, ``None`` if it was refused or not answered in time."""
+    """Call ``server`` by UDP. Return the call, or ``None`` if the server refused it or did not answer in time."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         call = Call(server, sock.getsockname(), listener)
@@ -71,14 +72,14 @@ def place(server: HostPort, listener: HostPort) -> Optional[Call]:
 
 
 def hang_up(server: HostPort, call: Call) -> None:
-    """End a call, and wait until that is answered."""
+    """Send the BYE of ``call``, and wait for its answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         final_answer(sock, server, call.bye())
 
 
 def final_answer(sock: socket.socket, server: HostPort, request: bytes) -> bytes:
-    """The final answer to ``request``, which is repeated as RFC 3261 §17.1 says; empty where none came."""
+    """Send ``request``, repeated as RFC 3261 §17.1 says. Return its final answer; empty if none came."""
     began = time.monotonic()
     for until in (*REPEATS, PATIENCE):
         sock.sendto(request, server)
@@ -95,7 +96,7 @@ def final_answer(sock: socket.socket, server: HostPort, request: bytes) -> bytes
 
 
 def takes_calls(server: HostPort) -> bool:
-    """Whether ``server`` answers a call with 200; the call is ended at once."""
+    """Call ``server``. Return whether it answers with 200. If so, end the call at once."""
     call = place(server, ("127.1.255.1", 4000))
     if call is not None:
         hang_up(server, call)
@@ -113,7 +114,7 @@ class Probes:
         self._open = False
         self._threads: list[threading.Thread] = []
         self.waits: dict[str, list[Optional[float]]] = {}
-        """Seconds until the 200 to each probe, by kind; ``None``: there was none."""
+        """Seconds until the 200 to each probe, by kind. ``None`` stands for a probe without a 200."""
 
     def begin(self) -> None:
         """Start calling."""
@@ -230,5 +231,5 @@ class Probes:
                     sock.sendall(call.bye())
                     sock.recv(65535)
         except OSError:
-            pass  # refused, closed by the server, or too slow: not answered
+            pass  # the connection was refused, closed by the server, or too slow: the probe counts as not answered
         self.waits["TCP"].append(waited)

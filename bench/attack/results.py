@@ -1,4 +1,4 @@
-"""What one flood did, and the table of all floods. Nothing here touches the world."""
+"""The measured effects of one flood, and the table of all floods. This module does no input or output."""
 
 from __future__ import annotations
 
@@ -11,52 +11,55 @@ from bench.common.figures import markdown, quantile
 
 @dataclass
 class Row:
-    """What one flood did."""
+    """The measured effects of one flood: one row of the table."""
 
     name: str
     generator: dict[str, Any]
-    """What ``flood.c`` reports; empty where nothing was sent."""
+    """The report of ``flood.c``; empty if the flood sends nothing."""
     before: dict[str, float]
     """The figures of the music before the flood, by their names in ``bench.playing.load.Load``."""
     during: dict[str, float]
     lost: tuple[int, int]
-    """Packets of music that were sent and did not arrive, and that the server did not send in time."""
+    """Two numbers of music packets: those that were sent and did not arrive, and those that the server did not send."""
     cpu: tuple[float, float]
-    """Of the server and its ffmpegs before and during the flood, in % of a core; nan where the server died."""
+    """Processor time of the server and its ffmpegs, before and during the flood, in % of a core.
+
+    The second number is nan if the server died.
+    """
     rss: tuple[float, float]
-    """MB before and after."""
+    """MB of the server's memory, before and after the flood."""
     overflown: int
     """Datagrams that found the buffer of the SIP socket full."""
     counters: dict[str, int]
-    """What the server's counters have grown by."""
+    """The growth of each counter of the server during the flood."""
     waits: dict[str, list[Optional[float]]]
-    """Seconds until the answer to each probe, by kind; ``None``: no answer."""
+    """Seconds until the answer to each probe, by kind. ``None`` stands for a probe without an answer."""
     recovery: float
     """Seconds after the flood until the server had the same resources as before."""
     not_restored: list[str] = field(default_factory=list)
-    """Resources that were different even then."""
+    """The resources that the server had not restored after ``recovery`` seconds."""
     failure: str = ""
-    """Why the server has to be started anew for the next flood; empty: it takes calls."""
+    """Why the server has to be started anew for the next flood; empty if it takes calls."""
 
     @property
     def afterwards(self) -> str:
-        """How the server came out of the flood, for people."""
+        """Return the last cell of the row: what is wrong with the server, or when it was at rest again."""
         left = ", ".join(self.not_restored)
         return "; ".join(filter(None, (self.failure, left))) or f"at rest after {self.recovery:.0f} s"
 
 
 def absent(due: int, calls: int, seconds: float) -> int:
-    """Packets that should have come within ``seconds`` and that no later packet shows to be lost.
+    """Return how many packets ``calls`` calls miss within ``seconds``, apart from the ``due`` ones.
 
-    These are the packets of calls that fell silent. ``due`` are those that came or are known to be lost; two packets of
-    each call are the beginning and the end of that time.
+    ``due`` counts the packets that came, and those that are known to be lost since a later one of the same call came.
+    So the missing packets are those of calls that fell silent. Two packets of each call may lie outside of the time.
     """
     missing = calls * (int(50 * seconds) - 2) - due
     return missing if missing > 0 else 0
 
 
 def answered(waits: list[Optional[float]]) -> str:
-    """How many probes were answered, and the milliseconds of the median answer and of the last one."""
+    """Return a cell: how many probes were answered, and the milliseconds of the median and of the last answer."""
     came = [1000 * each for each in waits if each is not None]
     if not came:
         return f"0 of {len(waits)}"
@@ -64,12 +67,12 @@ def answered(waits: list[Optional[float]]) -> str:
 
 
 def shown(value: float, digits: int) -> str:
-    """A figure; "-" for nan."""
+    """Return ``value`` as text with ``digits`` digits after the point; "-" for nan."""
     return "-" if value != value else f"{value:.{digits}f}"
 
 
 def table(rows: list[Row]) -> str:
-    """The table, in Markdown."""
+    """Return the table of all rows in Markdown."""
     head = ["flood", "a second", "octets out for 1 in", "lost in the kernel %", "server cpu %",
             "music lost / not sent", "spacing p99", *(f"{kind}: answered, ms" for kind in KINDS), "RSS MB",
             "afterwards"]  # fmt: skip

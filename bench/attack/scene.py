@@ -1,7 +1,7 @@
-"""What the attacks have in common: the server's address, a network namespace of its own, and the messages.
+"""What the attacks share: the address of the server, the network namespace, and the parts of messages.
 
-The loopback of the namespace has public addresses (RFC 5737), so that the server meets sources from the internet while
-no datagram leaves the machine.
+The loopback of the namespace has public addresses (RFC 5737). So the server receives datagrams from public sources,
+and no datagram leaves the machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.common.program import SCRIPT
 
 SERVER = ("203.0.113.1", 5070)
 INSIDE = "MOH_BENCH_NAMESPACE"
-"""The variable that says that this process is in the namespace already."""
+"""The environment variable that is set if this process is in the namespace already."""
 HEAD = (
     "{method} sip:1@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{number}{via}\r\n"
     "From: <sip:1@{host}>;tag=1\r\nTo: <sip:1@{server}>{tag}\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
@@ -30,9 +30,9 @@ OFFER = "v=0\r\nc=IN IP4 {host}\r\nm=audio 4000 RTP/AVP {formats}\r\n"
 
 
 def enter_namespace(measurement: str, options: list[str]) -> None:
-    """Start this measurement anew in a network namespace of its own, unless it is in there already; needs root.
+    """Replace this process by the same measurement in a network namespace, unless it runs in one already; needs root.
 
-    The process stays the same one, so that ending it ends all that it has started.
+    The process keeps its number, so that ending it also ends all processes that it starts.
     """
     if INSIDE not in os.environ:
         command = ["unshare", "--net", sys.executable, "-m", "bench.attack", measurement, *options]
@@ -40,5 +40,5 @@ def enter_namespace(measurement: str, options: list[str]) -> None:
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:
-    """The option that attacks another version of the server."""
+    """Add the option ``--server``, which names another version of the server."""
     parser.add_argument("--server", type=Path, default=SCRIPT, help="sip_server.py of another version")

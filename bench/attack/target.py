@@ -1,4 +1,4 @@
-"""The server that ``bench.attack.floods`` floods, in a process of its own, and what can be seen of it from outside."""
+"""The server that ``bench.attack.floods`` floods, in a process of its own, and what Linux and its log show of it."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ PORTS = range(10000, 10101)
 START = 60.0
 """Seconds that the server may take until it answers."""
 LISTEN = 0.5
-"""Seconds of listening that show which calls have music."""
+"""Seconds of listening, after which a call without a packet counts as a call without music."""
 
 
 class Resources(NamedTuple):
-    """What the server has, apart from memory: it must be the same before a flood and after it."""
+    """The server's resources without its memory. They must be the same before a flood and after it."""
 
     with_music: int
-    """Calls on hold whose music arrives."""
+    """The number of calls on hold whose music arrives."""
     calls: int
-    """As the server counts them."""
+    """The number of calls that the server reports."""
     threads: int
     descriptors: int
     processes: int
     ports: int
-    """UDP ports for music that are bound."""
+    """The number of bound UDP ports for music."""
 
 
 class Target:
-    """The server of the program ``script``. It dies with this process. ``start`` it first, ``finish`` ends it."""
+    """The server whose program is ``script``. ``start`` starts it, ``finish`` ends it. It dies with this process."""
 
     def __init__(self, folder: Path, script: Path) -> None:
         self._folder, self._script = folder, script
@@ -52,7 +52,7 @@ class Target:
         self._process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self) -> None:
-        """Start the server, or start it anew, and wait until it takes calls. Raises ``RuntimeError`` otherwise."""
+        """Start the server, or start it anew, and wait until it takes calls. Raises ``RuntimeError`` if it does not."""
         self.finish()
         settings = environment(
             MOH_SIP_PORT=SERVER[1], MOH_FFMPEG_CALLS=FFMPEGS, MOH_CACHE=self._folder, MOH_MUSIC=BUILTIN,
@@ -78,13 +78,13 @@ class Target:
 
     @property
     def pid(self) -> int:
-        """The server's process. Raises ``RuntimeError`` before ``start``."""
+        """The number of the server's process. Raises ``RuntimeError`` before ``start``."""
         if self._process is None:
             raise RuntimeError("the server was not started")
         return self._process.pid
 
     def death(self, seconds: float = 0.0) -> str:
-        """How the server died within ``seconds``; empty where it lives."""
+        """Wait for ``seconds``. Return how the server died until then; empty if it lives."""
         if self._process is None:
             return "not started"
         try:
@@ -94,11 +94,14 @@ class Target:
         return f"died: {signal.Signals(-status).name if status < 0 else f'exit status {status}'}"
 
     def last_output(self) -> str:
-        """The end of the server's log."""
+        """Return the last 500 characters of the server's log."""
         return self._log.read_text(errors="replace")[-500:]
 
     def statistics(self) -> tuple[int, dict[str, int]]:
-        """The server's calls and counters, which SIGUSR1 has it log. Raises ``RuntimeError`` after 10 s without."""
+        """Send SIGUSR1, and return the number of calls and the counters that the server then logs.
+
+        Raises ``RuntimeError`` if the server logs nothing within 10 s.
+        """
         start = self._log.stat().st_size
         os.kill(self.pid, signal.SIGUSR1)
         give_up = time.monotonic() + 10
@@ -112,11 +115,11 @@ class Target:
         raise RuntimeError("the server does not answer SIGUSR1")
 
     def processes(self) -> list[int]:
-        """The server and its ffmpegs."""
+        """Return the process numbers of the server and its ffmpegs."""
         return [self.pid, *children(self.pid)]
 
     def resources(self, farm: Farm) -> Resources:
-        """What the server has now; takes ``LISTEN`` seconds. Raises ``FileNotFoundError`` where it has died."""
+        """Return the server's resources, after ``LISTEN`` seconds. Raises ``FileNotFoundError`` if it has died."""
         farm.begin()
         time.sleep(LISTEN)
         with_music = int(farm.end()["receiving"])
@@ -126,7 +129,7 @@ class Target:
         return Resources(with_music, self.statistics()[0], threads, descriptors, processes, ports)
 
     def rss(self) -> float:
-        """MB of memory; nan where the server has died."""
+        """Return the MB of memory of the server; nan if it has died."""
         try:
             found = re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
         except OSError:
@@ -135,15 +138,15 @@ class Target:
 
 
 def udp_sockets() -> list[str]:
-    """The lines of ``/proc`` of all UDP sockets in this network namespace."""
+    """Return the lines of ``/proc/net/udp``: one for each UDP socket of this network namespace."""
     return Path("/proc/net/udp").read_text().splitlines()[1:]
 
 
 def overflown() -> int:
-    """Datagrams that found the buffer of the SIP socket full, since that socket is open."""
+    """Return how many datagrams the kernel dropped because the buffer of the SIP socket was full."""
     return sum(int(line.split()[-1]) for line in udp_sockets() if line.split()[1].endswith(f":{SERVER[1]:04X}"))
 
 
 def counters(line: str) -> dict[str, int]:
-    """The numbers of a log line of counters, by their names."""
+    """Return the counters in ``line`` of the log, by their names."""
     return {name.strip(): int(number) for number, name in re.findall(r"(\d+) ([^,;:]+)", line)}

@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def compiled(source: Path, folder: Path) -> str:
-    """Compile ``source`` by ``cc`` into ``folder``; the path of the program. Raises ``RuntimeError`` without ``cc``."""
+    """Compile ``source`` by ``cc`` into ``folder``. Return the program's path.
+
+    Raises ``RuntimeError`` if there is no ``cc``.
+    """
     compiler = shutil.which("cc")
     if not compiler:
         raise RuntimeError("no C compiler on the PATH; expected cc")

@@ -1,23 +1,25 @@
 /*
- * Receives the music of up to 65,536 callers: each has an address of its own, all have the same port.
+ * The farm: one process that receives the music of up to 65,536 callers. Each caller has an address of its own; all
+ * have the same port.
  *
  *   farm udp           PORT FIRST COUNT EACH SECONDS
  *   farm packet:DEVICE PORT FIRST COUNT EACH SECONDS
  *
- * The callers are the COUNT addresses from FIRST on; the packets of each EACHth caller are counted. "udp" receives on
- * the loopback at PORT, or at the first free port after it, and discards what comes to the port above, which is RTCP.
- * IP_PKTINFO says which caller a packet was for. "packet" watches all packets that come in by DEVICE, even those that
- * the kernel drops afterwards. There EACH has to be a power of two and FIRST a multiple of it, since a filter in the
- * kernel (BPF) selects the callers.
+ * The callers have the COUNT addresses from FIRST on. The farm counts the packets of each EACHth caller. "udp" receives
+ * on the loopback at PORT, or at the first free port after PORT. It discards the RTCP, which comes to the port above.
+ * IP_PKTINFO names the caller that a packet was sent to. "packet" watches all packets that come in by DEVICE, even the
+ * ones that the kernel drops afterwards. For "packet", EACH has to be a power of two and FIRST a multiple of EACH: a
+ * filter in the kernel (BPF) selects the callers.
  *
- * Prints "port N" when it listens. Then it obeys lines of its standard input: "begin" sets all counts to zero and prints
- * "begun"; "end" prints the counts since then as one line of JSON (see bench/common/farm.py). It ends when its standard
- * input is closed, after SECONDS at the latest; the time from "begin" to "end" may be as long.
+ * The farm prints "port N" when it listens. Then it obeys the lines of its standard input. "begin" sets all counts to
+ * zero, and the farm prints "begun". "end" makes it print the counts since "begin" as one line of JSON (see
+ * bench/common/farm.py). The farm ends when its standard input is closed, after SECONDS at the latest.
  *
- * It writes down no packet. Of each packet it keeps how far the packet is behind the clock of its timestamps (PCMU,
- * 8000 a second, 160 in a packet), since the most punctual packet is known only at the end.
+ * The farm stores no packet. For each packet it stores one number: how far the packet is behind the clock of its
+ * timestamps (PCMU, 8000 a second, 160 in a packet). The figures need all of these numbers, since the most punctual
+ * packet is known only at the end.
  *
- * It reads every 4 ms only: the kernel stamps the packets, so no sender pays for waking the farm with each packet.
+ * The farm reads only every 4 ms: the kernel stamps the packets, so no sender pays for waking the farm each time.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -92,7 +94,7 @@ static int udp(int port) {
     return fd;
 }
 
-/* A bound port that discards everything, so that no sender gets "port unreachable". */
+/* Bind a port and discard everything that comes to it, so that no sender gets "port unreachable". */
 static int sink(int port) {
     struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -108,7 +110,7 @@ static int tap(const char *device, int port) {
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, each - 1, 5, 0),
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_UDP, 0, 3),
-        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 22),                /* its port */
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 22),                /* the port of the destination */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)port, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, KEPT),
         BPF_STMT(BPF_RET | BPF_K, 0),
@@ -197,7 +199,7 @@ static void receive(int fd, int number, int raw) {
                 memcpy(&to, octets[i] + 16, 4);
                 to = ntohl(to);
             }
-            if (length > skip) /* without a stamp there is no length */
+            if (length > skip) /* a packet without a stamp has length 0 */
                 count_packet(to, octets[i] + skip, length - skip, (int64_t)stamp.tv_sec * 1000000000 + stamp.tv_nsec);
         }
     }
@@ -262,14 +264,14 @@ int main(int argc, char **argv) {
         fprintf(stderr, "farm: COUNT %u, EACH %u; expected 1 to 65536, and a power of two\n", count, each);
         return 2;
     }
-    room = (uint32_t)(seconds * 60) + 100; /* a page that is never written to costs nothing */
+    room = (uint32_t)(seconds * 60) + 100; /* a page without data takes no memory */
     callers = calloc(count / each + 1, sizeof *callers);
     for (uint32_t i = 0; i < count / each + 1; i++) callers[i].behind = malloc(room * sizeof(int32_t));
     if (raw)
         fds[0] = tap(argv[1] + 7, port);
     else
         for (;; port += 2) {
-            int probe = port > 65000 ? -1 : sink(port); /* is it free? */
+            int probe = port > 65000 ? -1 : sink(port); /* negative if the port is not free */
             if (probe >= 0) close(probe);
             if (port > 65000 || (probe >= 0 && sink(port + 1) >= 0)) break;
         }

@@ -1,4 +1,4 @@
-"""Starts ``farm.c``, which receives the music of thousands of callers, and turns its counts into figures."""
+"""The farm: one process (``farm.c``) that receives the music of thousands of callers; its counts as figures."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ BIN_MS = 0.01
 
 
 class Farm:
-    """A receiver for ``count`` callers from the address ``first`` on; the packets of each ``each``-th are counted.
+    """A farm for ``count`` callers, whose addresses begin at ``first``. All callers have the same ``port``.
 
-    It ends with this process, and after ``seconds``. All callers have the same ``port``. ``prefix`` stands before its
-    command, ``where`` is its first argument.
+    The farm counts the packets of each ``each``-th caller. It ends with this process, or after ``seconds``. ``prefix``
+    stands before its command, ``where`` is its first argument.
     """
 
     def __init__(
         self, program: str, prefix: list[str], where: str, first: str, count: int, each: int, seconds: float, port: int
     ) -> None:
         command = [program, where, str(port), first, str(count), str(each), str(seconds)]
-        # a session of its own, so that Ctrl-C reaches only us; it ends when its standard input is closed
+        # The farm has a session of its own, so that Ctrl-C reaches only this process. It ends when its standard input
+        # is closed.
         self._process = subprocess.Popen(
             [*prefix, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -37,17 +38,17 @@ class Farm:
 
     @property
     def pid(self) -> int:
-        """The farm's process."""
+        """The number of the farm's process."""
         return self._process.pid
 
     def begin(self) -> None:
-        """Count from now on, starting at zero."""
+        """Set all counts to zero and begin to count."""
         self._command("begin")
         assert self._process.stdout is not None
         self._process.stdout.readline()
 
     def end(self) -> dict[str, Any]:
-        """The counts since ``begin``, by the names in ``farm.c``."""
+        """Stop counting, and return the counts since ``begin``, by the names in ``farm.c``."""
         self._command("end")
         assert self._process.stdout is not None
         found: dict[str, Any] = json.loads(self._process.stdout.readline() or "{}")
@@ -59,7 +60,7 @@ class Farm:
         self._process.stdin.flush()
 
     def close(self) -> None:
-        """End the farm; may be called again."""
+        """End the farm. A second call does nothing."""
         if self._process.returncode is None:
             try:
                 self._process.communicate(timeout=5)
@@ -69,9 +70,9 @@ class Farm:
 
 
 def spacing(bins: Sequence[Sequence[int]], share: float) -> float:
-    """The milliseconds that ``share`` (0 to 1) of all spacings do not exceed; nan where there are none.
+    """Return the milliseconds that ``share`` (0 to 1) of all spacings do not exceed; nan without spacings.
 
-    ``bins`` are pairs of a bin's number and the count in it, in order.
+    ``bins`` are pairs, in the order of the bins: the number of a bin, and the count of spacings in it.
     """
     left = share * sum(count for _, count in bins)
     for number, count in bins:
@@ -82,7 +83,7 @@ def spacing(bins: Sequence[Sequence[int]], share: float) -> float:
 
 
 def pacing(counts: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a farm's counts, by their names in ``bench.playing.load.Load``."""
+    """Return the figures that follow from a farm's counts, by their names in ``bench.playing.load.Load``."""
     due = counts.get("due", 0)
     return {
         "spacing_p50": spacing(counts.get("spacings", []), 0.5),

@@ -1,6 +1,6 @@
-"""From packets, processor times and sizes to the figures of the tables. Nothing here touches the world.
+"""The figures of the tables, computed from packets, processor times and sizes. This module does no input or output.
 
-Times are seconds since 1970 in arguments and milliseconds in results.
+Arguments have times in seconds since 1970, results have milliseconds.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class Figures:
     """One measurement of a number of calls, or several measurements as one."""
 
     cpu: float
-    """Per call, in % of a core: user and system time of its ffmpeg, and its share of the server."""
+    """Processor time of one call, in % of a core: user and system time of its ffmpeg, and its share of the server."""
     private: float
     """Private memory per call, in MB of 10^6 octets."""
     start_p50: float
-    """From the start of the process (or the INVITE) to the first packet, in ms: the median call."""
+    """Time from the start of the process (or from the INVITE) to the first packet, in ms: the median of the calls."""
     start_p99: float
-    """The same, the 99th percentile of the calls."""
+    """Time to the first packet, in ms: the 99th percentile of the calls."""
     spacing_p50: float
-    """From one packet of a call to the next, in ms: the median."""
+    """Time from one packet of a call to the next, in ms: the median."""
     spacing_p99: float
-    """The same, the 99th percentile."""
+    """Time from packet to packet, in ms: the 99th percentile."""
     spacing_max: float
-    """The same, the longest."""
+    """Time from packet to packet, in ms: the longest."""
     jitter: float
     """Interarrival jitter by RFC 3550 §6.4.1, in ms, the mean over all packets."""
     late: float
@@ -45,11 +45,11 @@ class Figures:
     silent: float
     """Calls without any packet."""
     others: float
-    """What all other processes of the machine took meanwhile, in % of a core."""
+    """Processor time of all other processes of the machine meanwhile, in % of a core."""
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` (0 to 1) of all do not exceed; nan where there are none."""
+    """Return the value that ``share`` (0 to 1) of all ``values`` do not exceed; nan without values."""
     if not values:
         return float("nan")
     ordered = sorted(values)
@@ -57,12 +57,12 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def starts(received: Sequence[Sequence[Packet]], began: Sequence[float]) -> list[float]:
-    """Milliseconds from the start of each call to its first packet; calls without packets are left out."""
+    """Return the milliseconds from the start of each call to its first packet, without calls that have no packet."""
     return [1000 * (packets[0].arrival - at) for packets, at in zip(received, began) if packets]
 
 
 def pacing(received: Sequence[Sequence[Packet]], begin: float, end: float) -> dict[str, float]:
-    """The figures of spacing, by their names in ``Figures``, of the packets between ``begin`` and ``end``."""
+    """Return the figures of the packets that came between ``begin`` and ``end``, by their names in ``Figures``."""
     spacings: list[float] = []
     jitters: list[float] = []
     late = came = expected = 0
@@ -91,7 +91,7 @@ def pacing(received: Sequence[Sequence[Packet]], begin: float, end: float) -> di
 
 
 def transits(packets: Sequence[Packet]) -> list[float]:
-    """Seconds that each packet is behind the clock of its timestamps; the first packet has 0."""
+    """Return how many seconds each packet is behind the clock of its timestamps. The first packet has 0."""
     first = packets[0]
     behind = []
     for packet in packets:
@@ -105,7 +105,7 @@ Kind = TypeVar("Kind")
 
 
 def combine(rounds: Sequence[Kind], how: Callable[[Sequence[float]], float] = median) -> Kind:
-    """Several measurements as one: each figure by itself, by its median unless ``how`` is another function."""
+    """Combine several measurements into one. ``how`` combines the values of each figure, normally to their median."""
     kind: Any = type(rounds[0])
     together: Kind = kind(**{each.name: how([getattr(one, each.name) for one in rounds]) for each in fields(kind)})
     return together
@@ -113,7 +113,7 @@ def combine(rounds: Sequence[Kind], how: Callable[[Sequence[float]], float] = me
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure divided by the same one of the reference, round by round: median, least and greatest."""
+    """The ratio of a figure to that of the reference: the median, least and greatest of all rounds."""
 
     middle: float
     least: float
@@ -124,7 +124,7 @@ class Ratio:
 
 
 def ratio(rounds: Sequence[object], reference: Sequence[object], name: str) -> Ratio:
-    """The figure ``name`` against that of the reference, which was measured in the same rounds."""
+    """Divide the figure ``name`` of each round by that of ``reference`` in the same round."""
     ratios = [
         getattr(one, name) / getattr(other, name) if getattr(other, name) else float("nan")
         for one, other in zip(rounds, reference)
@@ -133,7 +133,7 @@ def ratio(rounds: Sequence[object], reference: Sequence[object], name: str) -> R
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; the first row is its head."""
+    """Return a table in Markdown. The first of ``rows`` is its head."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]])

@@ -1,4 +1,4 @@
-"""SIP messages of the callers, as text. Nothing of ``moh`` is used: the server's own parser is what is measured."""
+"""SIP messages of the callers, as text. The module uses nothing of ``moh``, since the measurements test its parser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HostPort = tuple[str, int]
 
 
 def offer(listener: HostPort, speaker: str, formats: str = "0", direction: str = "recvonly", version: int = 1) -> str:
-    """A session description that wants music at ``listener``; its ``o=`` line has ``speaker`` and ``version``."""
+    """Return a session description that asks for music at ``listener``, with ``speaker`` and ``version`` in ``o=``."""
     host, port = listener
     lines = ["v=0", f"o=- 1 {version} IN IP4 {speaker}", "s=-", f"c=IN IP4 {host}", "t=0 0"]
     lines += [f"m=audio {port} RTP/AVP {formats}", f"a={direction}"]
@@ -21,7 +21,7 @@ def offer(listener: HostPort, speaker: str, formats: str = "0", direction: str =
 def request_lines(
     method: str, uri: str, *, via: str, from_: str, to: str, call_id: str, cseq: int, contact: str
 ) -> list[str]:
-    """The request line and the header fields that each request has; all of them are values as they are written."""
+    """Return the request line and the header fields that each request has. The arguments are their values."""
     return [
         f"{method} {uri} SIP/2.0",
         f"Via: SIP/2.0/{via}",
@@ -35,13 +35,13 @@ def request_lines(
 
 
 def written(lines: list[str], body: str = "") -> bytes:
-    """A message of these lines; where there is a ``body``, it is a session description."""
+    """Return a message of ``lines`` and ``body``. A body that is not empty is a session description."""
     kind = ["Content-Type: application/sdp"] if body else []
     return ("\r\n".join([*lines, *kind, f"Content-Length: {len(body)}"]) + "\r\n\r\n" + body).encode()
 
 
 class Dialog:
-    """A caller's side of one dialog with ``server``, from the socket at ``local``: it writes the requests."""
+    """The caller's side of one dialog with ``server``, from the socket at ``local``. It writes the requests."""
 
     def __init__(self, server: HostPort, local: HostPort, transport: str = "UDP", user: str = "bench") -> None:
         self._uri = f"sip:123@{server[0]}:{server[1]}"
@@ -52,12 +52,12 @@ class Dialog:
         self._to_tag = ""
 
     def learn_tag(self, answer: str) -> None:
-        """Take the server's tag from its answer."""
+        """Read the server's tag from its answer, and keep it for later requests."""
         tag = re.search(r"^To:[^\r]*;\s*tag=([^\s;]+)", answer, re.MULTILINE | re.IGNORECASE)
         self._to_tag = f";tag={tag[1]}" if tag else self._to_tag
 
     def request(self, method: str, cseq: int, *fields: str, body: str = "") -> bytes:
-        """A new request, with these header fields beside the usual ones."""
+        """Return a new request. It has ``fields`` beside the header fields that each request has."""
         lines = request_lines(
             method, self._uri, via=f"{self._transport} {self._local};rport;branch=z9hG4bK{secrets.token_hex(8)}",
             from_=f"<sip:{self._user}@{self._host}>;tag={self._tag}", to=f"<{self._uri}>{self._to_tag}",

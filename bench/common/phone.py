@@ -1,4 +1,4 @@
-"""A phone that calls a server, one call after another, and has the music sent wherever the caller of it wants."""
+"""A phone that makes one call after another. The music of each call goes to an address of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.common.messages import Dialog, HostPort, offer
 
 
 class Phone:
-    """It calls ``server`` from one socket at ``host``. It never ends a call: the server does."""
+    """A phone that calls ``server`` from one socket at ``host``. It never ends a call: the server does."""
 
     def __init__(self, host: str, server: HostPort) -> None:
         self._host, self._server = host, server
@@ -18,19 +18,23 @@ class Phone:
         self._socket.bind((host, 0))
 
     def reaches_server(self, seconds: float) -> bool:
-        """Whether the server answers OPTIONS with 200 within ``seconds``."""
+        """Send OPTIONS. Return whether the server answers with 200 within ``seconds``."""
         return self._final_answer("OPTIONS", "", seconds).startswith("SIP/2.0 200")
 
     def call(self, host: str, port: int, seconds: float) -> str:
-        """INVITE, 200, ACK, for music at ``host`` and ``port``; empty, or the status line of another answer.
+        """Make a call (INVITE, 200, ACK) whose music goes to ``host`` and ``port``.
 
-        "no answer" where none comes within ``seconds``.
+        Return an empty text after a 200, the status line of any other final answer, and "no answer" if none comes
+        within ``seconds``.
         """
         answer = self._final_answer("INVITE", offer((host, port), self._host), seconds) or "no answer"
         return "" if answer.startswith("SIP/2.0 200") else answer.partition("\r")[0]
 
     def _final_answer(self, method: str, body: str, seconds: float) -> str:
-        """Send a request outside of a dialog; its final answer, which is acknowledged. Empty where none comes."""
+        """Send a request outside of a dialog. Return its final answer; empty if none comes.
+
+        The final answer to an INVITE is acknowledged.
+        """
         dialog = Dialog(self._server, self._socket.getsockname())
         self._socket.sendto(dialog.request(method, 1, body=body), self._server)
         give_up = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Tables as pictures, by matplotlib."""
+"""Pictures of the tables, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Panels = Sequence[tuple[str, str, str]]
 
 
 def draw_engines(loads: Mapping[tuple[str, str, int], Sequence[Any]], title: str, path: Path) -> None:
-    """Draw four panels for the last topology that was measured."""
+    """Draw four panels for the topology that was measured last."""
     last = list(loads)[-1][0]
     measured = {
         (name, callers): rounds for (topology, name, callers), rounds in loads.items() if topology == last and rounds
@@ -35,7 +35,10 @@ def draw_engines(loads: Mapping[tuple[str, str, int], Sequence[Any]], title: str
 
 
 def draw(measured: Mapping[tuple[str, int], Sequence[Any]], title: str, path: Path, panels: Panels = PANELS) -> None:
-    """Draw four panels: a line for each method over the number of calls; bars from the least to the greatest round."""
+    """Draw four panels. Each has a line for each method over the number of calls.
+
+    A bar at each point reaches from the least to the greatest round.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -50,7 +53,7 @@ def draw(measured: Mapping[tuple[str, int], Sequence[Any]], title: str, path: Pa
             rows = [[getattr(one, field) for one in measured[name, counts[at]]] for at in here]
             middle = list(map(median, rows))
             panel.errorbar(
-                # side by side, so that bars do not hide each other
+                # the points are side by side, so that bars do not hide each other
                 [at + 0.06 * (position - (len(names) - 1) / 2) for at in here],
                 middle,
                 yerr=[[m - min(row) for m, row in zip(middle, rows)], [max(row) - m for m, row in zip(middle, rows)]],

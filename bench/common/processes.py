@@ -1,4 +1,4 @@
-"""What processes cost, from Linux' ``/proc``; and how processes are ended, each by its number."""
+"""Processor time and memory of processes, from Linux' ``/proc``. And a function that ends processes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 TICK = os.sysconf("SC_CLK_TCK")
-"""``/proc/PID/stat`` counts in such parts of a second; nearly always 100."""
+"""Ticks in a second. ``/proc/PID/stat`` counts in ticks; nearly always 100."""
 GRACE = 1.0
 """Seconds from SIGTERM to SIGKILL."""
 
 
 class Spent(NamedTuple):
-    """Processor time of a process, user and system, in seconds, and when it was read."""
+    """User and system time of a process in seconds, and the moment of reading."""
 
     seconds: float
     read_at: float
 
 
 def spent(pids: Iterable[int]) -> dict[int, Spent]:
-    """The processor time of each process up to now; processes that have ended are left out.
+    """Return the processor time of each process up to now, without processes that have ended.
 
     A call takes less than one tick of ``/proc/PID/stat`` each second, so the scheduler's count in nanoseconds is read
-    where the kernel has one. Both are the sum of user and system time.
+    if the kernel has it. Both counts are the sum of user and system time.
     """
     found = {}
     for pid in pids:
@@ -45,9 +45,10 @@ def spent(pids: Iterable[int]) -> dict[int, Spent]:
 
 
 def prefer(pids: Iterable[int], nice: int) -> None:
-    """Set the niceness of processes, -20 to 19, and that of their sessions where the kernel schedules by session.
+    """Set the niceness of processes, -20 to 19, and that of their sessions if the kernel schedules by session.
 
-    Processes that they start later inherit it, unless these begin a new session. Raises ``PermissionError``.
+    A child that such a process starts later inherits it, unless the child begins a new session. Raises
+    ``PermissionError``.
     """
     for pid in pids:
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -58,7 +59,7 @@ def prefer(pids: Iterable[int], nice: int) -> None:
 
 
 def threads(pids: Iterable[int]) -> dict[int, Spent]:
-    """The processor time of each thread of the processes up to now, by thread number, where the kernel counts it."""
+    """Return the processor time of each thread up to now, by thread number; empty if the kernel does not count it."""
     found = {}
     for pid in pids:
         try:
@@ -71,7 +72,10 @@ def threads(pids: Iterable[int]) -> dict[int, Spent]:
 
 
 def share(before: dict[int, Spent], after: dict[int, Spent]) -> float:
-    """The processor that the processes in both readings took in between, all together, in % of a core."""
+    """Return how much processor the processes took between both readings, all together, in % of a core.
+
+    A process that only one of the readings has does not count.
+    """
     return 100 * sum(
         (late.seconds - early.seconds) / (late.read_at - early.read_at)
         for pid, late in after.items()
@@ -80,14 +84,14 @@ def share(before: dict[int, Spent], after: dict[int, Spent]) -> float:
 
 
 def machine() -> Spent:
-    """The processor time of all cores since the machine started."""
-    # user, nice, system, idle, waiting for disks, irq, softirq, taken by other virtual machines
+    """Return the processor time of all cores since the machine started."""
+    # the fields: user, nice, system, idle, waiting for disks, irq, softirq, taken by other virtual machines
     fields = [int(field) for field in _read("/proc/stat").split("\n", 1)[0].split()[1:9]]
     return Spent((sum(fields) - fields[3] - fields[4]) / TICK, time.monotonic())
 
 
 def busy(seconds: float) -> float:
-    """The processor that the whole machine takes in the next ``seconds``, in % of a core."""
+    """Measure for ``seconds`` how much processor the whole machine takes, in % of a core."""
     before = {0: machine()}
     time.sleep(seconds)
     return share(before, {0: machine()})
@@ -101,7 +105,7 @@ def await_quiet(most: float, patience: float) -> None:
 
 
 def private_memory(pids: Sequence[int]) -> float:
-    """Octets of private memory, the average of the processes; 0 where none can be read."""
+    """Return the octets of private memory of a process: the average of all that can be read, or 0."""
     sizes = []
     for pid in pids:
         try:
@@ -113,7 +117,7 @@ def private_memory(pids: Sequence[int]) -> float:
 
 
 def children(pid: int, zombies: bool = False) -> list[int]:
-    """Processes that ``pid`` has started and that run; with ``zombies``, those that are not reaped, too."""
+    """Return the running child processes of ``pid``; with ``zombies``, also those that are not reaped yet."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

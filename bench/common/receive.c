@@ -1,15 +1,16 @@
-/* Receives RTP on many ports and notes when each packet arrived, by the kernel's clock.
+/* Receives RTP on many ports and records the arrival of each packet by the kernel's clock.
  *
  *   receive HOST FIRST COUNT SECONDS FILE
  *
- * Binds COUNT pairs of UDP ports of HOST (an IPv4 address), from FIRST on, without those that are in use: the even one
- * for RTP, the odd one above for RTCP, which is discarded. Then it prints "ports P P P ...". It ends when its standard
- * input is closed, after SECONDS at the latest, and prints "dropped N": the packets that found a full buffer.
+ * The program binds COUNT pairs of UDP ports of HOST (an IPv4 address), from FIRST on, and skips ports that are in use.
+ * The even port of a pair receives RTP; the odd one above receives RTCP and discards it. Then the program prints
+ * "ports P P P ...". It ends when its standard input is closed, after SECONDS at the latest. Then it prints "dropped
+ * N", where N is the number of packets that found a full buffer.
  *
  * FILE gets 20 octets for each RTP packet, in the byte order of this machine:
  *   int64 arrival in ns since 1970 | uint32 timestamp | uint32 SSRC | uint16 index of the port | uint16 sequence number
  *
- * It reads every 10 ms only: the kernel stamps the packets, so no sender pays for waking the receiver with each packet.
+ * The program reads only every 10 ms: the kernel stamps the packets, so no sender pays for waking it each time.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -68,7 +69,7 @@ static void keep(FILE *file, uint16_t index, struct mmsghdr *message, const uint
     fwrite(&record, sizeof record, 1, file);
 }
 
-/* Read all packets of one socket; index -1 is RTCP, of which nothing is kept. */
+/* Read all packets of one socket. Index -1 stands for RTCP: those packets are discarded. */
 static void read_all(int fd, int index, FILE *file, uint32_t *dropped) {
     for (;;) {
         for (int i = 0; i < BATCH; i++) {

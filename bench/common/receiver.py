@@ -1,4 +1,4 @@
-"""Starts ``receive.c``, which notes when each RTP packet arrives, and reads what it wrote."""
+"""A process (``receive.c``) that records the arrival of each RTP packet, and the packets that it recorded."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SOURCE = Path(__file__).with_name("receive.c")
 HOST = "127.0.0.1"
 """All packets stay on the loopback."""
 FIRST_PORTS = range(20000, 24000, 2)
-"""The search for free ports begins at one of these; they are below those that the system gives away."""
+"""The search for free ports begins at one of these. They are below the ports that the system gives to sockets."""
 RECORD = struct.Struct("=qIIHH")
-"""Of each packet: arrival in ns since 1970, timestamp, SSRC, index of the port, sequence number."""
+"""The record of one packet: arrival in ns since 1970, timestamp, SSRC, index of the port, sequence number."""
 
 
 class Packet(NamedTuple):
@@ -26,13 +26,17 @@ class Packet(NamedTuple):
 
 
 class Receiver:
-    """``program`` with ``count`` pairs of ports, for at most ``seconds``; ``ports`` are the even ones."""
+    """A receiver with ``count`` pairs of ports, for at most ``seconds``. ``ports`` are the even ports.
+
+    ``program`` is the compiled ``receive.c``. It writes its file into ``folder``.
+    """
 
     def __init__(self, program: str, folder: Path, count: int, seconds: float) -> None:
         self.dropped = 0
-        """Packets that found the buffer of their port full; known after ``close``."""
+        """The number of packets that found the buffer of their port full. It is known after ``close``."""
         self._file = folder / "packets"
-        # a session of its own, so that Ctrl-C reaches only us; it ends when its standard input is closed
+        # The receiver has a session of its own, so that Ctrl-C reaches only this process. It ends when its standard
+        # input is closed.
         self._process = subprocess.Popen(
             [program, HOST, str(random.choice(FIRST_PORTS)), str(count), str(seconds), str(self._file)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
@@ -46,11 +50,11 @@ class Receiver:
 
     @property
     def pid(self) -> int:
-        """The receiver's process."""
+        """The number of the receiver's process."""
         return self._process.pid
 
     def close(self) -> None:
-        """End the receiver, whose file is complete then; may be called again."""
+        """End the receiver. Its file is complete afterwards. A second call does nothing."""
         if self._process.returncode is not None:
             return
         try:
@@ -63,7 +67,7 @@ class Receiver:
                 self.dropped = int(line.split()[1])
 
     def packets(self) -> list[list[Packet]]:
-        """What each port received, in the order of arrival; closes the receiver."""
+        """Close the receiver. Return the packets of each port in the order of their arrival."""
         self.close()
         received: list[list[Packet]] = [[] for _ in self.ports]
         for arrival, timestamp, _, index, sequence in RECORD.iter_unpack(self._file.read_bytes()):

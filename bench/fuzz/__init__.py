@@ -1,1 +1,1 @@
-"""Mutated messages by the million, through parser and core."""
+"""The fuzzer: it sends mutated messages by the million through the parser and the core."""

@@ -1,9 +1,10 @@
 """Mutated messages against the core, any number of them: ``python -m bench.fuzz --messages 1000000 --seed 7``.
 
-No socket, no server: messages go through ``moh.sip.parser.parse`` into a ``UserAgent``, as ``sip_server.py`` does it,
-and the clock is a number. Callers make whole calls (``mutations.py``) from private and public addresses, by UDP and
-TCP, so that a mutated message meets calls in all states. Streams end and names are resolved as in the server. After
-each 10,000 messages the callers stop, and everything must come to rest.
+The fuzzer has no socket and no server. It passes messages through ``moh.sip.parser.parse`` into a ``UserAgent``, as
+``sip_server.py`` does, and its clock is a number. Callers make whole calls (``mutations.py``) from private and public
+addresses, by UDP and TCP, so that a mutated message meets calls in all states. Streams end and names are resolved as in
+the server. After each 10,000 messages the callers stop, and the clock runs on for 400 s: the rest. After the rest,
+nothing of the calls may be left.
 """
 
 from __future__ import annotations
@@ -46,32 +47,32 @@ what has to hold:
 ROUND, FACTOR = 10_000, 3
 LONGEST_CALL = 120.0  # seconds
 REST = 400.0
-"""Seconds after which all must be at rest: the longest call, its BYE, a slow end of its stream, and some more."""
+"""Seconds of the rest. They are enough for the longest call, its BYE and a slow end of its stream, and some more."""
 GROWTH = 4.0
-"""MB that the process may have grown by, in pieces that the allocator cannot give back."""
+"""MB that the process may grow by, since the allocator cannot give back all that is free."""
 REACHABLE = frozenset(flow.remote.host for flow in REAL)
 """Hosts that receive the answers to what they send."""
 
 
 class Failure(Exception):
-    """One of ``INVARIANTS`` does not hold."""
+    """Raised when one of ``INVARIANTS`` does not hold."""
 
 
 def check(holds: object, what: str) -> None:
-    """Raises ``Failure`` where ``holds`` is not true."""
+    """Raise ``Failure(what)`` unless ``holds`` is true."""
     if not holds:
         raise Failure(what)
 
 
 @dataclass
 class Stream:
-    """What the server would play to one call."""
+    """The stream that the server would play to one call."""
 
     serial: int
     ends: Optional[float]
-    """When it will be reported as ended."""
+    """The time at which the fuzzer reports the stream as ended; ``None`` if it plays on."""
     asked: bool = False
-    """Whether it was asked to end."""
+    """Whether the core has stopped the stream."""
 
 
 class Slowest(NamedTuple):
@@ -82,7 +83,7 @@ class Slowest(NamedTuple):
 
 
 class Fuzz:
-    """The agent, its callers, and what the server does for it. All that happens follows from ``seed``."""
+    """The agent, its callers, and a substitute for ``sip_server.py``. The same ``seed`` repeats the same run."""
 
     def __init__(self, seed: int) -> None:
         self._chance, tokens = random.Random(seed), random.Random(f"tokens {seed}")
@@ -97,16 +98,17 @@ class Fuzz:
         self.agent.music_ready(0, now=0.0)
         self.now = 0.0
         self.mutants = self.others = 0
-        """Messages that were sent mutated, and unchanged."""
+        """The numbers of mutated messages and of unchanged messages that were sent."""
         self.data = b""  # the last message
         self.slowest = Slowest()
         self.answers = self.starts = self.most_calls = self._count = 0
-        self.digest = hashlib.blake2b(digest_size=8)  # of all messages: equal for two runs that were the same
+        self.digest = hashlib.blake2b(digest_size=8)  # the hash of all messages: two equal runs have the same
         self._streams: dict[str, Stream] = {}
         self._resolving: dict[Resolve, float] = {}
         self._octets_in: dict[str, int] = {}
         self._octets_out: dict[str, int] = {}
-        """Octets that came by UDP from a host, and octets that left for it towards addresses without validation."""
+        """Octets by host. ``_octets_in`` came by UDP from the host. ``_octets_out`` are the answers to its requests
+        that went to public addresses without validation."""
         self._framers: dict[Flow, Framer] = {}
         self._callers: list[Caller] = []
         self._recent = [*WIRE]
@@ -114,7 +116,10 @@ class Fuzz:
     # -- one message -----------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """Send one message, mutated or not, and let time pass. Raises ``Failure``, or what the core raises."""
+        """Send one message, mutated or not, and advance the clock.
+
+        Raises ``Failure``, or any exception that the core raises.
+        """
         chance = self._chance
         caller = self._next_caller()
         data = caller.next_message() if chance.random() < 0.8 else chance.choice(self._recent)
@@ -124,7 +129,7 @@ class Fuzz:
             self.mutants += 1
             data = mutated(chance, data, chance.choice(self._recent))
         position = chance.randrange(len(WIRE), 60)
-        self._recent[position : position + 1] = [data]  # replaces another one, once there are many
+        self._recent[position : position + 1] = [data]  # replaces an earlier message once there are 60
         flow = caller.flow if chance.random() < 0.95 else chance.choice(REAL)
         if flow.remote.host not in REACHABLE and any(call.encode() in data for call in self.agent.registry.calls):
             flow = chance.choice(REAL)  # a tag of the server would validate the forged address
@@ -132,7 +137,7 @@ class Fuzz:
         self._pass(chance.uniform(1.0, 40.0) if chance.random() < 0.0005 else chance.expovariate(50.0))
 
     def _next_caller(self) -> Caller:
-        """One of thirty callers; those that have sent all their messages are replaced."""
+        """Return one of thirty callers at random. A caller that has sent all its messages is replaced first."""
         chance = self._chance
         self._callers = [caller for caller in self._callers if caller.left]
         while len(self._callers) < 30:
@@ -142,7 +147,7 @@ class Fuzz:
         return chance.choice(self._callers)
 
     def _receive(self, data: bytes, flow: Flow) -> None:
-        """Do what the server does with a message; what comes by TCP is cut into messages first."""
+        """Handle ``data`` as the server does. Data that comes by TCP is first cut into messages."""
         self.data = data
         self.digest.update(data)
         if not flow.reliable:
@@ -169,7 +174,7 @@ class Fuzz:
             del self._framers[flow]  # the caller connects again
         return [piece for piece in pieces if piece != PING]
 
-    # -- what the server does --------------------------------------------------------------------------------------
+    # -- the substitute for sip_server.py --------------------------------------------------------------------------
 
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
@@ -212,7 +217,7 @@ class Fuzz:
         self._streams[start.call] = Stream(start.serial, dies)
 
     def _pass(self, seconds: float) -> None:
-        """Let time pass, and do what is due."""
+        """Advance the clock by ``seconds``, and do what is due by then."""
         self.now += seconds
         if (due := self.agent.next_due) is not None and due <= self.now:
             self._do(self.agent.tick(self.now))
@@ -229,7 +234,7 @@ class Fuzz:
                 self._do(self.agent.resolved(asked, address, self.now))
 
     def rest(self) -> None:
-        """Let the clock run on until all is at rest. Raises ``Failure`` where something is left."""
+        """Run the clock on for ``REST`` seconds without messages. Raises ``Failure`` if anything of a call is left."""
         agent, guard, until = self.agent, self.agent.guard, self.now + REST
         while self.now < until and (agent.next_due is not None or self._streams or self._resolving):
             self._pass(0.5)
@@ -243,24 +248,24 @@ class Fuzz:
         check(not left, f"after {REST:.0f} s of rest there are still {left}")
         self._callers.clear()
         self._framers.clear()
-        del self._recent[len(WIRE) :]  # these may have megabytes
+        del self._recent[len(WIRE) :]  # long messages would count as growth of the memory
 
 
 def memory() -> float:
-    """MB of memory of this process, without what is free in it; 0 where the system does not say."""
+    """Return the MB of memory of this process, without free memory in it; 0 if the system cannot give the number."""
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # otherwise the allocator's free memory would count, which varies by megabytes
+        ctypes.CDLL(None).malloc_trim(0)  # the allocator's free memory must not count: it varies by megabytes
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
     except (AttributeError, OSError, TypeError):  # not glibc, or not Linux
         return 0.0
 
 
 def run(messages: int, seed: int) -> int:
-    """Send that many mutated messages and print the result; the exit status, 1 after a failure."""
+    """Send ``messages`` mutated messages and print the result. Return the exit status: 1 after a failure."""
     print(f"seed {seed}, {messages} mutated messages", flush=True)
     fuzz, began, before, after, garbage, rests = Fuzz(seed), time.monotonic(), 0.0, 0.0, 0, 0
     gc.collect()
-    gc.disable()  # so that objects that only the collector finds are left at the next rest
+    gc.disable()  # so that each rest can count the objects that only the collector finds
     try:
         while fuzz.mutants < messages:
             fuzz.step()
@@ -292,7 +297,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=INVARIANTS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=int, default=100_000, help="how many mutated ones are sent (%(default)s)")
+    parser.add_argument("--messages", type=int, default=100_000, help="number of mutated messages (%(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats a run; random by default")
     given = parser.parse_args()
     return run(given.messages, given.seed)

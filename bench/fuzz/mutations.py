@@ -1,4 +1,4 @@
-"""What ``fuzz`` sends: callers that make whole calls, and the mutations of their messages."""
+"""The messages of the fuzzer: callers that make whole calls, and mutations of their messages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ REAL = [
     *(Flow(Address(f"203.0.113.{last}", 5062), SERVER) for last in range(1, 6)),
     *(Flow(Address(f"203.0.113.{last}", 40000 + last), SERVER, "TCP", last) for last in range(10, 14)),
 ]
-"""Sources that receive the answers, and so can be validated."""
+"""Sources that receive the answers. So the server can validate them."""
 FORGED = [
     *(Flow(Address(f"198.51.100.{last}", 5062), SERVER) for last in range(1, 60)),
     Flow(Address("2001:db8:7::1", 5062), Address("2001:db8::100", 5060)),
 ]
-"""Forged public source addresses: their sender receives no answer, and so never learns a tag of the server."""
+"""Forged public source addresses. Their sender receives no answer, so it never learns a tag of the server."""
 HOSTS = ["192.168.1.77", "10.1.2.3", "198.51.100.7", "203.0.113.3", "fd00::77", "0.0.0.0", "a.example", "b.example"]
 METHODS = ["INVITE", "INVITE", "UPDATE", "UPDATE", "INFO", "OPTIONS", "BYE", "CANCEL", "ACK", "REFER", "REGISTER"]
 EXTRAS = [
@@ -34,13 +34,13 @@ EXTRAS = [
 ]  # fmt: skip
 SHORT = {"Via": "v", "From": "f", "To": "t", "Call-ID": "i", "Contact": "m", "Content-Type": "c", "Supported": "k"}
 WIRE = [path.read_bytes() for path in sorted((ROOT / "tests" / "wire").glob("*.sip"))]
-"""Recorded messages, and messages as they may be."""
+"""The sample messages in ``tests/wire``."""
 LONGEST = 65507
 """Octets of the longest datagram."""
 
 
 class Caller:
-    """A phone's side of one call. What it does follows from ``chance`` alone."""
+    """The phone's side of one call. The random numbers of ``chance`` decide all that it does."""
 
     def __init__(self, chance: random.Random, number: int, flow: Flow) -> None:
         self._chance, self._number, self.flow = chance, number, flow
@@ -51,15 +51,15 @@ class Caller:
         self._branch = f"z9hG4bK{number}x0"
         self._answers: list[bytes] = []
         self.left = chance.randrange(2, 30)
-        """Messages until another caller replaces it."""
+        """The number of messages until another caller replaces this one."""
 
     @property
     def up(self) -> bool:
-        """Whether its call has been answered."""
+        """Whether the server has answered the call."""
         return bool(self._to_tag)
 
     def receive(self, message: object) -> None:
-        """Take what the server sent."""
+        """Receive a message of the server: keep the tag of a 200, and prepare the answer to a request."""
         if isinstance(message, Response) and message.status == 200 and message.cseq.method == "INVITE":
             self._to_tag = (message.first("to") or "").partition(";tag=")[2]
             self._owes_ack = True
@@ -70,7 +70,7 @@ class Caller:
             self._answers.append("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
 
     def next_message(self) -> bytes:
-        """Its next message."""
+        """Return the next message of this caller."""
         self.left -= 1
         if self._answers and self._chance.random() < 0.7:
             return self._answers.pop(0)
@@ -102,7 +102,7 @@ class Caller:
         return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode("utf-8", "surrogateescape")
 
     def _body(self) -> tuple[str, str]:
-        """A Content-Type field and a body, often both empty."""
+        """Return a Content-Type field and a body. Often both are empty."""
         chance = self._chance
         if chance.random() < 0.2:
             return "", ""
@@ -140,7 +140,7 @@ def _flip(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _cut(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """The message without its end, or without a piece in the middle."""
+    """Remove the end of ``data``, or a piece in its middle."""
     at = chance.randrange(len(data))
     return data[:at] + chance.choice([b"", data[at + chance.choice([1, 2, 30]) :]])
 
@@ -151,7 +151,7 @@ def _poison(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _lines(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """One line doubled, left out, exchanged with another line, or replaced by a line of another message."""
+    """Double a line, leave it out, exchange it with another line, or replace it by a line of ``other``."""
     lines = data.split(b"\r\n")
     one, two = chance.randrange(len(lines)), chance.randrange(len(lines))
     does = chance.randrange(4)
@@ -167,7 +167,7 @@ def _lines(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _fields(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """Two header fields with exchanged values."""
+    """Exchange the values of two header fields."""
     lines = data.split(b"\r\n")
     one, two = chance.randrange(len(lines)), chance.randrange(len(lines))
     (name, colon, value), (other_name, other_colon, other_value) = (
@@ -179,7 +179,7 @@ def _fields(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _long(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """A field or a parameter of up to 70,000 octets."""
+    """Add a field or a parameter of up to 70,000 octets."""
     at = chance.randrange(len(data) + 1)
     piece = chance.choice(
         [b"a", b",", b";a=b", b"%41", b"<", b'"', b"1", b"\r\n ", b"\r\nX: y", b"\r\na=x", b" ", b"\xff"]
@@ -200,12 +200,12 @@ def _number(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _splice(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """The beginning of one message and the end of another."""
+    """Join the beginning of ``data`` and the end of ``other``."""
     return data[: chance.randrange(len(data) + 1)] + other[chance.randrange(len(other) + 1) :]
 
 
 def _encode(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """Other line ends, another encoding, capitals, or lines folded at each space."""
+    """Change the line ends, the encoding or the case, or fold lines at each space."""
     does = chance.randrange(6)
     if does == 0:
         return data.replace(b"\r\n", chance.choice([b"\n", b"\r", b"\n\r", b"\r\r\n"]))
@@ -227,7 +227,10 @@ MUTATIONS: list[Callable[[random.Random, bytes, bytes], bytes]] = [
 
 
 def mutated(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    """``data`` after one to four mutations, some of them with pieces of ``other``; no longer than a datagram."""
+    """Return ``data`` after one to four mutations. It is no longer than a datagram can be.
+
+    Some mutations insert pieces of ``other``.
+    """
     for _ in range(chance.choice([1, 1, 1, 2, 2, 3, 4])):
         data = chance.choice(MUTATIONS)(chance, data or b"\r\n", other or b"\r\n")[:LONGEST]
     return data

@@ -1,1 +1,1 @@
-"""Playing music to callers: what it costs, how punctual it is, how many calls a second the server takes."""
+"""Measurements of playing: its cost, the punctuality of the packets, and the calls that the server takes a second."""

@@ -1,8 +1,8 @@
 """What a call with an ffmpeg of its own costs, and how its packets come: ``python -m bench.playing calls``.
 
-Compared are the plain command of ffmpeg, the server's command, the same by other ffmpegs, and the whole server. In each
-round every method is measured once with each number of calls, one after another, in an order that changes. Ratios are
-made of figures of the same round, so that other work on the machine cancels as far as possible.
+It compares the plain command of ffmpeg, the server's command, the server's command by other ffmpegs, and the whole
+server. In each round it measures every method once with each number of calls, one after another, in an order that
+changes. Each ratio is made of two figures of the same round, so that other work on the machine mostly cancels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from moh.common.config import Settings
 from moh.mastering.prepare import BUILTIN, prepare
 
 PLAIN, OURS = "plain", "ours"
-"""The plain command, and the server's command by the ffmpeg on the PATH: all ratios are against that."""
+"""The plain command, and the server's command by the ffmpeg on the PATH. All ratios are to the server's command."""
 SETTLE = 3.0
 """Seconds from the start of the last call until measuring begins."""
 
@@ -37,11 +37,11 @@ Measured = dict[tuple[str, int], list[Figures]]
 
 
 def arguments(options: Sequence[str]) -> argparse.Namespace:
-    """The options."""
+    """Read the options."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.playing calls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--calls", default="1,25,50,100,200", help="how many at once, by commas (%(default)s)")
+    parser.add_argument("--calls", default="1,25,50,100,200", help="numbers of calls, by commas (%(default)s)")
     parser.add_argument("--every", type=float, default=0.15, help="seconds from call to call (%(default)s)")
     parser.add_argument(
         "--ffmpeg", action="append", default=[], metavar="NAME=PATH",
@@ -62,7 +62,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
 
 
 def measure(method: Method, calls: int, program: str, folder: Path, seconds: float, every: float) -> Figures:
-    """Start the calls one after another, measure all of them for ``seconds``, end them."""
+    """Start ``calls`` calls, one each ``every`` seconds. Measure all of them for ``seconds``, and end them."""
     receiver = Receiver(program, folder, calls, calls * (every + 0.1) + SETTLE + seconds + 60)
     try:
         method.open(calls)
@@ -109,7 +109,7 @@ COMPARED = (("cpu", "cpu"), ("private", "private"), ("start_p50", "start"), ("sp
 
 
 def tables(measured: Mapping[tuple[str, int], Sequence[Figures]]) -> str:
-    """Both tables, in Markdown: the median of all rounds, and the ratios to ``OURS``."""
+    """Return both tables in Markdown: the medians of all rounds, and the ratios to ``OURS``."""
     rows = [["calls", "command", *(title for title, _, _ in COLUMNS)]]
     for (name, calls), rounds in measured.items():
         middle = combine(rounds)
@@ -122,7 +122,7 @@ def tables(measured: Mapping[tuple[str, int], Sequence[Figures]]) -> str:
 
 
 def run(given: argparse.Namespace, folder: Path) -> Measured:
-    """All rounds."""
+    """Measure all rounds."""
     program = compiled(SOURCE, folder)
     settings = environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN)
     music = prepare(Settings.from_environment(settings))
@@ -158,7 +158,7 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
 
 
 def main(options: Sequence[str]) -> int:
-    """Measure, print, draw."""
+    """Measure, print the tables, and draw them."""
     end_on_signals()
     given = arguments(options)
     try:

@@ -1,8 +1,9 @@
-"""Calls the server for many callers: ``python -m bench.playing.dial LOCAL PORT FIRST CALLERS TO``.
+"""Makes calls for many callers: ``python -m bench.playing.dial LOCAL PORT FIRST CALLERS TO``.
 
-A process of its own, since it has to be in the server's network namespace. The server listens at LOCAL:PORT. The music
-of the calls goes to the CALLERS addresses from FIRST on, all at the port TO. It prints "ready" when the server answers,
-makes the calls when a line comes, prints how many callers are played to, and ends when its standard input is closed.
+The program is a process of its own, since it has to be in the server's network namespace. The server listens at
+LOCAL:PORT. The music of the calls goes to the CALLERS addresses from FIRST on, all at the port TO. The program prints
+"ready" when the server answers. It makes the calls when a line comes on its standard input, and prints the number of
+answered calls. It ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import time
 from bench.common.phone import Phone
 
 PATIENCE = 10.0
-"""Seconds after which a server that does not answer is given up."""
+"""Seconds that the server may take until it answers."""
 REPEAT = 0.2
-"""Seconds until the server is asked again whether it answers."""
+"""Seconds from one OPTIONS to the next, until the server answers."""
 ANSWER = 2.0
 """Seconds that the answer to a request may take."""
 EVERY = 1 / 800
-"""Seconds from one call to the next, at least: the server takes 1000 a second from one address."""
+"""Least seconds from one call to the next. The server takes up to 1000 calls a second from one address."""
 
 
 def main(local: str, port: str, first: str, callers: str, to: str) -> int:
-    """See above; 1 where the server does not answer."""
+    """Make the calls. Return 1 if the server does not answer."""
     phone = Phone(local, (local, int(port)))
     give_up = time.monotonic() + PATIENCE
     while not phone.reaches_server(REPEAT):

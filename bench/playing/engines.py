@@ -1,8 +1,9 @@
 """What the shared stream costs with thousands of callers, and how punctual it is: ``python -m bench.playing engines``.
 
-It is compared with ``send.c``, the least work that sends as much, and with an ffmpeg for each caller. Needs a C
-compiler, and root for callers behind a virtual network card. Nothing leaves the machine. In each round all engines play
-to the same callers one after another, in an order that changes; ratios are made of figures of the same round.
+It is compared with ``send.c``, the least work that sends as much, and with an ffmpeg for each caller. The measurement
+needs a C compiler, and root for callers behind a virtual network card. Nothing leaves the machine. In each round all
+engines play to the same callers one after another, in an order that changes. Each ratio is made of two figures of the
+same round.
 """
 
 from __future__ import annotations
@@ -29,26 +30,29 @@ from moh.common.config import Settings
 from moh.mastering.prepare import BUILTIN, prepare
 
 SETTLE = 2.0
-"""Seconds from the last order until measuring begins; each thousand of callers adds ``EACH_THOUSAND``."""
+"""Seconds from the start of the last caller's music until measuring begins.
+
+Each thousand of callers adds ``EACH_THOUSAND``.
+"""
 EACH_THOUSAND = 0.3
 LONGEST = 120.0
-"""Seconds that one measurement may take in all."""
+"""Longest time of one measurement, in seconds."""
 CALLERS = {
     "shared": range(1, 65536), "shared x1": range(4001, 8001), "C": range(1, 8001), "C burst": range(1, 8001),
     "C x2": range(4001, 65536), "ffmpeg": range(1, 201), "server": range(1, 20001), "server shared": range(1, 20001),
 }  # fmt: skip
-"""The engines, and the numbers of callers that each is measured with."""
+"""The engines, each with the range of numbers of callers that it is measured with."""
 
 
 def arguments(options: Sequence[str]) -> argparse.Namespace:
-    """The options."""
+    """Read the options."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.playing engines", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--callers", default="100,1000,5000,10000", help="how many at once, by commas (%(default)s)")
-    parser.add_argument("--topologies", default="loopback,veth", help="where the callers are, by commas (%(default)s)")
-    parser.add_argument("--engines", default=",".join(CALLERS), help="what plays, by commas (%(default)s)")
+    parser.add_argument("--callers", default="100,1000,5000,10000", help="numbers of callers, by commas (%(default)s)")
+    parser.add_argument("--topologies", default="loopback,veth", help="networks, by commas (%(default)s)")
+    parser.add_argument("--engines", default=",".join(CALLERS), help="engines, by commas (%(default)s)")
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
     add_options(parser, rounds=4, seconds=8.0, quiet=20.0, patience=5.0)
     given = parse(parser, options)
@@ -64,7 +68,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
 def measure(
     sender: Sender, topology: Topology, program: str, callers: int, seconds: float, nice: int
 ) -> tuple[Load, str]:
-    """Play to all callers, measure for ``seconds``, end it; also what the engine printed at the end."""
+    """Play to all callers, measure for ``seconds``, and end the engine. Return also what the engine printed last."""
     farm = topology.farm(program, callers, LONGEST)
     output = ""
     try:
@@ -99,7 +103,7 @@ def measure(
 def run(
     given: argparse.Namespace, folder: Path, topologies: list[Topology], loads: dict[tuple[str, str, int], list[Load]]
 ) -> None:
-    """All rounds; each measurement is put into ``loads`` when it is done."""
+    """Measure all rounds, and put the result of each measurement into ``loads``."""
     farm, send = compiled(SOURCE, folder), compiled(C_SOURCE, folder)
     music = prepare(Settings.from_environment(environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN)))
     assert PCMU.sample_rate in music.paths
@@ -132,7 +136,7 @@ def run(
 
 
 def main(options: Sequence[str]) -> int:
-    """Measure, print, draw; after Ctrl-C, what was measured until then."""
+    """Measure, print the tables, and draw them. After Ctrl-C they show what was measured until then."""
     end_on_signals()
     given = arguments(options)
     topologies: list[Topology] = []

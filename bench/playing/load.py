@@ -1,4 +1,4 @@
-"""The figures of ``bench.playing.engines``, and their tables. Nothing here touches the world."""
+"""The figures of ``bench.playing.engines``, and their tables. This module does no input or output."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Load:
     memory: float
     """Private memory that was added with the callers, for one caller, in KB of 1000 octets."""
     spacing_p50: float
-    """From one packet of a caller to the next, in ms: the median."""
+    """Time from one packet of a caller to the next, in ms: the median."""
     spacing_p99: float
-    """The same, the 99th percentile."""
+    """Time from packet to packet, in ms: the 99th percentile."""
     spacing_max: float
-    """The same, the longest."""
+    """Time from packet to packet, in ms: the longest."""
     jitter: float
     """Interarrival jitter by RFC 3550 §6.4.1, in ms, the mean over all packets."""
     late: float
@@ -31,11 +31,12 @@ class Load:
     lost: float
     """Packets whose sequence number never came, in %."""
     skipped: float
-    """Packets that the engine left out because their time had passed: a gap of the timestamps alone, in %."""
+    """Packets that the engine left out because their time had passed, in %: their timestamps are missing, but no
+    sequence number is."""
     silent: float
-    """Callers without any packet, of those whose packets are counted."""
+    """Callers without any packet, among the callers whose packets are counted."""
     others: float
-    """What all other processes of the machine took meanwhile, in % of a core."""
+    """Processor time of all other processes of the machine meanwhile, in % of a core."""
 
 
 Loads = Mapping[tuple[str, str, int], Sequence[Load]]
@@ -50,12 +51,12 @@ COLUMNS = (
 PAIRS = (
     ("shared", "C"), ("shared", "C burst"), ("shared x1", "C"), ("shared", "C x2"), ("ffmpeg", "shared"),
 )  # fmt: skip
-"""Engines whose figures are compared, where both were measured."""
+"""Pairs of engines. Their figures are compared if both were measured."""
 COMPARED = (("cpu", "cpu"), ("spacing_p99", "spacing p99"), ("jitter", "jitter"))
 
 
 def tables(loads: Loads) -> str:
-    """Both tables, in Markdown: the median of all rounds, and the ratios of ``PAIRS``."""
+    """Return both tables in Markdown: the medians of all rounds, and the ratios of ``PAIRS``."""
     rows = [["topology", "callers", "engine", *(title for title, _, _ in COLUMNS)]]
     for (topology, engine, callers), rounds in loads.items():
         if rounds:

@@ -26,48 +26,49 @@ from moh.mastering.prepare import Music
 SENDERS = range(26000, 29000, 2)
 """The search for ports to send from begins at one of these."""
 PATIENCE = 10.0
-"""Seconds after which a server that does not answer is given up."""
+"""Seconds that the server may take until it answers."""
 
 
 class Method(Protocol):
-    """A method of playing to callers. ``begin`` starts a call, ``finish`` ends all calls, whatever has happened."""
+    """A method of playing to callers. ``begin`` starts a call, ``finish`` ends all calls, even after a failure."""
 
     def open(self, calls: int) -> None:
-        """Prepare that many calls."""
+        """Prepare ``calls`` calls."""
 
     def begin(self, port: int) -> float:
-        """Start a call to that port; the time just before, in seconds since 1970."""
+        """Start a call whose music goes to ``port``. Return the time just before, in seconds since 1970."""
 
     def players(self) -> list[int]:
-        """The processes that play, one for each call."""
+        """Return the numbers of the processes that play, one for each call."""
 
     def helpers(self) -> list[int]:
-        """The processes that all calls share."""
+        """Return the numbers of the processes that all calls share."""
 
     def finish(self) -> None:
         """End all calls and processes."""
 
 
 class FfmpegCommands:
-    """An ffmpeg for each call; ``command`` writes its command for the port to play to and the port to send from.
+    """An ffmpeg for each call. ``command`` makes its command from two ports: to play to, and to send from.
 
-    As in the server, each dies with its parent: the prefix that sees to that is a part of the measured start.
+    As in the server, each ffmpeg dies with its parent. A prefix of its command (``leash``) sees to that. The measured
+    start includes the prefix.
     """
 
     def __init__(self, command: Callable[[int, int], list[str]], log: Path) -> None:
         self._command = command
         self._log = log
-        """The file for what the commands print."""
+        """The file that gets the output of the commands."""
         self._leash = leash(os.getpid())
         self._processes: list[subprocess.Popen[bytes]] = []
         self._senders: list[int] = []
 
     def open(self, calls: int) -> None:
-        """Find ports to send from."""
+        """Find a port to send from for each call."""
         self._senders = free_pairs(random.choice(SENDERS), calls)
 
     def begin(self, port: int) -> float:
-        """Start one process."""
+        """Start one ffmpeg."""
         command = self._leash + self._command(port, self._senders[len(self._processes)])
         with self._log.open("ab") as log:
             began = time.time()
@@ -79,21 +80,21 @@ class FfmpegCommands:
         return began
 
     def players(self) -> list[int]:
-        """All processes that have not ended."""
+        """Return all ffmpegs that run."""
         return [process.pid for process in self._processes if process.poll() is None]
 
     def helpers(self) -> list[int]:
-        """None."""
+        """Return no process: the calls share none."""
         return []
 
     def finish(self) -> None:
-        """End all processes."""
+        """End all ffmpegs."""
         end(self._processes)
         self._processes = []
 
 
 def plain(music: Path) -> Callable[[int, int], list[str]]:
-    """The command that one would write first."""
+    """Return the simplest command that plays ``music`` in a loop by RTP."""
     return lambda port, _: [
         "ffmpeg", "-re", "-stream_loop", "-1", "-i", str(music), "-c:a", "pcm_mulaw", "-f", "rtp",
         f"rtp://{HOST}:{port}",
@@ -101,7 +102,7 @@ def plain(music: Path) -> Callable[[int, int], list[str]]:
 
 
 def server_command(binary: str, music: Music) -> Callable[[int, int], list[str]]:
-    """The command that the server starts, run by ``binary``."""
+    """Return the server's command, with ``binary`` as its ffmpeg."""
 
     def command(port: int, sender: int) -> list[str]:
         target = Target(Address(HOST, port), Address(HOST, port + 1), Address(HOST, sender), PCMU, 0, 20)
@@ -112,7 +113,7 @@ def server_command(binary: str, music: Music) -> Callable[[int, int], list[str]]
 
 
 def free_pairs(first: int, count: int) -> list[int]:
-    """Even ports of the loopback that are free together with the next ones."""
+    """Return ``count`` even ports of the loopback, from ``first`` on. They and the ports above them are free."""
     found: list[int] = []
     for port in range(first, 32768, 2):
         if len(found) == count:
@@ -134,7 +135,7 @@ def _is_free(port: int) -> bool:
 class WholeServer:
     """The real server in a process of its own, called by SIP. ``binary`` is the ffmpeg that it finds on its PATH.
 
-    It dies with this process, and its ffmpegs die with it.
+    The server dies with this process, and its ffmpegs die with the server.
     """
 
     def __init__(self, binary: str, folder: Path, settings: dict[str, str]) -> None:
@@ -172,21 +173,21 @@ class WholeServer:
         return self._port
 
     def begin(self, port: int, host: str = HOST) -> float:
-        """INVITE, 200, ACK, for music at ``host``."""
+        """Make a call (INVITE, 200, ACK) whose music goes to ``host`` and ``port``. Return the time of its INVITE."""
         began = time.time()
         self._phone.call(host, port, 2.0)
         return began
 
     def players(self) -> list[int]:
-        """The server's ffmpegs."""
+        """Return the server's ffmpegs."""
         return children(self._process.pid) if self._process else []
 
     def helpers(self) -> list[int]:
-        """The server itself."""
+        """Return the server itself."""
         return [self._process.pid] if self._process else []
 
     def finish(self) -> None:
-        """End the server, and with it its calls and its ffmpegs."""
+        """End the server. Its calls and ffmpegs end with it."""
         if self._process is not None:
             end([self._process], grace=5.0)
             self._process = None

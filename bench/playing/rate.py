@@ -1,7 +1,7 @@
 """How many calls a second the whole server takes, while other callers listen: ``python -m bench.playing rate``.
 
-SIPp makes the calls: INVITE, 200, ACK, a second of music at an address of its own, BYE, 200 (``rate.xml``). All calls
-have the shared stream (``MOH_FFMPEG_CALLS=0``). Everything is on the loopback.
+SIPp makes the calls: INVITE, 200, ACK, a second of music at an address of its own, BYE, 200 (``rate.xml``). The shared
+stream plays to all of them (``MOH_FFMPEG_CALLS=0``). Everything is on the loopback.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN, prepare
 
 SETTLE = 3.0
-"""Seconds from the last of the other callers until the calls begin."""
+"""Seconds from the start of the last listening caller until SIPp begins its calls."""
 CALL = 1.0
 """Seconds that a call lasts, as ``rate.xml`` says."""
 ADDRESSES = 20000
-"""Addresses that SIPp's calls use in turn."""
+"""The number of addresses that SIPp's calls use in turn."""
 HEAD = (
     "calls a second", "answered", "ended", "good %", "answer ms", "p99", "server cpu %", "others' spacing p99", "max",
     "jitter ms", "late %", "lost %", "skipped %", "silent",
@@ -43,7 +43,10 @@ HEAD = (
 
 
 def measure_rates(rates: Sequence[int], others: int, seconds: float, nice: int, folder: Path) -> str:
-    """Measure at each rate; the table, in Markdown. Raises ``RuntimeError`` where something is missing."""
+    """Measure at each of ``rates`` while ``others`` callers listen. Return the table in Markdown.
+
+    Raises ``RuntimeError`` if a program or the server fails.
+    """
     if not shutil.which("sipp"):
         raise RuntimeError("this needs SIPp (Debian's package sip-tester)")
     farm = compiled(SOURCE, folder)
@@ -90,7 +93,7 @@ def _measure(
     for written in folder.glob("rate_*_rtt.csv"):
         found += read_answers(written.read_text())
     answers, moments = [took for _, took in found], [at for at, _ in found]
-    # SIPp takes longer where the server cannot keep up
+    # SIPp takes longer than ``seconds`` if the server cannot keep up
     span = max(seconds, (max(moments, default=0.0) - min(moments, default=0.0)) / 1000)
     music = pacing(counted)
     tried = max(1, counts["TotalCallCreated"])
@@ -106,7 +109,7 @@ def _measure(
 
 
 def _sipp(port: int, rate: int, seconds: float, nice: int, folder: Path) -> str:
-    """Let SIPp make its calls; its error messages."""
+    """Run SIPp until it has made its calls. Return its error messages."""
     command = [
         *leash(os.getpid()), "sipp", f"{HOST}:{port}", "-sf", str(Path(__file__).with_name("rate.xml")),
         "-inf", "held.csv", "-i", HOST, "-nostdin", "-m", str(round(rate * seconds)), "-r", str(rate),
@@ -127,7 +130,7 @@ def _sipp(port: int, rate: int, seconds: float, nice: int, folder: Path) -> str:
 
 
 def read_counts(table: str) -> dict[str, int]:
-    """SIPp's last counts of calls, from the table that ``-trace_stat`` writes."""
+    """Return SIPp's last counts of calls, from the table that ``-trace_stat`` writes."""
     names, *_, last = table.splitlines()
     counts = dict(zip(names.split(";"), last.split(";")))
     found = {name: int(counts[f"{name}(C)"]) for name in ("SuccessfulCall", "FailedCall")}
@@ -135,20 +138,23 @@ def read_counts(table: str) -> dict[str, int]:
 
 
 def read_answers(table: str) -> list[tuple[float, float]]:
-    """When each 200 came and how long after its INVITE, in milliseconds, from the table that ``-trace_rtt`` writes."""
+    """Return for each 200 when it came, and how long after its INVITE, both in milliseconds.
+
+    ``table`` is the one that ``-trace_rtt`` writes.
+    """
     rows = (line.split(";") for line in table.splitlines())
     return [(float(row[0]), float(row[1])) for row in rows if len(row) > 2 and row[0][:1].isdigit()]
 
 
 def main(options: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure all rates and print their table."""
     end_on_signals()
     parser = argparse.ArgumentParser(
         prog="python -m bench.playing rate", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--rates", default="50,100,200,400,800", help="calls a second, by commas (%(default)s)")
     parser.add_argument("--others", type=int, default=1000, help="callers that listen meanwhile (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="how long at each rate (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="seconds at each rate (%(default)s)")
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
     given = parser.parse_args(options)
     rates = numbers(parser, "--rates", given.rates)

@@ -1,4 +1,4 @@
-"""What ``calls`` and ``engines`` have in common: rounds in which everything is measured once, and their options."""
+"""What ``calls`` and ``engines`` share: rounds, in which everything is measured once, and the options of the rounds."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Name = TypeVar("Name")
 
 
 def add_options(parser: argparse.ArgumentParser, *, rounds: int, seconds: float, quiet: float, patience: float) -> None:
-    """The options of a measurement in rounds, with these defaults."""
-    parser.add_argument("--rounds", type=int, default=rounds, help="how often everything is measured (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=seconds, help="how long each measurement takes (%(default)s)")
+    """Add the options of a measurement in rounds. The arguments are their defaults."""
+    parser.add_argument("--rounds", type=int, default=rounds, help="number of rounds (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=seconds, help="seconds of each measurement (%(default)s)")
     parser.add_argument(
         "--quiet", type=float, default=quiet, metavar="PERCENT",
         help="wait until other processes take less of a core (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--patience", type=float, default=patience, help="seconds to wait for that at most (%(default)s)"
+        "--patience", type=float, default=patience, help="longest wait for a quiet machine, in seconds (%(default)s)"
     )
     add_plot(parser)
 
 
 def parse(parser: argparse.ArgumentParser, options: Sequence[str]) -> argparse.Namespace:
-    """The options in ``options``, those of ``add_options`` checked."""
+    """Parse ``options``, and check those that ``add_options`` has added."""
     given = parser.parse_args(options)
     if given.rounds < 1 or not 1 <= given.seconds <= 60:
         parser.error(f"{given.rounds} rounds of {given.seconds:g} seconds; expected at least 1, of 1 to 60 seconds")
@@ -38,14 +38,15 @@ def parse(parser: argparse.ArgumentParser, options: Sequence[str]) -> argparse.N
 
 
 def announce(minutes: float, longest: float) -> None:
-    """Print how long the measurement takes, and how long with all the waiting for a quiet machine."""
+    """Print that the measurement takes ``minutes``, or up to ``longest`` if it waits for a quiet machine."""
     print(f"This takes {minutes:.0f} to {longest:.0f} minutes.", file=sys.stderr)
 
 
 def in_turn(names: Sequence[Name], number: int) -> list[Name]:
-    """The names in the order of round ``number``.
+    """Return ``names`` in the order in which round ``number`` measures them.
 
-    Each comes first, last and in between, so that a slow change of the machine favours none.
+    Each round begins with another name, and every second round goes backwards. So each name is measured early, late and
+    in between, and a slow change of the machine favours none.
     """
     turn = number % len(names) if names else 0
     order = [*names[turn:], *names[:turn]]
@@ -53,15 +54,15 @@ def in_turn(names: Sequence[Name], number: int) -> list[Name]:
 
 
 def caption(given: argparse.Namespace) -> str:
-    """What a picture of these rounds shows."""
+    """Return the caption of a picture of these rounds."""
     cores, rounds = os.cpu_count(), given.rounds
     return f"{cores} cores; {rounds} rounds of {given.seconds:.0f} s; points: median, bars: least and greatest round"
 
 
 class Meter:
-    """The processor that ``measured`` processes take from now on, and that all other processes take meanwhile.
+    """It meters from now on how much processor the ``measured`` processes take, and how much all other processes take.
 
-    This process and the ``helpers`` of the benchmark count as neither.
+    This process and the ``helpers`` of the benchmark do not count.
     """
 
     def __init__(self, measured: Sequence[int], helpers: Sequence[int]) -> None:
@@ -70,7 +71,10 @@ class Meter:
         self._measured = spent(measured)
 
     def stop(self) -> tuple[float, float]:
-        """Both, in % of a core. The kernel counts the whole machine by ticks, so the second one is rough."""
+        """Return two numbers in % of a core: for the measured processes, and for all other processes.
+
+        The second number is rough, since the kernel counts the whole machine by ticks.
+        """
         measured = share(self._measured, spent(self._measured))
         helpers = share(self._helpers, spent(self._helpers))
         return measured, max(0.0, share(self._machine, {0: machine()}) - measured - helpers)

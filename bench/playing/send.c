@@ -1,13 +1,14 @@
 /*
- * The yardstick of bench/playing/engines.py: the least work that sends a packet of PCMU each 20 ms to many addresses.
+ * The yardstick of bench/playing/engines.py: the least work that sends a packet of PCMU to many addresses each 20 ms.
  *
  *   send LOCAL LOCAL_PORT FIRST COUNT PORT SLOTS THREADS
  *
- * Sends from LOCAL:LOCAL_PORT to PORT of the COUNT addresses from FIRST on, by sendmmsg, the same 172 octets to all.
+ * It sends by sendmmsg from LOCAL:LOCAL_PORT to the COUNT addresses from FIRST on, at PORT: the same 172 octets to all.
  * SLOTS divides the 20 ms: with 1 slot all packets leave at once, with 20 a twentieth of them leaves each millisecond.
- * Each of the THREADS threads has a part of the addresses. Deadlines are absolute; what is overdue is sent at once.
+ * Each of the THREADS threads has a part of the addresses. Deadlines are absolute; an overdue packet is sent at once.
  *
- * Prints "ready", waits for a line on its standard input, sends until that is closed, and prints "sent N failed M".
+ * It prints "ready", waits for a line on its standard input, and sends until that is closed. Then it prints
+ * "sent N failed M".
  * The socket has the same options as the server's (moh/net/sockets.py), so that the kernel does the same work for both.
  */
 #define _GNU_SOURCE

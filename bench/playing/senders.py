@@ -1,4 +1,4 @@
-"""The engines that ``bench.playing.engines`` compares; each plays to all callers from processes of its own."""
+"""The engines that ``bench.playing.engines`` compares. Each plays to all callers from processes of its own."""
 
 from __future__ import annotations
 
@@ -24,33 +24,36 @@ C_SOURCE = Path(__file__).with_name("send.c")
 EVERY = 0.05
 """Seconds from the start of one ffmpeg to the next."""
 RTP_PORTS = range(29000, 29101)
-"""Ports of the whole server's music: none of the callers' and none that the system gives away."""
+"""Ports of the whole server's music. No caller has one of them, and the system gives none of them to a socket."""
 
 
 class Sender(Protocol):
-    """An engine. ``open`` prepares it, ``begin`` lets it play to all callers, ``finish`` ends it in any case."""
+    """An engine. ``open`` prepares it, ``begin`` makes it play to all callers, ``finish`` ends it in any case."""
 
     def open(self, topology: Topology, callers: int, port: int) -> None:
-        """Prepare to play to so many callers at ``port``."""
+        """Prepare to play to ``callers`` callers at ``port``."""
 
     def begin(self) -> None:
-        """Play."""
+        """Begin to play to all callers."""
 
     def players(self) -> list[int]:
-        """The processes that play."""
+        """Return the numbers of the processes that play."""
 
     def finish(self) -> str:
-        """End them; what they printed."""
+        """End these processes. Return what they printed."""
 
 
 class SingleProcess:
-    """A process that plays to all: it prints "ready", waits for a line, and ends when its standard input is closed."""
+    """One process that plays to all callers.
+
+    It prints "ready", waits for a line, plays, and ends when its standard input is closed.
+    """
 
     def __init__(self) -> None:
         self._process: Optional[subprocess.Popen[str]] = None
 
     def command(self, topology: Topology, callers: int, port: int) -> list[str]:
-        """The process's command."""
+        """Return the command of the process."""
         raise NotImplementedError
 
     def open(self, topology: Topology, callers: int, port: int) -> None:
@@ -87,7 +90,7 @@ class SingleProcess:
 
 
 class CSender(SingleProcess):
-    """``send.c``: it sends in ``slots`` parts of the 20 ms, by ``threads``."""
+    """The sender ``send.c``. It divides the 20 ms into ``slots`` and has ``threads`` threads."""
 
     def __init__(self, program: str, slots: int, threads: int) -> None:
         super().__init__()
@@ -100,7 +103,10 @@ class CSender(SingleProcess):
 
 
 class SharedProcess(SingleProcess):
-    """The server's shared stream (``bench.playing.shared_process``); ``threads`` 0: as many as the server starts."""
+    """The server's shared stream (``bench.playing.shared_process``).
+
+    It has at most ``threads`` threads; 0 stands for the number that the server would start.
+    """
 
     def __init__(self, music: Music, threads: int) -> None:
         super().__init__()
@@ -115,7 +121,7 @@ class SharedProcess(SingleProcess):
 
 
 class FfmpegPerCaller:
-    """An ffmpeg for each caller, by the server's command."""
+    """An ffmpeg for each caller, started by the server's command."""
 
     def __init__(self, music: Music, log: Path) -> None:
         self._music = music
@@ -158,9 +164,9 @@ class FfmpegPerCaller:
 
 
 class WholeServerSender(SingleProcess):
-    """The whole server, which ``bench.playing.dial`` calls by SIP; ``ffmpegs`` is its ``MOH_FFMPEG_CALLS``.
+    """The whole server, which ``bench.playing.dial`` calls by SIP. ``ffmpegs`` is its ``MOH_FFMPEG_CALLS``.
 
-    What the calling costs is not in the figures. Files of the server are in ``folder``.
+    The cost of making the calls is not in the figures. The server keeps its files in ``folder``.
     """
 
     def __init__(self, folder: Path, ffmpegs: int) -> None:
@@ -171,7 +177,7 @@ class WholeServerSender(SingleProcess):
         self._output = ""
 
     def command(self, topology: Topology, callers: int, port: int) -> list[str]:
-        """See ``SingleProcess``: that of the caller."""
+        """See ``SingleProcess``. The process is the one that makes the calls."""
         server = [topology.local, str(self._port)]
         return [sys.executable, "-m", "bench.playing.dial", *server, topology.first, str(callers), str(port)]
 
@@ -196,13 +202,13 @@ class WholeServerSender(SingleProcess):
             raise RuntimeError(f"the server does not answer: {log.read_text(errors='replace')[-300:]}") from error
 
     def begin(self) -> None:
-        """See ``Sender``; returns when all calls have been answered."""
+        """See ``Sender``. Returns when all calls have been answered."""
         super().begin()
         assert self._process is not None and self._process.stdout is not None
         self._output = self._process.stdout.readline().strip()
 
     def players(self) -> list[int]:
-        """See ``Sender``: the server and its ffmpegs."""
+        """See ``Sender``. The processes are the server and its ffmpegs."""
         if self._server is None or self._server.poll() is not None:
             return []
         return [self._server.pid, *children(self._server.pid)]

@@ -1,10 +1,10 @@
 """The shared stream alone, in a process of its own, so that its cost can be read from ``/proc``.
 
 ``python -m bench.playing.shared_process FILE SECONDS LOCAL LOCAL_PORT FIRST COUNT PORT THREADS`` plays the music of
-FILE, SECONDS long and with the sample rate of PCMU, to one caller. It prints "ready" when all of it is encoded, waits
-for a line on its standard input, and plays to all COUNT callers, from the address FIRST on, at PORT. It ends when its
-standard input is closed, and prints "sent N failed M skipped K". THREADS is the greatest number of threads that pace,
-0: as many as in the server.
+FILE to one caller. FILE is SECONDS long and has the sample rate of PCMU. The program prints "ready" when all music is
+encoded, waits for a line on its standard input, and plays to all COUNT callers, from the address FIRST on, at PORT. It
+ends when its standard input is closed, and prints "sent N failed M skipped K". THREADS is the greatest number of
+threads that send; 0 stands for the number in the server.
 """
 
 from __future__ import annotations

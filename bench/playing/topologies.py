@@ -17,11 +17,14 @@ from moh.ffmpeg.launch import leash
 PATIENCE = 5.0
 """Seconds that a network namespace may take until it exists."""
 PORTS = range(20000, 24000, 2)
-"""The search for a free port of the callers begins at one of these."""
+"""The search for a free port for the callers begins at one of these."""
 
 
 class Topology(Protocol):
-    """A network. ``prefix`` stands before a command that sends from ``local`` to callers from ``first`` on."""
+    """A network. ``local`` is the sender's address, ``first`` the address of the first caller.
+
+    ``prefix`` stands before a command that has to run at the sender's end.
+    """
 
     name: str
     prefix: list[str]
@@ -29,17 +32,20 @@ class Topology(Protocol):
     first: str
 
     def farm(self, program: str, callers: int, seconds: float) -> Farm:
-        """The receiver of the callers."""
+        """Start the farm that receives the packets of the callers."""
 
     def local_ports(self, count: int) -> list[int]:
-        """Even ports to send from, which are free together with the next ones."""
+        """Return ``count`` even ports to send from. They and the ports above them are free."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Remove the network."""
 
 
 class Loopback:
-    """Each address of 127.1.0.0/16 is a caller, and all of them are received. The sender pays for receiving, too."""
+    """The loopback. Each address of 127.1.0.0/16 is a caller, and the farm receives the packets of all.
+
+    The kernel does the work of receiving in the sender's time.
+    """
 
     name, local, first = "loopback", "127.0.0.1", "127.1.0.0"
 
@@ -47,7 +53,7 @@ class Loopback:
         self.prefix: list[str] = []
 
     def farm(self, program: str, callers: int, seconds: float) -> Farm:
-        """Receives the packets of all callers."""
+        """Start a farm that receives the packets of all callers."""
         return Farm(program, [], "udp", self.first, callers, 1, seconds, random.choice(PORTS))
 
     def local_ports(self, count: int) -> list[int]:
@@ -55,22 +61,23 @@ class Loopback:
         return free_pairs(random.choice(SENDERS), count)
 
     def close(self) -> None:
-        """Nothing was made."""
+        """Do nothing: the loopback stays."""
 
 
 class Veth:
-    """Two network namespaces with a virtual cable between them; the far one drops all packets.
+    """Two network namespaces with a virtual cable between them. The far namespace drops all packets.
 
     The callers are behind a router whose hardware address no host has. So the far kernel drops each packet as one for
-    another host, which costs less than any filter. Before that the farm sees the packet; it counts those of each 16th
-    caller. The namespaces have no name and live as long as two processes that die with this one, and so does the cable.
+    another host, which costs less than any filter. Before that, the farm sees the packet; it counts the packets of each
+    16th caller. Two processes hold the namespaces, which have no name. When these processes die, at the latest with
+    this one, the namespaces and the cable are gone.
     """
 
     name, local, first = "veth", "10.80.0.1", "10.81.0.0"
     EACH = 16
 
     def __init__(self) -> None:
-        """Raises ``RuntimeError``, with the reason, where this is not possible."""
+        """Make the network. Raises ``RuntimeError`` with the reason if this is not possible."""
         self._holders: list[subprocess.Popen[bytes]] = []
         missing = [program for program in ("unshare", "nsenter", "ip") if not shutil.which(program)]
         if os.geteuid() != 0 or missing or not leash(os.getpid()):
@@ -91,7 +98,7 @@ class Veth:
             raise
 
     def _namespace(self) -> list[str]:
-        """Make a network namespace; the prefix of a command that runs in it."""
+        """Make a network namespace. Return the prefix of a command that runs in it."""
         holder = subprocess.Popen(
             [*leash(os.getpid()), "unshare", "--net", "sleep", "86400"], stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -112,15 +119,15 @@ class Veth:
             raise RuntimeError(f"{command}: {done.stderr.strip()}")
 
     def farm(self, program: str, callers: int, seconds: float) -> Farm:
-        """Counts the packets of each 16th caller at the far end."""
+        """Start a farm that counts the packets of each 16th caller at the far end."""
         return Farm(program, self._far, "packet:in", self.first, callers, self.EACH, seconds, 20000)
 
     def local_ports(self, count: int) -> list[int]:
-        """See ``Topology``; in the new namespace all ports are free."""
+        """See ``Topology``. All ports of the new namespace are free."""
         return list(range(26000, 26000 + 2 * count, 2))
 
     def close(self) -> None:
-        """End the two processes, and with them the namespaces and the cable."""
+        """End the two processes. The namespaces and the cable end with them."""
         for holder in self._holders:
             holder.kill()
             holder.wait()

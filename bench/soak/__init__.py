@@ -1,1 +1,1 @@
-"""Calls that come and go for an hour: what stays behind."""
+"""The soak test: calls come and go for an hour, and nothing of them may be left in the server."""

@@ -1,4 +1,4 @@
-"""Callers that come and go at random: SIP by one UDP socket, and nothing of ``moh``."""
+"""Callers that come and go at random. All send SIP by one UDP socket. The module uses nothing of ``moh``."""
 
 from __future__ import annotations
 
@@ -18,60 +18,63 @@ from bench.soak.listeners import AFTERWARDS, Listener, Listeners
 
 HOST = "127.0.0.1"
 PATIENCE = 3.0
-"""Seconds after which a caller that has received no packet counts as silent."""
+"""Seconds without any packet after which a caller counts as one without music."""
 REPEATS = (0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5)
 """Seconds after which a request without an answer is sent again (RFC 3261 §17.1)."""
 GIVEN_UP = 32.0
 """Seconds after which a request without an answer is given up."""
 ALLOW = ("Allow: INVITE, ACK, CANCEL, BYE, UPDATE",)
 CODECS = {"PCMU": "0 101", "PCMA": "8 0", "G722": "9 0", "opus": "96 0"}
-"""The formats of an offer; PCMU is the second choice, in case ffmpeg has no Opus."""
+"""The formats in the offer for each codec. PCMU is the second choice, since an ffmpeg may have no Opus."""
 KINDS = {
     "hangs up": 60,  # sends BYE after some time
-    "restless": 20,  # the same; meanwhile holds, resumes and moves its music by re-INVITE
-    "refreshed": 5,  # the same; the server has to refresh the session by UPDATE
-    "mute": 5,  # vanishes without BYE, its port stays open: the longest call ends it
-    "closed port": 5,  # vanishes, and closes its port
-    "expired": 3,  # vanishes, although it has to refresh the session
+    "restless": 20,  # sends BYE after some time; meanwhile holds, resumes and moves its music by re-INVITE
+    "refreshed": 5,  # sends BYE after some time; the server has to refresh the session by UPDATE
+    "mute": 5,  # vanishes without BYE; its port stays open, so only MOH_MAX_CALL ends the call
+    "closed port": 5,  # vanishes without BYE, and closes its port
+    "expired": 3,  # vanishes without BYE, although it has to refresh the session
     "no ACK": 2,  # vanishes before the 200 comes
 }
 """The kinds of callers, and their shares in percent."""
 VANISHING = ("mute", "closed port", "expired", "no ACK")
 HOLDS = ((0.5, 6.0), (0.35, 25.0), (0.15, 80.0))
-"""How long callers listen: shares of the callers, and the mean of their exponential distribution in seconds."""
+"""Groups of callers by the time that they listen: the share of the group, and its mean time in seconds.
+
+The times of a group are exponentially distributed.
+"""
 MEAN_HOLD = sum(share * mean for share, mean in HOLDS)
 
 
 class Caller:
-    """One call, as its phone knows it."""
+    """The caller's side of one call."""
 
     def __init__(self, kind: str, codec: str, hold: float, dialog: Dialog) -> None:
         self.kind, self.codec, self.hold, self.dialog = kind, codec, hold, dialog
         self.cseq = 0
         self.pending: dict[int, str] = {}
-        """The method of each request that waits for its final answer, by its number."""
+        """The method of each request that waits for its final answer, by the CSeq number of the request."""
         self.listener: Optional[Listener] = None
         self.answered = False
         self.over = False
 
     @property
     def session_fields(self) -> list[str]:
-        """Header fields of the session timer, if the caller is of such a kind."""
+        """The header fields of the session timer, if the kind of the caller has one."""
         refresher = {"expired": "uac", "refreshed": "uas"}.get(self.kind)
         return ["Supported: timer", f"Session-Expires: 90;refresher={refresher}"] if refresher else []
 
 
 class Callers:
-    """All callers. ``run`` does all the work, in the thread that calls it."""
+    """All callers. ``run`` does all their work, in the thread that calls it."""
 
     def __init__(self, server: HostPort, rate: float, longest: float, chance: random.Random) -> None:
-        """``rate`` is how many call each second, on the average; ``longest`` the server's longest call in seconds."""
+        """``rate`` is the average number of new calls a second, ``longest`` the server's longest call in seconds."""
         self._server = server
         self._rate = rate
         self._longest = longest
         self._chance = chance
         self.figures: Counter[str] = Counter()
-        """What has happened, by its name."""
+        """Counts of events, by their names."""
         self._selector = selectors.DefaultSelector()
         self._sip = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sip.bind((HOST, 0))
@@ -84,25 +87,25 @@ class Callers:
         self._plans: list[tuple[float, int, Callable[[], None]]] = []
         self._open = True
         self.silent: list[str] = []
-        """Callers that waited for music for ``PATIENCE`` and longer and received none."""
+        """Descriptions of callers that listened for ``PATIENCE`` or longer and received no packet."""
 
     @property
     def calls(self) -> int:
-        """How many are in a call, as they see it."""
+        """The number of callers whose call is up or being set up, from the callers' point of view."""
         return len(self._calls)
 
     def open(self) -> None:
-        """Start the first call; the others follow."""
+        """Plan the first call. Each call plans the next one."""
         self._plan(0.0, self._start)
 
     def stop(self) -> None:
-        """Start no more calls; all callers that do not vanish send BYE."""
+        """Start no more calls. All callers that have not vanished send BYE."""
         self._open = False
         for caller in list(self._calls.values()):
             self._hang_up(caller)
 
     def run(self, until: float) -> None:
-        """Do what is due and receive what comes, until that time."""
+        """Do what is due and receive what comes, until the time ``until``."""
         while (now := time.monotonic()) < until:
             while self._plans and self._plans[0][0] <= now:
                 heapq.heappop(self._plans)[2]()
@@ -140,7 +143,7 @@ class Callers:
             self._vanish(caller)
 
     def _answered(self, caller: Caller) -> None:
-        """The 200 to the first INVITE has come: from now on the caller listens."""
+        """Record that the 200 to the first INVITE has come, and plan the end of the call."""
         caller.answered = True
         self._plan(caller.hold, lambda: self._vanish(caller) if caller.kind in VANISHING else self._hang_up(caller))
         if caller.kind == "restless":
@@ -172,11 +175,11 @@ class Callers:
         self._send(caller, "BYE")
 
     def _vanish(self, caller: Caller) -> None:
-        """Send nothing any more, as a phone without power does; music may arrive until the server ends the call."""
+        """Send nothing any more, like a phone without power. Music may arrive until the server ends the call."""
         self._forget(caller, self._longest + GIVEN_UP)
 
     def _end(self, caller: Caller) -> None:
-        """The call is over for both sides."""
+        """Forget the call, which is over for both sides."""
         self._forget(caller, AFTERWARDS)
 
     def _forget(self, caller: Caller, strays_after: float) -> None:
@@ -190,7 +193,7 @@ class Callers:
             self._listeners.close(caller.listener)
 
     def _check(self, caller: Caller) -> None:
-        """Note whether the caller has received music, before that changes."""
+        """Record whether the caller has received music. Called before the caller stops to listen at this address."""
         listener = caller.listener
         if listener is None or not listener.wanted or listener.own is not None or not caller.answered:
             return
@@ -243,7 +246,7 @@ class Callers:
                 continue
             caller = self._calls.get(_field(text, "Call-ID"))
             if caller is None:
-                continue  # its call is over, or it has vanished
+                continue  # the call is over, or the caller has vanished
             cseq = re.match(r"(\d+) (\w+)", _field(text, "CSeq"))
             assert cseq is not None, text
             if text.startswith("SIP/2.0 "):
@@ -270,7 +273,7 @@ class Callers:
             self._answered(caller)
 
     def _handle_request(self, caller: Caller, method: str, text: str) -> None:
-        """The server's BYE or UPDATE."""
+        """Answer a BYE or an UPDATE of the server."""
         copied = re.findall(r"^(?:via|from|to|call-id|cseq):[^\r]*", text, re.IGNORECASE | re.MULTILINE)
         answer = ["SIP/2.0 200 OK", *copied, "Content-Length: 0"]
         self._sip.sendto(("\r\n".join(answer) + "\r\n\r\n").encode(), self._server)

@@ -1,4 +1,4 @@
-"""Where the callers of a soak receive their music: each at an address of its own, nearly all by one socket."""
+"""The listeners of a soak: addresses at which callers receive music. One socket receives for nearly all of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Optional
 
 HOSTS = 800
-"""Addresses that are used over and over: a server has so many phones, and not a new one with each call."""
+"""The number of addresses. They are used again and again, since a real server also has the same phones for long."""
 AFTERWARDS = 1.0
-"""Seconds after a call in which its last packets may still arrive; later ones are strays."""
+"""Seconds after a call in which its last packets may still arrive. A later packet is a stray."""
 IP_PKTINFO = 8
-"""Linux' number; Python has the name only since 3.14."""
+"""The number of the socket option in Linux. Python has the name only since 3.14."""
 
 
 class Listener:
@@ -30,11 +30,11 @@ class Listener:
         self.since = time.monotonic()
         self.packets = 0
         self.wanted = True
-        """Whether the caller wants music here: it is not on hold itself."""
+        """Whether the caller wants music here. It wants none while it holds the call itself."""
 
 
 class Listeners:
-    """All listeners. ``plan`` calls a function after some seconds; ``figures`` counts packets and strays."""
+    """All listeners. ``plan`` calls a function after some seconds. ``figures`` counts packets and strays."""
 
     def __init__(
         self, selector: selectors.BaseSelector, plan: Callable[[float, Callable[[], None]], None], figures: Counter[str]
@@ -51,7 +51,7 @@ class Listeners:
         self._free = deque(self._new_host() for _ in range(HOSTS))
 
     def open(self, own_socket: bool) -> Listener:
-        """A new listener, at the address that was used longest ago."""
+        """Return a new listener. Its address is the free one that was used longest ago."""
         host = self._free.popleft() if self._free else self._new_host()
         own = None
         if own_socket:
@@ -64,7 +64,7 @@ class Listeners:
         return listener
 
     def release(self, listener: Listener, seconds: float) -> None:
-        """Packets that arrive for this listener more than ``seconds`` later are strays."""
+        """Free the listener's address after ``seconds``. A packet that arrives for it later is a stray."""
 
         def forget() -> None:
             if self._of_host.get(listener.host) is listener:
@@ -74,7 +74,7 @@ class Listeners:
         self._plan(seconds, forget)
 
     def close(self, listener: Listener) -> None:
-        """Close the listener's own socket, if it has one: from now on its port is unreachable."""
+        """Close the listener's own socket, if there is one. From then on the port is unreachable."""
         if listener.own is not None:
             self._selector.unregister(listener.own)
             listener.own.close()
@@ -85,7 +85,7 @@ class Listeners:
         return f"127.{1 + number // 62500 % 250}.{number // 250 % 250}.{number % 250 + 1}"
 
     def _receive(self, sock: socket.socket) -> None:
-        """Count packets by the address that they were sent to."""
+        """Receive packets. Count each for the listener at its destination address."""
         for _ in range(500):
             try:
                 _, ancillary, _, _ = sock.recvmsg(16, 64)
@@ -112,7 +112,10 @@ def _discard(sock: socket.socket) -> None:
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
-    """Sockets with an even port and the next one, at all addresses; the first says where each packet was sent to."""
+    """Return a socket at an even port of all addresses, and a socket at the next port.
+
+    The first one reports the destination address of each packet (IP_PKTINFO).
+    """
     for _ in range(1000):
         first = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         second = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""A soak as a picture, by matplotlib."""
+"""A picture of a soak, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PANELS = (
 
 
 def draw_soak(samples: Sequence[Sample], after: Sample, warm_up: float, title: str, path: Path) -> None:
-    """Draw three panels over the minutes; the warm-up is grey, a cross is the sample at rest."""
+    """Draw three panels over the minutes. The warm-up is grey; a cross marks the sample at rest."""
     import matplotlib
 
     matplotlib.use("Agg")

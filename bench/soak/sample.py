@@ -1,4 +1,4 @@
-"""The server of a soak, and what ``/proc`` and its log say of it at one moment."""
+"""The server of a soak, and samples: its resources at one moment, read from ``/proc`` and from its log."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ COUNTS = re.compile(r" (\d+) calls: (\d+) by ffmpeg(?:, (\d+) in the shared stre
 
 
 class Sample(NamedTuple):
-    """The server at one moment; ``minute`` since the first call."""
+    """The server's resources at one moment, ``minute`` minutes after the first call."""
 
     minute: float
     rss: float
-    """MB of 10^6 octets, shared memory included."""
+    """Memory in MB of 10^6 octets, shared memory included."""
     private: float
-    """MB that come from no file. The private memory in ``smaps`` would be 0 while a child is being forked."""
+    """Memory that comes from no file, in MB. (The private memory in ``smaps`` is 0 while a child is being forked.)"""
     threads: int
     descriptors: int
     processes: int
-    """Its children, zombies included."""
+    """The number of the server's children, zombies included."""
     ports: int
-    """UDP ports of its range for music that are bound, by its ffmpegs and itself."""
+    """The number of the server's UDP ports for music that are bound, by itself or by an ffmpeg."""
     calls: int
-    """As the server counts them."""
+    """The number of calls in the server's last log line of statistics."""
     by_ffmpeg: int
     shared: int
 
 
 class Server:
-    """The real server in a process of its own; it dies with this process, and its ffmpegs die with it."""
+    """The real server in a process of its own. It dies with this process, and its ffmpegs die with it."""
 
     def __init__(self, folder: Path, longest: int, pairs: int) -> None:
-        """``longest`` is the longest call in seconds, ``pairs`` the number of its pairs of ports."""
+        """``longest`` is the longest call in seconds, ``pairs`` the number of pairs of ports for music."""
         port, *senders = free_pairs(random.choice(SENDERS), pairs + 1)
         self.address = (HOST, port)
         self._ports = range(senders[0], senders[-1] + 2)
@@ -64,11 +64,11 @@ class Server:
         self._lines = self._log.open(encoding="utf-8", errors="replace")
         self._counted = (0, 0, 0)
         self.trouble: list[str] = []
-        """Errors in its log."""
+        """The lines of the server's log that report errors."""
         self._began = time.monotonic()
 
     def wait_until_ready(self) -> None:
-        """Wait until it takes calls."""
+        """Wait until the server takes calls."""
         give_up = time.monotonic() + 6 * PATIENCE
         while "ready: " not in self._log.read_text(errors="replace"):
             if self.process.poll() is not None or time.monotonic() > give_up:
@@ -77,11 +77,11 @@ class Server:
         self._began = time.monotonic()
 
     def log_statistics(self) -> None:
-        """Let the server log its number of calls, which takes a moment."""
+        """Make the server log its number of calls. This takes it a moment."""
         os.kill(self.process.pid, signal.SIGUSR1)
 
     def sample(self) -> Sample:
-        """What the server has now; its calls as it logged them last."""
+        """Return the resources of the server now. The number of calls is the one that it logged last."""
         self._read_log()
         pid = self.process.pid
         status = Path(f"/proc/{pid}/status").read_text()
@@ -104,7 +104,7 @@ class Server:
                 self.trouble.append(line.strip())
 
     def close(self) -> int:
-        """End the server; its exit status, negative if it had to be killed."""
+        """End the server. Return its exit status, which is negative if it had to be killed."""
         end([self.process], grace=PATIENCE)
         self._read_log()
         self._lines.close()
@@ -118,7 +118,7 @@ def _number(status: str, name: str) -> int:
 
 
 def _bound_ports() -> set[int]:
-    """The UDP ports of this machine that are bound."""
+    """Return the UDP ports of this machine that are bound."""
     ports: set[int] = set()
     for name in ("udp", "udp6"):
         try:

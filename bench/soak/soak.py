@@ -1,7 +1,7 @@
 """Whether the server stays as small as it began while calls come and go at random: ``python -m bench.soak``.
 
-Needs Linux; everything stays on the loopback. Exit status 0 where nothing has grown and nothing is left after the last
-call, 1 otherwise.
+It needs Linux. Everything stays on the loopback. The exit status is 0 if the memory has not grown and nothing is left
+after the last call, otherwise 1.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from bench.soak.sample import Sample, Server
 MOST_GROWTH = 1.0
 """MB that the server may grow by after the warm-up."""
 WARM_UP = 5.0
-"""Minutes of warm-up, which are not judged; a third of the time where that is shorter."""
+"""Minutes of the warm-up, in which memory may grow. In a short soak the warm-up is a third of the time."""
 REST = 45.0
-"""Seconds after the longest call in which everything must be over: a BYE without an answer takes 32."""
+"""Seconds after the end of the longest call until the sample at rest. A BYE without an answer takes 32."""
 LOG_DELAY = 0.15
-"""Seconds that the server has to log its number of calls."""
+"""Seconds that the server has for logging its number of calls."""
 
 
 def growth(samples: Sequence[Sample], field: str, minutes: float, warm_up: float) -> float:
-    """From the tenth of the time after the warm-up to the last tenth; of their medians, since calls vary."""
+    """Return how much ``field`` has grown from the first tenth of the time after the warm-up to the last tenth.
+
+    The medians of both tenths are compared, since the number of calls varies.
+    """
     window = max(0.25, (minutes - warm_up) / 10)
     early = [getattr(each, field) for each in samples if warm_up <= each.minute < warm_up + window]
     late = [getattr(each, field) for each in samples if minutes - window <= each.minute <= minutes]
@@ -40,7 +43,7 @@ def growth(samples: Sequence[Sample], field: str, minutes: float, warm_up: float
 
 
 def table(before: Sample, samples: Sequence[Sample], after: Sample, minutes: float, warm_up: float) -> str:
-    """The samples as a table, in Markdown."""
+    """Return the table of the samples in Markdown."""
     if not samples:
         return "no samples"
     warm = next((each for each in samples if each.minute >= warm_up), samples[-1])
@@ -62,18 +65,18 @@ COLUMNS = (
     ("descriptors", "descriptors", "{}"), ("processes", "child processes", "{}"), ("ports", "RTP ports", "{}"),
     ("calls", "calls", "{}"), ("by_ffmpeg", "by ffmpeg", "{}"), ("shared", "in the shared stream", "{}"),
 )  # fmt: skip
-"""The fields of a sample, their names and formats."""
+"""The rows of the table: a field of a sample, its name and its format."""
 AT_REST = ("threads", "descriptors", "processes", "ports", "calls", "by_ffmpeg", "shared")
 
 
 def arguments() -> argparse.Namespace:
-    """The options."""
+    """Read the options."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long calls come (%(default)s)")
-    parser.add_argument("--calls", type=int, default=75, help="how many at once, on the average (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="minutes in which calls come (%(default)s)")
+    parser.add_argument("--calls", type=int, default=75, help="average number of calls at once (%(default)s)")
     parser.add_argument("--every", type=float, default=5.0, help="seconds from sample to sample (%(default)s)")
     parser.add_argument("--longest", type=int, help="longest call in seconds (120, or a quarter of the time)")
-    parser.add_argument("--seed", type=int, help="the same callers as in another run")
+    parser.add_argument("--seed", type=int, help="repeats the callers of the run with that seed")
     add_plot(parser)
     given = parser.parse_args()
     if not 0.2 <= given.minutes <= 10000 or not 1 <= given.calls <= 1000 or not 0.2 <= given.every <= 60:
@@ -87,7 +90,10 @@ def arguments() -> argparse.Namespace:
 
 
 def run(given: argparse.Namespace, folder: Path) -> tuple[Sample, list[Sample], Sample, Callers, list[str]]:
-    """Samples before, meanwhile and at rest; the callers; and what the server's log and exit status have of errors."""
+    """Run the soak. Return the samples before, during and after it, the callers, and the errors of the server.
+
+    The errors come from the server's log and its exit status.
+    """
     seed = given.seed if given.seed is not None else random.randrange(10**6)
     lasting = min(MEAN_HOLD, given.longest)
     vanishing = sum(KINDS[kind] for kind in ("mute", "closed port", "expired")) / sum(KINDS.values())
@@ -145,7 +151,7 @@ def _summary(now: Sample) -> str:
 def verdict(
     before: Sample, samples: Sequence[Sample], after: Sample, minutes: float, warm_up: float, callers: Callers
 ) -> list[str]:
-    """What is wrong; empty where all is well."""
+    """Return the reasons why the soak has failed; none if all is well."""
     wrong = []
     for field in ("rss", "private"):
         grown = growth(samples, field, minutes, warm_up)
@@ -165,7 +171,7 @@ def verdict(
 
 
 def main() -> int:
-    """Measure, print, draw."""
+    """Run the soak, print its table and its verdict, and draw the picture."""
     end_on_signals()
     given = arguments()
     warm_up = min(WARM_UP, given.minutes / 3)
