@@ -121,7 +121,6 @@ class Call:
         """Raise any ``Refusal`` before anything is changed; returns what is agreed on the session timer."""
         if with_offer and self.answer_due:
             raise Refusal(491, "Our offer still waits for its answer in the ACK; expected that first")
-        self.dialog.target_of(request)
         return agree(request)
 
     def _refresh_dialog(self, request: Request, flow: Flow, timer: Optional[Agreement], now: float) -> None:
@@ -129,7 +128,7 @@ class Call:
         self.dialog.refresh_target(request)
         self.dialog.flow = flow
         if request.all("allow"):
-            self.dialog.takes_update = "UPDATE" in request.option_tags("allow")
+            self.dialog.takes_update = request.allows("UPDATE")
         self._set_session_timer(timer, now)
 
     def acknowledge(self, request: Request) -> bool:

@@ -12,6 +12,11 @@ from .headers import NameAddr, Uri
 from .message import Request
 from .writer import default_port, write_request
 
+MAX_KEPT = 4096
+"""Most octets of From, To, Contact and Record-Route together, which a call keeps to its end."""
+MAX_TARGET = 1024
+"""Most octets of a Contact that replaces the former one."""
+
 DialogId = tuple[str, str, str]
 """Call-ID, our tag, the other side's tag (§12); a phone of RFC 2543 has an empty tag."""
 
@@ -25,12 +30,14 @@ class Dialog:
     """The dialog that our 2xx to ``request`` makes, with us as its UAS (§12.1.1).
 
     ``own`` is the address by which the other side reaches us; ``local_tag`` is our tag. Raises ``Refusal`` 400 for a
-    Contact or a Record-Route that cannot be read.
+    Contact or a Record-Route that cannot be read, 513 for more than ``MAX_KEPT`` octets.
+
+    What is kept is octets: text with one character beyond Latin-1 would take up to four for each of its characters.
     """
 
     __slots__ = (
-        "_local", "_local_cseq", "_own", "_remote", "_remote_target", "_secure", "flow", "id", "invited_by",
-        "remote_cseq", "route_set", "takes_update",
+        "_local", "_local_cseq", "_own", "_remote", "_remote_target", "_route_set", "_secure", "flow", "id",
+        "invited_by", "remote_cseq", "takes_update",
     )  # fmt: skip
 
     def __init__(self, request: Request, flow: Flow, local_tag: str, own: Address) -> None:
@@ -39,18 +46,23 @@ class Dialog:
         self.flow = flow
         self.invited_by = flow
         """The way of the first INVITE, by which our tag went back. A re-INVITE may come another way."""
-        self.takes_update = "UPDATE" in request.option_tags("allow")
+        self.takes_update = request.allows("UPDATE")
         """Whether Allow of the other side names UPDATE."""
         self.remote_cseq = request.cseq.number
-        self.route_set = tuple(request.listed("record-route"))
-        for route in self.route_set:
+        routes = request.listed("record-route")
+        for route in routes:
             Uri.parse(NameAddr.parse(route).uri)
-        self._local = request.to.text if request.to.tag else f"{request.to.text};tag={local_tag}"
-        self._remote = request.from_.text
-        self._remote_target = request.from_.uri  # for a phone of RFC 2543, which has no Contact
+        self._route_set = _packed("\n".join(routes))
+        self._local = _packed(request.to.tagged(local_tag))
+        self._remote = _packed(request.from_.text)
+        # a phone of RFC 2543 has no Contact
+        self._remote_target = _packed(request.from_.uri if request.target is None else request.target)
+        kept = sum(map(len, (self._route_set, self._local, self._remote, self._remote_target)))
+        if kept > MAX_KEPT:
+            why = f"From, To, Contact and Record-Route have {kept} octets; expected at most {MAX_KEPT}"
+            raise Refusal(513, why)
         self._local_cseq = 0
         self._secure = request.uri[:5].lower() == "sips:"
-        self.refresh_target(request)
 
     @property
     def contact(self) -> str:
@@ -61,12 +73,16 @@ class Dialog:
         return f"sip:moh@{self._own}{transport}"
 
     def refresh_target(self, request: Request) -> None:
-        """The Contact of an INVITE or UPDATE becomes the target of our next request (§12.2.2)."""
-        self._remote_target = self.target_of(request)
+        """The Contact of an INVITE or UPDATE becomes the target of our next request (§12.2.2).
 
-    def target_of(self, request: Request) -> str:
-        """The target that ``refresh_target`` would set. Raises ``Refusal`` 400 for a Contact that cannot be read."""
-        return self._remote_target if request.target is None else request.target
+        A Contact that cannot be read or is too long changes nothing: otherwise such a hold would not stop the music.
+        """
+        try:
+            target = request.target
+        except Refusal:
+            return
+        if target is not None and len(packed := _packed(target)) <= MAX_TARGET:
+            self._remote_target = packed
 
     def accept_cseq(self, request: Request) -> None:
         """Note the sequence number of a request. Raises ``Refusal`` 500 if a later one has come already (§12.2.2)."""
@@ -77,18 +93,19 @@ class Dialog:
     def request(self, method: str, branch: str, headers: Sequence[tuple[str, str]] = ()) -> Send:
         """Write our next request, with its address (§12.2.1.1)."""
         self._local_cseq += 1
-        uri, routes = self._remote_target, list(self.route_set)
+        target, routes = _unpacked(self._remote_target), _unpacked(self._route_set).split("\n")
+        uri, routes = target, list(filter(None, routes))
         next_hop = NameAddr.parse(routes[0]).uri if routes else uri
         if routes and "lr" not in Uri.parse(next_hop).params:
             # a strict router of RFC 2543 expects its own URI as Request-URI, and the target as the last Route
-            uri, routes = next_hop, [*routes[1:], f"<{self._remote_target}>"]
+            uri, routes = next_hop, [*routes[1:], f"<{target}>"]
         via = f"SIP/2.0/{self.flow.transport} {self._own};branch={branch};rport"
         fields = [
             ("Via", via),
             *(("Route", route) for route in routes),
             ("Max-Forwards", "70"),
-            ("From", self._local),
-            ("To", self._remote),
+            ("From", _unpacked(self._local)),
+            ("To", _unpacked(self._remote)),
             ("Call-ID", self.id[0]),
             ("CSeq", f"{self._local_cseq} {method}"),
             ("Contact", f"<{self.contact}>"),
@@ -115,3 +132,11 @@ class Dialog:
         if not is_unicast(parsed.host) or out_of_reach(parsed.host, self.flow.remote.host):
             return self.flow.remote
         return Address(str(address), parsed.port or default_port(self.flow))
+
+
+def _packed(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _unpacked(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")

@@ -14,6 +14,8 @@ from .parser import MAX_DATAGRAM, end_of_head
 
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
+BODY_NOT_READ = b"BYE "
+"""How a message begins that comes out without waiting for its body: the call ends even if no body follows."""
 BEGUN = (PING[:3], PING[:2], PING[:1], b"")
 """Beginnings of a keep-alive, the longest first."""
 
@@ -25,13 +27,14 @@ class Framer:
         self._held = bytearray()
         self._looked = 0  # searched already: a stream that comes octet by octet costs no more than one at once
         self._wanted = 0  # octets of the message that has begun, once its head is complete; 0 before
+        self._skipped = 0  # octets still to come of a body that is not read
         self.broken = False
         """Whether nothing more can be cut: the connection has to end after the message that came out last."""
 
     @property
     def unfinished(self) -> bool:
         """Whether a message has begun and is not complete; part of a keep-alive does not count."""
-        return bytes(self._held[:1]) not in (b"", b"\r", b"\n")
+        return self._skipped > 0 or bytes(self._held[:1]) not in (b"", b"\r", b"\n")
 
     def feed(self, data: bytes) -> list[bytes]:
         """Add octets; returns the messages and keep-alives that are complete now, in order.
@@ -53,6 +56,8 @@ class Framer:
 
     def _cut(self) -> Optional[bytes]:
         """The next piece; empty for white space between messages, ``None`` until more octets come."""
+        if self._skipped:
+            return self._skip()
         if self._held[0] in b"\r\n":
             return self._cut_keep_alive()
         if not self._wanted:
@@ -62,12 +67,23 @@ class Framer:
                     return self._give_up()
                 return None
             try:
-                self._wanted = head + declared_length(bytes(self._held[:head]))
+                length = declared_length(bytes(self._held[:head]))
             except Refusal:
                 return self._give_up()
+            self._wanted = head + length
+            if self._wanted <= MAX_DATAGRAM and self._held.startswith(BODY_NOT_READ):
+                self._skipped = length
+                return self._take(head)
         if self._wanted > MAX_DATAGRAM:
             return self._give_up()
         return self._take(self._wanted) if len(self._held) >= self._wanted else None
+
+    def _skip(self) -> bytes:
+        """Remove what has come of a body that is not read."""
+        length = min(self._skipped, len(self._held))
+        del self._held[:length]
+        self._skipped -= length
+        return b""
 
     def _cut_keep_alive(self) -> Optional[bytes]:
         """Cut all white space between two messages at once; returns the keep-alives in it."""
@@ -100,14 +116,20 @@ class Framer:
 
 def declared_length(head: bytes) -> int:
     """The Content-Length in ``head``; 0 without one. Raises ``Refusal`` 400 unless it is one number."""
-    values = set()
+    lengths: list[bytes] = []
+    continued = False  # whether a folded line would continue a Content-Length
     for line in head.split(b"\n"):
+        if line[:1] in (b" ", b"\t"):
+            if continued:
+                lengths[-1] = (lengths[-1] + b" " + line).strip()
+            continue
         name, colon, value = line.partition(b":")
-        if colon and name.strip().lower() in (b"content-length", b"l"):
-            values.add(value.strip())
-    if not values:
+        continued = bool(colon) and name.rstrip().lower() in (b"content-length", b"l")
+        if continued:
+            lengths.append(value.strip())
+    if not lengths:
         return 0
-    text = values.pop()
-    if values or not text.isdigit() or len(text) > 9:
+    text = lengths[0]
+    if len(set(lengths)) > 1 or not text.isdigit() or len(text) > 9:
         raise Refusal(400, f"Content-Length is {text[:20]!r}; expected one number of octets")
     return int(text)

@@ -128,7 +128,12 @@ class NameAddr:
 
     text: str
     uri: str
+    """Empty where it cannot be read."""
     params: Mapping[str, str]
+    tags: tuple[str, ...] = ()
+    """The different values of its tags, empty ones left out."""
+    all_tags: int = 0
+    """How many tags it has, empty and equal ones too."""
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
@@ -144,12 +149,51 @@ class NameAddr:
         uri = uri.strip()
         if ":" not in uri or not NOT_IN_URI.isdisjoint(uri):
             raise Refusal(400, f"Address is {text[:60]!r}; it holds no URI")
-        return cls(text, uri, read_params(params))
+        return cls(text, uri, read_params(params), *_tags(params))
+
+    @classmethod
+    def salvage(cls, text: str) -> NameAddr:
+        """What is left of a value that ``parse`` refuses: its parameters."""
+        params = _split_anyway(text)[1:]
+        return cls(text, "", read_params(params), *_tags(params))
 
     @property
     def tag(self) -> str:
-        """The tag of one end of a dialog (§19.3); empty where there is none."""
-        return self.params.get("tag", "")
+        """The tag of one end of a dialog (§19.3); empty where there is none.
+
+        In lower case: a tag is a token, and tokens have no case (§7.3.1).
+        """
+        return self.tags[0].lower() if self.tags else ""
+
+    def tagged(self, tag: str) -> str:
+        """The text with ``tag``; as it came where it has a tag already. Never with two tags, nor with an empty one."""
+        if self.all_tags == 0:
+            return f"{self.text.rstrip('; ')};tag={tag}" if tag else self.text
+        if self.all_tags == len(self.tags) == 1:
+            return self.text
+        head, *params = _split_anyway(self.text)
+        kept = [piece for piece in params if piece and _name(piece) != "tag"]
+        own = self.tags[0] if self.tags else tag
+        return ";".join([head, *kept, *([f"tag={own}"] if own else [])])
+
+
+def _name(piece: str) -> str:
+    """The name of the parameter ``name=value``, in lower case."""
+    return piece.partition("=")[0].strip().lower()
+
+
+def _tags(params: list[str]) -> tuple[tuple[str, ...], int]:
+    """The different values of the parameters called ``tag``, without quotes and empty ones, and how many there are."""
+    values = [piece.partition("=")[2].strip().strip('"') for piece in params if _name(piece) == "tag"]
+    return tuple(dict.fromkeys(filter(None, values))), len(values)
+
+
+def _split_anyway(text: str) -> list[str]:
+    """``text`` cut at each semicolon; where its quotes do not match, also at those inside of quotes."""
+    try:
+        return split(text, ";")
+    except Refusal:
+        return [piece.strip() for piece in text.split(";")]
 
 
 def _closing_quote(text: str) -> int:
@@ -183,6 +227,16 @@ class Via:
         host, port = read_host_port(sent_by)
         return cls(text, transport.upper(), host, port, read_params(params))
 
+    @classmethod
+    def salvage(cls, text: str) -> Via:
+        """What is left of a Via that ``parse`` refuses: its parameters; it has no transport and no host."""
+        return cls(text, "", "", None, read_params(_split_anyway(text)[1:]))
+
+    @property
+    def readable(self) -> bool:
+        """Whether it says by which transport and from which host the request came."""
+        return bool(self.transport)
+
     @property
     def branch(self) -> str:
         """The branch if it begins with the magic cookie of RFC 3261 §8.1.1.7; otherwise empty."""
@@ -204,8 +258,8 @@ class CSeq:
 
     @classmethod
     def parse(cls, text: str) -> CSeq:
-        """Read ``<number> <method>``, the number below 2**31 (§8.1.1.5)."""
-        parts = text.split()
+        """Read ``<number> <method>``, the number below 2**31 (§8.1.1.5); one semicolon behind them is no fault."""
+        parts = text.removesuffix(";").split()
         if len(parts) != 2 or not (parts[0].isascii() and parts[0].isdigit()) or not is_token(parts[1]):
             raise Refusal(400, f"CSeq is {text[:60]!r}; expected '<number> <method>'")
         if len(parts[0]) > 20 or int(parts[0]) >= 2**31:

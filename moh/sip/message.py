@@ -15,7 +15,9 @@ from .headers import CSeq, NameAddr, Uri, Via, split
 
 Headers = list[tuple[str, str]]
 NO_PARTY = NameAddr("", "", MappingProxyType({}))
-"""From or To of a request where it cannot be read."""
+"""From or To of a request that has none."""
+NO_VIA = Via("", "", "", None, MappingProxyType({}))
+"""Via of a request that has none."""
 NO_CSEQ = CSeq(0, "")
 """CSeq of a message where it cannot be read."""
 
@@ -44,16 +46,31 @@ class Message:
         """The values of a list header (Via, Route, Supported …), one for each member, empty members left out."""
         return [item for value in self.all(name) for item in split(value, ",") if item]
 
+    def readable(self, name: str) -> list[str]:
+        """The members of a list header that can do without some of them: a line that cannot be read has none."""
+        items: list[str] = []
+        for value in self.all(name):
+            try:
+                items += filter(None, (item.removesuffix(";").strip() for item in split(value, ",")))
+            except Refusal:
+                continue
+        return items
+
     def option_tags(self, name: str) -> set[str]:
-        """The members of a list such as Require, Supported or Allow, as a set, spelled as they came."""
-        return set(self.listed(name)) if name in self._values else set()
+        """The members of a list such as Require or Supported in lower case, since tokens have no case (§7.3.1)."""
+        return {item.lower() for item in self.readable(name)} if name in self._values else set()
+
+    def allows(self, method: str) -> bool:
+        """Whether Allow names ``method``, in the same case: methods have one (§7.1)."""
+        return method in self.readable("allow")
 
 
 @dataclass
 class Request(Message):
     """A request as it came. ``fault`` says why it must be refused; such a request holds only what could be read.
 
-    ``via`` is the top one. ``from_``, ``to`` and ``cseq`` have been read as well, unless ``fault`` is about them.
+    ``via`` is the top one. ``from_``, ``to`` and ``cseq`` have been read as well, unless ``fault`` is about them. BYE,
+    ACK and CANCEL have no other fault: their URI may be empty, and their Via one that cannot be read.
     """
 
     method: str

@@ -10,7 +10,7 @@ from typing import Optional, Union
 
 from ..common.errors import Refusal
 from .headers import CSeq, NameAddr, Via, is_token, split
-from .message import NO_CSEQ, NO_PARTY, Headers, Request, Response
+from .message import NO_CSEQ, NO_PARTY, NO_VIA, Headers, Request, Response
 
 MAX_DATAGRAM = 65535
 """Longest message read, in octets."""
@@ -26,6 +26,10 @@ FIRST_LOOK = 512
 """Octets that are searched first for the end of a head; if it is not there, the next search takes twice as many."""
 MAX_VIAS = 70
 """Most Via values: as many as the usual Max-Forwards allows hops."""
+MAX_NAME = 256
+"""Longest Call-ID and longest tag, in octets: a call keeps them to its end."""
+MAX_ECHO = 8192
+"""Most octets that an answer to an INVITE repeats: it is kept until the ACK, to be resent."""
 
 COMPACT = {
     "a": "accept-contact",
@@ -51,14 +55,25 @@ COMPACT = {
 }
 """The short names of header fields (RFC 3261 §7.3.3 and the registry since)."""
 
-SINGLE = ("call-id", "cseq", "from", "to", "max-forwards")
-"""Header fields that a message may hold only once (RFC 4475 §3.3.8)."""
+IDENTITY = ("call-id", "cseq", "from", "to")
+"""Header fields that each message holds once (RFC 4475 §3.3.8)."""
+NEEDED = frozenset((*IDENTITY, "via", "content-length", "content-type", "content-encoding", "require"))
+"""Header fields that must be readable: they route, identify or frame the request, or say what it cannot do without.
+
+All others are ignored where they are malformed (RFC 3261 §8.2.2).
+"""
+NEEDED_BY_DIALOG = frozenset(("contact", "record-route"))
+"""Those that must be readable as well where a dialog may begin; within a dialog the former Contact stays."""
+ECHOED = (*IDENTITY, "via", "record-route", "timestamp")
+"""Header fields that an answer repeats."""
+GO_BY_IDENTITY = ("BYE", "ACK", "CANCEL")
+"""Methods that need nothing but Call-ID, From, To and CSeq: a call must not play on because its BYE has a flaw."""
 
 
 def parse(data: bytes) -> Union[Request, Response, None]:
     """Read one message; octets behind the body are ignored.
 
-    ``None`` for what cannot be answered: keep-alives, noise, requests without a Via, malformed responses.
+    ``None`` for what is no message: keep-alives, noise, requests without a Via, malformed responses.
     """
     head, body = _cut(data)
     size = len(head)
@@ -70,18 +85,18 @@ def parse(data: bytes) -> Union[Request, Response, None]:
         lines.pop(0)
     if not lines:
         return None
-    try:
-        headers, fault = _read_headers(lines[1:])
-        via = _top_via(headers)
-    except Refusal:
-        return None
+    headers, faults = _read_headers(lines[1:])
     if size > MAX_HEAD:
-        fault = Refusal(513, f"Head has {size} octets; expected at most {MAX_HEAD}")
+        faults[""] = Refusal(513, f"Head has {size} octets; expected at most {MAX_HEAD}")
+    via = _top_via(headers, faults)
     if lines[0][:4].upper() == "SIP/":
-        return _read_response(lines[0], headers, body, via, fault, len(data))
-    request = Request(headers, body, "", "", via, fault=fault, size=len(data))
+        return _read_response(lines[0], headers, body, via, faults, len(data))
+    method = lines[0].split(" ", 1)[0]
+    if via is NO_VIA and method not in GO_BY_IDENTITY:
+        return None
+    request = Request(headers, body, method if is_token(method) else "", "", via, size=len(data))
     try:
-        _read_request(request, lines[0])
+        _read_request(request, lines[0], faults)
     except Refusal as refusal:
         request.fault = refusal.with_traceback(None)  # the traceback holds the request: a reference cycle
     return request
@@ -112,52 +127,70 @@ def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple
         start, window = stop - len(HEAD_ENDS[0]) + 1, 2 * window
 
 
-def _read_headers(lines: list[str]) -> tuple[Headers, Optional[Refusal]]:
-    """Unfold the header lines and give each field its long name; the rest is read even after a fault."""
+Faults = dict[str, Refusal]
+"""What is wrong with a message, by the header field that is at fault; with the whole of it by the empty name."""
+
+
+def _read_headers(lines: list[str]) -> tuple[Headers, Faults]:
+    """Unfold the header lines and give each field its long name; what is no field is left out, and may be a fault."""
     headers: Headers = []
-    fault = None
+    faults: Faults = {}
+    left_out = True  # the line before, and so what is folded behind it
     for count, line in enumerate(lines):
         if count >= MAX_HEADERS:
-            fault = fault or Refusal(513, f"More than {MAX_HEADERS} header lines")
+            faults[""] = Refusal(513, f"More than {MAX_HEADERS} header lines")
             break
         if line[:1] in (" ", "\t"):
-            if headers:
+            if not left_out:
                 name, value = headers[-1]
                 if len(value) + len(line) > MAX_LINE:
-                    fault = fault or _too_long(name)
-                    continue
-                headers[-1] = (name, f"{value} {line.strip()}".strip())
+                    headers.pop()
+                    left_out = True
+                    _note_too_long(faults, name)
+                else:
+                    headers[-1] = (name, f"{value} {line.strip()}".strip())
             continue
         name, colon, value = line.partition(":")
         name = name.rstrip().lower()
-        if len(line) > MAX_LINE:
-            if name in ("via", "v"):
-                raise _too_long(name)  # an answer finds its way only with all Vias
-            fault = fault or _too_long(name)
-        elif not colon or not is_token(name):
-            fault = fault or Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'")
-        else:
+        left_out = len(line) > MAX_LINE or not colon or not is_token(name)
+        if not left_out:
             headers.append((COMPACT.get(name, name), value.strip()))
-    return headers, fault
+        elif colon and is_token(name):
+            _note_too_long(faults, COMPACT.get(name, name))
+        elif (name := line[:20].lower().partition(" ")[0]) in NEEDED | NEEDED_BY_DIALOG:
+            # a field that lacks only its colon
+            faults.setdefault(name, Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'"))
+    return headers, faults
 
 
-def _too_long(name: str) -> Refusal:
-    return Refusal(513, f"Header field {name[:20]!r} is too long; expected at most {MAX_LINE} characters")
+def _note_too_long(faults: Faults, name: str) -> None:
+    if name in NEEDED or name in NEEDED_BY_DIALOG:
+        why = f"Header field {name!r} is too long; expected at most {MAX_LINE} characters"
+        faults.setdefault(name, Refusal(513, why))
 
 
-def _top_via(headers: Headers) -> Via:
+def _top_via(headers: Headers, faults: Faults) -> Via:
+    """The first Via; where it cannot be read, what is left of it, and a fault."""
+    if "via" in faults:
+        return NO_VIA  # an answer finds its way only with all Vias
     for name, value in headers:
         if name == "via":
-            return Via.parse(split(value, ",")[0])
-    raise Refusal(400, "No Via")
+            text = value
+            try:
+                text = split(value, ",")[0]
+                return Via.parse(text)
+            except Refusal as refusal:
+                faults.setdefault("via", refusal.with_traceback(None))
+                return Via.salvage(text)
+    return NO_VIA
 
 
-def _read_response(
-    line: str, headers: Headers, body: bytes, via: Via, fault: Optional[Refusal], size: int
-) -> Optional[Response]:
+def _read_response(line: str, headers: Headers, body: bytes, via: Via, faults: Faults, size: int) -> Optional[Response]:
     version, _, rest = line.partition(" ")
     status, _, reason = rest.partition(" ")
-    if fault or version.upper() != "SIP/2.0" or not (len(status) == 3 and status.isascii() and status.isdigit()):
+    if not via.readable or not faults.keys().isdisjoint(("", "via", "cseq")):
+        return None
+    if version.upper() != "SIP/2.0" or not (len(status) == 3 and status.isascii() and status.isdigit()):
         return None
     message = Response(headers, body, int(status), reason, via, NO_CSEQ, size)
     try:
@@ -167,64 +200,110 @@ def _read_response(
     return message if 100 <= message.status <= 699 else None
 
 
-def _read_request(request: Request, line: str) -> None:
+def _read_request(request: Request, line: str, faults: Faults) -> None:
     """Fill in the request from its start line and header fields. Raises the first fault; a wrong version goes first."""
-    request.to = _readable_to(request)
+    request.to = _salvaged_to(request)  # since each answer adds a tag to a To without one (§8.2.6.2)
     parts = line.split(" ")
-    request.method = parts[0] if is_token(parts[0]) else ""
     version = parts[-1].upper()
+    if request.method in GO_BY_IDENTITY:
+        _read_identity(request, faults)
+        request.uri = parts[1] if len(parts) > 1 else ""
+        request.body = _measured_or_whole_body(request)
+        return
     if len(parts) == 3 and version.startswith("SIP/") and version != "SIP/2.0":
         raise Refusal(505, f"Version is {parts[2][:20]!r}; expected 'SIP/2.0'")
-    if request.fault and request.fault.status == 513:
-        raise request.fault  # a field that was left out would seem to be missing
-    _read_identity(request)
-    if request.fault:
-        raise request.fault
+    if "" in faults:
+        raise faults[""]  # a field that was left out would seem to be missing
+    _read_identity(request, faults)
+    begins = request.method == "INVITE" and not request.to.tag
+    for name, fault in faults.items():
+        if name in NEEDED or (begins and name in NEEDED_BY_DIALOG):
+            raise fault
     if len(parts) != 3 or version != "SIP/2.0" or not request.method:
         raise Refusal(400, f"Request line is {line[:60]!r}; expected 'METHOD uri SIP/2.0'")
-    if request.cseq.method != request.method:
-        raise Refusal(400, f"CSeq is for {request.cseq.method[:20]!r}; expected {request.method[:20]!r}")
     request.uri = parts[1]
     _ = request.parsed_uri  # raises where it cannot be read
     _check_vias(request)
     request.body = _measured_body(request)
+    if request.method == "INVITE":
+        _check_echo(request)
 
 
-def _readable_to(request: Request) -> NameAddr:
-    """To is read before anything is refused, since each answer adds a tag to a To without one (§8.2.6.2)."""
-    try:
-        return NameAddr.parse(request.first("to") or "")
-    except Refusal:
+def _salvaged_to(request: Request) -> NameAddr:
+    text = request.first("to")
+    if text is None:
         return NO_PARTY
+    try:
+        return NameAddr.parse(text)
+    except Refusal:
+        return NameAddr.salvage(text)
 
 
-def _read_identity(request: Request) -> None:
+def _read_identity(request: Request, faults: Faults) -> None:
     """Read the fields that an answer repeats and that identify a dialog: From, To, Call-ID, CSeq."""
-    for name in SINGLE:
+    for name in IDENTITY:
+        if name in faults:
+            raise faults[name]
         values = request.all(name)
         if len(values) > 1:
             raise Refusal(400, f"Two header fields {name!r}; expected one")
-        if not any(values) and name != "max-forwards":  # a phone of RFC 2543 sends none (RFC 4475 §3.4.1)
+        if not any(values):
             raise Refusal(400, f"No header field {name!r}")
     request.call_id = request.first("call-id") or ""
     request.from_ = NameAddr.parse(request.first("from") or "")
-    if request.to is NO_PARTY:
+    if not request.to.uri:
         NameAddr.parse(request.first("to") or "")  # raises with the fault
     request.cseq = CSeq.parse(request.first("cseq") or "")
+    if request.cseq.method != request.method and request.method:
+        raise Refusal(400, f"CSeq is for {request.cseq.method[:20]!r}; expected {request.method[:20]!r}")
+    _check_name("Call-ID", request.call_id)
+    for title, party in (("From", request.from_), ("To", request.to)):
+        if len(party.tags) > 1:
+            raise Refusal(400, f"{title} is {party.text[:60]!r}; expected one tag")
+        _check_name(f"{title} tag", party.tag)
+
+
+def _check_name(title: str, text: str) -> None:
+    if (size := _octets(text)) > MAX_NAME:
+        raise Refusal(513, f"{title} has {size} octets; expected at most {MAX_NAME}")
 
 
 def _check_vias(request: Request) -> None:
+    """Raises ``Refusal`` 400 for empty values and parameters; one semicolon at the end of a value is no fault."""
     vias = [item for value in request.all("via") for item in split(value, ",")]
     if len(vias) > MAX_VIAS:
         raise Refusal(400, f"{len(vias)} Via values; expected at most {MAX_VIAS}")
-    if any(not piece for item in vias for piece in split(item, ";")):
+    if any(not piece for item in vias for piece in split(item.removesuffix(";"), ";")):
         raise Refusal(400, f"Via holds an empty value or parameter: {vias[0][:60]!r}")
 
 
+def _check_echo(request: Request) -> None:
+    """Raises ``Refusal`` 513 where the answer, which is kept for a while, would repeat too much."""
+    repeated = [value for name in ECHOED for value in request.all(name)]
+    size = sum(map(_octets, repeated))
+    if size > MAX_ECHO:
+        raise Refusal(513, f"Via, From, To and Record-Route have {size} octets; expected at most {MAX_ECHO}")
+
+
+def _octets(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
+
+
+def _measured_or_whole_body(request: Request) -> bytes:
+    """The body of a request that no Content-Length may spoil."""
+    try:
+        return _measured_body(request)
+    except Refusal:
+        return request.body
+
+
 def _measured_body(request: Request) -> bytes:
-    """The body, as long as Content-Length says (§18.3); without Content-Length the rest of the datagram."""
+    """The body, as long as Content-Length says (§18.3); without Content-Length the rest of the datagram.
+
+    An empty Content-Length is none where no body is there either.
+    """
     lengths = request.all("content-length")
-    if not lengths:
+    if not lengths or not (any(lengths) or request.body or request.all("content-type")):
         return request.body
     text = lengths[0]
     if len(set(lengths)) > 1 or not (text.isascii() and text.isdigit() and len(text) < 10):

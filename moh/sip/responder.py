@@ -16,11 +16,11 @@ from .call import Call
 from .dialog import dialog_id
 from .identity import Identity
 from .incoming import Incoming
-from .message import Request
+from .message import NO_VIA, Request
 from .registry import Registry
 from .transaction import Exchange, HeaderFields
 from .validation import METHODS
-from .writer import answer_address, default_port, write_response
+from .writer import NOWHERE, answer_address, default_port, write_response
 
 RETRY_LATER = ("Retry-After", "5")
 """Seconds after which a caller may try again that was refused for want of a port, of music or of room (§20.33)."""
@@ -46,9 +46,11 @@ class Responder:
         transaction = self._registry.open_transaction(incoming.key, request.method, to_tag, flow, address)
         return Exchange(request, transaction, headers)
 
-    def answer(self, incoming: Incoming, status: int, to_tag: str, now: float) -> list[Action]:
+    def answer(
+        self, incoming: Incoming, status: int, to_tag: str, now: float, headers: HeaderFields = ()
+    ) -> list[Action]:
         """Answer by a transaction, which repeats the answer for as long as the request may be retransmitted."""
-        return self.exchange(incoming, to_tag).respond(status, to_tag, now)
+        return self.exchange(incoming, to_tag, headers).respond(status, to_tag, now)
 
     def answer_statelessly(
         self, request: Request, flow: Flow, status: int, headers: HeaderFields, reason: str = ""
@@ -108,7 +110,11 @@ class Responder:
     # -- what may leave --------------------------------------------------------------------------------------------
 
     def permitted(self, actions: list[Action], now: float) -> list[Action]:
-        """``actions`` without the messages to unvalidated addresses that no received octets have paid for."""
+        """``actions`` without the messages to unvalidated addresses that no received octets have paid for.
+
+        Also without the answers to which no Via shows the way.
+        """
+        actions = [action for action in actions if not (isinstance(action, Send) and action.to == NOWHERE)]
         may_send = self._guard.may_send
         kept = [action for action in actions if not isinstance(action, Send) or may_send(action, now)]
         if len(kept) < len(actions):
@@ -118,6 +124,8 @@ class Responder:
 
 def _answer_address(request: Request, flow: Flow) -> Address:
     """Where an answer goes; by TCP and TLS that counts only once the connection is gone (§18.2.2)."""
+    if request.via is NO_VIA:
+        return NOWHERE
     if flow.reliable:
         return Address(flow.remote.host, request.via.port or default_port(flow))
     return answer_address(request.via, flow.remote)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from ..common.errors import Refusal
+from .headers import read_params
 from .message import Message
 
 MIN_SE = 90
@@ -40,40 +41,34 @@ class Agreement(NamedTuple):
         return self.interval - min(MARGIN, self.interval / 3)
 
 
-def _seconds(text: Optional[str], name: str) -> Optional[int]:
-    if text is None:
-        return None
-    number = text.partition(";")[0].strip()
-    if not (number.isascii() and number.isdigit() and len(number) < 11):
-        raise Refusal(400, f"{name} is {text[:40]!r}; expected a number of seconds")
-    return min(int(number), 2**31)
+def _read(message: Message, name: str) -> tuple[Optional[int], str]:
+    """The seconds and the refresher, in lower case, that a header field names; ``None`` where it has no number."""
+    text, *params = (message.first(name) or "").split(";")
+    number = text.strip()
+    seconds = min(int(number), 2**31) if number.isascii() and number.isdigit() and len(number) < 11 else None
+    return seconds, read_params(params).get("refresher", "").lower()
 
 
 def agree(request: Message) -> Optional[Agreement]:
     """What our 2xx to an INVITE or UPDATE says of the session timer; ``None`` for no timer.
 
-    Raises ``Refusal`` 422 for an interval that is too short, 400 for one that is no number (§9, table 2).
+    Raises ``Refusal`` 422 for an interval that is too short (§9, table 2). One that is no number is ignored.
     """
     supported = "timer" in request.option_tags("supported") | request.option_tags("require")
-    wanted = request.first("session-expires")
-    interval = _seconds(wanted, "Session-Expires")
-    least = max(_seconds(request.first("min-se"), "Min-SE") or MIN_SE, MIN_SE)
-    if interval is None or wanted is None:
+    interval, refresher = _read(request, "session-expires")
+    least = max(_read(request, "min-se")[0] or MIN_SE, MIN_SE)
+    if interval is None:
         return Agreement(max(OUR_INTERVAL, least), ours=False) if supported else None
     if interval < MIN_SE and supported:
         raise Refusal(422, f"Session-Expires is {interval}; expected at least {MIN_SE}", ("Min-SE", str(MIN_SE)))
     interval = max(interval, MIN_SE)  # a mistake of a proxy: a phone without timers would not understand 422 (§9)
-    refresher = wanted.replace(" ", "").lower().partition("refresher=")[2].partition(";")[0]
     return Agreement(interval, ours=not supported or refresher == "uas", supported=supported)
 
 
 def agreed_by_answer(response: Message, before: Agreement) -> Agreement:
     """What a 2xx to our refresh says of the timer (§7.2); as before where that is missing or cannot be read."""
-    try:
-        interval = _seconds(response.first("session-expires"), "Session-Expires")
-    except Refusal:
-        interval = None
+    interval, refresher = _read(response, "session-expires")
     if interval is None or interval < MIN_SE:
         return before
     # in the answer to our own request the phone is the UAS
-    return Agreement(interval, ours="refresher=uas" not in (response.first("session-expires") or "").replace(" ", ""))
+    return Agreement(interval, ours=refresher != "uas")

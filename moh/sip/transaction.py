@@ -1,11 +1,15 @@
 """One request and its answers (RFC 3261 §17, RFC 6026): retransmissions are absorbed here and nowhere else.
 
+The law kept here: of its answer to a request that is no INVITE, a transaction keeps what is its own. What it repeats
+of the request, a retransmission brings again.
+
 A final answer to an INVITE that is no 2xx is resent here; a 2xx is resent by its call (§13.3.1.4). The owner of
 a transaction calls ``tick`` at ``next_due``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple, Optional
@@ -14,6 +18,9 @@ from ..common.actions import Action, Address, Flow, Send
 from .message import Request, Response
 from .timers import T4, TRANSACTION_LIFE, retransmit_times
 from .writer import write_response
+
+MAX_KEY_PART = 128
+"""Longest part of a key, in characters, that is kept as it is."""
 
 Key = tuple[str, ...]
 HeaderFields = Sequence[tuple[str, str]]
@@ -51,24 +58,46 @@ def transaction_key(request: Request, method: str = "") -> Key:
     """The key of the transaction that ``request`` belongs to (§17.2.3).
 
     An ACK belongs to its INVITE. ``method`` asks for the transaction of another request of the same branch: CANCEL asks
-    for that of the INVITE. Without the magic cookie the rules of RFC 2543 hold.
+    for that of the INVITE. Without the magic cookie the rules of RFC 2543 hold. Of a long part the key holds a digest.
     """
     method = method or request.method
     if method == "ACK":
         method = "INVITE"
     via = request.via
     if via.branch:
-        return (via.branch, via.sent_by, method)
+        return (_short(via.branch), _short(via.sent_by), method)
     to_tag = "" if method == "INVITE" else request.to.tag
-    return (request.uri, to_tag, request.from_.tag, request.call_id, str(request.cseq.number), via.text, method)
+    uri, via_text, call_id = _short(request.uri), _short(via.text), _short(request.call_id)
+    return (uri, to_tag, request.from_.tag, call_id, str(request.cseq.number), via_text, method)
+
+
+def _short(text: str) -> str:
+    """``text``, or a digest of one that is long."""
+    if len(text) <= MAX_KEY_PART:
+        return text
+    return f"digest {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()}"
+
+
+class Answer(NamedTuple):
+    """What an answer says of its own; all else it repeats from the request."""
+
+    status: int
+    to_tag: str
+    headers: HeaderFields = ()
+    body: bytes = b""
+    reason: str = ""
+
+    def write(self, request: Request, flow: Flow) -> bytes:
+        """The answer to ``request``, which came by ``flow``."""
+        return write_response(request, flow, self.status, self.to_tag, self.headers, self.body, self.reason)
 
 
 class ServerTransaction:
     """A request that we answer, kept while it may be retransmitted: not over TCP and TLS (§17.2.1, §17.2.2)."""
 
     __slots__ = (
-        "_answer_to", "_ends", "_last", "_next_resend", "_resend", "flow", "invite", "key", "merge_key", "state",
-        "to_tag",
+        "_answer", "_answer_to", "_ends", "_last", "_next_resend", "_resend", "flow", "invite", "key", "merge_key",
+        "state", "to_tag",
     )  # fmt: skip
 
     def __init__(self, key: Key, method: str, to_tag: str, flow: Flow, answer_to: Address) -> None:
@@ -79,32 +108,38 @@ class ServerTransaction:
         self.state = State.PROCEEDING
         self.flow = flow
         self._answer_to = answer_to
-        self._last: Optional[Send] = None
+        self._last: Optional[Send] = None  # the last answer to an INVITE
+        self._answer: Optional[Answer] = None  # the answer to any other request
         self._resend: Iterator[float] = iter(())
         self._next_resend: Optional[float] = None
         self._ends: Optional[float] = None
 
-    def respond(self, status: int, data: bytes, now: float) -> list[Action]:
-        """Send an answer and keep it for retransmissions of the request."""
-        self._last = Send(data, self._answer_to, self.flow)
+    def respond(self, answer: Answer, request: Request, now: float) -> list[Action]:
+        """Send an answer to ``request`` and keep it for retransmissions."""
+        send = Send(answer.write(request, self.flow), self._answer_to, self.flow)
         if not self.invite:
+            self._answer = answer
             self._enter("final", now if self.flow.reliable else now + TRANSACTION_LIFE)
-        elif status < 200:
+            return [send]
+        self._last = send
+        if answer.status < 200:
             self._enter("INVITE 1xx", None)
-        elif status < 300:
+        elif answer.status < 300:
             self._enter("INVITE 2xx", now + TRANSACTION_LIFE)
         else:
             self._enter("INVITE 3xx-6xx", now + TRANSACTION_LIFE)
             if not self.flow.reliable:
                 self._resend = retransmit_times(now)
                 self._next_resend = next(self._resend)
-        return [self._last]
+        return [send]
 
-    def repeat_answer(self) -> list[Action]:
-        """The request was retransmitted: send the same answer again, or nothing while there is none."""
-        if self._last is None or self.state in (State.CONFIRMED, State.GONE):
+    def repeat_answer(self, request: Request) -> list[Action]:
+        """``request`` is a retransmission: send the same answer again, or nothing while there is none."""
+        if self.state in (State.CONFIRMED, State.GONE):
             return []
-        return [self._last]
+        if self._answer is not None:
+            return [Send(self._answer.write(request, self.flow), self._answer_to, self.flow)]
+        return [] if self._last is None else [self._last]
 
     def acknowledge(self, now: float) -> None:
         """The ACK to a refused INVITE came: stop resending the answer, absorb further ACKs for T4."""
@@ -154,8 +189,7 @@ class Exchange(NamedTuple):
         request, transaction, common = self
         if headers:
             common = [*common, *headers]
-        data = write_response(request, transaction.flow, status, to_tag, common, body, reason)
-        return transaction.respond(status, data, now)
+        return transaction.respond(Answer(status, to_tag, common, body, reason), request, now)
 
 
 class ClientTransaction:

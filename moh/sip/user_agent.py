@@ -195,7 +195,7 @@ class UserAgent:
             return self._responder.refuse_statelessly(request, peer.flow, request.fault, now)
         key = transaction_key(request)
         if (known := self.registry.transactions.get(key)) is not None:
-            return known.repeat_answer()
+            return known.repeat_answer(request)
         return self._dispatch(Incoming(request, peer, key), now)
 
     def _handle_response(self, response: Response, now: float) -> list[Action]:
@@ -252,9 +252,7 @@ class UserAgent:
         if call is not None and self._count_as_read(call, incoming.peer, now):
             incoming = incoming.validated()
         if method == "OPTIONS":
-            self._invites.check_room(call)
-            headers = [ALLOW, ACCEPT, SUPPORTED, ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
-            return [self._responder.answer_statelessly(request, incoming.peer.flow, 200, headers)]
+            return self._options(incoming, call, now)
         if call is None:
             if method == "INVITE":
                 return self._invite(incoming, now)
@@ -266,6 +264,16 @@ class UserAgent:
         if method == "BYE":
             actions += self._bye(request, call, now)
         return actions
+
+    def _options(self, incoming: Incoming, call: Optional[Call], now: float) -> list[Action]:
+        """Say what we understand: outside of a call without keeping anything, within one as any other request."""
+        headers = [ALLOW, ACCEPT, SUPPORTED, ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
+        if call is not None:
+            call.dialog.accept_cseq(incoming.request)
+        self._invites.check_room(call)
+        if call is None:
+            return [self._responder.answer_statelessly(incoming.request, incoming.peer.flow, 200, headers)]
+        return self._responder.answer(incoming, 200, call.id, now, headers)
 
     def _invite(self, incoming: Incoming, now: float) -> list[Action]:
         """A first INVITE. One too many leaves nothing behind, and costs little more than its parsing (§8.2.7)."""

@@ -17,6 +17,8 @@ EXTENSIONS = ("100rel", "timer")
 SDP = "application/sdp"
 BODY_IGNORED = ("BYE", "INFO")
 """Methods whose body is ignored, whatever it is."""
+MAX_UNSUPPORTED = 512
+"""Most characters of Unsupported: an answer that may be kept repeats no more."""
 MAX_PARTS = 32
 """Most parts of a multipart body that are read."""
 
@@ -35,15 +37,33 @@ def check_request(request: Request, secure: bool = False) -> None:
         raise Refusal(405, f"Method {request.method[:20]} is not for a music server", ALLOW)
     if request.method == "CANCEL":
         return  # it repeats the Request-URI of its INVITE, and may not have Require (§9.1)
+    if request.method in ("BYE", "ACK"):  # the one ends the call whatever it requires, the other has no answer
+        _check_body(request)
+        return
     if request.parsed_uri.scheme not in (("sip", "sips") if secure else ("sip",)):
         raise Refusal(416, f"Request-URI is {request.uri[:60]!r}; expected a sip: URI")
-    # an ACK is never refused (§8.2.2.3)
-    if request.method != "ACK" and (unknown := request.option_tags("require") - set(EXTENSIONS)):
-        names = ", ".join(sorted(unknown))
-        raise Refusal(420, f"Extension is {names[:60]!r}; understood: {', '.join(EXTENSIONS)}", ("Unsupported", names))
+    _check_require(request)
     _check_body(request)
     if request.method == "INVITE":
         _check_accept(request)
+
+
+def _check_require(request: Request) -> None:
+    """Raises ``Refusal`` 420 for an extension that we do not understand, 400 where Require cannot be read (§8.2.2.3).
+
+    Names are compared without regard to case, and come back as they were written, as far as ``MAX_UNSUPPORTED``.
+    """
+    if not request.all("require"):
+        return
+    for value in request.all("require"):
+        split(value, ",")  # raises where it cannot be read
+    unknown = sorted({name for name in request.readable("require") if name.lower() not in EXTENSIONS})
+    if unknown:
+        names = ", ".join(unknown)
+        understood = ", ".join(EXTENSIONS)
+        listed = names if len(names) <= MAX_UNSUPPORTED else names[:MAX_UNSUPPORTED].rpartition(",")[0]
+        headers = [("Unsupported", listed)] if listed else []
+        raise Refusal(420, f"Extension is {names[:60]!r}; understood: {understood}", *headers)
 
 
 def _check_body(request: Request) -> None:
@@ -57,7 +77,7 @@ def _check_body(request: Request) -> None:
     if kind.startswith("multipart/") and (part := _session_part(request)) is not None:
         request.body = part
         return
-    disposition = (request.first("content-disposition") or "").replace(" ", "").lower()
+    disposition = "".join((request.first("content-disposition") or "").split()).lower()
     if kind == SDP:
         encoding = (request.first("content-encoding") or "identity").strip().lower()
         if encoding != "identity":
@@ -91,9 +111,9 @@ def _session_part(request: Request) -> Optional[bytes]:
 
 def _check_accept(request: Request) -> None:
     """Raises ``Refusal`` 406 where Accept excludes session descriptions (RFC 4475 §3.3.15)."""
-    if not request.all("accept"):
+    if not any(map(_is_readable, request.all("accept"))):
         return
-    ranges = [_media_type(item) for item in request.listed("accept")]
+    ranges = [_media_type(item) for item in request.readable("accept")]
     if not {SDP, "application/*", "*/*"}.intersection(ranges):
         raise Refusal(406, f"Accept is {', '.join(ranges)[:60]!r}; expected {SDP} in it", ACCEPT)
 
@@ -103,5 +123,15 @@ def requires_100rel(request: Request) -> bool:
     return "100rel" in request.option_tags("require")
 
 
+def _is_readable(value: str) -> bool:
+    try:
+        split(value, ",")
+    except Refusal:
+        return False
+    return True
+
+
 def _media_type(text: str) -> str:
-    return text.partition(";")[0].strip().lower()
+    """The type in ``text``, in lower case; white space may be round the slash (§25.1)."""
+    kind, slash, subtype = text.partition(";")[0].lower().partition("/")
+    return f"{kind.strip()}{slash}{subtype.strip()}"

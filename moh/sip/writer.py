@@ -46,10 +46,10 @@ def answered_via(via: Via, source: Address) -> str:
     ``rport`` (RFC 3581 §4). Values that the sender itself has given are replaced.
     """
     wants_rport = "rport" in via.params
-    if not wants_rport and via.host == source.host:
+    if not wants_rport and (via.host == source.host or not via.readable):
         return via.text
-    head, *params = split(via.text, ";")
-    kept = [piece for piece in params if piece.partition("=")[0].strip().lower() not in ("received", "rport")]
+    head, *params = via.text.split(";") if not via.readable else split(via.text, ";")
+    kept = [piece for piece in params if piece.partition("=")[0].strip().lower() not in ("", "received", "rport")]
     if wants_rport:
         kept.append(f"rport={source.port}")
     return ";".join([head, *kept, f"received={source.host}"])
@@ -58,6 +58,10 @@ def answered_via(via: Via, source: Address) -> str:
 def default_port(flow: Flow) -> int:
     """The port of a URI or Via without one, by the transport of ``flow`` (RFC 3261 §18.2.2, §19.1.2)."""
     return SIPS_PORT if flow.transport == "TLS" else SIP_PORT
+
+
+NOWHERE = Address("", 0)
+"""Where an answer goes whose Via does not say it: it is not sent."""
 
 
 def answer_address(via: Via, source: Address) -> Address:
@@ -70,6 +74,8 @@ def answer_address(via: Via, source: Address) -> Address:
     """
     if "rport" in via.params:
         return source
+    if not via.readable:
+        return NOWHERE
     # without the brackets of IPv6 (RFC 3261 §25.1), which a socket does not know
     maddr = str(literal(via.params.get("maddr", "")) or "")
     followed = (
@@ -95,16 +101,16 @@ def write_response(
     ``headers`` follow them; a body needs its Content-Type among ``headers``. ``reason`` replaces the usual phrase.
     """
     lines = [f"SIP/2.0 {status} {reason or REASONS.get(status, 'Error')}"]
-    first, *others = request.all("via")
-    # of several values in one line only the first one is changed
-    rest = split(first, ",")[1:] if "," in first else []
-    lines.append("Via: " + ", ".join([answered_via(request.via, flow.remote), *rest]))
-    lines += [f"Via: {value}" for value in others]
+    if vias := request.all("via"):
+        # of several values in one line only the first one is changed
+        rest = split(vias[0], ",")[1:] if vias[0] != request.via.text and request.via.text else []
+        lines.append("Via: " + ", ".join([answered_via(request.via, flow.remote), *rest]))
+        lines += [f"Via: {value}" for value in vias[1:]]
     for name, title in (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq")):
         text = request.first(name)
         if text is not None:
-            if name == "to" and to_tag and not request.to.tag:
-                text = f"{text};tag={to_tag}"
+            if name == "to":
+                text = request.to.tagged(to_tag)
             lines.append(f"{title}: {text}")
     if status == 100 and (timestamp := request.first("timestamp")):
         lines.append(f"Timestamp: {timestamp}")

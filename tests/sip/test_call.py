@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moh.common.actions import Address, StartStream, StopStream
+from moh.common.actions import Address, Send, StartStream, StopStream
 from tests.support.ladder import (
     FLOW,
     HELD,
@@ -137,14 +137,20 @@ def test_a_refused_offer_leaves_the_old_stream_alone() -> None:
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
-def test_a_contact_that_cannot_be_read_refuses_the_offer_and_changes_nothing(method: str) -> None:
+def test_a_contact_that_cannot_be_read_or_kept_leaves_the_former_one(method: str) -> None:
     agent = make_agent()
     call = answered(agent)
     moved = OFFER.replace("192.168.1.77", "192.168.1.78")
-    spoiled = request(method, body=moved, to_tag=call, cseq=f"CSeq: 131 {method}", contact="Contact: <sip:>", via=VIA)
-    assert statuses(agent.receive(spoiled, FLOW, now=1.0)) == [400]
-    (start,) = music(agent.stream_gone(call, 1, "status 1", now=2.0))
-    assert isinstance(start, StartStream) and start.target.remote.host == "192.168.1.77"
+    hosts = ["192.168.1.78"]
+    for number, contact in enumerate(("Contact: <sip:>", f"Contact: <sip:{'x' * 1100}@192.168.1.51>"), 131):
+        via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{number};rport"
+        spoiled = request(method, body=moved, to_tag=call, cseq=f"CSeq: {number} {method}", contact=contact, via=via)
+        actions = agent.receive(spoiled, FLOW, now=1.0)
+        assert statuses(actions) == [200]
+        assert [start.target.remote.host for start in music(actions) if isinstance(start, StartStream)] == hosts
+        hosts = []
+    (bye_of_ours,) = [action.data for action in agent.close(now=3.0) if isinstance(action, Send)]
+    assert bye_of_ours.startswith(b"BYE sip:201@192.168.1.50:5062 SIP/2.0")
 
 
 def test_a_stream_that_dies_is_not_restarted_to_a_public_address_before_the_ack() -> None:

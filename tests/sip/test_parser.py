@@ -138,14 +138,20 @@ def test_octets_that_are_no_utf8_are_kept_as_they_came() -> None:
         b"\0\x01\0\0\x21\x12\xa4\x42" + b"\xff" * 12,
         b"hello",
         b"OPTIONS sip:a SIP/2.0\r\n\r\n",
-        b"OPTIONS sip:a SIP/2.0\r\nVia: \r\nVia: SIP/2.0/UDP x\r\n\r\n",
-        b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP\r\n\r\n",
-        b'OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP x;a="\r\n\r\n',
+        b"OPTIONS sip:a SIP/2.0\r\nVia SIP/2.0/UDP x\r\nVia: SIP/2.0/UDP x\r\n\r\n",
         b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP x\r\n\r\n",  # a response without a CSeq
     ],
 )
 def test_a_message_that_cannot_be_answered_is_dropped(octets: bytes) -> None:
     assert parse(octets) is None
+
+
+@pytest.mark.parametrize("via", ["", "SIP/2.0/UDP", 'SIP/2.0/UDP x;a="', "SIP/2.0/UDP x:0", "HTTP/2.0/UDP x"])
+def test_a_request_is_refused_and_a_response_dropped_whose_top_via_cannot_be_read(via: str) -> None:
+    message = parse(HEAD.replace("Via: ", f"Via: {via}\r\nVia: ").encode() + b"\r\n")
+    assert isinstance(message, Request) and message.fault is not None and message.fault.status == 400
+    assert not message.via.readable
+    assert parse(f"SIP/2.0 200 OK\r\nVia: {via}\r\nCSeq: 1 BYE\r\n\r\n".encode()) is None
 
 
 @pytest.mark.parametrize(
@@ -174,7 +180,7 @@ def test_empty_lines_before_the_start_line_are_ignored() -> None:
         ("CSeq: 7 OPTIONS", "CSeq: 7 options", "CSeq is for 'options'; expected 'OPTIONS'"),
         ("To: <sip", 'To: "Ann <sip', "Unclosed quote in '\"Ann <sip:moh@192.0.2.9>'"),
         ("From: ", "F(rom: ", "No header field 'from'"),
-        ("\r\nFrom: ", "\r\nNonsense\r\nFrom: ", "Header line is 'Nonsense'; expected 'Name: value'"),
+        ("\r\nFrom: ", "\r\nFrom \r\nFrom: ", "Header line is 'From '; expected 'Name: value'"),
         (" SIP/2.0\r\nV", "\r\nV", "Request line is 'OPTIONS sip:moh@192.0.2.9'; expected 'METHOD uri SIP/2.0'"),
         ("S sip", "S  sip", "Request line is 'OPTIONS  sip:moh@192.0.2.9 SIP/2.0'; expected 'METHOD uri SIP/2.0'"),
         ("sip:moh@192.0.2.9 SIP", "<sip:moh@x> SIP", "URI is '<sip:moh@x>'; expected 'sip:user@host'"),
@@ -221,16 +227,31 @@ def test_at_most_16_kb_of_a_head_are_read() -> None:
     assert 10 < len(request.all("z")) < 20
 
 
-@pytest.mark.parametrize("name", ["Call-ID", "X", "i"])
-def test_a_header_field_has_at_most_4_kb(name: str) -> None:
-    head = "\r\n".join(line for line in HEAD.split("\r\n") if name == "X" or not line.startswith("Call-ID"))
-    assert options(f"{name}: " + "y" * 4000, head=head).fault is None
-    too_long = (513, f"Header field {name.lower()!r} is too long; expected at most 4096 characters")
-    assert fault(options(f"{name}: " + "y" * 4096, head=head)) == too_long
+@pytest.mark.parametrize(("name", "field"), [("Require", "require"), ("c", "content-type"), ("F", "from")])
+def test_a_header_field_that_is_needed_has_at_most_4_kb(name: str, field: str) -> None:
+    head = "\r\n".join(line for line in HEAD.split("\r\n") if field != "from" or not line.startswith("From"))
+    value = "<sip:ann@192.0.2.1;x=" + "y" * 4000
+    assert options(f"{name}: {value}>", head=head).fault is None
+    too_long = (513, f"Header field {field!r} is too long; expected at most 4096 characters")
+    assert fault(options(f"{name}: {value}{'y' * 96}>", head=head)) == too_long
 
 
-def test_a_folded_header_field_has_at_most_4_kb_too() -> None:
-    assert fault(options("X: y", *[" " + "y" * 1000] * 5))[0] == 513
+def test_a_folded_header_field_that_is_needed_has_at_most_4_kb_too() -> None:
+    assert fault(options("Require: y", *[" " + "y" * 1000] * 5))[0] == 513
+
+
+@pytest.mark.parametrize("lines", [["X: " + "y" * 4096], ["X: y", *[" " + "y" * 1000] * 5], ["y" * 4097]])
+def test_a_longer_field_that_is_not_needed_is_left_out(lines: list[str]) -> None:
+    request = options(*lines)
+    assert request.fault is None and request.first("x") is None
+
+
+@pytest.mark.parametrize("name", ["Call-ID", "i"])
+def test_a_call_id_has_at_most_256_octets(name: str) -> None:
+    head = "\r\n".join(line for line in HEAD.split("\r\n") if not line.startswith("Call-ID"))
+    assert options(f"{name}: " + "y" * 256, head=head).fault is None
+    assert fault(options(f"{name}: " + "y" * 257, head=head)) == (513, "Call-ID has 257 octets; expected at most 256")
+    assert fault(options(f"{name}: " + "é" * 129, head=head)) == (513, "Call-ID has 258 octets; expected at most 256")
 
 
 def test_a_request_whose_top_via_is_too_long_is_dropped() -> None:

@@ -10,7 +10,7 @@ from moh.guard.address_validation import AddressValidator
 from moh.rtp.port_pool import PortPool
 from moh.sip.call import Call
 from moh.sip.registry import Registry
-from moh.sip.transaction import ServerTransaction, Unacknowledged
+from moh.sip.transaction import Answer, ServerTransaction, Unacknowledged
 from tests.support.ladder import FLOW, PHONE, ack, answered, bye, invite, make_agent, music, response, statuses, tag
 
 
@@ -77,7 +77,7 @@ def opened(tables: Registry, branch: str = "z9hG4bKa") -> ServerTransaction:
 
 def test_a_touched_transaction_has_its_timer_after_settling_and_not_before() -> None:
     tables = registry()
-    opened(tables).respond(200, b"200", now=1.0)
+    opened(tables).respond(Answer(200, "ours"), bye("ours"), now=1.0)
     assert tables.next_due is None
     tables.settle()
     assert tables.next_due == 33.0
@@ -85,7 +85,7 @@ def test_a_touched_transaction_has_its_timer_after_settling_and_not_before() -> 
 
 def test_a_transaction_that_is_gone_leaves_every_table_when_it_is_settled() -> None:
     tables = registry()
-    opened(tables).respond(200, b"200", now=1.0)
+    opened(tables).respond(Answer(200, "ours"), bye("ours"), now=1.0)
     tables.settle()
     for owner in tables.due(33.0):
         tables.touch(owner)
@@ -98,7 +98,7 @@ def test_a_forgotten_transaction_is_not_settled_over_the_one_that_replaces_it() 
     tables = registry()
     tables.forget_transaction(opened(tables))
     later = opened(tables)
-    later.respond(200, b"200", now=2.0)
+    later.respond(Answer(200, "ours"), bye("ours"), now=2.0)
     tables.settle()
     assert list(tables.transactions.values()) == [later] and tables.timers == 1
 

@@ -6,7 +6,7 @@ from typing import Optional
 
 import pytest
 
-from moh.common.actions import Address, Flow, Send
+from moh.common.actions import Address, Flow
 from moh.sip.message import Request, Response
 from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
@@ -71,9 +71,11 @@ def test_too_short_an_interval_is_422_with_min_se() -> None:
     assert (answer.status, answer.first("min-se")) == (422, "90")
 
 
-def test_an_interval_that_is_no_number_is_400() -> None:
-    actions = make_agent().receive(invite(TIMER, "Session-Expires: soon"), FLOW, now=0.0)
-    assert isinstance(actions[0], Send) and actions[0].data.startswith(b"SIP/2.0 400 Session-Expires is 'soon'")
+@pytest.mark.parametrize("line", ["x: soon", "Session-Expires:", "Session-Expires: 1800.0", "Min-SE: abc"])
+def test_an_interval_that_is_no_number_is_ignored(line: str) -> None:
+    answer = response(make_agent().receive(invite(TIMER, line), FLOW, now=0.0))
+    assert (answer.status, answer.first("session-expires")) == (200, "1800;refresher=uac")
+    assert response(make_agent().receive(invite(line), FLOW, now=0.0)).first("session-expires") is None
 
 
 def test_without_a_refresh_the_call_ends_before_its_session_expires() -> None:

@@ -6,8 +6,10 @@ import pytest
 
 from moh.common.actions import Send
 from moh.sip.timers import T4, TRANSACTION_LIFE
-from moh.sip.transaction import NEXT, ClientTransaction, ServerTransaction, State, transaction_key
+from moh.sip.transaction import NEXT, Answer, ClientTransaction, ServerTransaction, State, transaction_key
 from tests.support.ladder import FLOW, PHONE, ack, bye, invite, ok_to, request
+
+INVITE = invite()
 
 
 def opened(method: str = "INVITE") -> ServerTransaction:
@@ -25,17 +27,17 @@ def times_of_sending(transaction: ServerTransaction, until: float) -> list[float
 
 def test_a_refusal_is_resent_from_t1_doubling_to_t2_until_timer_h() -> None:
     transaction = opened()
-    transaction.respond(488, b"488", now=0.0)
+    transaction.respond(Answer(488, "tag"), INVITE, now=0.0)
     assert times_of_sending(transaction, 100.0) == [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
     assert transaction.state is State.GONE
 
 
 def test_the_ack_to_a_refusal_ends_retransmission_and_timer_i_the_transaction() -> None:
     transaction = opened()
-    transaction.respond(488, b"488", now=0.0)
+    transaction.respond(Answer(488, "tag"), INVITE, now=0.0)
     transaction.acknowledge(now=0.7)
     assert transaction.state.value == "confirmed"
-    assert transaction.repeat_answer() == []
+    assert transaction.repeat_answer(INVITE) == []
     assert transaction.next_due == 0.7 + T4
     assert times_of_sending(transaction, 100.0) == []
     assert transaction.state is State.GONE
@@ -43,9 +45,9 @@ def test_the_ack_to_a_refusal_ends_retransmission_and_timer_i_the_transaction() 
 
 def test_an_accepted_invite_absorbs_retransmissions_until_timer_l() -> None:
     transaction = opened()
-    transaction.respond(180, b"180", now=0.0)
-    transaction.respond(200, b"200", now=0.0)
-    assert transaction.repeat_answer() == [Send(b"200", PHONE, FLOW)]
+    transaction.respond(Answer(180, "tag"), INVITE, now=0.0)
+    transaction.respond(Answer(200, "tag"), INVITE, now=0.0)
+    assert transaction.repeat_answer(INVITE) == [Send(Answer(200, "tag").write(INVITE, FLOW), PHONE, FLOW)]
     assert times_of_sending(transaction, 31.9) == [], "resending a 2xx is the call's work"
     assert transaction.tick(32.0) == []
     assert transaction.state is State.GONE
@@ -53,24 +55,24 @@ def test_an_accepted_invite_absorbs_retransmissions_until_timer_l() -> None:
 
 def test_a_retransmitted_invite_gets_its_180_again() -> None:
     transaction = opened()
-    assert transaction.repeat_answer() == []
-    transaction.respond(180, b"180", now=0.0)
-    assert transaction.repeat_answer() == [Send(b"180", PHONE, FLOW)]
+    assert transaction.repeat_answer(INVITE) == []
+    transaction.respond(Answer(180, "tag"), INVITE, now=0.0)
+    assert transaction.repeat_answer(INVITE) == [Send(Answer(180, "tag").write(INVITE, FLOW), PHONE, FLOW)]
 
 
 def test_a_bye_is_answered_again_until_timer_j() -> None:
     transaction = opened("BYE")
-    transaction.respond(200, b"200", now=1.0)
-    assert transaction.repeat_answer() == [Send(b"200", PHONE, FLOW)]
+    transaction.respond(Answer(200, "tag"), INVITE, now=1.0)
+    assert transaction.repeat_answer(INVITE) == [Send(Answer(200, "tag").write(INVITE, FLOW), PHONE, FLOW)]
     assert transaction.next_due == 1.0 + TRANSACTION_LIFE
     transaction.tick(33.0)
     assert transaction.state is State.GONE
-    assert transaction.repeat_answer() == []
+    assert transaction.repeat_answer(INVITE) == []
 
 
 def test_an_ack_changes_nothing_in_accepted() -> None:
     transaction = opened()
-    transaction.respond(200, b"200", now=0.0)
+    transaction.respond(Answer(200, "tag"), INVITE, now=0.0)
     transaction.acknowledge(now=1.0)
     assert (transaction.state, transaction.next_due) == (State.ACCEPTED, 32.0)
 
@@ -91,7 +93,7 @@ def test_each_state_but_the_last_has_a_transition() -> None:
 
 def test_a_late_tick_skips_missed_retransmissions() -> None:
     transaction = opened()
-    transaction.respond(488, b"488", now=0.0)
+    transaction.respond(Answer(488, "tag"), INVITE, now=0.0)
     assert len(transaction.tick(9.0)) == 1
     assert transaction.next_due == 11.5
 

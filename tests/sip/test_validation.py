@@ -169,6 +169,21 @@ def test_the_accept_of_an_options_is_ignored() -> None:
     check_request(request("OPTIONS", "Accept: text/plain"))
 
 
-@pytest.mark.parametrize("line", ['Require: "foo', 'Accept: "foo'])
-def test_a_list_that_cannot_be_read_is_refused(line: str) -> None:
-    assert refused(request("INVITE", line)).status == 400
+def test_a_require_that_cannot_be_read_is_refused() -> None:
+    assert refused(request("INVITE", 'Require: "foo')).status == 400
+
+
+def test_an_accept_that_cannot_be_read_is_ignored() -> None:
+    check_request(request("INVITE", 'Accept: "foo'))
+
+
+@pytest.mark.parametrize("method", ["BYE", "ACK", "CANCEL"])
+def test_what_ends_or_acknowledges_is_never_refused(method: str) -> None:
+    check_request(request(method, "Require: foo", 'Require: "foo', 'Accept: "foo', uri="tel:123"))
+
+
+def test_the_unknown_extensions_of_a_long_list_are_named_as_far_as_512_characters() -> None:
+    refusal = refused(request("INVITE", "Require: " + ", ".join(f"x{number:03}" for number in range(500))))
+    ((name, value),) = refusal.headers
+    assert name == "Unsupported" and value.startswith("x000, x001, ") and len(value) <= 512
+    assert refused(request("INVITE", "Require: " + "x" * 1000)).headers == ()

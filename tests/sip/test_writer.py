@@ -120,10 +120,10 @@ def test_a_to_tag_that_is_there_is_kept() -> None:
 
 
 def test_a_refused_request_keeps_its_to_tag() -> None:
-    octets = (WIRE / "three_vias.sip").read_bytes().replace(b"SIP/2.0\r\n", b"SIP/7.0\r\n")
+    octets = (WIRE / "three_vias.sip").read_bytes().replace(b"CSeq: 8 BYE", b"CSeq: 8 INVITE")
     request = parse(octets)
     assert isinstance(request, Request) and request.fault is not None
-    assert "To: <sip:moh@192.0.2.9>;tag=ours" in lines(write_response(request, FLOW, 505, "new"))
+    assert "To: <sip:moh@192.0.2.9>;tag=ours" in lines(write_response(request, FLOW, 400, "new"))
 
 
 def test_only_the_first_of_several_vias_is_changed() -> None:

@@ -65,6 +65,18 @@ def make_agent(
 
 def request(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> Request:
     """A request of the phone. Keyword arguments replace whole header lines by name: ``via=``, ``cseq=`` …"""
+    return read(octets(method, *extra, body=body, to_tag=to_tag, **changed))
+
+
+def read(data: bytes) -> Request:
+    """The request in these octets."""
+    message = parse(data)
+    assert isinstance(message, Request)
+    return message
+
+
+def octets(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> bytes:
+    """The octets of ``request``."""
     lines = {
         "via": f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{method.lower()}1;rport",
         "from_": 'From: "Front desk" <sip:201@pbx.lan>;tag=1550288317',
@@ -76,14 +88,12 @@ def request(method: str, *extra: str, body: str = "", to_tag: str = "", **change
     }
     uri = changed.pop("uri", "sip:123@192.168.1.100:5060")
     lines.update(changed)
-    octets = body.replace("\n", "\r\n").encode()
+    content = body.replace("\n", "\r\n").encode()
     kind = (
         [] if not body or any(line.startswith("Content-Type") for line in extra) else ["Content-Type: application/sdp"]
     )
-    head = [f"{method} {uri} SIP/2.0", *filter(None, lines.values()), *extra, *kind, f"Content-Length: {len(octets)}"]
-    message = parse("\r\n".join([*head, "", ""]).encode() + octets)
-    assert isinstance(message, Request)
-    return message
+    head = [f"{method} {uri} SIP/2.0", *filter(None, lines.values()), *extra, *kind, f"Content-Length: {len(content)}"]
+    return "\r\n".join([*head, "", ""]).encode() + content
 
 
 def invite(*extra: str, body: str = OFFER, **changed: str) -> Request:
