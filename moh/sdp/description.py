@@ -1,7 +1,9 @@
 """Parses session descriptions, as far as a sender of music needs them (RFC 8866).
 
-Every m= line is kept, because an answer has as many of them as its offer. Any line ends are accepted, and unknown or
-malformed attributes are ignored. Lines, streams and formats are bounded.
+Every m= line is kept, because an answer has as many of them as its offer. What cannot be read spoils only what
+it belongs to: a line that is no ``x=value`` is ignored, as unknown and malformed attributes are, and an unreadable m=
+or c= line costs its own stream. Any line ends are accepted, and NUL counts as one. Lines, streams, formats and the
+length of each word that an answer repeats are bounded.
 """
 
 from __future__ import annotations
@@ -16,21 +18,33 @@ MAX_LINES = 1000
 MAX_MEDIA = 32
 """m= lines at most; each costs a line in the answer."""
 MAX_TIMES = 8
-"""t= lines at most; the answer repeats them."""
+"""t= lines at most; the answer repeats them, and leaves out what is more or longer than ``MAX_WORD``."""
 MAX_FORMATS = 128
 """Formats of one m= line at most: there are as many payload types."""
+MAX_WORD = 64
+"""Octets of a media type, protocol, format or t= line at most; longer ones are cut, because an answer repeats them."""
+UNREADABLE = -1
+"""The port of an m= line whose port cannot be read."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 
 @dataclass
 class MediaDescription:
-    """One m= line with its attributes. ``host`` is the address or name in its c= line or the session's."""
+    """One m= line with its attributes.
+
+    ``port`` is 0 for a stream that is switched off, and ``UNREADABLE`` where it is no port; ``formats`` may be empty.
+    ``host`` is the address or name in its c= line or the session's; where that line cannot be read, ``host`` is empty
+    and ``unreadable_connection`` is the line.
+    """
 
     kind: str
     port: int
     protocol: str
     formats: list[str]
+    line: str = ""
+    """The first characters of the m= line, for messages."""
     host: str = ""
+    unreadable_connection: str = ""
     direction: str = ""
     ptime: int = 0
     maxptime: int = 0
@@ -50,8 +64,8 @@ class SessionDescription:
 
 def parse_sdp(body: bytes) -> SessionDescription:
     """Parse a session description. Raises ``Refusal`` 400 for anything else."""
-    lines = body.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    lines = [line.strip() for line in lines if line.strip()]
+    text = body.decode("utf-8", "surrogateescape").replace("\0", "\n").replace("\r", "\n")
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines or lines[0].replace(" ", "") != "v=0":
         raise Refusal(400, f"SDP begins with {lines[0][:40]!r}; expected 'v=0'" if lines else "SDP is empty")
     if len(lines) > MAX_LINES:
@@ -61,21 +75,17 @@ def parse_sdp(body: bytes) -> SessionDescription:
     current = shared
     for line in lines[1:]:
         kind, equals, value = line.partition("=")
-        if not equals or len(kind.strip()) != 1:
-            raise Refusal(400, f"SDP line is {line[:60]!r}; expected 'x=value'")
-        kind, value = kind.strip(), value.strip()
+        kind, value = kind.strip() if equals else "", value.strip()
         if kind == "m":
             if len(session.media) >= MAX_MEDIA:
                 raise Refusal(400, f"SDP has more than {MAX_MEDIA} m= lines")
             current = _read_media(value, shared)
             session.media.append(current)
         elif kind == "c":
-            current.host = _read_connection(value)
+            _read_connection(value, current)
         elif kind == "a":
             _read_attribute(value, current)
-        elif kind == "t" and current is shared:
-            if len(session.times) >= MAX_TIMES:
-                raise Refusal(400, f"SDP has more than {MAX_TIMES} t= lines")
+        elif kind == "t" and current is shared and len(session.times) < MAX_TIMES and _bounded(value) == value:
             session.times.append(value)
     return session
 
@@ -88,21 +98,38 @@ def number(text: str, highest: int) -> Optional[int]:
     return int(text) if int(text) <= highest else None
 
 
+def _bounded(word: str) -> str:
+    """The first ``MAX_WORD`` octets of a word."""
+    if len(word) <= MAX_WORD // 4:
+        return word
+    return word.encode("utf-8", "surrogateescape")[:MAX_WORD].decode("utf-8", "surrogateescape")
+
+
 def _read_media(value: str, shared: MediaDescription) -> MediaDescription:
-    parts = value.split()
-    port = number(parts[1].partition("/")[0], 65535) if len(parts) >= 4 else None
-    if port is None or len(parts) > 3 + MAX_FORMATS:
-        raise Refusal(400, f"SDP has m={value[:60]!r}; expected 'm=audio <port> RTP/AVP <formats>'")
+    kind, port, protocol, *formats = [*map(_bounded, value.split()[: 3 + MAX_FORMATS]), "", "", ""]
+    read = number(port.partition("/")[0], 65535)
     return MediaDescription(
-        parts[0].lower(), port, parts[2], parts[3:], shared.host, shared.direction, shared.ptime, shared.maxptime
+        kind.lower(),
+        UNREADABLE if read is None else read,
+        protocol,
+        [text for text in formats if text],
+        value[:60],
+        shared.host,
+        shared.unreadable_connection,
+        shared.direction,
+        shared.ptime,
+        shared.maxptime,
     )
 
 
-def _read_connection(value: str) -> str:
-    parts = value.split()
-    if len(parts) != 3 or parts[0].upper() != "IN" or parts[1].upper() not in ("IP4", "IP6"):
-        raise Refusal(400, f"SDP has c={value[:60]!r}; expected 'c=IN IP4 <address>'")
-    return parts[2].partition("/")[0]  # in a multicast address a TTL follows the slash
+def _read_connection(value: str, media: MediaDescription) -> None:
+    """Read a c= line; words behind the address are ignored."""
+    network, family, host, *_ = [*value.split(), "", "", ""]
+    if network.upper() == "IN" and family.upper() in ("IP4", "IP6") and host:
+        # in a multicast address a TTL follows the slash
+        media.host, media.unreadable_connection = host.partition("/")[0], ""
+    else:
+        media.host, media.unreadable_connection = "", f"c={value[:60]}"
 
 
 def _read_attribute(value: str, media: MediaDescription) -> None:
@@ -115,12 +142,12 @@ def _read_attribute(value: str, media: MediaDescription) -> None:
         # some phones send "20.0"
         setattr(media, name, number(text.strip().partition(".")[0], 1000) or 0)
     elif name == "rtpmap":
-        payload_type, _, encoding = text.strip().partition(" ")
-        media.rtpmap.setdefault(payload_type, encoding.strip())
+        payload_type, encoding, *_ = [*text.split(None, 1), "", ""]
+        media.rtpmap.setdefault(payload_type, _bounded(encoding))
     elif name == "rtcp":
         port, *connection = text.split() or [""]
         media.rtcp_port = number(port, 65535) or 0
-        if len(connection) == 3:
+        if len(connection) >= 3:
             media.rtcp_host = connection[2]
     elif name == "crypto":
         media.crypto.append(text.strip())

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Optional
 
 from ..common.actions import Action, Address, StartStream, StopStream, Target
 from ..common.codecs import Codec
 from ..common.errors import Refusal
 from .description import SessionDescription
-from .offer_answer import Choice
+from .offer_answer import NOWHERE, Choice
 from .writer import Side, write_answer, write_offer
 
 SHARED_PTIMES = (20, 40, 60)
@@ -62,7 +63,10 @@ class Playing:
 
 
 class MediaSession:
-    """Offer, answer and stream of one call. ``call`` is its name in actions; ``tune`` is the tune it plays."""
+    """Offer, answer and stream of one call. ``call`` is its name in actions; ``tune`` is the tune it plays.
+
+    Of its latest description a digest is kept, and not the text, which is as long as the other side's offer is.
+    """
 
     def __init__(self, call: str, origin: Origin, tune: int) -> None:
         self.call = call
@@ -77,7 +81,7 @@ class MediaSession:
         self._playing: Optional[Playing] = None
         self._serial = 0
         self._version = 0
-        self._description = b""
+        self._digest = b""
         self._local_host = ""
 
     @property
@@ -88,10 +92,13 @@ class MediaSession:
     # -- descriptions ----------------------------------------------------------------------------------------------
 
     def answer(self, session: SessionDescription, choice: Choice) -> bytes:
-        """The answer to an offer. Raises ``Refusal`` 488 where this server has no route to the chosen address."""
-        if choice.crypto is not None and self.origin.shared:
+        """The answer to an offer. Raises ``Refusal`` 488 where this server has no route to the chosen address.
+
+        Where nothing will be sent, nothing is refused.
+        """
+        if choice.playing and choice.crypto is not None and self.origin.shared:
             raise no_srtp()
-        side = self._side(self.origin.local_host(choice.remote.host))
+        side = self._side(self._host_towards(choice))
         choice = replace(choice, ptime=self._ptime(choice))
         return self._describe(
             side, lambda version: write_answer(session, choice, side, self.origin.session_id, version)
@@ -103,6 +110,22 @@ class MediaSession:
         codecs = self.origin.codecs
         return self._describe(side, lambda version: write_offer(side, self.origin.session_id, version, codecs))
 
+    def accept(self, choice: Choice) -> None:
+        """Take over the answer to the latest offer of this server. Raises ``Refusal`` 488 as ``answer`` does."""
+        self._local_host = self._host_towards(choice)
+        self.wanted = choice
+
+    def _host_towards(self, choice: Choice) -> str:
+        """The local address for what was chosen; any one, preferably the latest, where nothing will be sent."""
+        if choice.playing:
+            return self.origin.local_host(choice.remote.host)
+        if self._local_host:
+            return self._local_host
+        try:
+            return self.origin.local_host(choice.remote.host)
+        except Refusal:
+            return self.origin.local_host(NOWHERE.host)
+
     def _side(self, local_host: str) -> Side:
         port = self.origin.port
         return Side(Address(local_host, port), port if self.origin.shared else port + 1, self.origin.srtp_key)
@@ -113,11 +136,13 @@ class MediaSession:
 
     def _describe(self, side: Side, write: Callable[[int], bytes]) -> bytes:
         """The description that ``write`` makes, with the next version if it differs from the latest one."""
-        if write(self._version) != self._description:
+        description = write(self._version)
+        if _digest(description) != self._digest:
             self._version += 1
-            self._description = write(self._version)
+            description = write(self._version)
+            self._digest = _digest(description)
         self._local_host = side.local.host
-        return self._description
+        return description
 
     # -- the stream ------------------------------------------------------------------------------------------------
 
@@ -173,3 +198,7 @@ class MediaSession:
             return f"on hold, no music, port {self.origin.port}"
         secured = " by SRTP" if wanted.crypto else ""
         return f"{wanted.codec.name}{secured} to {wanted.remote} from port {self.origin.port}"
+
+
+def _digest(description: bytes) -> bytes:
+    return blake2b(description, digest_size=16).digest()

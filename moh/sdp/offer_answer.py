@@ -1,22 +1,23 @@
 """Offer and answer: which stream of an offer gets the music, and in which format (RFC 3264 §6, §8).
 
-The first audio stream that can be played to is chosen; the answer refuses all others with port 0. The law kept here:
-the SDP alone says where the music goes, a stream's own lines before those of the session, and never the source of the
-SIP message (RFC 7088 §2.1).
+The first audio stream that can be played to is chosen; without one, the first that is on hold. The answer refuses all
+others with port 0. The laws kept here: the SDP alone says where the music goes, a stream's own lines before those of
+the session, and never the source of the SIP message (RFC 7088 §2.1); where nothing will be sent, nothing about where to
+refuses the offer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Optional
+from typing import Optional, Union
 
 from ..common.actions import Address
-from ..common.addresses import is_unicast, is_unspecified, literal
-from ..common.codecs import CODECS, Codec
+from ..common.addresses import LONGEST, is_unicast, is_unspecified, literal, same_family
+from ..common.codecs import CODECS, OPUS, Codec
 from ..common.errors import Refusal
-from .description import MediaDescription, SessionDescription, number
+from .description import UNREADABLE, MediaDescription, SessionDescription, number
 
 PTIME, MIN_PTIME, MAX_PTIME, STEP = 20, 10, 120, 10
 """Milliseconds of sound in a packet: the default (RFC 3551 §4.2), and the range that an offer can ask for.
@@ -29,6 +30,12 @@ PLAIN = ("RTP/AVP", "RTP/AVPF")
 SECURE = ("RTP/SAVP", "RTP/SAVPF")
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 """The SRTP suites (RFC 4568 §6.2) that ffmpeg supports."""
+DECLARATIVE = ("KDR=", "WSH=", "FEC_ORDER=", "FEC_KEY=", "-")
+"""How the SRTP session parameters begin that need no answer (RFC 4568 §6.3): they say how the other side sends."""
+NOWHERE = Address("0.0.0.0", 0)
+"""The address of a stream to which nothing will be sent and that names none."""
+NO_PAYLOAD_TYPE = -1
+"""``Choice.payload_type`` of a stream on hold that has no supported format."""
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -47,7 +54,7 @@ class Choice:
 
     ``index`` counts the m= lines of the offer. ``direction`` is the one in the answer, ``sendonly`` or ``inactive``.
     ``crypto`` is set for SRTP. ``name`` is the host name in c= while its address is not known; ``remote`` may be used
-    only when ``name`` is empty.
+    only when ``name`` is empty and ``playing`` is true.
     """
 
     index: int
@@ -67,19 +74,23 @@ class Choice:
 
 
 def _known(encoding: str, payload_type: int, codecs: Sequence[Codec]) -> Optional[Codec]:
-    """The supported codec of a format: by its rtpmap, or without one by its static payload type (RFC 3551 §6)."""
-    if encoding:
-        name, _, rate_and_channels = encoding.partition("/")
-        rate, _, channels = rate_and_channels.partition("/")
-        for codec in codecs:
-            same_name = codec.name.upper() == name.strip().upper() and str(codec.clock_rate) == rate.strip()
-            if same_name and (channels.strip() or "1") == str(codec.channels):
-                return codec
-        return None
-    return next((codec for codec in codecs if codec.static_type == payload_type), None)
+    """The supported codec of a format: by its rtpmap, or without one by its static payload type (RFC 3551 §6).
+
+    Behind a static payload type the name decides, because what phones write as its rate varies. RFC 7587 knows one
+    Opus, whatever number of channels is written.
+    """
+    words = ((piece.split() or [""])[0] for piece in encoding.split("/"))  # what stands behind a word is ignored
+    name, rate, channels, *_ = [*words, "", "", ""]
+    by_number = next((codec for codec in codecs if codec.static_type == payload_type), None)
+    if not name or (by_number is not None and by_number.name.upper() == name.upper()):
+        return by_number
+    for codec in codecs:
+        if codec.name.upper() == name.upper() and rate == str(codec.clock_rate):
+            return codec if codec is OPUS or (channels or "1") == str(codec.channels) else None
+    return None
 
 
-SWITCHED_OFF = Choice(-1, Address("0.0.0.0", 0), Address("0.0.0.0", 0), CODECS[0], 0, PTIME, "inactive")
+SWITCHED_OFF = Choice(-1, NOWHERE, NOWHERE, CODECS[0], 0, PTIME, "inactive")
 """The choice for a re-offer that removes its audio stream by port 0; no m= line is accepted (RFC 3264 §8.2)."""
 
 
@@ -89,41 +100,125 @@ def choose(
     names: Mapping[str, str] = NO_NAMES,
     reoffer: bool = False,
     srtp: bool = True,
+    permit: Callable[[Choice], Choice] = lambda choice: choice,
 ) -> Choice:
     """Choose the first audio stream, RTP or SRTP, that has a supported codec; its formats in the offer's order.
 
     ``names`` maps host names to their addresses; a name without an address has an empty one. ``reoffer`` says that the
     call had an offer before, so that this one may remove the stream by port 0. Without ``srtp`` SRTP streams are
-    skipped. Raises ``Refusal`` 488 with a Warning (RFC 3261 §20.43) that says why the last audio stream does not fit.
+    skipped. ``permit`` returns the choice of a stream that wants music as it may be followed, or raises ``Refusal``;
+    then the next stream is tried. Raises ``Refusal`` 488 with a Warning (RFC 3261 §20.43), or 400, that says why the
+    last audio stream does not fit.
     """
-    why = (304, f"none of the {len(session.media)} streams is audio that is switched on; expected one m=audio")
-    for index, media in enumerate(session.media):
-        if media.kind != "audio" or media.port == 0:
+    refused: Optional[Refusal] = None
+    held: list[int] = []
+    active = [index for index, media in enumerate(session.media) if media.port != 0]
+    audio = [index for index, media in enumerate(session.media) if media.kind == "audio"]
+    for index in audio:
+        media = session.media[index]
+        if media.port == 0:
             continue
-        secure = media.protocol.upper() in SECURE
-        crypto = _first_crypto(media) if secure else None
-        host = names.get(media.host, media.host)
-        if media.protocol.upper() not in PLAIN + SECURE:
-            why = (302, f"protocol is {media.protocol[:20]!r}; expected RTP/AVP or RTP/SAVP")
-        elif secure and crypto is None:
-            why = (399, f"no supported a=crypto; expected one of {', '.join(SUITES)}")
-        elif secure and not srtp:
-            why = (399, "no exclusive port is left for SRTP; expected RTP/AVP")
-        elif (found := _first_format(media, codecs)) is None:
-            wanted = ", ".join(codec.name for codec in codecs)
-            why = (305, f"formats are {' '.join(media.formats)[:60]!r}; expected one of {wanted}")
-        elif not host:
-            why = (301, f"host {media.host[:60]!r} has no address; expected a name that resolves, or an address")
-        elif not (is_unicast(host) or is_unspecified(host) or _is_name(host)):
-            why = (301, f"address is {host[:60]!r}; expected that of one host")
-        elif media.port < MIN_PORT:
-            why = (399, f"port is {media.port}; expected one from {MIN_PORT} to 65535")
-        else:
-            return _chosen(index, media, host, *found, crypto)
-    if reoffer and why[0] == 304 and any(media.kind == "audio" for media in session.media):
+        if _is_held(media):
+            held.append(index)
+            continue
+        found = _playable(index, media, codecs, names, srtp)
+        if isinstance(found, Choice):
+            try:
+                return permit(found)
+            except Refusal as forbidden:
+                found = forbidden.with_traceback(None)
+        refused = found
+        del found
+    for index in held:
+        fault = _protocol_fault(session.media[index], srtp or reoffer)
+        if fault is None:
+            return _on_hold(index, session.media[index], codecs)
+        if not reoffer:
+            refused = refused or fault
+    if reoffer and refused is None and (audio or not active):
         return SWITCHED_OFF
-    code, text = why
-    raise Refusal(488, f"No stream to play to: {text}", ("Warning", f'{code} moh "{_quotable(text)}"'))
+    why = f"none of the {len(session.media)} streams is audio that is switched on; expected one m=audio"
+    refusal = refused or _no_stream(304, why)
+    try:
+        raise refusal
+    finally:
+        del refused, refusal  # its traceback holds this frame: a reference cycle
+
+
+def _is_held(media: MediaDescription) -> bool:
+    """Whether the other side wants no music in a stream; ``000.000.000.000`` and ``0`` mean the unspecified address."""
+    if media.direction in ("inactive", "sendonly") or is_unspecified(media.host):
+        return True
+    return 0 < len(media.host) <= LONGEST and set(media.host) <= set("0.:[]")
+
+
+def _no_stream(code: int, why: str) -> Refusal:
+    return Refusal(488, f"No stream to play to: {why}", ("Warning", f'{code} moh "{_quotable(why)}"'))
+
+
+def _protocol_fault(media: MediaDescription, srtp: bool) -> Optional[Refusal]:
+    """Why the protocol of a stream cannot be spoken; ``None`` where it can."""
+    protocol = media.protocol.upper()
+    if protocol not in PLAIN + SECURE:
+        return _no_stream(302, f"protocol is {media.protocol[:20]!r}; expected RTP/AVP or RTP/SAVP")
+    if protocol in SECURE and _first_crypto(media) is None:
+        return _no_stream(399, f"no supported a=crypto; expected one of {', '.join(SUITES)}")
+    if protocol in SECURE and not srtp:
+        return _no_stream(399, "no exclusive port is left for SRTP; expected RTP/AVP")
+    return None
+
+
+def _playable(
+    index: int, media: MediaDescription, codecs: Sequence[Codec], names: Mapping[str, str], srtp: bool
+) -> Union[Choice, Refusal]:
+    """The choice of a stream that wants music, or why it cannot get any."""
+    if media.port == UNREADABLE or not media.formats:
+        return Refusal(400, f"SDP has m={media.line!r}; expected 'm=audio <port> RTP/AVP <formats>'")
+    if fault := _protocol_fault(media, srtp):
+        return fault
+    if (found := _first_format(media, codecs)) is None:
+        wanted = ", ".join(codec.name for codec in codecs)
+        return _no_stream(305, f"formats are {' '.join(media.formats)[:60]!r}; expected one of {wanted}")
+    if media.unreadable_connection:
+        return Refusal(400, f"SDP has {media.unreadable_connection!r}; expected 'c=IN IP4 <address>'")
+    host = names.get(media.host, media.host)
+    if not host:
+        return _no_stream(301, f"host {media.host[:60]!r} has no address; expected a name that resolves, or an address")
+    if not (is_unicast(host) or _is_name(host)):
+        return _no_stream(301, f"address is {host[:60]!r}; expected that of one host")
+    if media.port < MIN_PORT:
+        return _no_stream(399, f"port is {media.port}; expected one from {MIN_PORT} to 65535")
+    codec, payload_type = found
+    address = literal(host)
+    remote = Address(str(address or host), media.port)
+    return Choice(
+        index,
+        remote,
+        _rtcp_address(media, remote),
+        codec,
+        payload_type,
+        _ptime(media, codec),
+        "sendonly",
+        _first_crypto(media) if media.protocol.upper() in SECURE else None,
+        "" if address else host,
+    )
+
+
+def _on_hold(index: int, media: MediaDescription, codecs: Sequence[Codec]) -> Choice:
+    """The choice of a stream that wants no music: its address, port and formats do not matter (RFC 3264 §6.1)."""
+    codec, payload_type = _first_format(media, codecs) or (CODECS[0], NO_PAYLOAD_TYPE)
+    remote = Address(str(literal(media.host)), max(media.port, 0)) if is_unicast(media.host) else NOWHERE
+    crypto = _first_crypto(media) if media.protocol.upper() in SECURE else None
+    return Choice(index, remote, remote, codec, payload_type, _ptime(media, codec), "inactive", crypto)
+
+
+def rtcp_beside_rtp(choice: Choice) -> Choice:
+    """``choice`` with RTCP at the port above that of RTP, whatever a=rtcp says."""
+    return replace(choice, remote_rtcp=_above(choice.remote))
+
+
+def _above(remote: Address) -> Address:
+    return Address(remote.host, min(remote.port + 1, 65535))
 
 
 def _is_name(host: str) -> bool:
@@ -137,11 +232,12 @@ def _is_name(host: str) -> bool:
 
 
 def _first_crypto(media: MediaDescription) -> Optional[Crypto]:
-    """The first usable ``a=crypto`` line: with a supported suite, and without session parameters."""
+    """The first usable ``a=crypto`` line: with a supported suite, and without session parameters to negotiate."""
     for line in media.crypto:
-        tag, *rest = line.split() or [""]
-        if len(rest) == 2 and tag.isascii() and tag.isdigit() and len(tag) < 10 and rest[0].upper() in SUITES:
-            return Crypto(tag, rest[0].upper())
+        tag, suite, key, *parameters = [*line.split(), "", "", ""]
+        usable = bool(key) and all(parameter.upper().startswith(DECLARATIVE) for parameter in parameters if parameter)
+        if usable and tag.isascii() and tag.isdigit() and len(tag) < 10 and suite.upper() in SUITES:
+            return Crypto(tag, suite.upper())
     return None
 
 
@@ -157,27 +253,16 @@ def _first_format(media: MediaDescription, codecs: Sequence[Codec]) -> Optional[
     return None
 
 
-def _chosen(
-    index: int, media: MediaDescription, host: str, codec: Codec, payload_type: int, crypto: Optional[Crypto]
-) -> Choice:
+def _ptime(media: MediaDescription, codec: Codec) -> int:
+    """The milliseconds of sound in a packet that an offer asks for, as far as ``codec`` and this server allow them."""
     ptime = min(max(media.ptime, MIN_PTIME), MAX_PTIME) if media.ptime else PTIME
     if media.maxptime:
         ptime = max(min(ptime, media.maxptime), MIN_PTIME)
-    ptime -= ptime % STEP
-    held = media.direction in ("inactive", "sendonly") or is_unspecified(host)
-    address = literal(host)
-    remote = Address(str(address or host), media.port)
-    # a=rtcp (RFC 3605) is followed only to an address and port that RTP could be sent to as well
-    rtcp_host = str(literal(media.rtcp_host)) if is_unicast(media.rtcp_host) else remote.host
-    rtcp_port = media.rtcp_port if media.rtcp_port >= MIN_PORT else min(media.port + 1, 65535)
-    return Choice(
-        index,
-        remote,
-        Address(rtcp_host, rtcp_port),
-        codec,
-        payload_type,
-        codec.fitting_ptime(ptime),
-        "inactive" if held else "sendonly",
-        crypto,
-        "" if address else host,
-    )
+    return codec.fitting_ptime(ptime - ptime % STEP)
+
+
+def _rtcp_address(media: MediaDescription, remote: Address) -> Address:
+    """Where RTCP goes: ``a=rtcp`` (RFC 3605) is followed only to an address and port that could get RTP as well."""
+    named = str(literal(media.rtcp_host)) if is_unicast(media.rtcp_host) else ""
+    host = named if named and same_family(named, remote.host) else remote.host
+    return Address(host, media.rtcp_port if media.rtcp_port >= MIN_PORT else _above(remote).port)

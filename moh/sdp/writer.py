@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ..common.actions import Address
 from ..common.codecs import CODECS, Codec
-from .description import SessionDescription
-from .offer_answer import PTIME, Choice
+from .description import MediaDescription, SessionDescription
+from .offer_answer import NO_PAYLOAD_TYPE, PTIME, Choice
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ def write_answer(offer: SessionDescription, choice: Choice, side: Side, session_
     lines = _preamble(side.local.host, session_id, version, offer.times or ["0 0"])
     for index, media in enumerate(offer.media):
         if index == choice.index:
-            lines += _stream(side, media.protocol, choice)
+            lines += _stream(side, media, choice)
         else:
             # one format is enough for a refused stream (§6), and bounds the answer to a long offer
-            lines.append(f"m={media.kind} 0 {media.protocol} {media.formats[0]}")
+            lines.append(f"m={media.kind or '-'} 0 {media.protocol or '-'} {_first_format(media)}")
     return _joined(lines)
 
 
@@ -54,11 +54,12 @@ def _rtcp(side: Side) -> list[str]:
     return [] if side.rtcp_port == side.local.port + 1 else [f"a=rtcp:{side.rtcp_port}"]
 
 
-def _stream(side: Side, protocol: str, choice: Choice) -> list[str]:
+def _stream(side: Side, media: MediaDescription, choice: Choice) -> list[str]:
     codec, number = choice.codec, choice.payload_type
+    known = number != NO_PAYLOAD_TYPE
     lines = [
-        f"m=audio {side.local.port} {protocol} {number}",
-        f"a=rtpmap:{number} {codec.encoding}",
+        f"m=audio {side.local.port} {media.protocol} {number if known else _first_format(media)}",
+        *([f"a=rtpmap:{number} {codec.encoding}"] if known else ()),
         *_rtcp(side),
         f"a=ptime:{choice.ptime}",
         f"a={choice.direction}",
@@ -66,6 +67,11 @@ def _stream(side: Side, protocol: str, choice: Choice) -> list[str]:
     if choice.crypto is not None:
         lines.append(f"a=crypto:{choice.crypto.tag} {choice.crypto.suite} inline:{side.srtp_key}")
     return lines
+
+
+def _first_format(media: MediaDescription) -> str:
+    """The first format of an m= line; any one where it has none, because an m= line needs one (RFC 8866 §5.14)."""
+    return media.formats[0] if media.formats else "0"
 
 
 def _joined(lines: list[str]) -> bytes:

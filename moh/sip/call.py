@@ -145,11 +145,14 @@ class Call:
         return self._unacknowledged is not None and self._unacknowledged.offered
 
     def start_music(self, now: float, answer: Optional[Choice] = None) -> list[Action]:
-        """The ACK has come: music to where the offer said, or to where the ``answer`` in the ACK says."""
+        """The ACK has come: music to where the offer said, or to where the ``answer`` in the ACK says.
+
+        Raises ``Refusal`` 488 where none of our addresses leads to where that is.
+        """
         if self.ended:
             return []
         if answer is not None:
-            self.media.wanted = answer
+            self.media.accept(answer)
         return self.media.follow(now)
 
     def remote_bye(self, why: str, now: float) -> list[Action]:

@@ -6,17 +6,19 @@ The law kept here: an offer that is refused has taken no port and changed nothin
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Optional
 
-from ..common.actions import Action, Note
+from ..common.actions import Action, Flow, Note
 from ..common.codecs import CODECS, Codec
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
 from ..sdp.description import parse_sdp
 from ..sdp.media_session import MediaSession, Origin, no_srtp
-from ..sdp.offer_answer import choose
+from ..sdp.offer_answer import Choice, choose, rtcp_beside_rtp
 from .call import NO_ACK, Call, Offer
 from .dialog import Dialog
 from .identity import Identity
@@ -74,8 +76,7 @@ class Invites:
         """Answer an INVITE or UPDATE, for a new call or within ``call``; let it wait while a host name is resolved."""
         if call is not None and self._pending.holds_request_of(call.id):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        srtp = self._registry.ports.exclusive_available if call is None else not call.media.origin.shared
-        offer = self._read_offer(incoming, within_call=call is not None, srtp=srtp)
+        offer = self._read_offer(incoming, call)
         if offer is not None and offer.choice.name:
             return self._pending.wait(incoming, offer.choice.name, now)
         if call is None:
@@ -84,18 +85,45 @@ class Invites:
             return self._update_call(incoming, call, offer, now)
         return self._change_call(incoming, call, offer, now)
 
-    def _read_offer(self, incoming: Incoming, within_call: bool, srtp: bool = True) -> Optional[Offer]:
+    def _read_offer(self, incoming: Incoming, call: Optional[Call]) -> Optional[Offer]:
         """The session description in a request and the stream that we choose; ``None`` where it has no body."""
-        body = incoming.request.body
-        if not body.strip():
+        request, flow = incoming.request, incoming.peer.flow
+        if not request.body.strip():
             return None
-        session = parse_sdp(body)
+        session = parse_sdp(request.body)
+        if call is None:
+            srtp = self._registry.ports.exclusive_available
+            own = self._identity.own_address(request, flow).host
+            local_host: Callable[[str], str] = partial(self._identity.media_host, own, flow)
+        else:
+            srtp, local_host = not call.media.origin.shared, call.media.origin.local_host
+
+        def permit(choice: Choice) -> Choice:
+            if request.method == "ACK" and choice.crypto is not None:
+                raise Refusal(488, "the answer in the ACK is SRTP; our offer was RTP/AVP")
+            if choice.name:
+                return choice  # where it leads is not known yet
+            choice = self._permitted(flow, choice)
+            local_host(choice.remote.host)  # raises where there is no route
+            return choice
+
         hosts = (media.host for media in session.media if media.port)
-        names = self._limits.destinations.addresses(incoming.peer.flow, incoming.names, hosts)
-        choice = choose(session, self._limits.codecs, names, within_call, srtp)
-        if choice.playing and not choice.name:
-            self._limits.destinations.check(incoming.peer.flow, choice.remote, choice.remote_rtcp)
-        return Offer(session, choice)
+        names = self._limits.destinations.addresses(flow, incoming.names, hosts)
+        return Offer(session, choose(session, self._limits.codecs, names, call is not None, srtp, permit))
+
+    def _permitted(self, flow: Flow, choice: Choice) -> Choice:
+        """``choice`` as the media policy permits it; an ``a=rtcp`` that it forbids costs no more than itself.
+
+        Raises ``Refusal`` 488 where music may not go there.
+        """
+        policy = self._limits.destinations
+        try:
+            policy.check(flow, choice.remote, choice.remote_rtcp)
+            return choice
+        except Refusal:
+            choice = rtcp_beside_rtp(choice)
+        policy.check(flow, choice.remote, choice.remote_rtcp)
+        return choice
 
     def _begin_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
@@ -138,7 +166,7 @@ class Invites:
             session_id=int(identity.new_token()[:12], 16),
             srtp_key=identity.new_key(),
             codecs=self._limits.codecs,
-            local_host=lambda remote: identity.media_host(own.host, flow, remote),
+            local_host=partial(identity.media_host, own.host, flow),
         )
         media = MediaSession(dialog.id[1], origin, self.tune or 0)
         return Call(dialog, media, self._limits.longest_call, identity.new_token, now)
@@ -169,7 +197,7 @@ class Invites:
 
     def _may_play_at_once(self, incoming: Incoming, offer: Optional[Offer]) -> bool:
         """Whether the music may start before the ACK."""
-        if offer is None:
+        if offer is None or not offer.choice.playing:
             return False
         choice = offer.choice
         return self._limits.destinations.may_send_before_ack(incoming.peer.flow, choice.remote, choice.remote_rtcp)
@@ -190,16 +218,14 @@ class Invites:
         try:
             if not incoming.resumed:
                 check_request(incoming.request, secure=incoming.peer.flow.transport == "TLS")
-            answer = self._read_offer(incoming, within_call=False)
-            if answer is not None and answer.choice.name and answer.choice.crypto is None:
+            answer = self._read_offer(incoming, call)
+            if answer is None:
+                return call.hang_up("the ACK brought no answer to our offer", NO_ANSWER, now)
+            if answer.choice.name:
                 return self._pending.wait(incoming, answer.choice.name, now)
+            actions = call.start_music(now, answer.choice)
         except Refusal as refusal:
             return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", NO_ANSWER, now)
-        if answer is None:
-            return call.hang_up("the ACK brought no answer to our offer", NO_ANSWER, now)
-        if answer.choice.crypto is not None:
-            return call.hang_up("the answer in the ACK is SRTP; our offer was RTP/AVP", NO_ANSWER, now)
-        actions = call.start_music(now, answer.choice)
         return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
 
 

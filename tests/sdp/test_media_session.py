@@ -138,3 +138,37 @@ def test_a_wish_that_changes_nothing_on_the_shared_port_does_not_touch_the_strea
     assert len(negotiate(media, AUDIO + "a=ptime:20\n", now=1.0)[1]) == 1
     assert negotiate(media, AUDIO + "a=ptime:30\n", now=2.0)[1] == []
     assert len(negotiate(media, AUDIO + "a=ptime:40\n", now=3.0)[1]) == 1
+
+
+# -- where nothing will be sent (RFC 3264 §6.1) ------------------------------------------------------------------------
+
+
+def without_ipv6(host: str) -> str:
+    if ":" in host:
+        raise Refusal(488, "no way")
+    return "192.0.2.9"
+
+
+@pytest.mark.parametrize("hold", ["c=IN IP6 2001:db8::7\na=inactive\n", "c=IN IP6 ::\n", "c=IN IP4 x\na=inactive\n"])
+def test_a_hold_needs_no_route(hold: str) -> None:
+    media = MediaSession("call", Origin(10000, False, 7, "server-key", CODECS, without_ipv6), tune=3)
+    origin, actions = negotiate(media, AUDIO + hold, now=1.0)
+    assert origin == "o=- 7 1 IN IP4 192.0.2.9" and actions == []
+    with pytest.raises(Refusal, match="no way"):
+        negotiate(media, AUDIO + "c=IN IP6 2001:db8::7\n", now=2.0)
+
+
+def test_a_hold_by_srtp_needs_no_port_of_its_own() -> None:
+    media = media_session(shared=True)
+    negotiate(media, AUDIO, now=1.0)
+    assert negotiate(media, SECURE + "a=inactive\n", now=2.0)[1] == [StopStream("call")]
+
+
+def test_a_hold_keeps_the_local_address_and_an_answer_in_an_ack_may_change_it() -> None:
+    origin = Origin(10000, False, 7, "key", CODECS, lambda host: "2001:db8::9" if ":" in host else "192.0.2.9")
+    media = MediaSession("call", origin, tune=3)
+    assert media.offer("192.0.2.1").startswith(b"v=0\r\no=- 7 1 IN IP4 192.0.2.9\r\n")
+    media.accept(choose(session(START + AUDIO + "c=IN IP6 2001:db8::7\n")))
+    (start,) = media.follow(now=1.0)
+    assert isinstance(start, StartStream) and start.target.local == Address("2001:db8::9", 10000)
+    assert negotiate(media, HELD, now=2.0)[0] == "o=- 7 2 IN IP6 2001:db8::9"

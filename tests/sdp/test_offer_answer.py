@@ -7,7 +7,7 @@ import pytest
 from moh.common.actions import Address
 from moh.common.codecs import PCMU
 from moh.common.errors import Refusal
-from moh.sdp.offer_answer import SWITCHED_OFF, choose
+from moh.sdp.offer_answer import SWITCHED_OFF, Choice, choose, rtcp_beside_rtp
 from tests.support.offers import AUDIO, START, answer, chosen, session, warning
 
 
@@ -131,7 +131,11 @@ def test_the_first_supported_format_keeps_the_payload_type_of_the_offer(lines: s
         ("8 0", "", "PCMA/8000"),
         ("9 8 0", "", "G722/8000"),
         ("125 0", "a=rtpmap:125 OPUS/48000/2\n", "opus/48000/2"),
-        ("125 0", "a=rtpmap:125 opus/48000\n", "PCMU/8000"),
+        ("125 0", "a=rtpmap:125 opus/48000\n", "opus/48000/2"),
+        ("125 0", "a=rtpmap:125 opus/48000/1\n", "opus/48000/2"),
+        ("125 0", "a=rtpmap:125\topus/48000/2\n", "opus/48000/2"),
+        ("125 0", "a=rtpmap:125 opus/16000\n", "PCMU/8000"),
+        ("125 0", "a=rtpmap:125 opus\n", "PCMU/8000"),
     ],
 )
 def test_the_order_of_the_offer_decides(formats: str, rtpmap: str, encoding: str) -> None:
@@ -140,6 +144,37 @@ def test_the_order_of_the_offer_decides(formats: str, rtpmap: str, encoding: str
         f"m=audio 10000 RTP/AVP {number}",
         f"a=rtpmap:{number} {encoding}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("payload_type", "rtpmap", "codec"),
+    [
+        (9, "9 G722/16000", "G722"),
+        (9, "9 g722", "G722"),
+        (9, "9 G722/8000/1", "G722"),
+        (0, "0 PCMU", "PCMU"),
+        (0, "0 PCMU/", "PCMU"),
+        (0, "0 PCMU/8000/2", "PCMU"),
+        (0, "0 PCMU 8000", "PCMU"),
+        (0, "0 pcmu / 8000", "PCMU"),
+        (0, "0 /8000", "PCMU"),
+        (8, "8 PCMA/8000 101", "PCMA"),
+        (8, "8\tPCMA/8000", "PCMA"),
+        (8, " 8  PCMA/8000;x", "PCMA"),
+        (0, "0 PCMA/8000", "PCMA"),
+        (96, "96 PCMA/8000 101", "PCMA"),
+        (96, "96 G722 / 8000 / 1", "G722"),
+    ],
+)
+def test_behind_a_static_payload_type_the_name_decides(payload_type: int, rtpmap: str, codec: str) -> None:
+    choice = chosen(f"m=audio 4000 RTP/AVP {payload_type}\na=rtpmap:{rtpmap}\n")
+    assert (choice.codec.name, choice.payload_type) == (codec, payload_type)
+
+
+@pytest.mark.parametrize("rtpmap", ["0 x-reserved/8000", "0 G729/8000", "0 PCMA", "0 PCMA/16000", "0 G722/16000"])
+def test_another_name_behind_a_static_payload_type_needs_its_own_rate(rtpmap: str) -> None:
+    """RFC 7088 §2.8: a dummy format is not playable."""
+    assert warning(f"m=audio 4000 RTP/AVP 0\na=rtpmap:{rtpmap}\n").startswith("305 ")
 
 
 def test_a_packet_length_is_one_that_the_codec_allows() -> None:
@@ -161,10 +196,29 @@ def test_srtp_without_a_supported_key_is_refused(crypto: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("parameters", "usable"),
+    [
+        ("", True), (" WSH=64", True), (" KDR=0", True), (" kdr=1 wsh=128", True), (" FEC_ORDER=FEC_SRTP", True),
+        (" FEC_KEY=inline:x", True), (" -future=1", True), (" UNENCRYPTED_SRTP", False), (" UNENCRYPTED_SRTCP", False),
+        (" UNAUTHENTICATED_SRTP", False), (" WSH=64 UNENCRYPTED_SRTP", False), (" future=1", False),
+    ],
+)  # fmt: skip
+def test_a_key_may_have_declarative_parameters_and_none_to_negotiate(parameters: str, usable: bool) -> None:
+    """RFC 4568 §6.3: the answer to a declarative parameter need not repeat it."""
+    lines = f"m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:a{parameters}\n"
+    if usable:
+        assert answer(lines)[-1] == "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:server-key"
+    else:
+        assert warning(lines).startswith("399 moh")
+
+
+@pytest.mark.parametrize(
     ("line", "rtcp"),
     [
         ("a=rtcp:5001\n", Address("192.0.2.1", 5001)),
         ("a=rtcp:5001 IN IP4 192.0.2.7\n", Address("192.0.2.7", 5001)),
+        ("a=rtcp:5001 IN IP4 192.0.2.7 words\n", Address("192.0.2.7", 5001)),
+        ("a=rtcp:5001 IN IP6 2001:db8::7\n", Address("192.0.2.1", 5001)),
         ("a=rtcp:5001 IN IP4 224.0.0.1\n", Address("192.0.2.1", 5001)),
         ("a=rtcp:5001 IN IP4 evil.example.com\n", Address("192.0.2.1", 5001)),
         ("a=rtcp:53\n", Address("192.0.2.1", 4001)),
@@ -189,3 +243,49 @@ def test_srtp_is_refused_where_no_port_is_left_for_it() -> None:
     offer = session(START + "m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:a\n")
     with pytest.raises(Refusal, match="no exclusive port is left for SRTP"):
         choose(offer, srtp=False)
+
+
+# -- holds, and more than one stream (RFC 3264 §6.1) ------------------------------------------------------------------
+
+ELSEWHERE = "m=audio 4002 RTP/AVP 8\nc=IN IP4 192.0.2.7\n"
+
+
+@pytest.mark.parametrize("lines", ["m=audio 4000 RTP/AVP 18\na=inactive\n", "m=audio 9 RTP/AVP\na=inactive\n"])
+def test_a_hold_without_a_supported_format_repeats_the_format_of_the_offer(lines: str) -> None:
+    (first, *rest) = answer(lines)
+    assert first == f"m=audio 10000 RTP/AVP {'18' if '18' in lines else '0'}"
+    assert rest == ["a=ptime:20", "a=inactive"]
+
+
+@pytest.mark.parametrize("first", [AUDIO + "a=inactive\n", AUDIO + "c=IN IP4 0.0.0.0\n", "m=audio 9 RTP/AVP 0\n"])
+def test_a_stream_that_wants_music_goes_before_one_that_does_not(first: str) -> None:
+    choice = chosen(first + ELSEWHERE)
+    assert (choice.index, choice.remote, choice.playing) == (1, Address("192.0.2.7", 4002), True)
+
+
+def test_the_next_stream_is_tried_where_the_first_is_not_permitted() -> None:
+    def permit(choice: Choice) -> Choice:
+        if choice.remote.host != "192.0.2.7":
+            raise Refusal(488, f"not to {choice.remote}")
+        return rtcp_beside_rtp(choice)
+
+    choice = choose(session(START + AUDIO + ELSEWHERE + "a=rtcp:5001 IN IP4 192.0.2.8\n"), permit=permit)
+    assert (choice.index, choice.remote_rtcp) == (1, Address("192.0.2.7", 4003))
+    with pytest.raises(Refusal, match="488 not to 192"):
+        choose(session(START + AUDIO), permit=permit)
+    assert not choose(session(START + AUDIO + "a=inactive\n"), permit=permit).playing
+
+
+@pytest.mark.parametrize("lines", ["m=audio 4000 RTP/SAVP 0\na=inactive\n", "m=audio 9 DTLS 0\na=inactive\n", ""])
+def test_a_reoffer_that_wants_no_music_is_never_refused(lines: str) -> None:
+    assert choose(session(START + lines), reoffer=True) == SWITCHED_OFF
+    with pytest.raises(Refusal, match="488 No stream to play to"):
+        choose(session(START + lines))
+
+
+@pytest.mark.parametrize(
+    "lines", ["m=image 4000 udptl t38\n", "m=audio 9 RTP/AVP 0\n", "m=audio 0 RTP/AVP 0\n" + AUDIO[:-2] + "18\n"]
+)
+def test_a_reoffer_that_wants_what_cannot_be_played_is_refused(lines: str) -> None:
+    with pytest.raises(Refusal, match="488 No stream to play to"):
+        choose(session(START + lines), reoffer=True)

@@ -112,7 +112,17 @@ def test_an_ended_call_leaves_no_reference_cycle(story: Callable[[UserAgent], No
     assert ours == []
 
 
-def test_a_call_takes_less_than_7000_octets() -> None:
+LONG = "x" * 1500
+WORST = (
+    OFFER.replace("t=0 0\n", f"t={LONG} 0\n" * 8 + f"a=rtpmap:0 PCMU/{LONG}\n")
+    + f"m={LONG} 4000 {LONG} {LONG}\nc=IN IP4 {LONG}\na=crypto:1 {LONG} {LONG}\n" * 4
+    + "".join(f"m=video{number}{'x' * 80} 4000 {'p' * 90} {'f' * 90}\n" for number in range(27))
+)
+"""An offer with the longest words wherever a word may be kept, 58 KB of the 64 KB that a datagram may have."""
+
+
+@pytest.mark.parametrize("body", [OFFER, WORST], ids=["a usual offer", "the worst offer"])
+def test_a_call_takes_less_than_7000_octets(body: str) -> None:
     """SIP alone, once its transactions have ended; the stream is not counted."""
     calls = 500
     agent = make_agent(ports=(10000, 10000 + 2 * calls))
@@ -120,7 +130,7 @@ def test_a_call_takes_less_than_7000_octets() -> None:
     def one_more(number: int) -> None:
         via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{number};rport"
         call_id = f"Call-ID: 771203466-5062-{number}@BJC.BGI.B.FA"
-        to_tag = tag(response(agent.receive(invite(via=via, call_id=call_id), FLOW, now=0.0)))
+        to_tag = tag(response(agent.receive(invite(via=via, call_id=call_id, body=body), FLOW, now=0.0)))
         agent.receive(ack(to_tag, call_id=call_id), FLOW, now=0.0)
 
     one_more(0)

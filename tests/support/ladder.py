@@ -47,12 +47,16 @@ def make_agent(
     most: Optional[int] = None,
     shared: Optional[int] = None,
     destinations: MediaPolicy = EVERYWHERE,
+    ipv6: bool = True,
 ) -> UserAgent:
-    """An agent whose tokens count up: token000000000001, and so on; ``most`` and ``shared`` as in ``PortPool``."""
+    """An agent whose tokens count up: token000000000001, and so on; ``most`` and ``shared`` as in ``PortPool``.
+
+    Without ``ipv6`` no route leads to IPv6 addresses.
+    """
     issued = iter(range(1, 1_000_000))
     identity = Identity(
         new_token=lambda: f"{next(issued):016x}",
-        local_address=lambda host: SERVER.host if ":" not in host else "2001:db8::100",
+        local_address=lambda host: SERVER.host if ":" not in host else "2001:db8::100" if ipv6 else "",
         new_key=lambda: "K" * 40,
         advertised=advertised,
         secret=b"secret",
