@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from moh.common.actions import Address, Flow, Resolve, Send
+from moh.common.actions import Address, Flow, Resolve, Send, StartStream
 from moh.common.addresses import networks
 from moh.common.errors import Refusal
 from moh.guard.media_policy import MediaPolicy
@@ -45,30 +45,44 @@ def offer(host: str, port: int = 17422, *lines: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "lines"),
+    ("host", "port"),
     [
-        ("192.168.1.100", 5060, ()),  # SIP of this server
-        ("203.0.113.100", 5060, ()),
-        ("192.168.1.100", 10000, ()),  # RTP of this server
-        ("192.168.1.100", 10100, ()),
-        ("192.168.1.100", 5059, ()),  # RTCP goes to the next port
-        ("192.168.1.100", 17422, ("a=rtcp:5060",)),
-        (HELD, 17422, ("a=rtcp:5060 IN IP4 192.168.1.100",)),
-        ("127.0.0.1", 17422, ()),  # the loopback, for another machine
-        (HELD, 17422, ("a=rtcp:17423 IN IP4 127.0.0.1",)),
-        ("192.168.1.255", 17422, ()),  # a broadcast address
-        ("255.255.255.255", 17422, ()),
-        ("224.0.1.75", 17422, ()),
-        ("0.0.0.7", 17422, ()),
-        (HELD, 1023, ()),
+        ("192.168.1.100", 5060),  # SIP of this server
+        ("203.0.113.100", 5060),
+        ("192.168.1.100", 10000),  # RTP of this server
+        ("192.168.1.100", 10100),
+        ("192.168.1.100", 5059),  # RTCP goes to the next port
+        ("127.0.0.1", 17422),  # the loopback, for another machine
+        ("192.168.1.255", 17422),  # a broadcast address
+        ("255.255.255.255", 17422),
+        ("224.0.1.75", 17422),
+        ("0.0.0.7", 17422),
+        (HELD, 1023),
     ],
 )
-def test_no_music_goes_there(host: str, port: int, lines: tuple[str, ...]) -> None:
+def test_no_music_goes_there(host: str, port: int) -> None:
     agent = make_agent(destinations=POLICY)
-    actions = agent.receive(invite(body=offer(host, port, *lines)), FLOW, now=0.0)
+    actions = agent.receive(invite(body=offer(host, port)), FLOW, now=0.0)
     assert statuses(actions) == [488] and music(actions) == []
     assert (response(actions).first("warning") or "")[:3] in ("301", "399")
     assert agent.idle
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        ("192.168.1.100", "a=rtcp:5060"),
+        (HELD, "a=rtcp:5060 IN IP4 192.168.1.100"),
+        (HELD, "a=rtcp:17423 IN IP4 127.0.0.1"),
+        (HELD, "a=rtcp:17423 IN IP4 192.168.1.255"),
+    ],
+)
+def test_rtcp_that_may_not_go_there_goes_beside_the_rtp(host: str, line: str) -> None:
+    agent = make_agent(destinations=POLICY)
+    actions = agent.receive(invite(body=offer(host, 17422, line)), FLOW, now=0.0)
+    actions += agent.receive(ack(tag(response(actions))), FLOW, now=0.1)
+    (start,) = music(actions)
+    assert isinstance(start, StartStream) and start.target.remote_rtcp == Address(host, 17423)
 
 
 def test_the_same_ports_of_another_host_are_allowed() -> None:
