@@ -102,7 +102,7 @@ class StreamEnded(NamedTuple):
     serial: int
     why: str
     hopeless: str = ""
-    """The reason why another start would fail too, in two words ("port unreachable"); empty where it may succeed."""
+    """Why another start would fail too, in two words ("port unreachable"); empty where another start may succeed."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class Note:
 
 
 class Trust(Enum):
-    """How far a source address is trusted. The host names of each kind are looked up apart from those of the others."""
+    """How far a source address is trusted. The resolver has threads and a queue of its own for each kind."""
 
     UNVALIDATED = "unvalidated"
     """Nothing has proved that the source receives what is sent to its address."""
     VALIDATED = "validated"
-    """The source has proved that, by an earlier call or by TCP."""
+    """The source has proved that it receives what is sent to its address, by an earlier call or by TCP."""
     TRUSTED = "trusted"
     """The source is in a private network or in one that the owner names."""
 
@@ -128,7 +128,7 @@ class Trust(Enum):
 class Resolve(NamedTuple):
     """Look up the address of a host name in the background; ``UserAgent.resolved`` takes the result.
 
-    ``UserAgent.discard_unwanted`` says whether a request still waits for a name whose turn comes late.
+    Before the look-up starts, ``UserAgent.discard_unwanted`` says whether no request waits for the name any more.
     """
 
     name: str

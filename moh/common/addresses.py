@@ -28,10 +28,10 @@ BEHIND_CARRIERS = tuple(
     ipaddress.ip_network(text)
     for text in (
         "100.64.0.0/10",  # RFC 6598, between a provider's NAT and its customers
-        "192.0.0.0/29",  # RFC 7335, a phone's own in a network of IPv6 alone
+        "192.0.0.0/29",  # RFC 7335, the IPv4 address of a phone in a network that has IPv6 only
     )
 )
-"""Addresses that a phone may have behind a provider's NAT; trusted no more than those of the internet."""
+"""Addresses that a phone may have behind a provider's NAT. They are trusted no more than addresses on the internet."""
 INWARD = (
     *PRIVATE,
     *BEHIND_CARRIERS,
@@ -44,26 +44,26 @@ INWARD = (
         )
     ),
 )
-"""Networks that are inside of some network: a source on the internet reaches none of them by itself."""
+"""Networks that are not part of the internet: a source on the internet cannot reach them by itself."""
 IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 IPV4_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")  # RFC 2765 §2.1
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 ISATAP = 0x5EFE
-"""The first half of an interface identifier that holds an IPv4 address, but for its bit "global" (RFC 5214 §6.1)."""
+"""The upper 32 bits of an interface identifier that holds an IPv4 address, without ``GLOBAL_BIT`` (RFC 5214 §6.1)."""
 GLOBAL_BIT = 0x02000000
 FIRST_OCTETS = frozenset(str(network).partition(".")[0] for network in PRIVATE if network.version == 4)
 NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*", re.ASCII)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
-"""Longer text is no address, so that the cache keeps no long text from messages."""
+"""The longest text that is parsed as an address. So the caches hold no long text from messages."""
 CACHED = 256
-"""Parsed addresses in each cache; each costs half a kilobyte."""
+"""Parsed addresses that each cache holds; an address takes half a kilobyte."""
 
 
 def literal(host: str) -> Optional[IPAddress]:
     """The address that ``host`` spells, with or without the brackets of IPv6; ``None`` for a name or nonsense.
 
-    An IPv4-mapped IPv6 address (``::ffff:192.0.2.1``) is the IPv4 address. An address with a zone (``fe80::1%eth0``)
-    is none: SIP and SDP have no zones, and ``ipaddress`` accepts any text after the ``%``.
+    An IPv4-mapped IPv6 address (``::ffff:192.0.2.1``) gives the IPv4 address. Text with a zone (``fe80::1%eth0``) gives
+    ``None``: SIP and SDP have no zones, and ``ipaddress`` accepts any text after the ``%``.
     """
     return None if len(host) > LONGEST else _literal(host)
 
@@ -87,7 +87,7 @@ def _literal(host: str) -> Optional[IPAddress]:
 def is_private(host: str) -> bool:
     """Whether ``host`` is the literal of a private, loopback or link-local address.
 
-    For most public addresses the first octet decides: a flood comes from more addresses than the cache has.
+    For most public addresses the first octet decides, without the cache: a flood has more addresses than the cache.
     """
     if ":" not in host and host.lstrip("[").partition(".")[0] not in FIRST_OCTETS:
         return False
@@ -100,9 +100,9 @@ def _is_private(host: str) -> bool:
 
 
 def is_public(host: str) -> bool:
-    """Whether ``host`` is the literal of one host on the internet, and not inside of any network.
+    """Whether ``host`` is the literal of one host on the internet, outside of the ``INWARD`` networks.
 
-    An IPv6 address that holds an IPv4 address is public only where that is public as well.
+    An IPv6 address that holds an IPv4 address is public only if the IPv4 address is public as well.
     """
     return len(host) <= LONGEST and _is_public(host)
 
@@ -115,8 +115,9 @@ def _is_public(host: str) -> bool:
 def meanings(host: str) -> tuple[str, ...]:
     """``host``, and the IPv4 addresses in it to which a translator or a tunnel on the way would send a packet.
 
-    They are in addresses of NAT64, 6to4, Teredo and ISATAP, in IPv4-translated and in IPv4-compatible ones. A network
-    that has a NAT64 prefix of its own (RFC 6052 §2.2) writes them as no other network can know.
+    They are in addresses of NAT64, 6to4, Teredo and ISATAP, and in IPv4-translated and IPv4-compatible addresses. They
+    are not found in addresses of a NAT64 prefix that a network has chosen itself (RFC 6052 §2.2): no other network
+    knows such a prefix.
     """
     address = literal(host) if ":" in host else None
     if not isinstance(address, ipaddress.IPv6Address):
@@ -137,7 +138,8 @@ def meanings(host: str) -> tuple[str, ...]:
 def lenient_literal(text: str) -> str:
     """The address that ``text`` means to a program that is not strict; empty where it means none.
 
-    The C library takes 0x7f000001, 0177.0.0.1, 127.1 and 2130706433 for 127.0.0.1, and a zone behind an IPv6 address.
+    The C library reads 0x7f000001, 0177.0.0.1, 127.1 and 2130706433 as 127.0.0.1. It accepts a zone behind an IPv6
+    address.
     """
     if len(text) > 2 * LONGEST:
         return ""
@@ -159,7 +161,10 @@ def _from_numbers(text: str) -> str:
 
 
 def source_of(host: str) -> str:
-    """The key of ``host`` in tables of sources: its IPv4 address, or its /64 of IPv6, which one subscriber has."""
+    """The key of ``host`` in tables of sources: the IPv4 address, or the /64 of an IPv6 address.
+
+    One subscriber usually has a whole /64.
+    """
     address = literal(host) if ":" in host else None
     return f"{int(address) >> 64:x}::/64" if isinstance(address, ipaddress.IPv6Address) else str(address or host)
 
@@ -205,10 +210,10 @@ def is_loopback(host: str) -> bool:
 
 
 def out_of_reach(host: str, source: str) -> bool:
-    """Whether ``source`` could not send to ``host`` itself, so that the server must not do it on its behalf.
+    """Whether ``source`` could not send to ``host`` itself, so that the server must not send there on its behalf.
 
-    A source on the internet reaches neither private addresses nor those behind a provider's NAT; no other machine
-    reaches the loopback of this one.
+    A source on the internet reaches neither private addresses nor addresses behind a provider's NAT. No other machine
+    reaches the loopback address of this machine.
     """
     if within(host, BEHIND_CARRIERS):
         return not (is_private(source) or within(source, BEHIND_CARRIERS))

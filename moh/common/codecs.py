@@ -15,9 +15,9 @@ class Codec:
 
     ``name``, ``clock_rate`` (in Hz) and ``channels`` are those of ``a=rtpmap``. ``static_type`` is the payload type
     without an rtpmap, if the codec has one, and ``offered_type`` the one in the server's offers. ``sample_rate`` is the
-    rate in Hz of the prepared music that is encoded, ``octets_per_ms`` the payload for a millisecond of it. ``ptimes``
-    are the packet lengths in milliseconds that the codec allows; none: any. ``encoder`` is ffmpeg's name for the
-    encoder, ``options`` are its options.
+    rate in Hz of the prepared music that is encoded. ``octets_per_ms`` is the length of the payload for a millisecond
+    of music. ``ptimes`` are the packet lengths in milliseconds that the codec allows; an empty tuple allows any length.
+    ``encoder`` is ffmpeg's name for the encoder, ``options`` are the encoder's options.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Codec:
         return f"{self.name}/{self.clock_rate}" + (f"/{self.channels}" if self.channels > 1 else "")
 
     def fitting_ptime(self, wanted: int) -> int:
-        """The longest packet length up to ``wanted`` that the codec allows; its shortest one where there is none."""
+        """The longest allowed packet length up to ``wanted``, or the shortest allowed one if all are longer."""
         return max((ptime for ptime in self.ptimes if ptime <= wanted), default=min(self.ptimes, default=wanted))
 
 
@@ -52,4 +52,4 @@ OPUS = Codec(
 )  # fmt: skip
 
 CODECS = (PCMU, PCMA, G722, OPUS)
-"""All codecs, in the order of the server's offers: the one that every phone has is the first."""
+"""All codecs, in the order of the server's offers. PCMU is the first, because every phone has it."""

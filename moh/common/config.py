@@ -55,7 +55,7 @@ def _port_range(text: str) -> tuple[int, int]:
 
 
 def _networks(text: str) -> tuple[Network, ...]:
-    """The networks that ``text`` lists. A text without any, as ``","``, is a slip: it must not mean all networks."""
+    """The networks that ``text`` lists. A text that lists none, such as ``","``, is refused: it must not allow all."""
     try:
         found = networks(text)
     except ValueError:
@@ -152,9 +152,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read all settings. A variable that is missing, empty or blank means the default; blank networks are refused.
+        """Read all settings. A variable that is missing, empty or blank means the default.
 
-        ``MOH_ALLOW="$A $B"`` is blank where both are empty, and would let every source call.
+        But a list of networks that is blank and not empty is refused: ``MOH_ALLOW="$A $B"`` is blank where both
+        variables are empty, and the default would let every source call.
         """
         values = {}
         for setting in fields(cls):

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 
 SUMMARY_EVERY = 10.0
-"""Seconds between two lines with the events that were only counted."""
+"""Seconds between two summary lines, which name the events that got no line of their own."""
 MAX_LINES = 10
-"""Events that get a line of their own in such a time, of all sources together."""
+"""Events of all sources together that get a line of their own in ``SUMMARY_EVERY`` seconds."""
 SAME_SOURCE_AFTER = 600.0
 """Seconds after which an event of the same reason and source gets a line of its own again."""
 MAX_PAIRS = 1024
@@ -34,7 +34,7 @@ class Counters:
         self.counts[reason] = self.counts.get(reason, 0) + 1
 
     def count_and_should_log(self, reason: str, source: str, now: float) -> bool:
-        """Count one event from ``source``; whether to log it now. Otherwise ``drain`` reports it later."""
+        """Count one event from ``source``. Return whether to log it now; if not, ``drain`` reports it later."""
         self.count(reason)
         if now - self._since >= SUMMARY_EVERY and not self._unlogged:
             self._since, self._lines = now, 0
@@ -50,7 +50,7 @@ class Counters:
         return False
 
     def drain(self, now: float) -> str:
-        """The events that were only counted, once in ``SUMMARY_EVERY`` seconds; otherwise empty."""
+        """Return a summary of the events that got no line, once in ``SUMMARY_EVERY`` seconds; otherwise empty."""
         if not self._unlogged or now - self._since < SUMMARY_EVERY:
             return ""
         text = ", ".join(f"{count} {reason} (last {source})" for reason, (count, source) in self._unlogged.items())

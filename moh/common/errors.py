@@ -1,6 +1,6 @@
-"""The two errors that have an answer: a request is refused, or a setting is wrong.
+"""The two errors that the server expects: a request is refused, or a setting is wrong.
 
-The law kept here: the code that finds the fault in a request decides the status of the response, and raises it.
+The law kept here: the code that finds the fault in a request decides the status of the response, in a ``Refusal``.
 """
 
 from __future__ import annotations

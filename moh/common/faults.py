@@ -20,16 +20,16 @@ class FaultLog:
 
     def __init__(self, place: str) -> None:
         self.count = 0
-        """How many exceptions were reported, those without a line in the log included."""
+        """How many exceptions were reported, including those that the log does not show."""
         self._place = place
         self._quiet_until = float("-inf")
         self._unlogged = 0
-        self._permit = deque([None])  # the one thread that may write to the log has taken it out
+        self._permit = deque([None])  # empty while a thread writes to the log
 
     def report(self, error: BaseException, now: float, about: str = "") -> None:
-        """Count ``error`` and log its traceback, unless one was logged less than ``TRACEBACK_EVERY`` before ``now``.
+        """Count ``error``. Log its traceback, unless a traceback was logged in the last ``TRACEBACK_EVERY`` seconds.
 
-        ``about`` says what the loop was working on. Never raises: where the log fails, the next report logs again.
+        ``about`` names the work that failed. This method raises nothing. If the log fails, the next report tries again.
         """
         self.count += 1
         if isinstance(error, MemoryError):
@@ -47,7 +47,7 @@ class FaultLog:
             more = f" ({self._unlogged} more were not logged)" if self._unlogged else ""
             log.error("unexpected error in %s%s%s", self._place, f": {about}" if about else "", more, exc_info=error)
             self._quiet_until, self._unlogged = now + TRACEBACK_EVERY, 0
-        except Exception:  # the log failed: the loop must go on, and the next report tries again
+        except Exception:  # the log failed: the caller must go on, and the next report tries again
             self._unlogged += 1
         finally:
             self._permit.append(None)

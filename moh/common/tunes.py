@@ -22,9 +22,9 @@ class Tune:
     files: Mapping[int, Path]
     """A WAV file for each sample rate that a codec needs, in Hz."""
     seconds: float
-    """The length of each of them."""
+    """The length of the music in seconds, the same in each file."""
     owner: object = None
-    """What keeps the files from being removed, for as long as the tune is in the table."""
+    """An object that removes the files when it is freed; the tune holds it, so the files stay as long as the tune."""
 
 
 class Tunes:
@@ -35,19 +35,19 @@ class Tunes:
         self._numbers = itertools.count()
 
     def add(self, tune: Tune) -> int:
-        """Add one more tune and return its number. The tunes before it stay, for the calls that hear them."""
+        """Add ``tune`` and return its number. The earlier tunes stay, for the calls that hear them."""
         number = next(self._numbers)
         self._tunes[number] = tune
         return number
 
     def get(self, number: int) -> Tune:
-        """Return the tune of that number. Raises ``LookupError`` where there is none, or none any more."""
+        """Return the tune with this ``number``. Raises ``LookupError`` if the table has no such tune, or no longer."""
         try:
             return self._tunes[number]
         except KeyError:
             raise LookupError(f"tune is {number}; expected one of {sorted(self._tunes)}") from None
 
     def keep(self, numbers: set[int]) -> None:
-        """Forget all tunes but these and those that are added meanwhile."""
+        """Remove all tunes except those in ``numbers``. A tune that another thread adds meanwhile stays."""
         for number in set(self._tunes) - numbers:
             del self._tunes[number]

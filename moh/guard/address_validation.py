@@ -26,22 +26,22 @@ VALIDATION_LIFETIME = 3600.0
 MAX_UNVALIDATED_CALLS = 512
 """Calls of unvalidated sources that may wait for their ACK at the same time; beyond that the oldest is ended."""
 SCANNERS = ("friendly-scanner", "sipvicious", "sipcli", "sundayddr", "vaxsipuseragent", "pplsip", "friendly-request")
-"""How the User-Agent of well-known scanners begins. A scanner may send another one: this is a cheap hint only."""
+"""How the User-Agent of well-known scanners begins. This is a cheap hint only: a scanner may send any User-Agent."""
 
 
 class Peer(NamedTuple):
-    """The source of one message, looked up once: what is known of it when the message comes."""
+    """What is known about the source of a message when the message comes; looked up once for each message."""
 
     flow: Flow
     source: str
     """The source as ``addresses.source_of`` gives it."""
     validated: bool
-    """Whether what is sent back by this flow surely reaches the sender."""
+    """Whether a response by this flow surely reaches the sender of the message."""
     allowance: Allowance
 
     @property
     def trust(self) -> Trust:
-        """How far it is trusted. A source in a network that the owner names is trusted before it is validated."""
+        """How far the source is trusted. A source in a network that the owner names is trusted before validation."""
         if self.allowance is TRUSTED_ALLOWANCE:
             return Trust.TRUSTED
         return Trust.VALIDATED if self.validated else Trust.UNVALIDATED
@@ -58,27 +58,30 @@ class Account:
 
 
 class AddressValidator:
-    """Which source addresses are validated, and what the others may still cost. Part of the core, under its lock."""
+    """Keeps the validated source addresses, and limits the octets and calls of the others.
+
+    Part of the core: called under the core's lock, except for ``is_host_validated``.
+    """
 
     def __init__(self, allowed: tuple[Network, ...] = ()) -> None:
-        """``allowed`` are the networks in ``MOH_ALLOW``; those that name less than the whole internet are trusted."""
+        """``allowed`` are the networks in ``MOH_ALLOW``. They are trusted, except for 0.0.0.0/0 and ::/0."""
         self._named = named_networks(allowed)
         self._validated_until: LruTable[float] = LruTable(MAX_SOURCES)
         self._accounts: LruTable[Account] = LruTable(MAX_SOURCES)
         self._unacknowledged: dict[str, str] = {}  # the source of each call that waits for its ACK
-        self._unvalidated: dict[str, str] = {}  # those of these calls whose source is not validated, the oldest first
-        self._calls_of: dict[str, int] = {}  # how many of these calls each source has
+        self._unvalidated: dict[str, str] = {}  # the part of them with an unvalidated source, the oldest call first
+        self._calls_of: dict[str, int] = {}  # by source: how many of its calls wait for their ACK
 
     # -- validation ------------------------------------------------------------------------------------------------
 
     def credit(self, flow: Flow, octets: int, now: float) -> None:
-        """Note a message of so many octets that came by ``flow``."""
+        """Note that a message of this number of octets came by ``flow``."""
         if not flow.reliable:
             account = self._account(flow.remote.host, now)
             account.credit = min(MAX_CREDIT, account.credit + AMPLIFICATION_LIMIT * octets)
 
     def peer(self, flow: Flow, now: float) -> Peer:
-        """What is known of the source of ``flow``."""
+        """What is known about the source of ``flow``."""
         host = flow.remote.host
         source = source_of(host)
         if is_private(host):
@@ -89,11 +92,11 @@ class AddressValidator:
     def validate(self, flow: Flow, invited_by: Flow, now: float) -> bool:
         """Note a message by ``flow`` that has the tag of a call whose INVITE came by ``invited_by``.
 
-        Returns whether the source of ``flow`` is validated by that. It is only if the INVITE came from there too,
-        because the tag was sent there. From another address the tag proves nothing: a caller can send its own tag in a
-        packet with a victim's source address, or give it to others. So a phone that sends the ACK itself while its
-        proxy sent the INVITE, or whose address has changed since, gets its music and can end its call; but neither
-        address is validated until an INVITE and its ACK come from the same one.
+        Return whether the message validates the source of ``flow``. It does only if the INVITE came from the same
+        address, because the tag was sent there. From another address the tag proves nothing: a caller can send its own
+        tag in a packet with a victim's source address, or give the tag to others. So a phone that sends the ACK itself
+        while its proxy sent the INVITE, or whose address has changed since, gets its music and can end its call; but
+        neither address is validated until an INVITE and its ACK come from the same address.
         """
         host = flow.remote.host
         if source_of(host) == source_of(invited_by.remote.host) and not is_private(host):
@@ -102,7 +105,7 @@ class AddressValidator:
         return False
 
     def is_validated(self, flow: Flow, now: float) -> bool:
-        """Whether what is sent back by ``flow`` surely reaches the sender."""
+        """Whether a response by ``flow`` surely reaches the sender."""
         return flow.reliable or self.is_host_validated(flow.remote.host, now)
 
     def is_host_validated(self, host: str, now: float) -> bool:
@@ -110,10 +113,10 @@ class AddressValidator:
         return is_private(host) or (self._validated_until.peek(source_of(host)) or 0.0) > now
 
     def may_send(self, send: Send, now: float) -> bool:
-        """Whether ``send`` may leave. To an unvalidated address it is paid from the credit of its flow's source.
+        """Whether ``send`` may leave. A packet to an unvalidated address takes its octets from the source's credit.
 
-        So is a packet to a private address that the source of its flow could not reach itself. ``answer_address`` and
-        ``Dialog`` make none; if there ever is one, the credit bounds it.
+        The source is that of the packet's flow. A packet to a private address that this source could not reach itself
+        takes them too. ``answer_address`` and ``Dialog`` make no such packet; the credit would bound it.
         """
         if send.flow.reliable:
             return True
@@ -128,7 +131,10 @@ class AddressValidator:
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def call_refusal(self, peer: Peer, now: float) -> str:
-        """Why one more call of ``peer`` is refused; empty where it is accepted, and then it counts."""
+        """Return why one more call of ``peer`` is refused; empty where it is accepted.
+
+        An accepted call uses up a token of the rate at which its source may call.
+        """
         allowance = peer.allowance
         if self._calls_of.get(peer.source, 0) >= allowance.unacknowledged:
             return f"{allowance.unacknowledged} calls of this address wait for their ACK"
@@ -137,7 +143,10 @@ class AddressValidator:
         return ""
 
     def call_opened(self, call: str, peer: Peer) -> Optional[str]:
-        """Note a call that was answered and waits for its ACK; returns the call that has to end for it, if any."""
+        """Note that ``call`` was answered and waits for its ACK.
+
+        Return the oldest such call if now too many calls of unvalidated sources wait: that call has to end.
+        """
         self._unacknowledged[call] = peer.source
         self._calls_of[peer.source] = self._calls_of.get(peer.source, 0) + 1
         if peer.validated:
@@ -148,8 +157,8 @@ class AddressValidator:
     def call_closed(self, call: str) -> None:
         """Note that the ACK of a call has come, or that the call has ended.
 
-        The ACK counts from any address, because its sender knows the tag. Otherwise a phone whose ACK takes another
-        path than its INVITE would lose its call to those of unvalidated sources.
+        The ACK counts from any address, because its sender knows the tag. Otherwise the call of a phone whose ACK takes
+        another path than its INVITE would end as soon as too many calls of unvalidated sources wait.
         """
         source = self._unacknowledged.pop(call, None)
         self._unvalidated.pop(call, None)

@@ -27,7 +27,7 @@ CALL_STARTS = frozenset((b"INVI", b"ACK ", b"BYE ", b"CANC", b"UPDA", b"INFO", b
 MIN_MESSAGE = 16
 """Octets of the shortest datagram that can be a message. Keep-alives are shorter; by UDP they get no answer."""
 MAX_QUEUED = 256
-"""Stream messages that can wait at the same time: one for each connection, by TCP and by TLS."""
+"""Messages that can wait at the same time: one for each TCP connection and one for each TLS connection."""
 TOO_SHORT = "too short"
 TOO_MANY = ("too many messages", "too many messages that belong to no call")
 """Why a message is rejected, for ``IN_CALL`` and for ``OTHER``."""
@@ -37,7 +37,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Allowance:
-    """What one source may do. A pair is a number a second, and a burst."""
+    """What one source may do. A pair is a rate per second and a burst."""
 
     in_call: tuple[float, float]
     """Datagrams that may belong to a call."""
@@ -48,8 +48,8 @@ class Allowance:
     unacknowledged: int
     """Calls that wait for their first ACK."""
     names: int
-    """Host names that are looked up at the same time. Each may hold a thread of the resolver while its DNS server is
-    silent, so an untrusted source gets half of the threads at most."""
+    """Host names that are looked up at the same time. A look-up may hold a thread of the resolver while a DNS server
+    is silent, so an untrusted source gets half of the threads at most."""
 
 
 PUBLIC_ALLOWANCE = Allowance(in_call=(100, 1000), other=(10, 50), calls=(20, 200), unacknowledged=128, names=4)
@@ -59,19 +59,19 @@ TRUSTED_ALLOWANCE = Allowance(in_call=(4000, 8000), other=(200, 400), calls=(100
 
 
 def named_networks(allowed: tuple[Network, ...]) -> tuple[Network, ...]:
-    """The trusted ones of the owner's ``allowed`` networks: 0.0.0.0/0 and ::/0 allow every source and trust none."""
+    """The owner's ``allowed`` networks that are trusted: 0.0.0.0/0 and ::/0 allow every source, but trust none."""
     return tuple(network for network in allowed if network.prefixlen)
 
 
 def allowance_of(host: str, trusted: tuple[Network, ...]) -> Allowance:
-    """The allowance of ``host``; ``trusted`` are the ``named_networks``, beside the private ones."""
+    """The allowance of ``host``. ``trusted`` are the ``named_networks``; private addresses are trusted as well."""
     return TRUSTED_ALLOWANCE if is_private(host) or within(host, trusted) else PUBLIC_ALLOWANCE
 
 
 def is_this_machine(host: str, local: str) -> bool:
-    """Whether a datagram from ``host`` to the address ``local`` was sent by this machine: by its loopback or to itself.
+    """Whether a datagram from ``host`` to the address ``local`` was sent by this machine: over loopback or to itself.
 
-    The kernel drops what comes from the network with such a source.
+    The kernel drops datagrams from the network that have such a source address.
     """
     return host == local or is_loopback(host)
 
@@ -87,18 +87,18 @@ class LruTable(Generic[Value]):
         return len(self._values)
 
     def get(self, key: Hashable) -> Optional[Value]:
-        """The value of ``key``; counts as a use."""
+        """Return the value of ``key``. The call counts as a use of ``key``."""
         value = self._values.get(key)
         if value is not None:
             self._values.move_to_end(key)
         return value
 
     def peek(self, key: Hashable) -> Optional[Value]:
-        """The value of ``key``; does not count as a use. Any thread may call this."""
+        """Return the value of ``key``. The call does not count as a use. Any thread may call this."""
         return self._values.get(key)
 
     def put(self, key: Hashable, value: Value) -> Value:
-        """Set the value of ``key``; returns it."""
+        """Set the value of ``key``, and return the value."""
         self._values[key] = value
         self._values.move_to_end(key)
         if len(self._values) > self._max_keys:
@@ -116,7 +116,7 @@ class TokenBucket:
         self._tokens, self._when = burst, now
 
     def acquire(self, now: float) -> bool:
-        """Take a token; whether there was one."""
+        """Take a token if there is one. Return whether a token was taken."""
         if not self.available(now):
             return False
         self._tokens -= 1
@@ -129,7 +129,10 @@ class TokenBucket:
         return self._tokens >= 1
 
     def reserve(self, now: float, max_debt: float) -> float:
-        """Take a token even before it is there; returns the seconds until it is. The debt is ``max_debt`` at most."""
+        """Take a token, even from an empty bucket. Return the seconds until the bucket would have had that token.
+
+        The bucket owes ``max_debt`` tokens at most.
+        """
         self.available(now)
         self._tokens = max(-max_debt, self._tokens - 1)
         return max(0.0, -self._tokens / self._rate)
@@ -156,19 +159,19 @@ class SourceTable:
         self._named = named_networks(allowed)
         self._sources: LruTable[SourceState] = LruTable(MAX_SOURCES)
         self.unvalidated = tuple(TokenBucket(*limit, now) for limit in UNVALIDATED_LIMITS)
-        """What all unvalidated sources share, by kind."""
+        """The buckets that all unvalidated sources share: one for ``IN_CALL``, one for ``OTHER``."""
         self.trusted = TokenBucket(*TRUSTED_LIMIT, now)
-        """What all trusted sources share, for ``OTHER``."""
+        """The bucket that all trusted sources share, for ``OTHER``."""
 
     def __len__(self) -> int:
         return len(self._sources)
 
     def find(self, source: str) -> Optional[SourceState]:
-        """The state of a source, as ``addresses.source_of`` gives it; ``None`` for a new one."""
+        """The state of ``source``, which is a key from ``addresses.source_of``; ``None`` for a new source."""
         return self._sources.get(source)
 
     def add(self, source: str, host: str, now: float) -> SourceState:
-        """The state of a new source."""
+        """Add a new source, and return its state."""
         allowance = allowance_of(host, self._named)
         buckets = (TokenBucket(*allowance.in_call, now), TokenBucket(*allowance.other, now))
         state = SourceState(self.allows(host), allowance is TRUSTED_ALLOWANCE, buckets)
@@ -187,19 +190,20 @@ class RateLimiter:
     """Accepts or rejects a datagram by its source address and its first octets, before it is parsed."""
 
     def __init__(self, allowed: tuple[Network, ...], is_validated: Callable[[str, float], bool], now: float) -> None:
-        """``is_validated`` says whether a host, at a time, is private or has shown that its address is its own.
+        """``is_validated`` gets a host and the time, and says whether the host is private or validated.
 
         A validated source is limited by its own allowance only; all others share ``UNVALIDATED_LIMITS`` as well.
         """
         self.tally = Counters()
-        """The rejected datagrams."""
+        """Counts the rejected datagrams."""
         self._is_validated = is_validated
         self._sources = SourceTable(allowed, now)
 
     def refusal(self, host: str, data: bytes, now: float, local: str = "") -> str:
         """Why a datagram from ``host`` to the address ``local`` is rejected; empty where it is accepted.
 
-        This machine itself may ask OPTIONS whatever ``MOH_ALLOW`` names, and also in a flood: it is the health check.
+        OPTIONS from this machine itself is the health check. It is accepted whatever ``MOH_ALLOW`` names, and also in a
+        flood.
         """
         sources = self._sources
         is_health_check = data[:8] == b"OPTIONS " and is_this_machine(host, local)
@@ -234,19 +238,20 @@ class RateLimiter:
 class StreamRateLimiter:
     """Delays messages by TCP and TLS, where nothing is dropped: a connection is not read until its message may pass.
 
-    TCP validates each source, but one that has an IPv6 network is thousands of sources; so all public sources share
-    ``UNVALIDATED_LIMITS`` here too. The law kept here: no message waits longer than ``MAX_QUEUED`` messages take, so a
-    source that reconnects all the time delays no other source by the messages that it has left behind.
+    TCP validates each source. But a sender that has a large IPv6 network can come as thousands of sources, so all
+    public sources share ``UNVALIDATED_LIMITS`` here too. The law kept here: no message waits longer than ``MAX_QUEUED``
+    messages take. This also bounds the delay that a source causes which reconnects all the time and leaves messages of
+    closed connections behind.
     """
 
     def __init__(self, allowed: tuple[Network, ...], now: float) -> None:
         """``allowed`` are the networks in ``MOH_ALLOW``."""
         self.tally = Counters()
-        """The delayed messages."""
+        """Counts the delayed messages."""
         self._sources = SourceTable(allowed, now)
 
     def delay(self, host: str, data: bytes, now: float) -> float:
-        """Reserve the place of a message from ``host``; returns the seconds that it has to wait, mostly 0.0.
+        """Reserve a place for a message from ``host``. Return the seconds that the message has to wait, mostly 0.0.
 
         Keep-alives, and reads without a whole message (``data`` is empty), count as ``IN_CALL``, whose rate is higher.
         """

@@ -1,1 +1,1 @@
-"""Sockets and what the kernel says of them: addresses, routes, many datagrams by one system call."""
+"""UDP sockets, local addresses and routes, and the system calls that send or receive many datagrams."""

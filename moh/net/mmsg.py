@@ -36,7 +36,7 @@ class Mmsghdr(ctypes.Structure):
 EACH = ctypes.sizeof(Mmsghdr)
 """Octets from one ``Mmsghdr`` of an array to the next."""
 NAME = 28
-"""Octets that an address takes at most: ``struct sockaddr_in6``."""
+"""Octets of the longest address: ``struct sockaddr_in6``."""
 IPV4_NAME = 16
 """Octets of ``struct sockaddr_in``."""
 CONTROL_HEADER = struct.calcsize("@Nii")
@@ -44,7 +44,7 @@ CONTROL_HEADER = struct.calcsize("@Nii")
 
 
 def system_call(name: str, *more: Any, hold: bool = False) -> Any:
-    """``sendmmsg`` or ``recvmmsg`` of the C library; ``more`` is the type of the fifth argument that the latter has.
+    """``sendmmsg`` or ``recvmmsg`` of the C library; ``more`` is the type of the fifth argument of ``recvmmsg``.
 
     ``hold`` keeps the interpreter's lock during the call, for calls that never wait.
     """
@@ -65,7 +65,7 @@ def packed(to: Address, family: int) -> bytes:
 
 
 def unpacked(name: bytes, family: int) -> Address:
-    """The address in a ``struct sockaddr`` of that family."""
+    """The address in ``name``, a ``struct sockaddr`` of ``family``."""
     port = int.from_bytes(name[2:4], "big")
     if family == socket.AF_INET:
         return Address(socket.inet_ntoa(name[4:8]), port)

@@ -1,8 +1,9 @@
-"""Many datagrams by one system call, for the loop that reads SIP: ``recvmmsg`` through ctypes.
+"""Reads many datagrams by one system call, for the thread that reads SIP by UDP: ``recvmmsg`` through ctypes.
 
-The call keeps the interpreter's lock, because the socket never waits. ``recvmsg`` releases it for each datagram, and
-beside busy workers it takes half a millisecond to get it back each time. So in a flood the kernel's buffer would
-overflow, and the kernel drops the datagrams of all sources alike, before the rate limiter can choose.
+``recvmmsg`` is called without releasing the interpreter's lock, because a non-blocking socket never waits. ``recvmsg``
+would release the lock for each datagram, and while workers are busy it takes half a millisecond to get the lock back.
+In a flood the kernel's buffer would then overflow, and the kernel would drop the datagrams of all sources alike, before
+the rate limiter can choose.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ class DatagramReader:
     """Arrays of C structures that the kernel fills, for one non-blocking socket and one thread."""
 
     def __init__(self, sock: socket.socket, octets: int, default: str) -> None:
-        """``octets`` is the longest datagram's length, ``default`` the local address where the kernel names none."""
+        """``octets`` is the length of the longest datagram, ``default`` a local address where the kernel names none."""
         self._sock, self._octets, self._default = sock, octets, default
         names, controls = (ctypes.create_string_buffer(size * MOST_READ) for size in (NAME, CONTROL))
-        data = mmap.mmap(-1, octets * MOST_READ)  # takes memory only where a datagram was ever written
+        data = mmap.mmap(-1, octets * MOST_READ)  # a page takes memory only once a datagram was written there
         first = ctypes.addressof(ctypes.c_char.from_buffer(data))
         self._vectors = (Iovec * MOST_READ)()
         self._headers = (Mmsghdr * MOST_READ)()
@@ -53,12 +54,12 @@ class DatagramReader:
         self._names, self._controls = (memoryview(each).cast("B") for each in (names, controls))
 
     def read(self) -> list[Datagram]:
-        """The datagrams that are waiting, ``MOST_READ`` at most; none where the network reports an error instead."""
+        """The waiting datagrams, at most ``MOST_READ``; an empty list where the kernel reports an error instead."""
         count = RECVMMSG(self._sock.fileno(), ctypes.addressof(self._headers), MOST_READ, 0, None)
         if count <= 0:
             return []
         datagrams = [self._datagram(slot) for slot in range(count)]
-        ctypes.memmove(self._headers, self._fresh, EACH * count)  # the kernel has written lengths into it
+        ctypes.memmove(self._headers, self._fresh, EACH * count)  # the kernel has overwritten lengths in the headers
         return datagrams
 
     def _datagram(self, slot: int) -> Datagram:

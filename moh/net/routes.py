@@ -1,6 +1,6 @@
-"""What the kernel says about addresses: which are local, which one leads where, which neighbours answer ARP.
+"""What the kernel says about addresses: which are local, which route leads to a host, which neighbours answer ARP.
 
-Each question opens a socket or reads a file; none sends a packet.
+Each function opens a socket or reads a file. None of them sends a packet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .sockets import family_of
 ARP = Path("/proc/net/arp")
 ATF_COM = 2  # the flag of an ARP entry whose hardware address is known
 DISCARD_PORT = 9
-"""The port that questions about routes name (RFC 863)."""
+"""The port to which a socket is connected to learn a route (RFC 863). No packet is sent there."""
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 """Files that Docker and Podman put into each container."""
 DOCKER_NETWORKS = ipaddress.ip_network("172.16.0.0/12")
@@ -51,7 +51,7 @@ def _can_bind(host: str, port: int) -> bool:
 
 
 def is_broadcast(host: str) -> bool:
-    """Whether ``host`` is the broadcast address of a local network, or another to which Linux forbids to send."""
+    """Whether ``host`` is the broadcast address of a local network, or another address that Linux lets no packet to."""
     try:
         with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
             probe.connect((host, DISCARD_PORT))
@@ -63,16 +63,16 @@ def is_broadcast(host: str) -> bool:
 
 
 def in_a_bridge(host: str) -> bool:
-    """Whether ``host`` seems to be a container's own address, as Docker gives them: no phone reaches it."""
+    """Whether ``host`` seems to be an address that Docker gave to this container, which no phone can reach."""
     contained = any(Path(mark).exists() for mark in CONTAINER_MARKS)
     return contained and ipaddress.ip_address(host) in DOCKER_NETWORKS
 
 
 def way_out(local: str, remote: str) -> str:
-    """The local address that media to ``remote`` leaves from: ``local`` where that is possible, empty for any.
+    """The local address that media to ``remote`` leaves from: ``local`` where that is possible; empty means any.
 
-    It is not possible where ``remote`` has another IP version, where ``local`` is loopback and ``remote`` is not, and
-    where ``local``, which the SDP names, is the address of a router or bridge in front of this machine.
+    ``local`` is not possible where ``remote`` has another IP version, where ``local`` is loopback and ``remote`` is
+    not, and where ``local``, which the SDP names, is the address of a router or bridge in front of this machine.
     """
     reaches = same_family(local, remote) and (is_loopback(remote) or not is_loopback(local))
     return local if reaches and is_ours(local) else ""

@@ -1,7 +1,7 @@
-"""One packet to many addresses by one system call: ``sendmmsg`` through ctypes. Its first octets may differ.
+"""Sends one packet to many addresses by one system call: ``sendmmsg`` through ctypes. The first octets may differ.
 
-The C structures are made once. To add or remove a destination touches one slot; to send costs no Python work for each
-address. Only one thread may use a table.
+The C structures are made once. Adding or removing a destination changes one slot, and ``send`` runs no Python code for
+each address. Only one thread may use a table.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ MOST_SENT = 1024
 FIRST_SLOTS = 8
 """Slots of a new table."""
 GROWTH = 5
-"""A full table is replaced by one that has so many times its slots."""
+"""How many times more slots a table gets when it is full."""
 PARTS = 2
 """Parts of a packet: the prefix, and what all destinations get."""
 TRIES = 3
-"""Times that an address is tried, because the kernel reports an earlier packet's error to whichever call is next."""
+"""How often an address is tried. One error is not enough: the kernel may report the error of an earlier packet."""
 NO_ROOM = (errno.EAGAIN, errno.ENOBUFS)
-"""Errors that concern all addresses: the kernel has no room for packets. To go on would delay all that follows."""
+"""Errors that concern all addresses: the kernel has no room for packets. Waiting for room would delay later packets."""
 NOT_THIS_ADDRESS = (errno.ECONNREFUSED, errno.EINTR)
 """Errors that concern an earlier packet, or no address at all; any other may concern the address that is tried."""
 SENDMMSG = system_call("sendmmsg")
 
 
 def _copy(former: Any, header: Any) -> None:
-    """Copy what a slot's ``struct msghdr`` points to, apart from the address."""
+    """Copy the pointers of one slot's ``struct msghdr`` to another slot, except the pointer to the address."""
     header.control, header.control_length = former.control, former.control_length
     header.vector = former.vector
 
@@ -42,32 +42,33 @@ def _copy(former: Any, header: Any) -> None:
 class DestinationTable:
     """The addresses that get the same packet, slot by slot without holes, as arrays of C structures.
 
-    In front of the octets that all destinations share, each has a constant prefix: in memory there is one for each
-    value, and the kernel puts the two parts together. So the number of different prefixes costs nothing to send.
+    A packet is the constant prefix of its destination and then the octets that all destinations share. Destinations
+    with equal prefixes share one copy of it, and the kernel joins the two parts. So different prefixes do not slow
+    ``send`` down.
     """
 
     def __init__(self, sock: socket.socket, octets: int) -> None:
-        """``octets`` are those of each packet behind its prefix."""
+        """``octets`` is the length of the shared part of a packet, behind the prefix."""
         self._buffer = ctypes.create_string_buffer(octets)
         self.common = memoryview(self._buffer).cast("B")
-        """What ``send`` sends behind each destination's prefix; the caller writes it before."""
+        """The shared part of the packet, behind each destination's prefix. The caller writes it before ``send``."""
         self.lost = 0
         """Packets that the kernel did not take."""
         self.no_route: list[int] = []
-        """Slots for which the kernel found no route when it was last asked to send: no interface leads there."""
+        """The slots for which the kernel found no route in the latest ``send``: no interface leads there."""
         self._fd = sock.fileno()
         self._family = sock.family
         self._count = 0
         self._slots = 0
         self._vectors: dict[bytes, tuple[Any, Any]] = {}
-        """For each prefix both parts of the packet, and the memory that the first one points to."""
+        """By prefix: the two ``struct iovec`` of a packet, and the memory that the first of them points to."""
         self._controls: dict[str, Any] = {}
         self._names = memoryview(b"")
         self._headers: Any = ()
         self._allocate(FIRST_SLOTS)
 
     def _allocate(self, slots: int) -> None:
-        """Replace the arrays by arrays of that many slots, and copy what the former ones hold."""
+        """Replace the arrays by arrays with ``slots`` slots, and copy the content of the former arrays."""
         kept, headers = ctypes.create_string_buffer(NAME * slots), (Mmsghdr * slots)()
         names = memoryview(kept).cast("B")
         length = IPV4_NAME if self._family == socket.AF_INET else NAME
@@ -83,9 +84,9 @@ class DestinationTable:
         self._start = ctypes.addressof(headers)
 
     def add(self, to: Address, source: str, prefix: bytes = b"") -> None:
-        """Fill the next slot: a destination, and the local address that its packets leave from, empty for any.
+        """Put the destination ``to`` into the next slot. Its packets begin with ``prefix``.
 
-        Its packets begin with ``prefix``.
+        They leave from the local address ``source``; empty means any.
         """
         if self._count == self._slots:
             self._allocate(self._slots * GROWTH)
@@ -98,7 +99,7 @@ class DestinationTable:
         self._count += 1
 
     def remove(self, slot: int) -> None:
-        """Clear a slot; the content of the last slot moves there."""
+        """Remove the destination in ``slot``. The destination in the last slot moves there."""
         last = self._count - 1
         if slot != last:
             self._names[slot * NAME : (slot + 1) * NAME] = self._names[last * NAME : (last + 1) * NAME]
@@ -106,7 +107,7 @@ class DestinationTable:
         self._count = last
 
     def _vector(self, prefix: bytes) -> int:
-        """Address of the two ``struct iovec`` of a packet with that prefix."""
+        """Address of the two ``struct iovec`` of a packet that begins with ``prefix``."""
         if prefix not in self._vectors:
             kept = ctypes.create_string_buffer(prefix, len(prefix) or 1)
             parts = (Iovec * PARTS)(

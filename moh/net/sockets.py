@@ -1,7 +1,7 @@
-"""UDP sockets: which local address a datagram came to, which one an answer leaves from (IP_PKTINFO, RFC 3542).
+"""UDP sockets: the local address that a datagram came to, and the one an answer leaves from (IP_PKTINFO, RFC 3542).
 
-An IPv6 socket that takes IPv4 as well writes IPv4 addresses as ``::ffff:192.0.2.1``, and wants them so. The rest of the
-code has them as plain IPv4.
+An IPv6 socket that also carries IPv4 reads and writes IPv4 addresses as ``::ffff:192.0.2.1``. The rest of the code uses
+plain IPv4 addresses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def family_of(host: str) -> socket.AddressFamily:
 
 
 def ask_for_local_address(sock: socket.socket) -> None:
-    """Have the kernel report with each datagram which local address it came to; ``::`` takes IPv4 as well."""
+    """Have the kernel report the local address of each datagram. An IPv6 socket then receives IPv4 as well."""
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -54,7 +54,7 @@ def local_address(ancillary: Iterable[tuple[int, int, bytes]], default: str) -> 
 
 
 def leaving_from(host: str, family: int) -> ANCILLARY:
-    """Ancillary data that makes a datagram leave from the local address ``host``; none if that is unspecified."""
+    """Ancillary data that makes a datagram leave from the local address ``host``; empty if ``host`` is unspecified."""
     if is_unspecified(host):
         return []
     if family == socket.AF_INET:
@@ -75,9 +75,10 @@ def destination(to: Address, family: int) -> Any:
 
 
 def media_sockets(bind: str, port: int) -> dict[bool, socket.socket]:
-    """The sockets of the shared stream, by whether they are IPv6.
+    """The sockets of the shared stream: the IPv6 socket under ``True``, the IPv4 socket under ``False``.
 
-    Raises ``OSError`` where that of ``bind`` cannot be had. A machine without the other IP version has one only.
+    Raises ``OSError`` if the socket at ``bind`` cannot be opened. On a machine without the other IP version the socket
+    for that version is missing.
     """
     ipv6 = ":" in bind
     sockets = {ipv6: _media_socket(bind, port)}
@@ -108,7 +109,7 @@ def _media_socket(host: str, port: int) -> socket.socket:
 
 
 def unsent(sock: socket.socket) -> int:
-    """Octets of kernel memory held by packets that have not left, because a neighbour does not answer ARP, say."""
+    """Octets of kernel memory held by packets that have not left, for example to a neighbour that answers no ARP."""
     return int(struct.unpack("@i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
 
 

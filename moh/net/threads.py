@@ -1,8 +1,8 @@
-"""Threads whose ``start()`` cannot block for ever, for those that are started while the server serves.
+"""A thread whose ``start()`` cannot block for ever. It is for threads that are started while the server serves.
 
 ``threading.Thread.start`` waits until the new thread has reported that it runs. A thread that finds no memory for its
-first steps dies before that, and ``start`` would wait to the end of the server, with all locks that its caller holds.
-Threads that start with the server need no such care.
+first steps dies before that, and ``start`` would wait until the server ends, with all locks that its caller holds.
+Threads that are started together with the server do not need this class.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class BoundedEvent(threading.Event):
 
 
 class Thread(threading.Thread):
-    """A daemon thread. ``start`` raises ``RuntimeError`` where the system gives no thread, or it does not begin."""
+    """A daemon thread. ``start`` raises ``RuntimeError`` if the system gives no thread, or the thread does not run."""
 
     def __init__(self, target: Callable[..., object], name: str, args: tuple[Any, ...] = ()) -> None:
         super().__init__(name=name, daemon=True)
         self._started = BoundedEvent()  # what ``start`` of the standard library waits for, at least from 3.9 to 3.14
-        self._work: list[Callable[[], object]] = [lambda: target(*args)]  # until the thread or ``start`` removes it
+        self._work: list[Callable[[], object]] = [lambda: target(*args)]  # empty once the thread or ``start`` took it
 
     def start(self) -> None:
-        """Begin. After ``RuntimeError`` the work is not done, now or later."""
+        """Start the thread. After ``RuntimeError`` the work is not done, now or later."""
         super().start()
         if not self._started.is_set() and self._take_work() is not None:
             raise RuntimeError(f"thread {self.name} has not begun within {START_TIMEOUT:g} s")

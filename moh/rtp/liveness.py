@@ -1,4 +1,4 @@
-"""When a receiver counts as gone: after ICMP, ARP or routing errors, or after its RTCP BYE. No clock in here.
+"""When a receiver counts as gone: after ICMP, ARP or routing errors, or after its RTCP BYE. The caller gives the time.
 
 The law kept here: no single report ends a call. A phone may be about to open its port or to change its codec, and a
 cable may be plugged in again.
@@ -18,12 +18,13 @@ BYE_TIMEOUT = 7.0
 """Seconds without RTCP after an RTCP BYE until a receiver is dropped. A receiver that has only changed its SSRC sends a
 report after 6.2 s at the latest (RFC 3550 §6.3.1)."""
 PORT_ERROR_GAP = 3.0
-"""Seconds without "port unreachable" after which its streak starts again: some hosts send one a second only."""
+"""Seconds without "port unreachable" after which its streak starts again: some hosts report only one a second."""
 HOST_ERROR_GAP = 8.0
-"""Seconds without "host unreachable" after which its streak starts again. Without an ARP answer Linux reports it every
-3 s; a router reports one packet a second, which may be a packet to another receiver."""
+"""Seconds without "host unreachable" after which its streak starts again. Linux reports a missing ARP answer every 3 s.
+A router reports only one lost packet a second, which may be a packet to another receiver."""
 SEND_ERROR_GAP = 1.5
-"""The same for errors of the send call itself: the kernel reports each packet, and is polled twice a second."""
+"""Seconds without an error of the send call itself after which that streak starts again: the kernel reports each
+packet, and the errors are polled twice a second."""
 REACHABLE_AFTER = 5.0
 """Seconds without an error, probes included, after which an unreachable receiver gets music again."""
 PROBE_INTERVAL = 2.0
@@ -90,12 +91,12 @@ class Unreachable:
 
     def is_reachable(self, answers_arp: Optional[bool], now: float) -> bool:
         """Whether the receiver gets music again. ``answers_arp`` is ``None`` where the kernel's table does not say."""
-        if answers_arp is False:  # as good as an error report: of many hosts at once Linux reports a few only
+        if answers_arp is False:  # counts as an error report: of many unreachable hosts Linux reports only a few
             self._without_arp, self._last_error = True, now
         return (self._without_arp and answers_arp is True) or now - self._last_error >= REACHABLE_AFTER
 
     def probe_due(self, now: float) -> bool:
-        """Whether a probe is due; then it counts as sent."""
+        """Return whether a probe is due. If so, note that it is sent now: the caller has to send it."""
         due = now - self._last_probe >= PROBE_INTERVAL
         if due:
             self._last_probe = now

@@ -28,9 +28,9 @@ class PortPool:
     ) -> None:
         """``first`` and ``last`` belong to the range; an even port whose partner is above ``last`` is left out.
 
-        ``usable`` says whether no other program has a port; it is asked each time a port is given out. ``most`` limits
-        the calls with a port of their own; ``None`` is no limit. ``shared`` is the port of all further calls; with
-        ``None`` they get no port.
+        ``usable`` says whether a port is free, so that no other program has it; it is called each time a port is given
+        out. ``most`` limits the calls with a port of their own; ``None`` is no limit. ``shared`` is the port of all
+        further calls; with ``None`` they get no port.
         """
         self._usable = usable
         self._free = deque(port for port in range(first + first % 2, last, 2) if port != shared)
@@ -70,7 +70,7 @@ class PortPool:
 
     @property
     def exclusive_available(self) -> bool:
-        """Whether the next call does not have to share its port: it gets one of its own, or none at all."""
+        """Whether the next call does not have to share its port: it gets a port of its own, or no port at all."""
         return self.shared is None or self.free > 0
 
     @property

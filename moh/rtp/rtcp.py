@@ -9,7 +9,7 @@ import struct
 
 SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, BYE = 200, 201, 202, 203
 PACKET_TYPES = range(192, 224)
-"""The packet types of RTCP; RTP has its marker and payload type in the same octet, and none of these (RFC 5761 §4)."""
+"""The packet types of RTCP. In RTP the same octet holds marker and payload type, and no such value (RFC 5761 §4)."""
 CNAME = 1
 NTP_EPOCH = 2_208_988_800
 """Seconds from 1900, the epoch of NTP, to 1970 (RFC 5905 §6)."""
@@ -26,7 +26,7 @@ def empty_report(ssrc: int, cname: str) -> bytes:
 
 
 def sender_report(ssrc: int, clock: float, timestamp: int, packets: int, octets: int) -> bytes:
-    """A sender report (§6.4.1): the RTP ``timestamp`` plays at ``clock``, in seconds since 1970.
+    """A sender report (§6.4.1): the sample of the RTP ``timestamp`` plays at ``clock``, in seconds since 1970.
 
     ``packets`` and ``octets`` count what has been sent; octets are those of the payload alone.
     """
