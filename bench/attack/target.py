@@ -46,8 +46,9 @@ class Resources(NamedTuple):
 class Target:
     """The server whose program is ``script``. ``start`` starts it, ``finish`` ends it. It dies with this process."""
 
-    def __init__(self, folder: Path, script: Path) -> None:
-        self._folder, self._script = folder, script
+    def __init__(self, folder: Path, script: Path, ffmpegs: int = FFMPEGS) -> None:
+        """``ffmpegs`` calls get an ffmpeg of their own."""
+        self._folder, self._script, self._ffmpegs = folder, script, ffmpegs
         self._log = folder / "server.log"
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -55,7 +56,7 @@ class Target:
         """Start the server, or start it anew, and wait until it takes calls. Raises ``RuntimeError`` if it does not."""
         self.finish()
         settings = environment(
-            MOH_SIP_PORT=SERVER[1], MOH_FFMPEG_CALLS=FFMPEGS, MOH_CACHE=self._folder, MOH_MUSIC=BUILTIN,
+            MOH_SIP_PORT=SERVER[1], MOH_FFMPEG_CALLS=self._ffmpegs, MOH_CACHE=self._folder, MOH_MUSIC=BUILTIN,
             MOH_RTP_PORTS=f"{PORTS[0]}-{PORTS[-1]}",
         )  # fmt: skip
         with self._log.open("wb") as out:

@@ -27,7 +27,11 @@ class Phone:
         Return an empty text after a 200, the status line of any other final answer, and "no answer" if none comes
         within ``seconds``.
         """
-        answer = self._final_answer("INVITE", offer((host, port), self._host), seconds) or "no answer"
+        return self.call_with(offer((host, port), self._host), seconds)
+
+    def call_with(self, body: str, seconds: float) -> str:
+        """The same with ``body`` as the offer."""
+        answer = self._final_answer("INVITE", body, seconds) or "no answer"
         return "" if answer.startswith("SIP/2.0 200") else answer.partition("\r")[0]
 
     def _final_answer(self, method: str, body: str, seconds: float) -> str:

@@ -20,7 +20,7 @@ from bench.common.command_line import end_on_signals, numbers
 from bench.common.compiler import compiled
 from bench.common.farm import SOURCE, pacing
 from bench.common.processes import await_quiet, prefer, private_memory, share, threads
-from bench.common.program import environment
+from bench.common.program import ROOT, environment
 from bench.playing.load import Load, tables
 from bench.playing.rounds import Meter, add_options, announce, caption, in_turn, parse
 from bench.playing.senders import C_SOURCE, CSender, FfmpegPerCaller, Sender, SharedProcess, WholeServerSender
@@ -40,6 +40,7 @@ LONGEST = 120.0
 CALLERS = {
     "shared": range(1, 65536), "shared x1": range(4001, 8001), "C": range(1, 8001), "C burst": range(1, 8001),
     "C x2": range(4001, 65536), "ffmpeg": range(1, 201), "server": range(1, 20001), "server shared": range(1, 20001),
+    "shared mixed": range(1000, 4001), "before": range(1, 65536), "before mixed": range(1000, 4001),
 }  # fmt: skip
 """The engines, each with the range of numbers of callers that it is measured with."""
 
@@ -52,7 +53,12 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--callers", default="100,1000,5000,10000", help="numbers of callers, by commas (%(default)s)")
     parser.add_argument("--topologies", default="loopback,veth", help="networks, by commas (%(default)s)")
-    parser.add_argument("--engines", default=",".join(CALLERS), help="engines, by commas (%(default)s)")
+    usual = ",".join(name for name in CALLERS if not name.startswith("before"))
+    parser.add_argument("--engines", default=usual, help="engines, by commas (%(default)s)")
+    parser.add_argument(
+        "--before", type=Path, default=ROOT, metavar="FOLDER",
+        help='the project at another commit, for the engines "before" and "before mixed"',
+    )  # fmt: skip
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
     add_options(parser, rounds=4, seconds=8.0, quiet=20.0, patience=5.0)
     given = parse(parser, options)
@@ -109,6 +115,8 @@ def run(
     assert PCMU.sample_rate in music.paths
     every: dict[str, Sender] = {
         "shared": SharedProcess(music, 0), "shared x1": SharedProcess(music, 1),
+        "shared mixed": SharedProcess(music, 0, "mixed"), "before": SharedProcess(music, 0, root=given.before),
+        "before mixed": SharedProcess(music, 0, "mixed", given.before),
         "C": CSender(send, 20, 1), "C burst": CSender(send, 1, 1), "C x2": CSender(send, 20, 2),
         "ffmpeg": FfmpegPerCaller(music, folder / "ffmpeg.log"),
         "server": WholeServerSender(folder, 50), "server shared": WholeServerSender(folder, 0),

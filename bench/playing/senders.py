@@ -21,6 +21,7 @@ from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN, Music
 
 C_SOURCE = Path(__file__).with_name("send.c")
+SHARED_PROCESS = Path(__file__).with_name("shared_process.py")
 EVERY = 0.05
 """Seconds from the start of one ffmpeg to the next."""
 RTP_PORTS = range(29000, 29101)
@@ -103,21 +104,24 @@ class CSender(SingleProcess):
 
 
 class SharedProcess(SingleProcess):
-    """The server's shared stream (``bench.playing.shared_process``).
+    """The server's shared stream (``shared_process.py``).
 
     It has at most ``threads`` threads; 0 stands for the number that the server would start.
+
+    ``callers`` are "equal" or "mixed". ``root`` is the project's folder of the version that plays.
     """
 
-    def __init__(self, music: Music, threads: int) -> None:
+    def __init__(self, music: Music, threads: int, callers: str = "equal", root: Path = ROOT) -> None:
         super().__init__()
-        self._music, self._threads = music, str(threads)
+        self._music, self._threads, self._callers, self._root = music, str(threads), callers, root
 
     def command(self, topology: Topology, callers: int, port: int) -> list[str]:
         """See ``SingleProcess``."""
-        music = [str(self._music.paths[PCMU.sample_rate]), str(self._music.seconds)]
+        files = ",".join(f"{rate}={file}" for rate, file in self._music.paths.items())
+        program = ["env", f"PYTHONPATH={self._root}", sys.executable, str(SHARED_PROCESS)]
         local = [topology.local, str(topology.local_ports(1)[0])]
         callers_at = [topology.first, str(callers), str(port)]
-        return [sys.executable, "-m", "bench.playing.shared_process", *music, *local, *callers_at, self._threads]
+        return [*program, files, str(self._music.seconds), *local, *callers_at, self._threads, self._callers]
 
 
 class FfmpegPerCaller:
