@@ -41,9 +41,11 @@ IS_FINAL = re.compile(rb"SIP/2\.0 ([2-6]\d\d)")
 class Call:
     """The requests of one call to ``server`` from the socket at ``local``, for music at ``listener``."""
 
-    def __init__(self, server: HostPort, local: HostPort, listener: HostPort, transport: str = "UDP") -> None:
+    def __init__(
+        self, server: HostPort, local: HostPort, listener: HostPort, transport: str = "UDP", formats: str = "0"
+    ) -> None:
         self._dialog = Dialog(server, local, transport)
-        self._offer = offer(listener, local[0])
+        self._offer = offer(listener, local[0], formats)
 
     def invite(self) -> bytes:
         """Return the INVITE of this call."""
@@ -59,11 +61,11 @@ class Call:
         return self._dialog.request("BYE", 2, *PHONE)
 
 
-def place(server: HostPort, listener: HostPort) -> Optional[Call]:
+def place(server: HostPort, listener: HostPort, formats: str = "0") -> Optional[Call]:
     """Call ``server`` by UDP. Return the call, or ``None`` if the server refused it or did not answer in time."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        call = Call(server, sock.getsockname(), listener)
+        call = Call(server, sock.getsockname(), listener, formats=formats)
         answer = final_answer(sock, server, call.invite())
         if not answer.startswith(b"SIP/2.0 200"):
             return None

@@ -42,6 +42,8 @@ LONGEST = 300.0
 """Seconds after which the receiver of the music ends by itself."""
 NICE = -19
 """Niceness of the server and of the receiver."""
+FORMATS = ("0", "8", "9")
+"""The formats of the listeners in turn: more codecs are more moments at which music is sent, and a steadier p99."""
 ENCODINGS = ("PCMU/8000", "PCMA/8000", "G722/8000")
 PTIMES = (10, 20, 30, 40, 50)
 
@@ -106,7 +108,7 @@ def measure(script: Path, kind: str, folder: Path, seconds: float) -> Load:
     try:
         target.start()
         for number in range(LISTENERS):
-            if place(SERVER, (f"127.1.0.{number}", farm.port)) is None:
+            if place(SERVER, (f"127.1.0.{number}", farm.port), FORMATS[number % len(FORMATS)]) is None:
                 raise RuntimeError(f"the server refuses listener {number}: {target.last_output()}")
         prefer([farm.pid, *target.processes()], NICE)
         time.sleep(SETTLE)
@@ -145,7 +147,7 @@ def main(options: Sequence[str]) -> int:
         prog="python -m bench.attack shapes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=4, help="how often everything is measured (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=12.0, help="how long each measurement takes (%(default)s)")
     parser.add_argument("--before", type=Path, metavar="SCRIPT", help="sip_server.py of a version to compare with")
     add_server(parser)
     given = parser.parse_args(options)
