@@ -10,6 +10,7 @@ from typing import Any, Optional
 import ffmpeg
 
 from ..ffmpeg.run import LOG_OPTIONS
+from .formats import ALLOWED
 from .loop import LEAD, RATE, WRAP, Loop
 
 LONGEST = 3600.0
@@ -112,7 +113,7 @@ def _discarded(stream: Any) -> Any:
 
 
 def _source(path: Path) -> Any:
-    return ffmpeg.input(f"file:{path}", t=LONGEST, protocol_whitelist="file")["a:0"]
+    return ffmpeg.input(f"file:{path}", t=LONGEST, protocol_whitelist="file", format_whitelist=ALLOWED)["a:0"]
 
 
 def _mono_file(path: Path) -> Any:

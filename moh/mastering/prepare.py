@@ -26,6 +26,7 @@ from ..ffmpeg.run import FfmpegFailed, Progress
 from .cache import entry_of, length_of
 from .cache_folder import absolute, cache_folder
 from .filter_graphs import LONGEST, Analysis
+from .formats import EXPECTED, refused_format
 from .loop import RATE, Loop, close_loop
 from .loudness import SILENT, Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
 from .progress import ProgressLog
@@ -135,6 +136,9 @@ def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> 
                 raise
             if error.disk_full:
                 raise SettingsError(_no_room(made.folder)) from None
+            if (kind := refused_format(error.said)) is not None:
+                why = f"ffmpeg reads it as {kind!r}, which is not played; expected {EXPECTED}"
+                raise SettingsError(f"Music is {str(source)!r}: {why}") from None
             why = f"no audio that ffmpeg can read ({error.why!r})"
             raise SettingsError(f"Music is {str(source)!r}: {why}; expected an audio file") from None
         if _differs(source, facts):

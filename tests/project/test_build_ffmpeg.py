@@ -8,6 +8,7 @@ from pathlib import Path
 from moh.common.actions import Address, Target
 from moh.common.codecs import CODECS, OPUS, PCMU
 from moh.ffmpeg.commands import encode_command, ffmpeg_command
+from moh.mastering.formats import DEMUXERS, MORE_DEMUXERS
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = (ROOT / "tools" / "build_ffmpeg.sh").read_text(encoding="utf-8")
@@ -49,6 +50,11 @@ def test_it_has_the_filters_of_the_mastering() -> None:
 def test_it_has_the_encoder_of_every_codec() -> None:
     names = {"adpcm_g722" if codec.encoder == "g722" else codec.encoder for codec in CODECS}
     assert names | {"pcm_s16le"} <= listed("encoders")
+
+
+def test_it_has_the_demuxers_of_the_formats_that_are_music() -> None:
+    assert listed("demuxers") == {*DEMUXERS, "'pcm_*'"}
+    assert not listed("demuxers") & set(MORE_DEMUXERS)
 
 
 def test_it_has_the_protocols_and_muxers_of_the_outputs() -> None:
