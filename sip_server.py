@@ -29,7 +29,7 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from moh import __version__
-from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream
+from moh.common.actions import Action, Address, Fault, Flow, Note, Resolve, Send, StartStream, StreamEnded
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
@@ -111,6 +111,7 @@ class SipServer(socketserver.UDPServer):
         self._statistics = Statistics(self.agent, self.lock, self.limiter, self.stream_limit, self.workers)
         self._collector = IdleCollector()
         self._service_at = 0.0
+        self._ended_streams: list[StreamEnded] = []  # those that the core does not know of yet
         self.failure = ""
         """Why the server cannot go on, in one line for the owner."""
         self._signals = signals or Signals()
@@ -192,6 +193,8 @@ class SipServer(socketserver.UDPServer):
             log.log(action.level, "%s%s", f"[{action.about[:8]}] " if action.about else "", action.text)
         elif isinstance(action, Resolve):
             self.resolver.request(action)
+        elif isinstance(action, Fault):
+            self.faults.report(action.error, time.monotonic(), action.about)
         else:
             self.engines.order(action)
 
@@ -236,8 +239,10 @@ class SipServer(socketserver.UDPServer):
             due = self.agent.next_due
         if due is not None and due <= now:
             self._drive_safely(self.agent.tick)
-        for ended in self.engines.ended():
-            self._drive_safely(self.agent.stream_gone, *ended)
+        ended, self._ended_streams = [*self._ended_streams, *self.engines.ended()], []
+        for stream in ended:
+            if not self._drive_safely(self.agent.stream_gone, *stream):
+                self._ended_streams.append(stream)  # otherwise its call would keep its port for ever
         for asked, address in self.resolver.drain():
             self._drive_safely(self.agent.resolved, asked, address)
         for result in self.reloader.drain():
@@ -248,12 +253,14 @@ class SipServer(socketserver.UDPServer):
         if self._stop_at is not None and (self.agent.idle or now >= self._stop_at):
             raise Stopped
 
-    def _drive_safely(self, step: Callable[..., list[Action]], *args: Any) -> None:
-        """``drive``; an exception in one call's step is logged, and the loop goes on for all other calls."""
+    def _drive_safely(self, step: Callable[..., list[Action]], *args: Any) -> bool:
+        """``drive``; an exception is logged, and the loop goes on. Returns whether there was none."""
         try:
             self.drive(step, *args)
+            return True
         except Exception as error:
             self.faults.report(error, time.monotonic(), f"{step.__name__}{args!r}"[:2000])
+            return False
 
     def _use_music(self, result: ReloadResult) -> None:
         """Have new calls hear the new music; where it cannot be played, the former music stays."""
@@ -283,9 +290,9 @@ class SipServer(socketserver.UDPServer):
             loops = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
             loops += [server.faults for server in self.tcp]
             self._statistics.log_summary(self.engines, loops)
-        if signals.stops > self._stops_handled:
-            self._stops_handled = signals.stops
-            self._begin_stop(now)
+        stops = signals.stops
+        if stops > self._stops_handled and self._begin_stop(stops, now):
+            self._stops_handled = stops
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -293,11 +300,11 @@ class SipServer(socketserver.UDPServer):
         """Ask for an orderly end, soon; a second request ends the drain time."""
         self._signals.stops += 1
 
-    def _begin_stop(self, now: float) -> None:
-        """Take no more calls, and send BYE to every caller: now, or when the drain time is over."""
-        drain = self._settings.drain if self._stops_handled == 1 else 0.0
+    def _begin_stop(self, stops: int, now: float) -> bool:
+        """Take no more calls, and send BYE to every caller: now, or when the drain time is over. False: try again."""
+        drain = self._settings.drain if stops == 1 else 0.0
         self._stop_at = min(math.inf if self._stop_at is None else self._stop_at, now + drain + STOP_GRACE)
-        self._drive_safely(self.agent.close, drain)
+        return self._drive_safely(self.agent.close, drain)
 
     def serve_forever(self, poll_interval: float = POLL) -> None:
         """Serve UDP in this thread and each TCP or TLS listener in its own, until the end that ``stop`` asks for."""

@@ -114,6 +114,14 @@ class Note:
     text: str
 
 
+@dataclass(frozen=True)
+class Fault:
+    """An unexpected exception in one owner's turn, for the log. ``about`` says what was being done."""
+
+    error: Exception
+    about: str
+
+
 class Trust(Enum):
     """How far a source address is trusted. The resolver has threads and a queue of its own for each kind."""
 
@@ -137,4 +145,4 @@ class Resolve(NamedTuple):
     trust: Trust
 
 
-Action = Union[Send, StartStream, StopStream, Resolve, Note]
+Action = Union[Send, StartStream, StopStream, Resolve, Note, Fault]

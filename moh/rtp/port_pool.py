@@ -43,11 +43,12 @@ class PortPool:
     def acquire(self, alone: bool = False) -> Optional[int]:
         """A free port, or the shared one unless the call must be ``alone`` on it; ``None`` where there is none."""
         for _ in range(len(self._free) if self.free else 0):
-            port = self._free.popleft()
+            port = self._free[0]
             if self._usable(port):
+                self._free.popleft()
                 self._taken.add(port)
                 return port
-            self._free.append(port)
+            self._free.rotate(-1)
         if self.shared is None or alone:
             return None
         self.sharing += 1

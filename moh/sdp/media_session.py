@@ -184,6 +184,15 @@ class MediaSession:
         self._pause(now)
         return unasked
 
+    def abandon(self) -> None:
+        """Note that the stream was ordered to stop, in a call that the server gives up."""
+        self._playing = None
+
+    def lost(self, serial: int) -> None:
+        """Note that the stream with this ``serial`` has ended, in a call that the server gives up."""
+        if serial == self._serial:
+            self.stream_open, self._playing = False, None
+
     def _pause(self, now: float) -> None:
         if self._playing is not None:
             self.position = self._playing.position + (now - self._playing.since)

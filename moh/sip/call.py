@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from ..common.actions import Action, Flow, Note, Send
 from ..common.errors import Refusal
@@ -28,7 +28,12 @@ BRANCH = "z9hG4bK"
 """The magic cookie of RFC 3261 §8.1.1.7; in our own branches the id of the call follows it."""
 NO_ACK = "no ACK"
 """``Call.ended_by`` of a call whose 200 was never acknowledged."""
+SERVER_FAULT = "server fault"
+"""``Call.ended_by`` of a call in which the server itself failed."""
 SDP_BODY = ("Content-Type", "application/sdp")
+
+Checkpoint = tuple[dict[str, Any], dict[str, Any]]
+"""What a call and its media session held at one moment."""
 
 
 class Offer(NamedTuple):
@@ -261,6 +266,25 @@ class Call:
             self._refresh = self._request("UPDATE", headers, now)
             actions += self._refresh.start()
         return actions
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """What ``restore`` needs to undo all that happens to the call from now on."""
+        return {name: getattr(self, name) for name in Call.__slots__}, vars(self.media).copy()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Make the call what it was, because the actions for what has happened since are lost."""
+        own, media = checkpoint
+        for name, value in own.items():
+            setattr(self, name, value)
+        vars(self.media).update(media)
+
+    def abandon(self) -> None:
+        """End the call without any further action, whatever state it is in."""
+        self.ended, self.ended_by = True, self.ended_by or SERVER_FAULT
+        self._bye = self._unacknowledged = None
+        self.media.abandon()
 
     # -- session timer (RFC 4028) ----------------------------------------------------------------------------------
 

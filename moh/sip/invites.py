@@ -127,42 +127,46 @@ class Invites:
 
     def _begin_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
-        call = self._new_call(incoming, offer, now)
-        # 180 stops retransmissions of the INVITE, and those of an unvalidated source have to pay for those of the 200
-        ringing = peer.validated and not requires_100rel(request)
+        self.check_room(None)
+        port = self._acquire_port(alone=offer is not None and offer.choice.crypto is not None)
         try:
+            call = self._new_call(incoming, port, now)
+            # 180 stops retransmissions of the INVITE; those of an unvalidated source have to pay for those of the 200
+            ringing = peer.validated and not requires_100rel(request)
             exchange = self._responder.exchange(incoming, call.id, _dialog_headers(request, call))
             at_once = self._may_play_at_once(incoming, offer)
             actions = call.answer_invite(exchange, offer, now, ringing=ringing, music_at_once=at_once)
+            self._registry.remember_merged(exchange.transaction, request)
+            self._registry.add_call(call)
         except Exception:  # nothing has been sent or started yet
-            self._registry.ports.release(call.media.origin.port)
+            self._registry.ports.release(port)
             raise
-        self._registry.remember_merged(exchange.transaction, request)
-        self._registry.add_call(call)
         if (oldest := self._guard.call_opened(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.text[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
         actions.append(Note(logging.INFO, call.id, text))
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 
-    def _new_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> Call:
-        """A call with an RTP port of its own, or the shared one; all that may be refused is checked before.
+    def _acquire_port(self, alone: bool) -> int:
+        """An RTP port for one call ``alone``, or the shared one.
 
         SRTP has a key for each call, and so needs a stream of its own: without one the offer is not acceptable.
         """
+        ports = self._registry.ports
+        port = ports.acquire(alone)
+        if port is not None:
+            return port
+        if ports.shared is not None:
+            raise no_srtp()
+        raise Refusal(503, "Other programs have the RTP ports", RETRY_LATER)
+
+    def _new_call(self, incoming: Incoming, port: int, now: float) -> Call:
         identity, flow = self._identity, incoming.peer.flow
         own = identity.own_address(incoming.request, flow)
         dialog = Dialog(incoming.request, flow, identity.new_token(), own)
-        self.check_room(None)
-        ports = self._registry.ports
-        port = ports.acquire(alone=offer is not None and offer.choice.crypto is not None)
-        if port is None and ports.shared is not None:
-            raise no_srtp()
-        if port is None:
-            raise Refusal(503, "Other programs have the RTP ports", RETRY_LATER)
         origin = Origin(
             port,
-            shared=port == ports.shared,
+            shared=port == self._registry.ports.shared,
             session_id=int(identity.new_token()[:12], 16),
             srtp_key=identity.new_key(),
             codecs=self._limits.codecs,

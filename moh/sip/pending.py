@@ -45,6 +45,9 @@ class PendingRequests:
         self._schedule: Schedule[PendingRequest] = Schedule()
         self.lookups: set[Resolve] = set()
         """Look-ups that run; one runs on even where no request waits for it any more."""
+        # the latest request and look-up that were added, with the number of that turn
+        self._new_request: tuple[int, Optional[PendingRequest]] = (0, None)
+        self._new_lookup: tuple[int, Optional[Resolve]] = (0, None)
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -68,6 +71,7 @@ class PendingRequests:
                     self._registry.remember_merged(exchange.transaction, request)
         deadline = now + RESOLUTION_TIMEOUT if incoming.deadline is None else incoming.deadline
         pending = self._by_key[incoming.key] = PendingRequest(incoming, lookup, deadline)
+        self._new_request = (self._registry.turn, pending)
         self._schedule.set(pending, deadline)
         return [*actions, *new_lookup]
 
@@ -82,23 +86,31 @@ class PendingRequests:
         if sum(other.source == lookup.source for other in self.lookups) >= most:
             raise Refusal(503, f"{most} host names of this address are being looked up", RETRY_LATER)
         self.lookups.add(lookup)
+        self._new_lookup = (self._registry.turn, lookup)
         return [lookup]
+
+    def roll_back(self) -> None:
+        """Forget what the present turn has added: it raised an exception, and its actions are lost."""
+        (added_in, request), (begun_in, lookup) = self._new_request, self._new_lookup
+        if request is not None and added_in == self._registry.turn:
+            self.drop(request)
+        if lookup is not None and begun_in == self._registry.turn:
+            self.lookups.discard(lookup)
 
     # -- requests that are ready -----------------------------------------------------------------------------------
 
-    def resolved(self, lookup: Resolve, address: str, now: float) -> Iterator[Incoming]:
-        """The requests that waited for ``lookup``, each ready to be handled again; an empty ``address`` is none."""
+    def resolved(self, lookup: Resolve) -> list[PendingRequest]:
+        """The requests that waited for ``lookup``, which is over."""
         self.lookups.discard(lookup)
-        for pending in [pending for pending in self._by_key.values() if pending.lookup == lookup]:
-            yield self._ready(pending, address, now)
+        return [pending for pending in self._by_key.values() if pending.lookup == lookup]
 
-    def expired(self, now: float) -> Iterator[Incoming]:
-        """The requests whose deadline has passed, ready to be handled again with a name that has no address."""
-        for pending in self._schedule.due(now):
-            yield self._ready(pending, "", now)
+    def expired(self, now: float) -> Iterator[PendingRequest]:
+        """The requests whose deadline has passed."""
+        return self._schedule.due(now)
 
-    def _ready(self, pending: PendingRequest, address: str, now: float) -> Incoming:
-        incoming = self._take(pending, now)
+    def ready(self, pending: PendingRequest, address: str, now: float) -> Incoming:
+        """Take out a request that is ready to be handled again; an empty ``address`` says that its name has none."""
+        incoming = self.take_out(pending, now)
         names = {**incoming.names, pending.lookup.name: address}
         return incoming._replace(names=names, deadline=pending.deadline)
 
@@ -127,26 +139,29 @@ class PendingRequests:
     def take(self, key: Key, now: float) -> list[Incoming]:
         """Take out the request of this key, to be refused; empty where it does not wait."""
         pending = self._by_key.get(key)
-        return [] if pending is None else [self._take(pending, now)]
+        return [] if pending is None else [self.take_out(pending, now)]
 
     def take_of_call(self, call_id: str, now: float) -> list[Incoming]:
         """Take out the requests within a call, to be refused."""
         if not self._by_key:
             return []
         found = [pending for pending in self._by_key.values() if pending.incoming.request.to.tag == call_id]
-        return [self._take(pending, now) for pending in found]
+        return [self.take_out(pending, now) for pending in found]
 
-    def take_all(self, now: float, *, but_within_calls: bool) -> list[Incoming]:
-        """Take out all requests, to be refused, or only those outside of calls. An ACK stays: it is never answered."""
-        found = [
+    def answerable(self, *, but_within_calls: bool) -> list[PendingRequest]:
+        """All requests that can be refused, or only those outside of calls. An ACK is never answered."""
+        return [
             pending
             for pending in self._by_key.values()
             if pending.incoming.request.method != "ACK" and not (but_within_calls and pending.incoming.request.to.tag)
         ]
-        return [self._take(pending, now) for pending in found]
 
-    def _take(self, pending: PendingRequest, now: float) -> Incoming:
-        """Take a request out of the table; its source is looked up anew, since its call may have validated it."""
+    def drop(self, pending: PendingRequest) -> None:
+        """Take a request out of the table."""
         self._by_key.pop(pending.incoming.key, None)
         self._schedule.set(pending, None)
+
+    def take_out(self, pending: PendingRequest, now: float) -> Incoming:
+        """Take a request out of the table; its source is looked up anew, since its call may have validated it."""
+        self.drop(pending)
         return pending.incoming._replace(peer=self._guard.peer(pending.incoming.peer.flow, now))

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Optional, Union
 
-from ..common.actions import Address, Flow
+from ..common.actions import Action, Address, Fault, Flow, StopStream
 from ..common.counters import Counters
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
 from ..rtp.port_pool import PortPool
-from .call import BRANCH, Call
+from .call import BRANCH, SERVER_FAULT, Call, Checkpoint
 from .dialog import DialogId, dialog_id
 from .message import Request, Response
-from .timers import T2, Schedule
+from .timers import T1, Schedule
 from .transaction import Key, ServerTransaction, State
 
 Owner = Union[ServerTransaction, Call]
@@ -38,28 +38,103 @@ class Registry:
         self._guard = guard
         self._counters = counters
         self._schedule: Schedule[Owner] = Schedule()
-        self._touched: dict[Owner, None] = {}
+        self.turn = 0
+        """The number of the present turn: the handling of one message, timer or event."""
+        # what the present turn has changed: each call as it was before, ``None`` for a new call or a transaction
+        self._touched: dict[Owner, Optional[Checkpoint]] = {}
+        self._answering: dict[ServerTransaction, None] = {}  # the transactions that the present turn answers
+        self._failed: set[Owner] = set()  # whose latest turn raised an exception
 
     # -- settling --------------------------------------------------------------------------------------------------
 
     def touch(self, owner: Owner) -> None:
-        """Note that ``owner`` may have changed."""
-        self._touched[owner] = None
+        """Note that ``owner`` may change in this turn."""
+        if owner not in self._touched:
+            self._touched[owner] = owner.checkpoint() if isinstance(owner, Call) else None
 
-    def settle(self) -> None:
-        """Set the timers of all that has been touched, and forget what is done."""
+    def settle(self, now: float) -> list[Action]:
+        """Set the timers of all that has been touched, and forget what is done.
+
+        An exception costs its owner only, as in ``fail``; the actions are what that takes.
+        """
         touched, self._touched = self._touched, {}
+        self._answering = {}
+        self.turn += 1
+        actions: list[Action] = []
         for owner in touched:
-            if isinstance(owner, Call):
-                if owner.ended:
-                    self._guard.call_closed(owner.id)
-                    if owner.finished:
-                        self._forget_call(owner)
-                        continue
-            elif owner.state is State.GONE:
-                self.forget_transaction(owner)
-                continue
-            self._schedule.set(owner, owner.next_due)
+            try:
+                self._settle(owner)
+            except Exception as error:
+                actions += [Fault(error, "the timers of a call or transaction"), *self.fail(owner, now)]
+        return actions
+
+    def _settle(self, owner: Owner) -> None:
+        if isinstance(owner, Call):
+            if owner.ended:
+                self._guard.call_closed(owner.id)
+                if owner.finished:
+                    self._forget_call(owner)
+                    return
+        elif owner.state is State.GONE:
+            self.forget_transaction(owner)
+            return
+        self._schedule.set(owner, owner.next_due)
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def roll_back(self) -> None:
+        """Undo what the present turn has done with calls: it raised an exception, and its actions are lost.
+
+        So no call waits for the end of a stream that was never ordered. A request that was to be answered is forgotten,
+        since its answer was not sent. What has been touched is still to be settled.
+        """
+        for transaction in list(self._answering):
+            self.forget_transaction(transaction)
+        self._answering = {}
+        for owner, before in list(self._touched.items()):
+            if before is not None:
+                assert isinstance(owner, Call)
+                owner.restore(before)
+            elif isinstance(owner, Call):
+                del self._touched[owner]
+                self._guard.call_closed(owner.id)
+                self._drop_call(owner)
+
+    def fail(self, owner: Owner, now: float) -> list[Action]:
+        """The turn of ``owner`` raised an exception: it gets another turn soon. If that raises one too, it is ended."""
+        self._touched.pop(owner, None)
+        if owner not in self._failed:
+            self._failed.add(owner)
+            self._schedule.set(owner, now + T1)
+            return []
+        if isinstance(owner, Call):
+            return self.abandon(owner, now)
+        self.forget_transaction(owner)
+        return []
+
+    def succeeded(self, owner: Owner) -> None:
+        """The turn of ``owner`` raised no exception."""
+        self._failed.discard(owner)
+
+    def abandon(self, call: Call, now: float) -> list[Action]:
+        """End a call whose turns raise exceptions: by BYE if that can be done. Its port waits for its stream only."""
+        self._failed.add(call)
+        before = call.checkpoint()
+        actions: list[Action] = []
+        try:
+            actions = call.hang_up("unexpected error in the server", SERVER_FAULT, now, resend=False)
+        except Exception as error:
+            call.restore(before)
+            actions = [Fault(error, f"the end of call {call.id[:8]}")]
+            if call.media.playing:
+                actions.append(StopStream(call.id))
+        call.abandon()
+        self._touched.pop(call, None)
+        self._schedule.set(call, None)
+        self._guard.call_closed(call.id)
+        if not call.media.stream_open:
+            self._forget_call(call)
+        return actions
 
     # -- timers ----------------------------------------------------------------------------------------------------
 
@@ -71,11 +146,6 @@ class Registry:
     def due(self, now: float) -> Iterator[Owner]:
         """The owners of the timers that have expired, the earliest first."""
         return self._schedule.due(now)
-
-    def postpone(self, owner: Owner, now: float) -> None:
-        """Set the timer of an ``owner`` that raised an exception to ``T2`` from now, so that it holds up no other."""
-        self._touched.pop(owner, None)
-        self._schedule.set(owner, now + T2)
 
     @property
     def timers(self) -> int:
@@ -90,12 +160,14 @@ class Registry:
         if transaction is None:
             transaction = self.transactions[key] = ServerTransaction(key, method, to_tag, flow, answer_to)
         transaction.to_tag = to_tag
-        self._touched[transaction] = None
+        self._answering[transaction] = None
+        self.touch(transaction)
         return transaction
 
     def forget_transaction(self, transaction: ServerTransaction) -> None:
         """Take a transaction out of every table: from now on its request would be a new one if it came again."""
         self._touched.pop(transaction, None)
+        self._failed.discard(transaction)
         self._schedule.set(transaction, None)
         self.transactions.pop(transaction.key, None)
         if transaction.merge_key is not None:
@@ -124,20 +196,20 @@ class Registry:
     def add_call(self, call: Call) -> None:
         """Keep a call that has been answered."""
         self.calls[call.id] = self.dialogs[call.dialog.id] = call
-        self._touched[call] = None
+        self._touched[call] = None  # which marks it as new
 
     def call(self, call_id: str) -> Optional[Call]:
         """The call of this id, to be changed; ``None`` where it is gone."""
         call = self.calls.get(call_id)
         if call is not None:
-            self._touched[call] = None
+            self.touch(call)
         return call
 
     def call_in_dialog(self, request: Request) -> Optional[Call]:
         """The call whose dialog a request names, to be changed; ``None`` where there is none."""
         call = self.dialogs.get(dialog_id(request))
         if call is not None:
-            self._touched[call] = None
+            self.touch(call)
         return call
 
     def call_for(self, request: Request) -> Optional[Call]:
@@ -158,12 +230,20 @@ class Registry:
         return self.call(branch[len(BRANCH) : len(BRANCH) + 16]) if branch.startswith(BRANCH) else None
 
     def _forget_call(self, call: Call) -> None:
-        """Take a finished call out of every table and release its port."""
-        self._schedule.set(call, None)
-        self.dialogs.pop(call.dialog.id, None)
-        if self.calls.pop(call.id, None) is not None:
+        """Take a finished call out of every table, count what ended it and release its port."""
+        if self._drop_call(call):
             self._counters.count(f"ended by {call.ended_by}")
-            self.ports.release(call.media.origin.port)
+
+    def _drop_call(self, call: Call) -> bool:
+        """Take a call out of every table and release its port; whether it was still there."""
+        self._schedule.set(call, None)
+        self._failed.discard(call)
+        self.dialogs.pop(call.dialog.id, None)
+        if call.id not in self.calls:
+            return False
+        self.ports.release(call.media.origin.port)
+        del self.calls[call.id]  # at once: an exception between the two would release the port twice
+        return True
 
 
 def _merge_key(call_id: str, from_tag: str, cseq: int, method: str) -> Key:

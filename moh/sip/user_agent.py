@@ -7,6 +7,8 @@ nothing; a retransmitted request gets the same answer and does nothing twice.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from functools import partial
 from typing import Optional, Union
 
 from ..common.actions import Action, Flow, Note, Resolve
@@ -15,16 +17,20 @@ from ..common.counters import Counters
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator, Peer, is_scanner
 from ..rtp.port_pool import PortPool
-from .call import NO_ACK, Call
+from .call import NO_ACK, SERVER_FAULT, Call
 from .identity import Identity
 from .incoming import Incoming
 from .invites import Invites, Limits
 from .message import Request, Response
-from .pending import PendingRequests
+from .pending import PendingRequest, PendingRequests
 from .registry import Owner, Registry
 from .responder import RETRY_LATER, Responder
 from .transaction import State, transaction_key
+from .turns import Turn, Turns
 from .validation import ACCEPT, ALLOW, SUPPORTED, check_request
+
+UNEXPECTED = "Unexpected error in the server"
+"""The reason in the 500 to a request whose handling raised an exception."""
 
 
 class UserAgent:
@@ -39,55 +45,52 @@ class UserAgent:
         self.registry = Registry(ports, self.guard, self.tally)
         self._responder = Responder(identity, self.guard, self.tally, self.registry)
         self.pending = PendingRequests(identity, self.guard, self.registry, self._responder)
+        self._turns = Turns(self.registry, self.pending, self._responder)
         self._invites = Invites(identity, limits, self.guard, self.registry, self._responder, self.pending)
 
     # -- the doors: each settles what it has touched, and returns what may be sent -----------------------------------
 
     def receive(self, message: Union[Request, Response], flow: Flow, now: float) -> list[Action]:
-        """Handle one message that came by ``flow``."""
+        """Handle one message that came by ``flow``. An exception leaves its call as it was; BYE ends it even so."""
         try:
-            if isinstance(message, Response):
-                actions = self._handle_response(message, now)
-            else:
-                self.guard.credit(flow, message.size, now)
-                actions = self._handle_request(message, self.guard.peer(flow, now), now)
-        finally:
-            self.registry.settle()
-        return self._responder.permitted(actions, now)
+            return self._turns.settled(self._handle(message, flow, now), now)
+        except Exception:
+            self._turns.roll_back()
+            if isinstance(message, Request) and message.method == "BYE":
+                call = self.registry.call_in_dialog(message)
+                if call is not None:
+                    call.end_at_latest(now, SERVER_FAULT)
+            self.registry.settle(now)
+            raise
 
     def refuse(self, message: Union[Request, Response], flow: Flow, status: int, why: str, now: float) -> list[Action]:
         """Refuse a message whose handling raised an exception."""
         if isinstance(message, Response) or message.method == "ACK":
             return []
         key = transaction_key(message)
+        self.pending.take(key, now)
         if (begun := self.registry.transactions.get(key)) and begun.state is State.PROCEEDING:
-            self.pending.take(key, now)
             self.registry.forget_transaction(begun)
         refusal = Refusal(status, why)
         return self._responder.permitted(self._responder.refuse_statelessly(message, flow, refusal, now), now)
 
     def tick(self, now: float) -> list[Action]:
         """Handle all timers that have expired."""
-        actions: list[Action] = []
+        return self._turns.take(self._due_turns(now), now)
+
+    def _due_turns(self, now: float) -> Iterator[Turn]:
         for owner in self.registry.due(now):
-            try:
-                actions += self._handle_timer(owner, now)
-            except Exception:
-                self.registry.postpone(owner, now)
-                raise
-            finally:
-                self.registry.settle()
-        for ready in self.pending.expired(now):
-            actions += self._resume(ready, now)
-        return self._responder.permitted(actions, now)
+            yield Turn("a timer", partial(self._handle_timer, owner), partial(self.registry.fail, owner))
+        for pending in self.pending.expired(now):
+            yield Turn("a deadline", partial(self._resume, pending, ""), partial(self._give_up, pending))
 
     def resolved(self, asked: Resolve, address: str, now: float) -> list[Action]:
         """Handle the result of the look-up that ``asked`` for an address; empty for a name without one."""
-        actions: list[Action] = []
-        for ready in self.pending.resolved(asked, address, now):
-            actions += self._invites.log_hidden_name(ready, asked.name, address, now)
-            actions += self._resume(ready, now)
-        return self._responder.permitted(actions, now)
+        turns = [
+            Turn("a resolved name", partial(self._resume, pending, address), partial(self._give_up, pending))
+            for pending in self.pending.resolved(asked)
+        ]
+        return self._turns.take(turns, now)
 
     def discard_unwanted(self, asked: Resolve) -> bool:
         """Whether no request waits for this look-up any more; then it is forgotten, and needs no result."""
@@ -98,12 +101,9 @@ class UserAgent:
 
         ``hopeless`` is why another stream would fail as well, in two words; otherwise it is empty.
         """
-        try:
-            call = self.registry.call(call_id)
-            actions = [] if call is None else call.stream_ended(serial, why, hopeless, now)
-        finally:
-            self.registry.settle()
-        return self._responder.permitted(actions, now)
+        step = partial(self._handle_end_of_stream, call_id, serial, why, hopeless)
+        again = [Turn("the end of a stream", step, partial(self._abandon_without_stream, call_id, serial))]
+        return self._turns.take([Turn("the end of a stream", step, partial(self._turns.take, again))], now)
 
     def music_ready(self, tune: int, now: float) -> list[Action]:
         """Play ``tune`` to new calls from now on; present calls keep theirs."""
@@ -116,21 +116,15 @@ class UserAgent:
         Present calls may go on for ``grace`` seconds. A second call of this method may shorten that time.
         """
         self._invites.closing = True
-        actions: list[Action] = []
-        try:
-            for waiting in self.pending.take_all(now, but_within_calls=grace > 0):
-                actions += self._responder.refuse(waiting, Refusal(503, "The server stops"), now)
-            for call in self.registry.calls.values():
-                self.registry.touch(call)
-                if grace:
-                    call.end_at_latest(now + grace, "server stops")
-                else:
-                    actions += call.hang_up("the server stops", "server stops", now)
-        finally:
-            self.registry.settle()
-        if grace and self.calls:
-            actions.append(Note(logging.INFO, "", f"the server stops: {self.calls} calls may go on for {grace:.0f} s"))
-        return self._responder.permitted(actions, now)
+        turns = [
+            Turn("a request that waits", partial(self._refuse_at_stop, waiting), partial(self._give_up, waiting))
+            for waiting in self.pending.answerable(but_within_calls=grace > 0)
+        ]
+        for call in self.registry.calls.values():
+            turns.append(Turn("a stop", partial(self._stop, call, grace), partial(self._stop_later, call, grace)))
+        if grace:
+            turns.append(Turn("a stop", partial(self._log_grace, grace), lambda now: []))
+        return self._turns.take(turns, now)
 
     # -- what the server may ask -----------------------------------------------------------------------------------
 
@@ -182,7 +176,55 @@ class UserAgent:
             "look-ups": len(self.pending.lookups),
         }
 
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def _give_up(self, pending: PendingRequest, now: float) -> list[Action]:
+        """Refuse a request that has waited and whose handling raised an exception; the ACK's call has to end."""
+        request = pending.incoming.request
+        self.pending.drop(pending)
+        if request.method != "ACK":
+            return self.refuse(request, pending.incoming.peer.flow, 500, UNEXPECTED, now)
+        call = self.registry.call_in_dialog(request)
+        return [] if call is None else call.hang_up("unexpected error in the server", SERVER_FAULT, now)
+
+    def _handle_end_of_stream(self, call_id: str, serial: int, why: str, hopeless: str, now: float) -> list[Action]:
+        call = self.registry.call(call_id)
+        return [] if call is None else call.stream_ended(serial, why, hopeless, now)
+
+    def _abandon_without_stream(self, call_id: str, serial: int, now: float) -> list[Action]:
+        """End a call that cannot handle the end of its stream: its port is free, unless another stream has it."""
+        call = self.registry.call(call_id)
+        if call is None:
+            return []
+        call.media.lost(serial)
+        return self.registry.abandon(call, now)
+
+    def _refuse_at_stop(self, waiting: PendingRequest, now: float) -> list[Action]:
+        return self._responder.refuse(self.pending.take_out(waiting, now), Refusal(503, "The server stops"), now)
+
+    def _stop(self, call: Call, grace: float, now: float) -> list[Action]:
+        self.registry.touch(call)
+        if not grace:
+            return call.hang_up("the server stops", "server stops", now)
+        call.end_at_latest(now + grace, "server stops")
+        return []
+
+    def _stop_later(self, call: Call, grace: float, now: float) -> list[Action]:
+        """The call could not end at once: let its next turn end it."""
+        call.end_at_latest(now + grace, "server stops")
+        return self.registry.fail(call, now)
+
+    def _log_grace(self, grace: float, now: float) -> list[Action]:
+        text = f"the server stops: {self.calls} calls may go on for {grace:.0f} s"
+        return [Note(logging.INFO, "", text)] if self.calls else []
+
     # -- one message or timer --------------------------------------------------------------------------------------
+
+    def _handle(self, message: Union[Request, Response], flow: Flow, now: float) -> list[Action]:
+        if isinstance(message, Response):
+            return self._handle_response(message, now)
+        self.guard.credit(flow, message.size, now)
+        return self._handle_request(message, self.guard.peer(flow, now), now)
 
     def _handle_request(self, request: Request, peer: Peer, now: float) -> list[Action]:
         if request.method == "ACK":
@@ -210,20 +252,21 @@ class UserAgent:
         self.guard.credit(call.dialog.flow, response.size, now)
         return call.handle_response(response, now)
 
-    def _resume(self, ready: Incoming, now: float) -> list[Action]:
-        """Handle a request that has waited."""
-        try:
-            if ready.request.method == "ACK":
-                return self._resume_ack(ready, now)
-            return self._dispatch(ready, now)
-        finally:
-            self.registry.settle()
+    def _resume(self, pending: PendingRequest, address: str, now: float) -> list[Action]:
+        """Handle a request that has waited for ``address``, which is empty for a name without one."""
+        ready = self.pending.ready(pending, address, now)
+        notes = self._invites.log_hidden_name(ready, pending.lookup.name, address, now)
+        if ready.request.method == "ACK":
+            return [*notes, *self._resume_ack(ready, now)]
+        return [*notes, *self._dispatch(ready, now)]
 
     def _handle_timer(self, owner: Owner, now: float) -> list[Action]:
         self.registry.touch(owner)
-        if not isinstance(owner, Call) or owner.ended:
-            return owner.tick(now)
+        was_ended = isinstance(owner, Call) and owner.ended
         actions = owner.tick(now)
+        self.registry.succeeded(owner)
+        if was_ended or not isinstance(owner, Call):
+            return actions
         if owner.ended_by == NO_ACK and not self.guard.is_validated(owner.dialog.flow, now):
             return self._responder.only_first_notes(actions, owner, now)
         return actions

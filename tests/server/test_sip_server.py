@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moh.common.actions import Action, Address, Flow, Note, Send, StartStream
+from moh.common.actions import Action, Address, Fault, Flow, Note, Send, StartStream, StreamEnded
 from moh.common.config import Settings
 from moh.net.recvmmsg import MOST_READ
 from moh.net.sockets import family_of
@@ -209,3 +209,56 @@ def test_the_send_buffer_is_larger_than_usual(server: SipServer) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         usual = other.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
     assert server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > usual
+
+
+def test_a_fault_of_the_core_reaches_the_log_with_its_traceback(
+    server: SipServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    try:
+        raise LookupError("a plain bug")
+    except LookupError as error:
+        fault = Fault(error, "a timer")
+    note = Note(logging.WARNING, "", "the other call goes on")
+    server.drive(lambda now: [fault, note])
+    assert "unexpected error in the server: a timer" in caplog.text and "LookupError: a plain bug" in caplog.text
+    assert "the other call goes on" in caplog.text
+    assert server.faults.count == 1
+
+
+def test_the_end_of_a_stream_that_the_core_could_not_handle_is_reported_again(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = [StreamEnded("ann", 7, "ended")]
+    reported: list[str] = []
+
+    def gone(call: str, serial: int, why: str, hopeless: str, *, now: float) -> list[Action]:
+        reported.append(call)
+        if len(reported) == 1:
+            raise MemoryError
+        return []
+
+    monkeypatch.setattr(server.engines, "ended", lambda: [ended.pop()] if ended else [])
+    monkeypatch.setattr(server.agent, "stream_gone", gone)
+    for _ in range(3):
+        server._service_at = 0.0
+        server.service_actions()
+    assert reported == ["ann", "ann"]
+
+
+def test_a_stop_that_the_core_could_not_handle_is_asked_for_again(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def close(grace: float, *, now: float) -> list[Action]:
+        asked.append(grace)
+        if len(asked) == 1:
+            raise MemoryError
+        return []
+
+    monkeypatch.setattr(server.agent, "close", close)
+    server.stop()
+    server._obey_signals(0.0)
+    server._obey_signals(0.1)
+    server._obey_signals(0.2)
+    assert asked == [0.0, 0.0]
