@@ -243,6 +243,8 @@ class SipServer(socketserver.UDPServer):
         for stream in ended:
             if not self._drive_safely(self.agent.stream_gone, *stream):
                 self._ended_streams.append(stream)  # otherwise its call would keep its port for ever
+        if senders := self.engines.senders():
+            self._drive_safely(self.agent.media_heard, senders)
         for asked, address in self.resolver.drain():
             self._drive_safely(self.agent.resolved, asked, address)
         for result in self.reloader.drain():

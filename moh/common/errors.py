@@ -11,14 +11,16 @@ class Refusal(Exception):
 
     ``status`` is the SIP status code, 300 to 699. ``why`` becomes the reason phrase and the line in the log: it names
     the thing, shows its value and says what is expected. ``headers`` are the header fields that the status requires:
-    Allow with 405, Accept with 415, Unsupported with 420, Warning with 488, Retry-After with 503.
+    Allow with 405, Accept with 415, Unsupported with 420, Warning with 488, Retry-After with 503. ``counted_as`` is one
+    of a few fixed texts by which such refusals are counted; empty: by method and status.
     """
 
-    def __init__(self, status: int, why: str, *headers: tuple[str, str]) -> None:
+    def __init__(self, status: int, why: str, *headers: tuple[str, str], counted_as: str = "") -> None:
         super().__init__(f"{status} {why}")
         self.status = status
         self.why = why
         self.headers = headers
+        self.counted_as = counted_as
 
 
 class SettingsError(Exception):

@@ -25,6 +25,7 @@ from typing import Any, Optional, Union
 from ..common.actions import StartStream, StopStream, StreamEnded
 from ..common.faults import FaultLog
 from ..common.tunes import Tunes
+from ..net.threads import drained
 from ..rtp.liveness import host_unreachable
 from .launch import DATA_LIMIT_MB, leash
 from .process import FfmpegProcess, discard, start_ffmpeg
@@ -73,6 +74,7 @@ class Supervisor:
         self._orders: queue.SimpleQueue[tuple[Order, float]] = queue.SimpleQueue()
         """Each with the time at which it was given."""
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
+        self._senders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._ffmpegs: dict[str, FfmpegProcess] = {}
         self._starts = StartQueue()
         self._watch_at = 0.0
@@ -95,12 +97,11 @@ class Supervisor:
 
     def ended(self) -> list[StreamEnded]:
         """The streams that have ended since the last call of this."""
-        reports = []
-        while True:
-            try:
-                reports.append(self._ended.get_nowait())
-            except queue.Empty:
-                return reports
+        return drained(self._ended)
+
+    def senders(self) -> list[str]:
+        """Hosts that have sent RTP or RTCP to the port of their call, since the last call of this."""
+        return drained(self._senders)
 
     @property
     def playing(self) -> int:
@@ -258,6 +259,8 @@ class Supervisor:
             elif ffmpeg.watchdog.hangs():
                 ffmpeg.verdict = "ffmpeg hangs"
                 ffmpeg.kill_at = now  # it would not handle a SIGTERM
+            if ffmpeg.watchdog.has_new_sender():
+                self._senders.put(ffmpeg.target.remote.host)
 
     def _reap(self, now: float) -> None:
         """Report the ffmpegs that have exited, and kill those that should have."""

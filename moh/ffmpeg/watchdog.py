@@ -30,7 +30,7 @@ from ..rtp.liveness import (
     host_unreachable,
     port_unreachable,
 )
-from ..rtp.rtcp import PACKET_TYPES, has_bye
+from ..rtp.rtcp import PACKET_TYPES, SHORTEST, has_bye, is_rtp_or_rtcp
 
 WATCH_EVERY = 0.5
 """Seconds between two polls of a watchdog."""
@@ -43,7 +43,7 @@ Polls are counted and not seconds: a machine that was suspended, or a container 
 """
 
 READS_PER_POLL = 16
-"""RTCP packets that one poll reads; a phone sends one in five seconds."""
+"""Packets that one poll reads from a socket; a phone sends RTCP in five seconds. RTP is read until one has come."""
 RTCP_OCTETS = 1500
 """Octets that are read of each RTCP packet."""
 RECEIVE_BUFFER = 8192
@@ -70,6 +70,7 @@ class Watchdog:
         self._port_errors: Optional[Streak] = None
         self._host_errors: Optional[Streak] = None
         self._bye_at: Optional[float] = None
+        self._rtcp_came = self._sender_reported = False
         self._polls = 0
         self._pulse: Optional[int] = None
         self._still = 0
@@ -100,10 +101,18 @@ class Watchdog:
                 return
             except OSError:
                 continue  # the receiver has no port for RTCP, and its host has refused a report
+            self._rtcp_came = self._rtcp_came or is_rtp_or_rtcp(data)
             if has_bye(data):
                 self._bye_at = now if self._bye_at is None else self._bye_at
             elif len(data) > 1 and data[1] in PACKET_TYPES:
                 self._bye_at = None
+
+    def has_new_sender(self) -> bool:
+        """Whether the first RTP or RTCP of the receiver has come; true once, after ``verdict``."""
+        if self._sender_reported:
+            return False
+        self._sender_reported = self._rtcp_came or (self._rtp is not None and _brings_media(self._rtp))
+        return self._sender_reported
 
     def hangs(self) -> bool:
         """Whether ffmpeg shows no sign of life any more; to be called at each poll."""
@@ -119,6 +128,18 @@ class Watchdog:
         for sock in (self._rtp, self._rtcp):
             if sock is not None:
                 sock.close()
+
+
+def _brings_media(sock: socket.socket) -> bool:
+    """Whether there is RTP among the datagrams that wait; they are read."""
+    for _ in range(READS_PER_POLL):
+        try:
+            data = sock.recv(SHORTEST, socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        if is_rtp_or_rtcp(data):
+            return True
+    return False
 
 
 def pulse(pid: int) -> Optional[int]:

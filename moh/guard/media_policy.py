@@ -20,6 +20,7 @@ from ..common.addresses import (
     lenient_literal,
     literal,
     meanings,
+    source_of,
     within,
 )
 from ..common.errors import Refusal
@@ -96,6 +97,18 @@ class MediaPolicy:
     def hides(self, flow: Flow, address: str) -> bool:
         """Whether a name with this ``address``, as the resolver writes it, has none for the source of ``flow``."""
         return bool(address) and self.is_out_of_bounds(flow, lenient_literal(address))
+
+    def limited_hosts(self, flow: Flow, remote: Address, remote_rtcp: Address) -> set[str]:
+        """Those of the two hosts to which ``MediaLimits`` limits the calls by ``flow``.
+
+        That are hosts on the internet, where the source is another one on the internet, and the owner names none.
+        """
+        source = flow.remote.host
+        if is_private(source):
+            return set()
+        others = {host for host in (remote.host, remote_rtcp.host) if source_of(host) != source_of(source)}
+        limited = {host for host in others if not (is_private(host) or self._is_named(host))}
+        return set() if not limited or self._is_trusted(flow) else limited
 
     def _is_named(self, host: str) -> bool:
         """Whether ``MOH_ALLOW_MEDIA`` names ``host``: 0.0.0.0/0 and ::/0 allow every host and name none."""

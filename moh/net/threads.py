@@ -2,14 +2,17 @@
 
 ``threading.Thread.start`` waits until the new thread has reported that it runs. A thread that finds no memory for its
 first steps dies before that, and ``start`` would wait until the server ends, with all locks that its caller holds.
-Threads that are started together with the server do not need this class.
+Threads that are started together with the server do not need this class. ``drained`` reads a queue between threads.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
+
+Item = TypeVar("Item")
 
 START_TIMEOUT = 1.0
 """Seconds that a thread may take to begin; it takes milliseconds, unless there is no memory."""
@@ -48,3 +51,13 @@ class Thread(threading.Thread):
             return self._work.pop()  # only one of two threads gets it
         except IndexError:
             return None
+
+
+def drained(items: queue.SimpleQueue[Item]) -> list[Item]:
+    """All that is in the queue now; for one thread that reads it."""
+    found: list[Item] = []
+    while True:
+        try:
+            found.append(items.get_nowait())
+        except queue.Empty:
+            return found

@@ -10,6 +10,10 @@ import struct
 SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, BYE = 200, 201, 202, 203
 PACKET_TYPES = range(192, 224)
 """The packet types of RTCP. In RTP the same octet holds marker and payload type, and no such value (RFC 5761 §4)."""
+VERSION = 2
+"""In the first two bits of each packet of RTP and of RTCP (RFC 3550 §5.1)."""
+SHORTEST = 8
+"""Octets of an empty receiver report (§6.4.2), the shortest packet that a receiver sends."""
 CNAME = 1
 NTP_EPOCH = 2_208_988_800
 """Seconds from 1900, the epoch of NTP, to 1970 (RFC 5905 §6)."""
@@ -63,6 +67,11 @@ def has_bye(data: bytes) -> bool:
             return True
         data = data[4 * (int.from_bytes(data[2:4], "big") + 1) :]
     return False
+
+
+def is_rtp_or_rtcp(data: bytes) -> bool:
+    """Whether a received packet, or its first octets, is RTP or RTCP. STUN, DTLS and SIP are not (RFC 7983 §7)."""
+    return len(data) >= SHORTEST and data[0] >> 6 == VERSION
 
 
 def _bye(ssrc: int) -> bytes:

@@ -89,6 +89,16 @@ class MediaSession:
         """Whether a stream was started and has not been stopped or reported as ended."""
         return self._playing is not None
 
+    @property
+    def destinations(self) -> set[str]:
+        """The hosts to which music and its RTCP go, and those to which they will go when the ACK has come."""
+        found: set[str] = set()
+        if self.wanted is not None and self.wanted.playing:
+            found |= {self.wanted.remote.host, self.wanted.remote_rtcp.host}
+        if self._playing is not None:
+            found |= {self._playing.target.remote.host, self._playing.target.remote_rtcp.host}
+        return found
+
     # -- descriptions ----------------------------------------------------------------------------------------------
 
     def answer(self, session: SessionDescription, choice: Choice) -> bytes:

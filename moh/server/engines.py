@@ -50,6 +50,10 @@ class Engines:
         """The streams that have ended since the last call of this."""
         return self.ffmpegs.ended() + (self.shared.ended() if self.shared is not None else [])
 
+    def senders(self) -> list[str]:
+        """Hosts that have sent RTP or RTCP, each once at least, since the last call of this."""
+        return self.ffmpegs.senders() + (self.shared.senders() if self.shared is not None else [])
+
     @property
     def faults(self) -> list[FaultLog]:
         """The unexpected errors of the engines' threads."""

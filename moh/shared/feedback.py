@@ -10,6 +10,7 @@ Only one thread may use an object of this module.
 from __future__ import annotations
 
 import ctypes
+import queue
 import socket
 import struct
 import sys
@@ -21,7 +22,7 @@ from ..net.mmsg import NAME, Iovec, Mmsghdr, system_call, unpacked
 from ..net.routes import is_ours, neighbours
 from ..net.sockets import IP_RECVERR, IPV6_RECVERR, plain, unsent
 from ..rtp.liveness import BYE_TIMEOUT
-from ..rtp.rtcp import PACKET_TYPES, has_bye
+from ..rtp.rtcp import PACKET_TYPES, SHORTEST, has_bye, is_rtp_or_rtcp
 
 MOST_POLLED = 256
 """Datagrams, and errors, that one poll takes from a socket."""
@@ -47,6 +48,10 @@ CONGESTED_PART = 4
 """A socket is congested when more than one part in so many of its send buffer is full."""
 EXTENDED_ERROR = struct.Struct("@IBBBxII")
 ERROR_MESSAGES = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))
+MOST_NEW_SENDERS = 16
+"""Senders of RTP or RTCP that one poll reports; the others are reported when their next packets come."""
+MOST_KNOWN_SENDERS = 4096
+"""Senders that are known to have been reported; beyond that all are reported once more."""
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p)
 
 
@@ -86,10 +91,14 @@ class FeedbackSocket:
             header = self._headers[slot].header
             header.vector, header.vectors = vectors + slot * ctypes.sizeof(Iovec), 1
             header.name, header.name_length = names + slot * NAME, NAME
-        self._start = ctypes.addressof(self._headers)
+        self._start, self._first_name = ctypes.addressof(self._headers), names
+        self._known_senders: set[bytes] = set()
+        self.new_senders: list[str] = []
+        """The hosts of which the latest poll has read the first RTP or RTCP."""
 
     def poll(self) -> tuple[int, list[RtcpPacket]]:
         """How many datagrams were waiting, ``MOST_POLLED`` at most, and those of them that are RTCP."""
+        self.new_senders = []
         for _ in range(READ_TRIES):
             count = RECVMMSG(self._fd, self._start, MOST_POLLED, socket.MSG_DONTWAIT, None)
             if count > 0:
@@ -97,6 +106,7 @@ class FeedbackSocket:
         else:
             return 0, []
         octets = self._octets.raw[: count * KEPT_OCTETS]
+        self._note_senders(octets, count)
         found = [slot for slot, kind in enumerate(octets[1::KEPT_OCTETS]) if kind in PACKET_TYPES]
         packets = []
         for slot in found:
@@ -105,6 +115,21 @@ class FeedbackSocket:
                 name = self._names.raw[slot * NAME : (slot + 1) * NAME]
                 packets.append(RtcpPacket(data, unpacked(name, self._sock.family)))
         return count, packets
+
+    def _note_senders(self, octets: bytes, count: int) -> None:
+        """Note from which hosts RTP or RTCP has come. Of a packet of a known sender this costs a look into a set."""
+        names = ctypes.string_at(self._first_name, count * NAME)
+        senders = {names[slot * NAME : (slot + 1) * NAME]: slot for slot in range(count)}
+        for name in senders.keys() - self._known_senders:
+            start, length = senders[name] * KEPT_OCTETS, self._headers[senders[name]].length
+            if not is_rtp_or_rtcp(octets[start : start + min(length, SHORTEST)]):
+                continue
+            if len(self._known_senders) >= MOST_KNOWN_SENDERS:
+                self._known_senders.clear()
+            self._known_senders.add(name)
+            self.new_senders.append(unpacked(name, self._sock.family).host)
+            if len(self.new_senders) == MOST_NEW_SENDERS:
+                break
 
     def read_errors(self) -> SendErrors:
         """The errors that the kernel has kept, ``MOST_POLLED`` at most."""
@@ -167,6 +192,8 @@ class Feedback:
         """Datagrams so far."""
         self.rtcp = 0
         """Those of them that were RTCP."""
+        self.senders: queue.SimpleQueue[str] = queue.SimpleQueue()
+        """Hosts that have sent RTP or RTCP, each once or more often. Any thread may take them out."""
         self._sockets = [FeedbackSocket(sock) for sock in sockets]
         self._port_unreachable: set[Address] = set()
         self._bye: set[Address] = set()
@@ -184,6 +211,8 @@ class Feedback:
             count, packets = sock.poll()
             self.received += count
             self.rtcp += len(packets)
+            for host in sock.new_senders:
+                self.senders.put(host)
             for packet in packets:
                 (self._bye if has_bye(packet.data) else self._rtcp).add(packet.source)
             errors = sock.read_errors()

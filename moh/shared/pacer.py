@@ -23,6 +23,7 @@ from ..common.codecs import Codec
 from ..common.faults import FaultLog
 from ..net.routes import neighbours, way_out
 from ..net.sendmmsg import DestinationTable
+from ..net.threads import drained
 from ..rtp.liveness import Verdict
 from .encoded_loop import EncodedLoop
 from .fanout import COMMON_HEADER, MOST_RECEIVERS, Fanout, FanoutKey, Receiver, packet_rate
@@ -112,6 +113,10 @@ class Pacer:
         past = [sum(column) for column in zip(self._past, *(fanout.stats() for fanout in fanouts))]
         back = (self._feedback.received, self._feedback.rtcp) if self._feedback else (0, 0)
         return (len(fanouts), *past, *back, self._dropped)
+
+    def senders(self) -> list[str]:
+        """Hosts that have sent RTP or RTCP, each once at least, since the last call of this. For any thread."""
+        return drained(self._feedback.senders) if self._feedback else []
 
     # -- the thread ------------------------------------------------------------------------------------------------
 

@@ -143,6 +143,10 @@ class SharedStream:
                     place.pacer.load -= place.load
             ends.append(end)
 
+    def senders(self) -> list[str]:
+        """Hosts that have sent RTP or RTCP to the shared port, each once at least, since the last call of this."""
+        return [host for pacer in self._pacers for host in pacer.senders()]
+
     def stats(self) -> SharedStreamStats:
         """What has been done so far; nearly exact, because the threads go on meanwhile."""
         columns = zip(*(pacer.stats() for pacer in self._pacers))

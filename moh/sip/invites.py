@@ -6,7 +6,7 @@ The law kept here: an offer that is refused has taken no port and changed nothin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Optional
@@ -103,7 +103,7 @@ class Invites:
                 raise Refusal(488, "the answer in the ACK is SRTP; our offer was RTP/AVP")
             if choice.name:
                 return choice  # where it leads is not known yet
-            choice = self._permitted(flow, choice)
+            choice = self._permitted(flow, choice, "" if call is None else call.id)
             local_host(choice.remote.host)  # raises where there is no route
             return choice
 
@@ -111,19 +111,34 @@ class Invites:
         names = self._limits.destinations.addresses(flow, incoming.names, hosts)
         return Offer(session, choose(session, self._limits.codecs, names, call is not None, srtp, permit))
 
-    def _permitted(self, flow: Flow, choice: Choice) -> Choice:
-        """``choice`` as the media policy permits it; an ``a=rtcp`` that it forbids costs no more than itself.
+    def _permitted(self, flow: Flow, choice: Choice, call_id: str) -> Choice:
+        """``choice`` as the media policy and the limits permit it; an ``a=rtcp`` that they forbid costs only itself.
 
-        Raises ``Refusal`` 488 where music may not go there.
+        Raises ``Refusal`` 488 where music may not go there, 503 where too much goes there.
         """
-        policy = self._limits.destinations
         try:
-            policy.check(flow, choice.remote, choice.remote_rtcp)
+            self._check_destination(flow, choice, call_id)
             return choice
         except Refusal:
             choice = rtcp_beside_rtp(choice)
-        policy.check(flow, choice.remote, choice.remote_rtcp)
+        self._check_destination(flow, choice, call_id)
         return choice
+
+    def _check_destination(self, flow: Flow, choice: Choice, call_id: str) -> None:
+        self._limits.destinations.check(flow, choice.remote, choice.remote_rtcp)
+        self._registry.media_limits.check(call_id, flow.remote.host, self._limited(flow, choice))
+
+    def _limited(self, flow: Flow, choice: Choice) -> Collection[str]:
+        """The hosts of ``choice`` to which the number of calls is limited."""
+        if not choice.playing:
+            return ()
+        return self._limits.destinations.limited_hosts(flow, choice.remote, choice.remote_rtcp)
+
+    def _count_limited(self, incoming: Incoming, offer: Optional[Offer], call: Call) -> None:
+        """Note where the music of ``call`` goes now, or will go with the ACK."""
+        flow = incoming.peer.flow
+        if offer is not None and (hosts := self._limited(flow, offer.choice)):
+            self._registry.media_limits.add(call.id, flow.remote.host, hosts)
 
     def _begin_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
@@ -141,6 +156,7 @@ class Invites:
         except Exception:  # nothing has been sent or started yet
             self._registry.ports.release(port)
             raise
+        self._count_limited(incoming, offer, call)
         if (oldest := self._guard.call_opened(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.text[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
@@ -191,12 +207,14 @@ class Invites:
         exchange = self._responder.exchange(incoming, call.id, _dialog_headers(incoming.request, call))
         at_once = self._may_play_at_once(incoming, offer)
         actions = call.answer_invite(exchange, offer, now, ringing=False, music_at_once=at_once)
+        self._count_limited(incoming, offer, call)
         return [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}")]
 
     def _update_call(self, incoming: Incoming, call: Call, offer: Optional[Offer], now: float) -> list[Action]:
         """Answer an UPDATE."""
         exchange = self._responder.exchange(incoming, call.id, _dialog_headers(incoming.request, call))
         actions = call.answer_update(exchange, offer, now)
+        self._count_limited(incoming, offer, call)
         return actions if offer is None else [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}")]
 
     def _may_play_at_once(self, incoming: Incoming, offer: Optional[Offer]) -> bool:
@@ -230,6 +248,7 @@ class Invites:
             actions = call.start_music(now, answer.choice)
         except Refusal as refusal:
             return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", NO_ANSWER, now)
+        self._count_limited(incoming, answer, call)
         return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
 
 

@@ -14,6 +14,7 @@ from ..common.actions import Action, Address, Fault, Flow, StopStream
 from ..common.counters import Counters
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
+from ..guard.media_limits import MediaLimits
 from ..rtp.port_pool import PortPool
 from .call import BRANCH, SERVER_FAULT, Call, Checkpoint
 from .dialog import DialogId, dialog_id
@@ -35,6 +36,7 @@ class Registry:
         """Keys of first INVITEs by what copies of them have in common, whichever way these come (§8.2.2.2)."""
         self.calls: dict[str, Call] = {}
         self.dialogs: dict[DialogId, Call] = {}
+        self.media_limits = MediaLimits()
         self._guard = guard
         self._counters = counters
         self._schedule: Schedule[Owner] = Schedule()
@@ -70,6 +72,8 @@ class Registry:
 
     def _settle(self, owner: Owner) -> None:
         if isinstance(owner, Call):
+            if owner.id in self.media_limits:
+                self.media_limits.keep(owner.id, () if owner.ended else owner.media.destinations)
             if owner.ended:
                 self._guard.call_closed(owner.id)
                 if owner.finished:
@@ -238,6 +242,7 @@ class Registry:
         """Take a call out of every table and release its port; whether it was still there."""
         self._schedule.set(call, None)
         self._failed.discard(call)
+        self.media_limits.remove(call.id)
         self.dialogs.pop(call.dialog.id, None)
         if call.id not in self.calls:
             return False

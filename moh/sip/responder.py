@@ -90,7 +90,7 @@ class Responder:
     def _log_refusal(self, request: Request, flow: Flow, refusal: Refusal, now: float) -> list[Action]:
         method = request.method if request.method in COUNTED else "other"
         text = f"refused {request.method[:20] or 'a request'!r} from {flow.remote}: {refusal}"
-        return self.log_first(f"{method} {refusal.status}", flow, text, now)
+        return self.log_first(refusal.counted_as or f"{method} {refusal.status}", flow, text, now)
 
     # -- the log ---------------------------------------------------------------------------------------------------
 

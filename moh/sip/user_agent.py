@@ -7,7 +7,7 @@ nothing; a retransmitted request gets the same answer and does nothing twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Optional, Union
 
@@ -105,6 +105,12 @@ class UserAgent:
         again = [Turn("the end of a stream", step, partial(self._abandon_without_stream, call_id, serial))]
         return self._turns.take([Turn("the end of a stream", step, partial(self._turns.take, again))], now)
 
+    def media_heard(self, hosts: Iterable[str], now: float) -> list[Action]:
+        """These hosts have sent RTP or RTCP, so that they take part in calls: no limit keeps music from them."""
+        for host in hosts:
+            self.registry.media_limits.heard(host)
+        return []
+
     def music_ready(self, tune: int, now: float) -> list[Action]:
         """Play ``tune`` to new calls from now on; present calls keep theirs."""
         self._invites.tune = tune
@@ -170,6 +176,7 @@ class UserAgent:
             "transactions": len(registry.transactions),
             "merged requests": len(registry.merged),
             "calls": len(registry.calls),
+            "limited calls": len(registry.media_limits),
             "dialogs": len(registry.dialogs),
             "timers": registry.timers,
             "pending requests": len(self.pending),

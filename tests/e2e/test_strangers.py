@@ -8,9 +8,9 @@ import pytest
 
 from conftest import StartServer
 from tests.e2e.test_tcp import Line, over
-from tests.support.internet import CALLER, SERVER, internet
+from tests.support.internet import CALLER, SERVER, SILENT, internet
 from tests.support.phone import Ear, Message, Phone
-from tests.support.running import Address, Running
+from tests.support.running import Address, Running, wait_for
 
 ENGINES = ("50", "0")
 """``MOH_FFMPEG_CALLS``: the calls of these tests have an ffmpeg each, or share a stream."""
@@ -99,3 +99,52 @@ def test_either_setting_lets_music_go_inwards(
     with Ear("10.77.0.9") as ear:
         assert dial(server, "UDP", ("0x0a4d0009", ear.address[1])).status == 200
         assert ear.packets(5)
+
+
+# -- music that the host it goes to has not asked for ----------------------------------------------------------------
+
+HOST_LIMIT, SOURCE_LIMIT = 8, 32
+"""Calls at once to one silent host, and of one source to silent hosts."""
+RTP = b"\x80\x00" + bytes(170)
+RECEIVER_REPORT = b"\x80\xc9\0\1\0\0\0\7"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("transport", ["UDP", "TCP"])
+@pytest.mark.parametrize("packet", ["RTP", "RTCP"])
+def test_eight_calls_to_a_silent_host_until_one_packet_comes_from_it(
+    start_server: StartServer, outside: list[str], engine: str, transport: str, packet: str
+) -> None:
+    server = start(start_server, outside, MOH_FFMPEG_CALLS=engine)
+    with Ear(SILENT) as ear:
+        answers = [dial(server, transport, ear.address) for _ in range(HOST_LIMIT + 1)]
+        assert [answer.status for answer in answers] == [200] * HOST_LIMIT + [503]
+        assert {packet.source for packet in ear.packets(200)} == {answer.media for answer in answers[:-1]}
+        assert answers[-1].get("retry-after") == "5"
+        assert f"MOH_ALLOW to name {CALLER} or MOH_ALLOW_MEDIA to name {SILENT}" in server.log
+        host, port = answers[0].media
+        if packet == "RTP":
+            ear.send_rtp(RTP, (host, port))
+        else:
+            ear.send_rtcp(RECEIVER_REPORT, (host, port if engine == "0" else port + 1))
+        wait_for(lambda: dial(server, transport, ear.address).status == 200, "the end of the limit")
+        assert [dial(server, transport, ear.address).status for _ in range(2 * HOST_LIMIT)] == [200] * 2 * HOST_LIMIT
+    assert server.log.count("refused 'INVITE'") == 1, "further ones are counted"
+
+
+def test_thirty_two_calls_of_one_source_to_silent_hosts(start_server: StartServer, outside: list[str]) -> None:
+    server = start(start_server, outside, MOH_FFMPEG_CALLS="0")
+    hosts = [f"198.18.0.{number // HOST_LIMIT}" for number in range(SOURCE_LIMIT)]
+    assert [dial(server, "UDP", (host, 4000)).status for host in hosts] == [200] * SOURCE_LIMIT
+    assert dial(server, "UDP", ("198.18.0.99", 4000)).status == 503
+    assert dial(server, "UDP", (CALLER, 4000)).status == 200
+
+
+@pytest.mark.parametrize("setting", ["MOH_ALLOW", "MOH_ALLOW_MEDIA"])
+def test_either_setting_lifts_the_limit_on_music_to_a_silent_host(
+    start_server: StartServer, outside: list[str], setting: str
+) -> None:
+    named = {"MOH_ALLOW": f"{CALLER},0.0.0.0/0", "MOH_ALLOW_MEDIA": f"{SILENT},0.0.0.0/0"}[setting]
+    server = start(start_server, outside, MOH_FFMPEG_CALLS="0", **{setting: named})
+    statuses = [dial(server, "UDP", (SILENT, 4000)).status for _ in range(SOURCE_LIMIT + 1)]
+    assert statuses == [200] * (SOURCE_LIMIT + 1)

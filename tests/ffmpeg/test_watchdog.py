@@ -86,7 +86,9 @@ class Receiver:
         remote = Address("127.0.0.1", first)
         target = Target(remote, Address(remote.host, first + 3), Address("127.0.0.1", local), PCMU, 0, 20)
         self.watchdog = Watchdog(os.getpid(), target, "127.0.0.1")
-        self.server_rtcp = ("127.0.0.1", local + 1)
+        self.rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.rtp.bind(remote)
+        self.server_rtp, self.server_rtcp = ("127.0.0.1", local), ("127.0.0.1", local + 1)
 
     def send(self, data: bytes) -> None:
         self.sock.sendto(data, self.server_rtcp)
@@ -98,6 +100,7 @@ def receiver() -> Iterator[Receiver]:
     yield receiver
     receiver.watchdog.close()
     receiver.sock.close()
+    receiver.rtp.close()
 
 
 def test_seven_seconds_after_an_rtcp_bye_the_call_ends(receiver: Receiver) -> None:
@@ -117,6 +120,36 @@ def test_a_report_after_the_bye_keeps_the_call(receiver: Receiver) -> None:
     receiver.send(bye(7, "ann"))
     receiver.send(bye(7, "ann"))
     assert [bool(receiver.watchdog.verdict(now)) for now in (30.0, 36.9, 37.0)] == [False, False, True]
+
+
+RTP = b"\x80\x00" + bytes(170)
+
+
+def test_the_first_rtp_of_the_receiver_is_reported_once(receiver: Receiver) -> None:
+    for noise in (b"", b"\x80", bytes(20), b"OPTIONS sip:1@a SIP/2.0"):
+        receiver.rtp.sendto(noise, receiver.server_rtp)
+    assert not receiver.watchdog.has_new_sender()
+    receiver.rtp.sendto(RTP, receiver.server_rtp)
+    assert [receiver.watchdog.has_new_sender() for _ in range(3)] == [True, False, False]
+
+
+def test_the_first_rtcp_of_the_receiver_is_reported_once(receiver: Receiver) -> None:
+    receiver.send(REPORT)
+    assert receiver.watchdog.verdict(0.0) is None
+    receiver.send(REPORT)
+    assert [receiver.watchdog.has_new_sender() for _ in range(3)] == [True, False, False]
+
+
+def test_rtp_that_waits_does_not_hide_a_port_that_is_closed(receiver: Receiver) -> None:
+    receiver.rtp.sendto(RTP, receiver.server_rtp)
+    receiver.rtp.close()
+    verdicts = []
+    for now in (0.0, 1.0, 2.0):
+        assert receiver.watchdog._rtp is not None
+        receiver.watchdog._rtp.send(RTP)
+        verdicts.append(bool(receiver.watchdog.verdict(now)))
+        receiver.watchdog.has_new_sender()
+    assert verdicts == [False, False, True]
 
 
 def test_only_rtcp_of_the_receiver_counts(receiver: Receiver) -> None:

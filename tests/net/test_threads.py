@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
 
 from moh.net import threads
-from moh.net.threads import Thread
+from moh.net.threads import Thread, drained
 
 
 def test_a_thread_does_its_work() -> None:
@@ -47,3 +48,11 @@ def test_a_thread_that_begins_too_late_does_nothing(monkeypatch: pytest.MonkeyPa
         thread._started.wait(10)
     thread.join()
     assert done == []
+
+
+def test_a_queue_is_drained_in_order() -> None:
+    items: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(3):
+        items.put(number)
+    assert drained(items) == [0, 1, 2]
+    assert drained(items) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moh.rtp.rtcp import bye, empty_report, has_bye, report_and_bye, sender_report, source_description
+from moh.rtp.rtcp import bye, empty_report, has_bye, is_rtp_or_rtcp, report_and_bye, sender_report, source_description
 
 
 def test_a_bye_is_an_empty_report_a_cname_and_bye() -> None:
@@ -73,3 +73,21 @@ def test_the_last_report_comes_with_the_cname_and_bye(cname: str) -> None:
 )
 def test_bye_is_found_anywhere_in_a_compound_packet(data: bytes, found: bool) -> None:
     assert has_bye(data) == found
+
+
+@pytest.mark.parametrize(
+    ("data", "media"),
+    [
+        (b"\x80\x00" + bytes(170), True),
+        (bye(7, "phone"), True),
+        (b"\x80\xc9\0\1\0\0\0\7", True),
+        (b"\x80\xc9\0\1\0\0\0", False),
+        (b"\x00\x01\0\0\x21\x12\xa4\x42" + bytes(12), False),  # STUN
+        (b"\x16\xfe\xfd" + bytes(20), False),  # DTLS
+        (b"OPTIONS sip:1@a SIP/2.0", False),
+        (b"\xff" * 20, False),
+        (b"", False),
+    ],
+)
+def test_rtp_and_rtcp_are_told_from_what_else_comes_to_a_port(data: bytes, media: bool) -> None:
+    assert is_rtp_or_rtcp(data) is media

@@ -6,15 +6,18 @@ import secrets
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from moh.common.actions import Address
 from moh.net.sockets import family_of, media_sockets
+from moh.net.threads import drained
 from moh.rtp.rtcp import bye, sender_report
 from moh.shared import feedback as module
 from moh.shared.feedback import (
     KEPT_OCTETS,
+    MOST_NEW_SENDERS,
     MOST_ORIGINS_CHECKED,
     MOST_POLLED,
     Feedback,
@@ -120,6 +123,47 @@ def test_a_datagram_too_short_for_a_type_does_not_inherit_that_of_the_one_before
     phone.send(b"")
     phone.send(b"\x80")
     assert polled(feedback_socket) == (2, [])
+
+
+def test_a_sender_of_rtp_or_rtcp_is_reported_once(sock: socket.socket) -> None:
+    feedback, server = Feedback([sock]), sock.getsockname()[:2]
+    with ExitStack() as stack:
+        phones = [stack.enter_context(socket.socket(sock.family, socket.SOCK_DGRAM)) for _ in range(3)]
+        for data in (b"", b"\x80", bytes(20), b"OPTIONS sip:1@a SIP/2.0"):
+            phones[0].sendto(data, server)
+        feedback.poll()
+        assert feedback.senders.empty()
+        for data, phone in zip((RTP, SPEAKS, REPORT), phones):
+            phone.sendto(data, server)
+            phone.sendto(data, server)
+        feedback.poll()
+        assert drained(feedback.senders) == [server[0]] * 3
+        phones[0].sendto(RTP, server)
+        feedback.poll()
+        assert feedback.senders.empty()
+
+
+def test_of_many_new_senders_each_poll_reports_some(sock: socket.socket) -> None:
+    feedback, server = Feedback([sock]), sock.getsockname()[:2]
+    with ExitStack() as stack:
+        phones = [
+            stack.enter_context(socket.socket(sock.family, socket.SOCK_DGRAM)) for _ in range(MOST_NEW_SENDERS + 1)
+        ]
+        for expected in (MOST_NEW_SENDERS, 1, 0):
+            for phone in phones:
+                phone.sendto(RTP, server)
+            feedback.poll()
+            assert len(drained(feedback.senders)) == expected
+
+
+def test_an_empty_datagram_is_no_rtp_though_its_slot_held_some(sock: socket.socket) -> None:
+    feedback, server = Feedback([sock]), sock.getsockname()[:2]
+    with socket.socket(sock.family, socket.SOCK_DGRAM) as one, socket.socket(sock.family, socket.SOCK_DGRAM) as other:
+        one.sendto(RTP, server)
+        feedback.poll()
+        other.sendto(b"", server)
+        feedback.poll()
+        assert len(drained(feedback.senders)) == 1
 
 
 def test_random_octets_are_counted(feedback_socket: FeedbackSocket, phone: socket.socket) -> None:

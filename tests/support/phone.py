@@ -285,6 +285,10 @@ class Ear:
             raise AssertionError(f"no RTCP at {self.address} within {TEST_TIMEOUT} s") from None
         return data, source[:2]
 
+    def send_rtp(self, data: bytes, to: Address) -> None:
+        """Send RTP from the port that receives it."""
+        self._rtp.sendto(data, to)
+
     def send_rtcp(self, data: bytes, to: Address) -> None:
         """Send RTCP from the port that receives it."""
         self._rtcp.sendto(data, to)
