@@ -1,4 +1,4 @@
-"""The entry points' common options, and the order of measurements within rounds."""
+"""The options that all benchmarks share, and the order of the measurements within a round."""
 
 from __future__ import annotations
 

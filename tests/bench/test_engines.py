@@ -1,4 +1,4 @@
-"""The figures of ``bench.playing.engines``. End to end, on real sockets: its receiver, its senders, the server."""
+"""The figures of ``bench.playing.engines``. End to end, on real sockets: its farm, its senders and the server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_figures_without_packets_are_nan() -> None:
     assert found["late"] != found["late"] and found["silent"] == 5
 
 
-def test_engines_are_compared_where_both_were_measured() -> None:
+def test_two_engines_are_compared_if_both_were_measured() -> None:
     text = tables(
         {
             ("veth", "shared", 1000): [replace(LOAD, cpu=0.03), replace(LOAD, cpu=0.02)],
@@ -129,7 +129,7 @@ def test_the_farm_counts_lost_skipped_and_foreign_packets(tmp_path: Path) -> Non
         farm.begin()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"no RTP", ("127.1.0.1", farm.port))
-            # after the second packet one packet is lost, then the time of one passes without a number
+            # After the second packet, sequence number 0 is lost. Before the last packet, one packet's time is skipped.
             for sequence, tick in ((65534, 0), (65535, 1), (1, 3), (2, 5)):
                 packet = struct.pack("!BBHII", 0x80, 0, sequence, (2**32 - 160 + 160 * tick) % 2**32, 7) + bytes(160)
                 sender.sendto(packet, ("127.1.0.2", farm.port))

@@ -1,4 +1,4 @@
-"""The figures of ``bench``: arithmetic. End to end, on real sockets: its receiver."""
+"""The arithmetic of the figures of ``bench``. End to end, on real sockets: the receiver of ``bench``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_one_packet_of_four_is_late() -> None:
     found = pacing([stream(10.0, 10.02, 10.05, 10.06)], 10.0, 11.0)
     assert found["late"] == 25.0
     assert found["spacing_max"] == pytest.approx(30.0)
-    # RFC 3550 §6.4.1 by hand: |D| is 0, 10 and 10 ms, so J is 0, 0.625 and 1.2109375 ms
+    # RFC 3550 §6.4.1, computed by hand: |D| is 0, 10 and 10 ms, so J is 0, 0.625 and 1.2109375 ms
     assert found["jitter"] == pytest.approx((0 + 0.625 + 1.2109375) / 3, abs=1e-3)
 
 
@@ -47,7 +47,7 @@ def test_half_of_the_packets_that_come_in_pairs_are_late() -> None:
     assert found["late"] == 50.0
 
 
-def test_a_packet_that_never_came_is_missing_also_where_numbers_wrap() -> None:
+def test_a_packet_that_never_came_is_missing_also_when_sequence_numbers_wrap() -> None:
     packets = stream(10.0, 10.02, 10.04, 10.06)
     del packets[1]
     assert pacing([packets], 10.0, 11.0)["missing"] == 25.0
@@ -77,7 +77,7 @@ def test_rounds_are_compared_one_by_one() -> None:
 @pytest.mark.skipif(
     not shutil.which("cc") or not sys.platform.startswith("linux"), reason="needs Linux and a C compiler"
 )
-def test_the_receiver_notes_when_each_packet_arrived(tmp_path: Path) -> None:
+def test_the_receiver_records_when_each_packet_arrived(tmp_path: Path) -> None:
     receiver = Receiver(compiled(SOURCE, tmp_path), tmp_path, 2, 30.0)
     try:
         began = time.time()

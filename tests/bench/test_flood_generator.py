@@ -18,7 +18,10 @@ from bench.common.compiler import compiled
 
 
 def generator(folder: Path, server: socket.socket, mode: str) -> subprocess.Popen[str]:
-    """It connects to ``server`` from three addresses until its input ends; the test is skipped without a compiler."""
+    """Start a generator that connects to ``server`` from three addresses until its input ends.
+
+    The test is skipped if there is no compiler.
+    """
     if not shutil.which("cc") or not sys.platform.startswith("linux"):
         pytest.skip("needs Linux and a compiler")
     (folder / "data").write_bytes(b"OPTIONS ########")

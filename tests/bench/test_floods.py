@@ -1,4 +1,4 @@
-"""The pure parts of ``bench.attack.floods``. End to end, on real sockets: the server as its target."""
+"""The parts of ``bench.attack.floods`` that use no socket. End to end, on real sockets: the server as its target."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAN = float("nan")
 
 
 def row(name: str = "OPTIONS", **different: Any) -> Row:
-    """A flood that did no harm, apart from the figures in ``different``."""
+    """Return the row of a flood that did no harm. The figures in ``different`` replace its figures."""
     report = {"seconds": 8.0, "sent": 800, "sent_octets": 8000, "answer_octets": 80}
     figures: dict[str, Any] = {
         "generator": report, "before": {"spacing_p99": 20.0}, "during": {"spacing_p99": 21.0, "spacing_max": 30.0},
@@ -92,13 +92,13 @@ def test_the_table_shows_a_dead_server_and_resources_that_are_not_restored() -> 
 
 def test_packets_of_calls_that_fell_silent_are_counted() -> None:
     assert absent(due=50 * 400, calls=50, seconds=8.0) == 0
-    assert absent(due=50 * 398, calls=50, seconds=8.01) == 0  # the beginning and the end
+    assert absent(due=50 * 398, calls=50, seconds=8.01) == 0  # two packets of each call may lie outside of the time
     assert absent(due=40 * 398, calls=50, seconds=8.0) == 10 * 398
     assert absent(due=0, calls=0, seconds=8.0) == 0
 
 
 class Script:
-    """A target, or a farm, that returns the given resources and deaths one after another."""
+    """A stand-in for a target and a farm. It returns the given resources and deaths one after another."""
 
     pid = 0
 
@@ -150,7 +150,7 @@ def test_the_state_of_the_server_after_a_flood(monkeypatch: pytest.MonkeyPatch) 
         (("", "", ""), (50,), 1),
         (("died: SIGSEGV", "", ""), (50, 50), 2),
         (("takes no calls any more", "died: SIGSEGV", ""), (50, 50, 50), 3),
-        (("", ""), (12,), 1),  # the server takes no more than that
+        (("", ""), (12,), 1),  # the server takes only 12 calls
     ],
 )
 def test_a_server_that_takes_no_calls_any_more_is_started_anew(
@@ -173,7 +173,7 @@ def test_a_server_that_takes_no_calls_any_more_is_started_anew(
 
 
 @in_c
-def test_the_server_holds_calls_and_its_death_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_holds_calls_and_its_death_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ("127.0.0.1", free_ports(2))
     monkeypatch.setattr(bench_target, "SERVER", server)
     monkeypatch.setattr(bench_target, "PORTS", range(first := free_ports(8), first + 8))

@@ -1,4 +1,4 @@
-"""``bench.fuzz``: a short run of it, and that it finds the faults that it looks for."""
+"""A short run of ``bench.fuzz``, and faults that it must find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests and offers of the callers, read by the server's own parser."""
+"""The requests and offers of the callers in ``bench``, read by the server's own parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``bench/soak/soak.py`` makes of its samples. End to end: a soak of a quarter of a minute."""
+"""The table and the growth that ``bench/soak/soak.py`` computes from samples. End to end: a soak of 15 s."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AT_REST = Sample(0.0, 29.0, 18.0, threads=13, descriptors=11, processes=0, ports
 
 
 def samples(*private: float) -> list[Sample]:
-    """One a minute."""
+    """Return one sample a minute, with these numbers of private memory."""
     return [AT_REST._replace(minute=float(at), private=size) for at, size in enumerate(private)]
 
 
@@ -25,7 +25,7 @@ def test_growth_is_measured_from_after_the_warm_up_to_the_end() -> None:
 
 
 def test_a_single_sample_that_stands_out_is_no_growth() -> None:
-    # a tenth of 30 minutes: minutes 0, 1, 2 against 27 to 30
+    # Without a warm-up, minutes 0 to 2 (a tenth of 30) are compared with minutes 27 to 30.
     assert growth(samples(*[20.0] * 28, 29.0, 20.0, 20.0), "private", 30.0, 0.0) == 0.0
 
 
@@ -52,6 +52,6 @@ def test_a_short_soak_ends_at_rest() -> None:
         capture_output=True,
         text=True,
     )
-    # in so short a time growth means nothing; what counts is that nothing is left
+    # In 15 s growth means nothing. But nothing of the calls may be left.
     assert "at rest; expected" not in done.stdout, done.stdout
     assert "Growth after the first" in done.stdout, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Calls that must survive a fault, and what a server has when it is at rest. Standard library only, never ``moh``."""
+"""Calls that must survive a fault, and the resources of a server at rest. Standard library only, never ``moh``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.support.phone import Ear, Message, Phone, offer
 from tests.support.running import TEST_TIMEOUT, Running, processes, wait_for
 
 SLOW = 40.0
-"""Seconds to wait for what the server takes up to 8 s to detect, twice, on a busy machine."""
+"""Seconds to wait for a fault that the server detects in up to 8 s. It is long, since a test machine may be busy."""
 ENGINES = [pytest.param("50", id="ffmpeg"), pytest.param("0", id="shared")]
-"""Values of MOH_FFMPEG_CALLS: each call has an ffmpeg, or all calls share the stream."""
+"""Two values of MOH_FFMPEG_CALLS. With "50" each call has an ffmpeg; with "0" all calls share the stream."""
 MEMORY = 8e6
-"""Octets that a server may grow by, with the memory that the allocator keeps for later."""
+"""Octets that a server may grow by. They include free memory that the allocator keeps."""
 
 
 class Held(NamedTuple):
-    """One call: the phone that made it, and the held party that receives the music."""
+    """One call: the phone that made it, and the ear of the held party, which receives the music."""
 
     phone: Phone
     ear: Ear
@@ -35,7 +35,7 @@ class Held(NamedTuple):
     """The server's port that sends the music."""
 
     def ffmpeg(self, server: Running) -> int:
-        """The process that plays to this call."""
+        """Return the number of the ffmpeg that plays to this call."""
         argument = f"localrtpport={self.port}&".encode()
         for pid in server.ffmpegs:
             if argument in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -43,7 +43,7 @@ class Held(NamedTuple):
         raise AssertionError(f"no ffmpeg plays from port {self.port}")
 
     def hears(self) -> bool:
-        """Wait for music from now on; fails if none arrives."""
+        """Discard the packets that have arrived, and wait for new ones. Fails if none arrive."""
         self.ear.waiting()
         return bool(self.ear.packets(3))
 
@@ -66,14 +66,14 @@ def calls(server: Running, count: int, host: str = "127.0.0.1") -> Iterator[list
 
 
 class State(NamedTuple):
-    """The resources that a server uses now."""
+    """The resources of a server at one moment."""
 
     threads: int
     descriptors: int
     children: int
-    """The processes that it has started and not reaped."""
+    """The number of processes that the server has started and not reaped."""
     ports: int
-    """UDP sockets of the machine in the server's range for music."""
+    """The number of bound UDP ports in the server's range for music."""
 
 
 def state(server: Running) -> State:
@@ -92,23 +92,23 @@ def state(server: Running) -> State:
 
 
 def memory(server: Running) -> float:
-    """Octets of memory that the server uses (resident set size)."""
+    """Return the octets of memory that the server uses (resident set size)."""
     return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class Rest:
-    """What a server uses at rest before a fault, and must return to after it."""
+    """The resources of a server at rest, before a fault. After the fault the server must be at rest again."""
 
     def __init__(self, server: Running) -> None:
         self._server = server
-        with calls(server, 1) as (first,):  # so that all that is loaded once has been loaded
+        with calls(server, 1) as (first,):  # the first call loads what later calls use again
             first.phone.bye()
         wait_for(lambda: state(server).children == 0, "no process")
         self._before = state(server)
         self._memory = memory(server)
 
     def returns(self) -> None:
-        """Wait until the server uses no more than before; fails if it keeps something."""
+        """Wait until the server has no more resources than before the fault. Fails if it keeps some."""
 
         def is_at_rest() -> bool:
             return all(now <= before for now, before in zip(state(self._server), self._before))
@@ -122,7 +122,7 @@ class Rest:
         print(f"at rest: {state(self._server)}, {grown / 1e6:+.1f} MB")
 
     def is_well(self) -> None:
-        """Wait until the server is at rest, and check that the next calls get music."""
+        """Wait until the server is at rest, and check that the next two calls get music."""
         self.returns()
         with calls(self._server, 2) as held:
             assert all(one.phone.bye().status == 200 for one in held)
@@ -142,7 +142,7 @@ def hang_up(held: Sequence[Held]) -> None:
 
 
 class BadFfmpeg:
-    """An ``ffmpeg`` for a server's PATH that runs the real one, but ``script`` while it is ``in_use``."""
+    """An ``ffmpeg`` for a server's PATH. While ``in_use`` it runs the shell commands ``script``, otherwise ffmpeg."""
 
     def __init__(self, folder: Path, script: str) -> None:
         self._switch = folder / "bad"
@@ -162,7 +162,7 @@ class BadFfmpeg:
 class BadWire:
     """A relay between phones and a server that loses, duplicates, delays and reorders datagrams.
 
-    Phones send to ``address``; the relay sends the datagrams of each phone to the server from another port.
+    Phones send to ``address``. For each phone the relay has a port of its own, from which it sends to the server.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class BadWire:
             sock.close()
 
     def _carry(self, sock: socket.socket, phone: Optional[tuple[str, int]]) -> None:
-        """Receive datagrams at one end; lose some, and send the others at the other end, some twice, all late."""
+        """Receive datagrams at one end and send them at the other. Lose some, send some twice, and delay all."""
         sock.settimeout(0.2)
         while not self._over:
             try:
@@ -206,7 +206,7 @@ class BadWire:
                 continue
             way, to = (self._backs[source], self._server) if phone is None else (self._front, phone)
             for _ in range(1 + (self._chance.random() < self._duplicated)):
-                # a delay of 0 to 500 ms, so that datagrams overtake each other
+                # the delay is 0 to 500 ms, so that datagrams overtake each other
                 timer = threading.Timer(self._chance.random() * 0.5, self._send, (way, data, to))
                 timer.daemon = True
                 timer.start()
@@ -220,7 +220,7 @@ class BadWire:
 
 
 def insist(phone: Phone, request: bytes, seconds: float = SLOW) -> Message:
-    """Retransmit a request, as a phone does, until its final answer arrives."""
+    """Send ``request``, and retransmit it as a phone does until its final answer arrives. Return that answer."""
     branch = Message.read(request, phone.address).branch
     found: list[Message] = []
 
@@ -241,7 +241,7 @@ def insist(phone: Phone, request: bytes, seconds: float = SLOW) -> Message:
 
 
 def answers_options(phone: Phone) -> bool:
-    """Whether the server answers one OPTIONS with 200 within 0.3 s."""
+    """Send one OPTIONS. Return whether the server answers with 200 within 0.3 s."""
     phone.send(phone.request("OPTIONS"))
     phone.socket.settimeout(0.3)
     try:
@@ -251,7 +251,7 @@ def answers_options(phone: Phone) -> bool:
 
 
 def final_answer(phone: Phone) -> Optional[Message]:
-    """The next final answer; none if for a second no message arrives."""
+    """Return the next final answer, or ``None`` if no message arrives for a second."""
     try:
         while (answer := phone.receive(1.0)).status < 200:
             pass
@@ -261,9 +261,9 @@ def final_answer(phone: Phone) -> Optional[Message]:
 
 
 def music_fails(phone: Phone, ear: Ear) -> None:
-    """Make a call whose music cannot be played, and wait for the server's BYE that says so.
+    """Make a call whose music cannot be played, and wait for the server's BYE with that reason.
 
-    It is for another codec than the calls before, since the shared stream has encoded theirs already.
+    The call asks for another codec than the calls before, since the shared stream has encoded the music for those.
     """
     phone.call_with(offer(ear.address, formats="8 101 0"))
     reason = phone.await_request("BYE", SLOW).get("reason")

@@ -1,4 +1,4 @@
-"""End to end: ffmpegs that are killed, hang, cannot start or exhaust memory, with both engines."""
+"""End to end: both engines, with ffmpegs that are killed, that hang, that cannot start or that exhaust the memory."""
 
 from __future__ import annotations
 

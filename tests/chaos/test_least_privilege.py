@@ -1,7 +1,7 @@
-"""End to end: the privileges that the compose file leaves are enough for the server. No Docker; needs root and Linux.
+"""End to end: the server works with the few privileges that the compose file leaves. Needs root and Linux, no Docker.
 
-The root folder of the server is a tree that the test makes: the folders of the system and of Python, bound read-only,
-the server as the Dockerfile copies it, and a ``/tmp``. It has no other file of this machine.
+The test makes a folder that becomes the root folder of the server. It holds the folders of the system and of Python,
+bound read-only, the server as the Dockerfile copies it, and a ``/tmp``. It has no other file of this machine.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.support.phone import Ear, Phone
 from tests.support.running import ROOT, Running, ffmpegs_of, wait_for
 
 USER = "5060"
-"""User and group of the image."""
+"""The user and group of the server in the image."""
 SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"]
 PYTHON = [os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix), sys.base_prefix]
 MAY_WRITE = {"/tmp", "/proc", "/dev/null", "/dev/zero", "/dev/urandom"}
-"""Mounts that are not read-only; below /proc this user can write only to files of its own processes."""
+"""Mounts that are not read-only. Below /proc the server's user can write only to files of its own processes."""
 MAKE_ROOT = """
 set -eu
 umask 022
@@ -60,11 +60,18 @@ shift
 exec chroot "$tree" setpriv --reuid 5060 --regid 5060 --clear-groups --inh-caps=-all --bounding-set=-all \\
     --no-new-privs -- "$@"
 """
-"""$0 is the folder that becomes the root, $1 that of the server; then folders to be bound, ``--`` and the command."""
+"""A shell script that makes the root folder of the server and runs a command in it.
+
+Its arguments: $0, the folder that becomes the root; $1, the folder of the server; folders to be bound; ``--``; and the
+command.
+"""
 
 
 def root_command(folder: Path) -> list[str]:
-    """A command that runs its arguments in a tree below ``folder``; skips the test if there can be none."""
+    """Return a command that runs its arguments in a new root folder below ``folder``.
+
+    Skips the test if the machine cannot have one.
+    """
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs Linux, and root to mount folders read-only")
     for tool in ("unshare", "mount", "chroot", "setpriv"):
@@ -75,7 +82,7 @@ def root_command(folder: Path) -> list[str]:
     app.mkdir()
     shutil.copytree(ROOT / "moh", app / "moh", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "sip_server.py", app)
-    for path in [app, *app.rglob("*")]:  # readable for any user, whatever the umask of the checkout
+    for path in [app, *app.rglob("*")]:  # make all readable for any user, even if the umask of the checkout forbids it
         path.chmod(0o755 if path.is_dir() else 0o644)
     ffmpeg = str(Path(shutil.which("ffmpeg") or "").resolve().parent)
     others = [] if ffmpeg.startswith("/usr/") else [ffmpeg]
@@ -99,7 +106,7 @@ def root_command(folder: Path) -> list[str]:
 
 
 def facts(pid: int) -> dict[str, str]:
-    """``/proc/PID/status``."""
+    """Return the fields of ``/proc/PID/status``."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -113,7 +120,7 @@ def has_no_privilege(pid: int) -> None:
 
 
 def can_write_only_to_tmp(server: Running) -> None:
-    """Check that all other mounts are read-only, so that not even root could write there."""
+    """Check that all mounts but ``MAY_WRITE`` are read-only, so that not even root could write there."""
     mounts = [line.split() for line in Path(f"/proc/{server.process.pid}/mountinfo").read_text().splitlines()]
     writable = {mount[4] for mount in mounts if "ro" not in mount[5].split(",")}
     assert "/" in {mount[4] for mount in mounts} and writable == MAY_WRITE
@@ -128,7 +135,7 @@ def can_write_only_to_tmp(server: Running) -> None:
 def test_the_server_plays_and_stops_without_root_without_capabilities_and_with_tmp_only(
     start_server: StartServer, tmp_path: Path
 ) -> None:
-    """The first call has its own ffmpeg, the second one the shared stream."""
+    """An ffmpeg plays to the first call, the shared stream to the second one."""
     command = root_command(tmp_path)
     python = str(Path(PYTHON[0], "bin", Path(sys.executable).name))
     server = start_server(

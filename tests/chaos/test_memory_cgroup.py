@@ -1,6 +1,6 @@
 """End to end: server and ffmpegs in a memory cgroup, as in a container with a limit; one ffmpeg exhausts the memory.
 
-Here the kernel must kill a process. A limit that refuses more memory, RLIMIT_AS, is in ``test_scarcity``.
+In this test the kernel must kill a process. ``test_scarcity`` tests a limit that refuses more memory, RLIMIT_AS.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.phone import Ear, Phone
 from tests.support.running import wait_for
 
 MOST = 200_000_000
-"""Octets that the server and all its ffmpegs may have together; less than the limit of one ffmpeg, 256 MB."""
+"""Octets that the server and its ffmpegs may have together. They are less than the limit of one ffmpeg, 256 MB."""
 EXHAUST_MEMORY = "blocks = []\nwhile True: blocks.append(b'x' * (1 << 20))"
 
 
@@ -32,7 +32,7 @@ class Group:
 
     @property
     def joins(self) -> list[str]:
-        """A command that runs its arguments as members of the group."""
+        """Return a command that runs its arguments as members of the group."""
         return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self._folder / "cgroup.procs")]
 
     @property
@@ -41,37 +41,40 @@ class Group:
 
     @property
     def killed(self) -> int:
-        """How many of its processes the kernel has killed because the memory was used up."""
+        """Return how many processes of the group the kernel has killed because the memory was used up."""
         name = "memory.events" if self._second else "memory.oom_control"
         counts = dict(line.split() for line in (self._folder / name).read_text().splitlines())
         return int(counts["oom_kill"])
 
     @property
     def peak(self) -> int:
-        """The most octets that it has used, with the page cache; 0 if the kernel does not count them."""
+        """Return the most octets that the group has used, page cache included; 0 if the kernel does not count them."""
         file = self._folder / ("memory.peak" if self._second else "memory.max_usage_in_bytes")
         return int(file.read_text()) if file.exists() else 0
 
     def limit(self, most: int) -> None:
-        """Limit it to ``most`` octets, without swap."""
+        """Limit the group to ``most`` octets, without swap."""
         names = ("memory.max", "memory.swap.max") if self._second else ("memory.limit_in_bytes", "memory.swappiness")
         (self._folder / names[0]).write_text(str(most))
         if (swap := self._folder / names[1]).exists():
             swap.write_text("0")
 
     def remove(self) -> None:
-        """Kill its remaining processes, and remove it."""
+        """Kill the remaining processes of the group, and remove it."""
         for pid in self.members:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
-                pass  # it has ended by itself
+                pass  # the process has ended by itself
         wait_for(lambda: not self.members, "an empty cgroup")
         self._folder.rmdir()
 
 
 def parent() -> Path:
-    """The folder of a cgroup in which one with a memory limit can be made; skips the test if there is none."""
+    """Return the folder of a cgroup in which a cgroup with a memory limit can be made.
+
+    Skips the test if there is none.
+    """
     rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     for _, controllers, path in rows:
@@ -82,7 +85,7 @@ def parent() -> Path:
     for _, controllers, path in rows:
         for mount in mounts:
             if mount[2] == "cgroup2" and not controllers:
-                # a cgroup with processes gives no controllers to those below it, but its parent does
+                # A cgroup with processes gives no controllers to the cgroups in it. Its parent gives them.
                 folder = (Path(mount[1] + path)).parent if path != "/" else Path(mount[1])
                 given = folder / "cgroup.subtree_control"
                 if given.exists() and "memory" in given.read_text().split():
@@ -92,7 +95,7 @@ def parent() -> Path:
 
 @pytest.fixture
 def group() -> Iterator[Group]:
-    """A cgroup with a limit; removed at the end, whatever happens."""
+    """A cgroup with a memory limit. It is removed at the end, even after a failure."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs Linux, and root to make a cgroup")
     folder = parent() / f"moh-chaos-{os.getpid()}"

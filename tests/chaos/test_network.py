@@ -1,6 +1,7 @@
 """End to end: a network that loses, duplicates, delays and reorders datagrams, or is cut for a while.
 
-It is a relay in the test, for SIP or for RTP and RTCP; or netem between two network namespaces, if the kernel has it.
+In most tests the network is a relay in the test, for SIP or for RTP and RTCP. If the kernel has netem, in some tests it
+is netem between two network namespaces.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from tests.support.phone import Ear, Phone, has_no_gap
 from tests.support.running import Running, free_ports, wait_for
 
 INSIDE, OUTSIDE = "10.213.77.2", "10.213.77.1"
-"""Addresses of the server and of the test; private ones, so that the music starts with the 200."""
+"""The addresses of the server and of the test. They are private, so that the music starts with the 200."""
 
 GOODBYE = bytes.fromhex("80c9000100000007 81cb000100000007")
-"""What a receiver sends at its end: an empty receiver report, then RTCP BYE (RFC 3550 §6.6)."""
+"""The last RTCP datagram of a receiver: an empty receiver report, then RTCP BYE (RFC 3550 §6.6)."""
 
 
 def over_a_bad_wire(server: Running, address: tuple[str, int], count: int, host: str) -> None:
-    """Make calls with phones that retransmit, end half of them by the phones and half by the stop of the server."""
+    """Make calls with phones that retransmit. The phones end half of the calls, the server's stop ends the others."""
     with ExitStack() as stack:
         held = []
         for _ in range(count):
@@ -55,7 +56,7 @@ def over_a_bad_wire(server: Running, address: tuple[str, int], count: int, host:
         for one in held[::2]:
             assert insist(one.phone, one.phone.request("BYE")).status in (200, 481)
         all_hear(held[1::2])
-        server.terminate()  # its BYEs arrive, or it gives up waiting for their answers
+        server.terminate()  # the BYEs of the server arrive, or it gives up waiting for their answers
         for one in held[1::2]:
             assert one.ear.falls_silent()
         assert server.exit_status() == 0
@@ -84,7 +85,7 @@ def test_a_call_that_is_cut_off_ends_when_its_receiver_is_unreachable(start_serv
 
 @contextmanager
 def far_away(ear: Ear, seed: int) -> Iterator[tuple[BadWire, BadWire]]:
-    """Relays in front of the ear, for RTP and for RTCP on the next port; the offer names their addresses."""
+    """Put two relays in front of ``ear``: one for RTP, one for RTCP on the next port. An offer names the relays."""
     host, port = ear.address
     first = free_ports(2)
     with BadWire(ear.address, seed, port=first) as rtp, BadWire((host, port + 1), seed + 1, port=first + 1) as rtcp:
@@ -93,7 +94,7 @@ def far_away(ear: Ear, seed: int) -> Iterator[tuple[BadWire, BadWire]]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_music_through_a_bad_network_is_one_stream_with_gaps(start_server: StartServer, engine: str) -> None:
-    """The timestamps of the packets that arrive fit to their sequence numbers."""
+    """The timestamps of the packets that arrive match their sequence numbers."""
     server = start_server(MOH_FFMPEG_CALLS=engine, MOH_LOG="info").ready()
     rest = Rest(server)
     with Phone(server.address) as phone, Ear() as ear, far_away(ear, seed=9) as (wire, _):
@@ -101,7 +102,7 @@ def test_music_through_a_bad_network_is_one_stream_with_gaps(start_server: Start
         heard = ear.packets(100)
         assert len({packet.ssrc for packet in heard}) == 1
         first = heard[0]
-        for packet in heard:  # sequence numbers wrap: a step of more than half the range is a step back
+        for packet in heard:  # sequence numbers wrap, so a step of more than half the range is a step back
             number = (packet.sequence - first.sequence + 0x8000) % 0x10000 - 0x8000
             assert (packet.timestamp - first.timestamp - 160 * number) % 2**32 == 0
         numbers = [packet.sequence for packet in heard]
@@ -120,7 +121,7 @@ def test_a_retransmitted_rtcp_bye_ends_the_call_through_a_bad_network(start_serv
     with Phone(server.address) as phone, Ear() as ear, far_away(ear, seed=10) as (wire, control):
         phone.call(wire.address)
         ear.packets(10)
-        back = ear.report()[1]  # the relay's port that leads to the server
+        back = ear.report()[1]  # the port of the relay from which it sends to the server
         for _ in range(10):
             ear.send_rtcp(GOODBYE, back)
         phone.await_request("BYE", SLOW)
@@ -138,7 +139,7 @@ def ip(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def namespace() -> Iterator[str]:
-    """A network namespace for the server, with a link to the test; removed at the end, whatever happens."""
+    """A network namespace for the server, with a link to the test. It is removed at the end, even after a failure."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("needs root, and ip to make a network namespace: apt-get install iproute2")
     name, wire = f"moh-chaos-{os.getpid()}", f"moh{os.getpid()}"
@@ -189,7 +190,7 @@ def test_calls_survive_a_link_that_is_down_for_3_s(
     link = ["link", "set", f"moh{os.getpid()}"] if end == "outside" else ["-n", namespace, "link", "set", "eth0"]
     with calls(server, 4, OUTSIDE) as held:
         assert ip(*link, "down").returncode == 0
-        time.sleep(3.0)  # the fault itself, not a wait for an event
+        time.sleep(3.0)  # the fault lasts 3 s; this is no wait for an event
         assert ip(*link, "up").returncode == 0
         wait_for(lambda: can_reach(server), "the server", SLOW)
         all_hear(held)
@@ -207,11 +208,14 @@ def can_reach(server: Running) -> bool:
 # -- unreachable hosts in the network of the server ------------------------------------------------------------------
 
 GONE = [f"10.213.77.{number}" for number in range(50, 200)]
-"""Addresses in the network of the server that no host has, so that none answers ARP."""
+"""Addresses in the network of the server. No host has them, so no host answers ARP for them."""
 
 
 def test_unreachable_hosts_take_no_packet_from_other_receivers(start_server: StartServer, namespace: str) -> None:
-    """Packets for them wait in the kernel and could fill the shared socket; a host that is back gets music."""
+    """Packets for unreachable hosts wait in the kernel and could fill the shared socket.
+
+    A host that is back gets music again.
+    """
     server = inside(start_server, namespace, "0")
     with calls(server, 4, OUTSIDE) as held, ExitStack() as stack:
         phone = stack.enter_context(Phone(server.address, OUTSIDE))
@@ -236,7 +240,7 @@ BEYOND = "10.214.0.9"
 
 
 def unreachable(server: Running, source: int, to: tuple[str, int]) -> bytes:
-    """The ICMP "host unreachable" of a router for a packet from port ``source`` of the server (RFC 792)."""
+    """Return the ICMP "host unreachable" of a router for a packet from port ``source`` of the server (RFC 792)."""
     quoted = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 200, 0, 0, 64, 17, 0, *map(socket.inet_aton, (INSIDE, to[0])))
     quoted += struct.pack("!HHHH", source, to[1], 180, 0)
     total = sum(struct.unpack(f"!{len(quoted) // 2}H", quoted)) + 0x0301
@@ -245,7 +249,7 @@ def unreachable(server: Running, source: int, to: tuple[str, int]) -> bytes:
 
 
 def test_forged_icmp_errors_take_no_packet_from_a_receiver(start_server: StartServer, namespace: str) -> None:
-    """Any host can send ICMP errors about another one; half of these name port and address of a receiver."""
+    """Any host can send ICMP errors about another host. Half of these name the port and the address of a receiver."""
     server = inside(start_server, namespace, "0")
     icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     with calls(server, 4, OUTSIDE) as held, icmp:

@@ -1,4 +1,4 @@
-"""End to end: a server that plays runs out of processes, descriptors, memory or disk, and later has them again."""
+"""End to end: a server that plays runs out of processes, descriptors, memory or disk, and later gets them back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ resource.prlimit(pid, kind, (hard if most < 0 else most, hard))
 
 @contextmanager
 def limited(server: Running, kind: int, most: int, before: Sequence[str] = ()) -> Iterator[None]:
-    """Limit a resource of a running server, for a while; ``before`` is a command that runs as the server's user."""
+    """Limit a resource of a running server until the end of the ``with`` block.
+
+    ``before`` is the start of a command that runs as the server's user.
+    """
 
     def limit(most: int) -> None:
         command = [sys.executable, "-c", SET_LIMIT, str(server.process.pid), str(kind), str(most)]
@@ -52,8 +55,8 @@ def limited(server: Running, kind: int, most: int, before: Sequence[str] = ()) -
 
 @pytest.fixture
 def as_user() -> Iterator[dict[str, Any]]:
-    """Arguments that start a server as a user for whom processes are limited, but who can read root's folders."""
-    user = os.getuid() or 50_000 + os.getpid() % 10_000  # without other processes, since the limit counts them all
+    """Yield the arguments that start a server as a user with a limit of processes. It can read the folders of root."""
+    user = os.getuid() or 50_000 + os.getpid() % 10_000  # a user without other processes: the limit counts them all
     with tempfile.TemporaryDirectory() as folder:
         if os.getuid() == user:
             yield {"MOH_CACHE": folder}
@@ -67,7 +70,7 @@ def as_user() -> Iterator[dict[str, Any]]:
 
 
 def try_to_call(server: Running, count: int) -> None:
-    """Make calls that may fail, and end those that succeed."""
+    """Make ``count`` calls, each of which may fail, and end those that succeed."""
     answers: list[str] = []
     for _ in range(count):
         with Phone(server.address) as phone, Ear() as ear:
@@ -83,7 +86,7 @@ def try_to_call(server: Running, count: int) -> None:
 
 
 def memory_size(server: Running) -> int:
-    """Octets of address space that the server uses, as RLIMIT_AS counts them."""
+    """Return the octets of address space that the server uses, counted as RLIMIT_AS counts them."""
     return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
 
 
@@ -100,7 +103,7 @@ def test_without_processes_calls_go_on_and_a_new_one_gets_a_bye(
     rest = Rest(server)
     with calls(server, 3) as held, limited(server, resource.RLIMIT_NPROC, 1, as_user.get("before", ())):
         with Phone(server.address) as phone, Ear() as ear:
-            phone.call_with(offer(ear.address, formats="8 101 0"))  # a codec that no call has had yet
+            phone.call_with(offer(ear.address, formats="8 101 0"))  # no call has had this codec before
             phone.await_request("BYE", SLOW)
         with socket.create_connection(server.address) as refused:
             refused.settimeout(10)
@@ -120,10 +123,10 @@ def test_without_descriptors_calls_go_on(start_server: StartServer, engine: str)
         used = len(os.listdir(f"/proc/{server.process.pid}/fd"))
         with limited(server, resource.RLIMIT_NOFILE, used):
             try_to_call(server, 5)
-            for _ in range(3):  # the server cannot accept them
+            for _ in range(3):  # the server cannot accept these connections
                 stack.enter_context(socket.create_connection(server.address))
             before = cpu_time(server)
-            time.sleep(1.0)  # only for the figure that is printed
+            time.sleep(1.0)  # the printed figure is the CPU time of this second
             print(f"{100 * (cpu_time(server) - before):.0f} % of a core with connections that cannot be accepted")
             all_hear(held)
         stack.close()
@@ -134,7 +137,7 @@ def test_without_descriptors_calls_go_on(start_server: StartServer, engine: str)
 
 
 def cpu_time(server: Running) -> float:
-    """Seconds of CPU time that the server has used."""
+    """Return the seconds of CPU time that the server has used."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -154,7 +157,7 @@ def test_without_memory_calls_go_on_and_later_calls_get_music(start_server: Star
 
 
 def test_without_memory_shared_calls_go_on_though_others_ask_for_new_codecs(start_server: StartServer) -> None:
-    """Each codec is encoded by another thread and ffmpeg, for which no memory is left."""
+    """Another thread and ffmpeg encode each new codec. No memory is left for them."""
     server = start_server(MOH_FFMPEG_CALLS="0", MOH_LOG="info").ready()
     with calls(server, 3) as held:
         with limited(server, resource.RLIMIT_AS, memory_size(server)), ExitStack() as stack:
@@ -175,7 +178,10 @@ def test_without_memory_shared_calls_go_on_though_others_ask_for_new_codecs(star
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A folder, and a command that mounts a small disk there; its arguments are a size and a command to run."""
+    """Yield a folder, and a command that mounts a small disk there.
+
+    The arguments of that command are the size of the disk, and a command to run.
+    """
     folder = tmp_path / "small"
     folder.mkdir()
     command = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size="$0" tmpfs {folder} && exec "$@"']
@@ -229,12 +235,12 @@ def test_a_disk_that_fills_up_keeps_the_old_music_playing(
         server.says("new music, for the next callers")
         all_hear(held)
         hang_up(held)
-    Rest(server).is_well()  # the files of the former music stay until the next change of music
+    Rest(server).is_well()  # the files of the old music stay until the next change of music
     stops_in_order(server)
 
 
 def test_calls_get_music_though_the_log_is_on_a_full_disk(start_server: StartServer) -> None:
-    """The server writes its log to /dev/full, which accepts nothing."""
+    """The server writes its log to /dev/full: each write fails."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
         server = start_server(before=command, MOH_CACHE=folder)

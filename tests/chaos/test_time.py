@@ -1,4 +1,4 @@
-"""End to end: a server, or the whole machine, that is stopped for a while; and a second server on the same ports."""
+"""End to end: a server, or a whole machine, is stopped for a while. And a second server starts on the same ports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.phone import Ear, Phone
 from tests.support.running import processes, wait_for
 
 PAUSE = 10.0
-"""Seconds for which processes are stopped."""
+"""Seconds for which the processes are stopped."""
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -25,7 +25,7 @@ def test_a_server_that_was_stopped_for_a_while_plays_on(start_server: StartServe
         server.process.send_signal(signal.SIGSTOP)
         wait_for(lambda: (server.process.pid, "T") in [found[:2] for found in processes()], "the server to stop")
         invite = phone.invite(ear.address)
-        phone.send(invite)  # the kernel keeps it
+        phone.send(invite)  # the kernel keeps the INVITE until the server goes on
         time.sleep(PAUSE)
         for one in held:
             one.ear.waiting()
@@ -40,7 +40,7 @@ def test_a_server_that_was_stopped_for_a_while_plays_on(start_server: StartServe
 
 
 def test_a_machine_that_was_stopped_for_a_while_plays_on(start_server: StartServer) -> None:
-    """As `docker pause` does it: the server and its ffmpegs, all at once."""
+    """The test stops the server and its ffmpegs at once, as `docker pause` does."""
     server = start_server(MOH_LOG="info").ready()
     rest = Rest(server)
     with calls(server, 5) as held:

@@ -1,6 +1,7 @@
-"""End to end: a phone calls a real server and a real ffmpeg plays; each test reads as a ladder diagram.
+"""End to end: a phone calls a real server, and a real ffmpeg plays. Each test reads like a ladder diagram.
 
-The phone (``tests.support.phone``) shares no code with the server. No test judges time: each waits for an event.
+The phone (``tests.support.phone``) shares no code with the server. Each test waits for events and never asserts how
+long something takes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.support.running import Running
 
 @pytest.fixture
 def phone(own_server: Running) -> Iterator[Phone]:
-    """A phone at 127.0.0.1; after the test the server has no call."""
+    """A phone at 127.0.0.1. After the test, the fixture checks that the server has no call."""
     with Phone(own_server.address) as open_phone:
         yield open_phone
         assert own_server.has_no_ffmpeg()
@@ -40,7 +41,7 @@ def test_the_music_goes_where_the_offer_says_and_not_to_the_caller(phone: Phone,
         assert caller.heard_nothing()
 
 
-def test_it_rings_and_is_answered_with_the_same_tag(phone: Phone, held: Ear) -> None:
+def test_the_180_and_the_200_have_the_same_tag(phone: Phone, held: Ear) -> None:
     phone.send(phone.invite(held.address))
     ringing, answer = phone.receive(), phone.receive()
     assert (ringing.status, answer.status) == (180, 200)
@@ -74,7 +75,7 @@ def test_the_same_invite_five_times_is_one_call(own_server: Running, phone: Phon
 
 def test_the_200_is_retransmitted_until_the_ack(phone: Phone, held: Ear) -> None:
     phone.send(phone.invite(held.address))
-    ringing, first, second, third, fourth = (phone.receive() for _ in range(5))  # at 0, 0.5, 1.5 and 3.5 s
+    ringing, first, second, third, fourth = (phone.receive() for _ in range(5))  # 200s at 0, 0.5, 1.5 and 3.5 s
     assert ringing.status == 180
     assert first == second == third == fourth
     phone.accept(first)
@@ -199,7 +200,7 @@ def test_the_answer_leaves_from_the_address_that_the_request_came_to(start_serve
             assert phone.options().source == (dialled, server.port)
 
 
-# -- garbage, and a caller that is gone ------------------------------------------------------------------------------
+# -- garbage, and a caller with a closed port ------------------------------------------------------------------------
 
 GARBAGE = [
     b"", b"\0", b"\0" * 4, b"\r\n", b"\r\n\r\n", b"jaK", b"\x16\x03\x01", b" " * 65_507, b"\xff" * 65_507,
@@ -223,13 +224,13 @@ def test_random_octets_do_the_server_no_harm(phone: Phone) -> None:
 
 
 def test_a_closed_port_of_a_caller_does_not_stop_the_server(own_server: Running, held: Ear) -> None:
-    """The kernel reports the closed port to the server's socket, as an error of a later call."""
+    """The kernel reports the closed port to the server's socket, as an error of a later system call."""
     with Phone(own_server.address) as phone:
         phone.send(phone.invite(held.address))
     with Phone(own_server.address) as other:
         assert other.options().status == 200
     phone.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    phone.socket.bind(phone.address)  # the phone is back
+    phone.socket.bind(phone.address)  # the phone has its port again
     with phone:
         while (answer := phone.receive()).status < 200:
             pass

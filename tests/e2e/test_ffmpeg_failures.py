@@ -1,4 +1,4 @@
-"""End to end: what a real server does when an ffmpeg dies or cannot start, or when a port of its range is taken."""
+"""End to end: an ffmpeg of a real server dies or cannot start, or another program has a port of the server's range."""
 
 from __future__ import annotations
 

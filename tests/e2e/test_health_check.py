@@ -20,7 +20,7 @@ from tests.support.running import ROOT, free_ports, wait_for
 OWN = "an address of this machine"
 CERTIFICATE = "a certificate"
 STRICT = {"MOH_ALLOW": "203.0.113.7"}
-"""Networks that hold no address of this machine."""
+"""A value of MOH_ALLOW that allows no address of this machine."""
 ROWS: dict[str, list[dict[str, str]]] = {
     "MOH_BIND": [
         {"MOH_BIND": bind, **STRICT}
@@ -42,11 +42,11 @@ ROWS: dict[str, list[dict[str, str]]] = {
     "MOH_TLS_PORT": [{"MOH_TLS_CERT": CERTIFICATE, **STRICT}],
     "MOH_LOG": [{"MOH_LOG": "error"}],
 }
-"""By setting: the environments that a server and its health check are run with."""
+"""For each setting: environments in which the test runs a server and the health check."""
 
 
 def check_line() -> list[str]:
-    """The command of the Dockerfile's HEALTHCHECK."""
+    """Return the command of the HEALTHCHECK in the Dockerfile."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     found = re.search(r"^HEALTHCHECK .*?CMD (\[.*\])$", dockerfile, re.MULTILINE)
     assert found, "the Dockerfile has no health check in exec form"
@@ -55,7 +55,7 @@ def check_line() -> list[str]:
 
 
 def check(**environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the check in the folder of the programs, with no other MOH variables."""
+    """Run the health check in the folder of the programs. It has no ``MOH_`` variables but ``environment``."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
@@ -64,7 +64,7 @@ def check(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def filled(environment: dict[str, str], folder: Path) -> dict[str, str]:
-    """The environment with an address and a certificate of this machine in their places."""
+    """Return ``environment`` with real values for ``OWN`` and ``CERTIFICATE``."""
     if OWN in environment.values() and not (own := local_address_towards("192.0.2.1")):
         pytest.skip("this machine has no network")
     if CERTIFICATE in environment.values():
@@ -104,7 +104,7 @@ def test_a_server_is_healthy_with_this_setting(
     assert checks[-1].stdout.startswith("ok   ")
 
 
-def test_a_server_that_is_not_there_is_unhealthy() -> None:
+def test_without_a_server_the_check_fails() -> None:
     ran = check(MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(free_ports(1)))
     assert ran.returncode == 1
     assert "no program listens on UDP port" in ran.stdout

@@ -18,7 +18,7 @@ from tests.support.running import Running, is_free, is_running, wait_for
 
 
 def one_line(server: Running) -> str:
-    """The only line in the log of a server that did not start."""
+    """Wait for the end of a server that cannot start. Return the only line of its log."""
     assert server.exit_status() == 1
     assert server.log.count("\n") == 1, server.log
     return server.log.strip()
@@ -162,7 +162,7 @@ def test_a_missing_music_file_is_reported_in_one_line(start_server: StartServer)
 def test_without_ffmpeg_the_server_does_not_start(
     own_server: Running, start_server: StartServer, tmp_path: Path
 ) -> None:
-    assert own_server.process.poll() is None  # it has converted the music, so ffmpeg is missing only for the calls
+    assert own_server.process.poll() is None  # this server has converted the music already
     assert one_line(start_server(PATH=str(tmp_path))).startswith("ffmpeg does not run, or ")
 
 
@@ -272,7 +272,7 @@ def test_a_second_signal_while_the_server_stops_changes_nothing(start_server: St
 
 
 def test_the_server_stops_in_order_during_a_flood_of_requests(start_server: StartServer) -> None:
-    """Workers that are busy at the end must not run on while the interpreter shuts down."""
+    """Busy workers must not run on while the interpreter shuts down."""
     server = start_server(MOH_LOG="info").ready()
     over = threading.Event()
 

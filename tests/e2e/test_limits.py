@@ -1,4 +1,4 @@
-"""End to end: what a real server rejects, by the owner's list or by rate limits, and what its log says of that."""
+"""End to end: a real server rejects sources by the owner's list and by rate limits, and logs what it rejects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_source_outside_of_moh_allow_gets_no_answer_and_one_log_line(start_ser
 
 
 def count_answers(phone: Phone) -> int:
-    """The datagrams that have arrived at the phone."""
+    """Return how many datagrams have arrived at the phone, and discard them."""
     phone.socket.setblocking(False)
     answers = 0
     try:

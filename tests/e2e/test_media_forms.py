@@ -1,4 +1,4 @@
-"""End to end: SRTP, Opus, G.722 and IPv6, played by a real ffmpeg."""
+"""End to end: a real ffmpeg plays by SRTP, as Opus, as G.722 and over IPv6."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = base64.b64encode(bytes(range(30))).decode()
 
 
 def steps(packets: list[Packet]) -> set[tuple[int, int]]:
-    """The steps of sequence number and timestamp from packet to packet."""
+    """Return the steps of the sequence number and of the timestamp from packet to packet."""
     pairs = zip(packets, packets[1:])
     return {((b.sequence - a.sequence) % 65536, (b.timestamp - a.timestamp) % 2**32) for a, b in pairs}
 
@@ -56,7 +56,7 @@ def test_of_plain_and_secure_streams_the_first_is_taken(own_server: Running) -> 
 
 @pytest.mark.skipif("libopus" not in encoders(), reason="needs an ffmpeg with libopus: apt-get install ffmpeg")
 @pytest.mark.parametrize(("ptime", "step"), [(20, 960), (40, 1920), (30, 960)])
-def test_opus_under_the_offers_number(own_server: Running, ptime: int, step: int) -> None:
+def test_opus_has_the_payload_type_of_the_offer(own_server: Running, ptime: int, step: int) -> None:
     with Phone(own_server.address) as phone, Ear("127.0.0.2") as ear:
         lines = ("a=recvonly", "a=rtpmap:125 opus/48000/2", f"a=ptime:{ptime}")
         answer = phone.call_with(offer(ear.address, *lines, formats="125 0"))

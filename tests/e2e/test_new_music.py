@@ -1,4 +1,4 @@
-"""End to end: new music in a running server."""
+"""End to end: the owner gives a running server new music."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CALLS = 20
 
 
 def tone(path: Path, hertz: int) -> None:
-    """Replace the music by 2 s of a tone."""
+    """Replace the music at ``path`` by 2 s of a tone of ``hertz``."""
     samples = (int(8000 * math.sin(2 * math.pi * hertz * n / 8000)) for n in range(16_000))
     with wave.open(str(path.with_suffix(".new")), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -27,7 +27,7 @@ def tone(path: Path, hertz: int) -> None:
 
 
 def crossings(packets: list[Packet]) -> float:
-    """Sign changes a second: twice the pitch. The top bit of a PCMU octet is the sign."""
+    """Return the sign changes a second, which are twice the pitch. The top bit of a PCMU octet is the sign."""
     signs = [octet >> 7 for packet in packets for octet in packet.payload]
     return sum(a != b for a, b in zip(signs, signs[1:])) * 8000 / len(signs)
 
@@ -63,7 +63,7 @@ class Receivers:
             time.sleep(0.005)
 
     def all_receive(self, count: int) -> None:
-        """Wait until each receiver has got ``count`` packets more."""
+        """Wait until each receiver has got ``count`` more packets."""
         wanted = [len(received) + count for received in self.received]
         wait_for(
             lambda: all(len(received) >= more for received, more in zip(self.received, wanted)),
@@ -129,7 +129,7 @@ def test_a_call_that_is_held_and_resumed_keeps_its_tune(start_server: StartServe
 
 
 def test_many_signals_at_once_reload_the_music_and_the_server_goes_on(start_server: StartServer) -> None:
-    """A second signal comes while the handler of the first one runs, in the same thread."""
+    """A second signal comes while the same thread runs the handler of the first one."""
     server = start_server().ready()
     for _ in range(200_000):
         os.kill(server.process.pid, signal.SIGHUP)

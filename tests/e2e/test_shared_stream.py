@@ -1,4 +1,4 @@
-"""End to end: calls without their own ffmpeg share one stream of a real server."""
+"""End to end: calls without an ffmpeg of their own share one stream of a real server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.running import Running, free_ports, is_free, wait_for
 
 @pytest.fixture
 def server(start_server: StartServer) -> Running:
-    """A server on which all calls share the stream."""
+    """A server whose calls all share the stream."""
     return start_server(MOH_FFMPEG_CALLS="0").ready()
 
 
@@ -99,7 +99,10 @@ def test_a_whole_call_without_an_ffmpeg(server: Running, held: Ear) -> None:
 
 
 def test_changes_of_one_call_take_no_packet_from_another(server: Running, held: Ear) -> None:
-    """Hold by inactive, resume, another address by re-INVITE, another codec, UPDATE; ``steady`` loses nothing."""
+    """The phone ``steady`` makes a call. Its music, at ``held``, loses no packet while another call changes.
+
+    The other call is held (``inactive``) and resumed, moves its music, changes its codec twice, and sends an UPDATE.
+    """
     with Phone(server.address) as steady, Phone(server.address) as phone, Ear() as ear, Ear("127.0.0.3") as other:
         steady.call(held.address)
         phone.call(ear.address)
@@ -123,7 +126,7 @@ def test_changes_of_one_call_take_no_packet_from_another(server: Running, held: 
 
 
 WISHES = {20: 20, 30: 20, 40: 40, 60: 60, 120: 60}
-"""The packet length that an offer wishes for, and the one that the shared stream sends."""
+"""The packet length in ms that an offer asks for, and the length that the shared stream sends."""
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,10 @@ WISHES = {20: 20, 30: 20, 40: 40, 60: 60, 120: 60}
 def test_phones_of_all_payload_types_and_packet_lengths_get_what_their_answers_say(
     server: Running, formats: tuple[str, str], lines: tuple[str, ...], octets_per_ms: int
 ) -> None:
-    """Two payload types, and five packet lengths wished for: each is sent one of 20, 40 and 60 ms (RFC 3264 §6.1)."""
+    """The phones ask for two payload types and five packet lengths. Each gets packets of 20, 40 or 60 ms.
+
+    RFC 3264 §6.1 lets the server choose the length.
+    """
     with ExitStack() as stack:
         ears = []
         for number, (name, wish) in enumerate((name, wish) for name in formats for wish in WISHES):
@@ -154,7 +160,7 @@ def test_phones_of_all_payload_types_and_packet_lengths_get_what_their_answers_s
             packets = ear.packets(10)
             assert {(each.payload_type, each.size) for each in packets} == {(payload_type, 12 + octets_per_ms * ptime)}
             assert has_no_gap(packets) and len({each.ssrc for each in packets}) == 1
-            if lines:  # both payload types are of one codec, and share their packets
+            if lines:  # both payload types stand for one codec, so these phones share packets
                 assert ssrcs.setdefault(ptime, packets[0].ssrc) == packets[0].ssrc
             assert phone.bye().status == 200
 
@@ -169,7 +175,7 @@ def test_a_call_with_an_ffmpeg_of_its_own_keeps_its_packet_length(start_server: 
         second.bye(), first.bye()
 
 
-def test_an_offer_of_the_server_names_the_shared_port_and_the_ack_the_receiver(server: Running, held: Ear) -> None:
+def test_an_offer_of_the_server_has_the_shared_port_and_the_ack_has_the_receiver(server: Running, held: Ear) -> None:
     with Phone(server.address) as phone:
         answer = phone.ask(phone.invite(None))
         port = shared_port(server)
@@ -216,7 +222,7 @@ def test_srtp_is_488_before_and_within_a_shared_call(server: Running, held: Ear)
 
 
 def test_a_phone_gets_a_bye_when_its_receiver_has_vanished(server: Running, held: Ear) -> None:
-    """The receiver's host reports "port unreachable"; the other receiver loses nothing."""
+    """The host of the vanished receiver reports "port unreachable". The other receiver loses nothing."""
     with Phone(server.address) as steady, Phone(server.address) as phone:
         steady.call(held.address)
         with Ear() as ear:

@@ -14,7 +14,7 @@ from tests.support.running import Address, Running, free_ports, wait_for
 
 
 class Line:
-    """The phone's end of a TCP or TLS connection: sends requests, reads whole messages."""
+    """The phone's end of a TCP or TLS connection. It sends requests and reads whole messages."""
 
     def __init__(self, server: Address, tls: bool = False, host: str = "") -> None:
         self.socket: socket.socket = socket.create_connection(server, 10, (host, 0))
@@ -35,7 +35,7 @@ class Line:
         self.socket.sendall(request)
 
     def more(self) -> bool:
-        """Wait for more octets; false if the server has closed the connection."""
+        """Wait for more octets. Return false if the server has closed the connection."""
         try:
             data = self.socket.recv(65536)
         except ConnectionError:
@@ -56,7 +56,7 @@ class Line:
 
 
 def over(transport: str, phone: Phone, data: bytes) -> bytes:
-    """A request of ``phone``, rewritten for another transport."""
+    """Return the request ``data`` of ``phone``, rewritten for another transport."""
     host, port = phone.address
     return data.replace(b"SIP/2.0/UDP", f"SIP/2.0/{transport}".encode()).replace(
         f"<sip:201@{host}:{port}>".encode(), f"<sip:201@{host}:{port};transport={transport.lower()}>".encode()
@@ -64,7 +64,7 @@ def over(transport: str, phone: Phone, data: bytes) -> bytes:
 
 
 def call_over(line: Line, transport: str, phone: Phone, media: Address) -> Message:
-    """Make a call over ``line``; returns its 200."""
+    """Make a call over ``line``. Return its 200."""
     line.send(over(transport, phone, phone.invite(media)))
     assert line.receive().status == 180
     answer = line.receive()

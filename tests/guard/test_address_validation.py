@@ -189,6 +189,7 @@ ATTACKER = Flow(Address("203.0.113.66", 5060), SERVER)
 
 
 def to_host(actions: list[Action], host: str) -> list[Send]:
+    """Return the messages among ``actions`` that are sent to ``host``."""
     return [action for action in actions if isinstance(action, Send) and action.to.host == host]
 
 

@@ -1,4 +1,4 @@
-"""The held parties of the scenarios: each is an address that may receive music, none of them that of the phone."""
+"""The held parties of the scenarios. Each has an address that may receive music, and none has the phone's address."""
 
 from __future__ import annotations
 

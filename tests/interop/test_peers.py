@@ -11,9 +11,9 @@ from tests.support.running import Running, free_ports, wait_for
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["", ";transport=tcp"], ids=["UDP", "TCP"])
 SILENCE = 100.0
-"""The root mean square that music exceeds; -50 dBFS, with 32767 as full scale."""
+"""The root mean square that music exceeds: -50 dBFS, with 32767 as full scale."""
 ENOUGH = 20_000
-"""Octets of a recording: more than a second at 8 kHz."""
+"""Octets of a recording that is long enough: more than a second at 8 kHz."""
 
 BARESIP = """\
 module_path {modules}
@@ -65,9 +65,9 @@ def modules_of_baresip() -> str:
 
 @TRANSPORTS
 def test_baresip_receives_music(own_server: Running, tmp_path: Path, transport: str) -> None:
-    """Module aubridge connects its player to its microphone, module sndfile records the microphone."""
+    """Module aubridge of baresip connects its player to its microphone. Module sndfile records the microphone."""
     baresip = program("baresip", "baresip-core")
-    ports = free_ports(10)  # by default baresip may take a port in the server's own range, which is refused
+    ports = free_ports(10)  # otherwise baresip may take a port in the server's range, which the server refuses
     config = BARESIP.format(modules=modules_of_baresip(), folder=tmp_path, rtp_port=ports, last_rtp_port=ports + 9)
     (tmp_path / "config").write_text(config)
     (tmp_path / "accounts").write_text(f"<sip:phone@{HOST}>;regint=0\n")
@@ -77,7 +77,7 @@ def test_baresip_receives_music(own_server: Running, tmp_path: Path, transport: 
         phone.type(f"/dial sip:123@{HOST}:{own_server.port}{transport}")
         phone.says("Call established")
         phone.says("incoming rtp for 'audio' established")
-        # the answer's "sendonly" has stopped the recording: start it again
+        # the "sendonly" in the answer has stopped the recording: start it again
         phone.type("/auplay aubridge,c")
         phone.says("switch audio player")
         phone.type("/ausrc aubridge,c")
@@ -102,7 +102,7 @@ def test_linphone_receives_music(own_server: Running, tmp_path: Path, transport:
         phone.says("Using wav files")
         phone.type(f"record {recording}")
         phone.type(f"call sip:123@{HOST}:{own_server.port}{transport}")
-        phone.says("has been paused by")  # how linphone reports "sendonly"; it plays the music of the other side
+        phone.says("has been paused by")  # linphone reports "sendonly" so; it plays the music
         wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
         phone.type("terminate")
         phone.says("ended (No error)")

@@ -58,10 +58,10 @@ TRANSPORTS = pytest.mark.parametrize(
 
 
 class Kamailio:
-    """A proxy on its own port, for UDP and TCP, in front of ``server``, to which it forwards by ``transport``.
+    """A proxy in front of ``server``. It listens on its own port by UDP and TCP, and forwards by ``transport``.
 
-    ``aim`` is the variable that gets the server's address: ``$ru`` replaces the Request-URI, ``$du`` keeps it as
-    dialled, as a load balancer does.
+    ``aim`` is the variable of Kamailio that gets the server's address. ``$ru`` replaces the Request-URI. ``$du`` keeps
+    the Request-URI as it was dialled, as a load balancer does.
     """
 
     def __init__(self, folder: Path, server: Running, transport: str, aim: str = "$ru") -> None:
@@ -96,7 +96,7 @@ class Kamailio:
         try:
             self.process.wait(TEST_TIMEOUT)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)  # its own session: Kamailio and its children
+            os.killpg(self.process.pid, signal.SIGKILL)  # ends the children of Kamailio, too
             self.process.wait()
 
 
@@ -105,7 +105,7 @@ Front = Callable[..., Kamailio]
 
 @pytest.fixture
 def put_in_front(tmp_path: Path) -> Iterator[Front]:
-    """Starts a proxy in front of a server."""
+    """Yield a function that starts a proxy in front of a server."""
     with ExitStack() as stack:
         yield lambda *arguments: stack.enter_context(Kamailio(tmp_path, *arguments))
 

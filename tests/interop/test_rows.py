@@ -1,7 +1,7 @@
-"""End to end with SIPp (Debian's package sip-tester): each request of RFC 7088 that a music server gets, rows a to j.
+"""End to end with SIPp (Debian's package sip-tester): the requests of RFC 7088 that a music server gets.
 
-The scenarios are ladder diagrams in ``tests/interop/sipp``. SIPp is the phone. The test has the addresses of the held
-parties and checks that music arrives there and at no other address.
+One SIPp scenario, ``row_a`` to ``row_j`` in ``tests/interop/sipp``, plays each kind of request. SIPp is the phone. The
+test listens at the addresses of the held parties, and checks that music arrives there and at no other address.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ Play = Callable[..., Sipp]
 
 @pytest.fixture
 def play(own_server: Running, tmp_path: Path, ann: Ear) -> Iterator[Play]:
-    """Starts a scenario. No music may arrive at the phone's own address, on the port that Ann has at hers."""
+    """Yield a function that starts a scenario.
+
+    After the test, the fixture checks that no music has arrived at the phone's own address, at the port number that Ann
+    has at her address.
+    """
     with ExitStack() as stack:
         phones_address = stack.enter_context(Ear("127.0.0.1", ann.address[1]))
 
@@ -47,7 +51,7 @@ def one_stream(packets: list[Packet], payload_type: int = 0) -> Packet:
 
 
 def hang_up(phone: Sipp, party: Ear) -> None:
-    """Let the scenario go on to its BYE; the music must end."""
+    """Let the scenario go on to its BYE, and check that the music ends."""
     phone.go_on()
     phone.finishes()
     assert party.falls_silent()
@@ -108,7 +112,7 @@ def test_e_every_direction_that_is_no_hold_gets_music(play: Play, ann: Ear, line
 
 
 @pytest.mark.parametrize(("line", "host"), [("a=inactive", "127.0.0.3"), ("a=sendrecv", "0.0.0.0")])
-def test_f_a_call_on_hold_by_both_is_silent_until_a_reinvite_asks_for_music(
+def test_f_a_call_held_by_both_sides_is_silent_until_a_reinvite_asks_for_music(
     play: Play, ann: Ear, bob: Ear, line: str, host: str
 ) -> None:
     phone = play("row_f", quiet=host, quiet_port=bob.address[1], ann=ann, direction_line=line)
@@ -154,14 +158,14 @@ def test_a_held_party_that_moves_twice_hears_one_tune_go_on(
     write_rising_tune(tune)
     server = start_server(MOH_MUSIC=str(tune)).ready()
     began = time.monotonic()
-    reached = 0.0  # the position in the tune, in seconds, up to which it was received
+    reached = 0.0  # the position in the tune, in seconds, that the music has reached
     with Sipp("moves_twice", server.address, tmp_path, ann=ann, bob=bob, carol=carol) as phone:
         for ear in (ann, bob, carol):
             first = ear.packets(1)
             elapsed = time.monotonic() - began
             heard = first + ear.packets(74)
             one_stream(heard)
-            # the first packets are left out: the tune begins with 60 ms of its end, faded into it
+            # the first packets are left out: in the first 60 ms the end of the tune fades into its beginning
             place = position(heard[10:]) - 0.85
             assert reached - 0.25 < place < elapsed + 0.25, ear.address
             reached = place + 1.5

@@ -12,7 +12,7 @@ from tests.support.phone import Ear, Packet, Phone, has_no_gap, is_music
 from tests.support.running import Running, free_ports, wait_for
 
 CALLS, ALONE = 300, 50
-"""Calls in all, and those with their own ffmpeg (MOH_FFMPEG_CALLS)."""
+"""The number of all calls, and of calls with their own ffmpeg (MOH_FFMPEG_CALLS)."""
 
 
 class Parties(Crowd):
@@ -42,7 +42,7 @@ class Parties(Crowd):
 
 
 def streams(packets: list[Packet]) -> dict[int, list[Packet]]:
-    """The packets of each SSRC."""
+    """Return the packets of each SSRC."""
     found: dict[int, list[Packet]] = {}
     for packet in packets:
         found.setdefault(packet.ssrc, []).append(packet)

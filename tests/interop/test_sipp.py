@@ -21,7 +21,7 @@ def ears() -> Iterator[list[Ear]]:
 
 
 def assert_at_rest(server: Running) -> None:
-    """Check that no ffmpeg of the calls is left, and that the server would take the next one."""
+    """Check that no ffmpeg is left, and that the server takes the next call."""
     assert server.has_no_ffmpeg()
     with Phone(server.address) as phone:
         assert phone.options().status == 200

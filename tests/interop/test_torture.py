@@ -1,7 +1,8 @@
 """The torture tests of RFC 4475 and RFC 5118, and samples of the PROTOS suite: each message gets a fitting answer.
 
-The messages are not part of this project. Their folder is the one that ``MOH_TORTURE`` names, or ``shared/torture``
-beside the project; its ``MANIFEST.tsv`` says which answer each message needs. Without the folder all is skipped.
+The messages are not part of this project. The environment variable ``MOH_TORTURE`` names their folder; without it the
+folder is ``shared/torture`` beside the project. ``MANIFEST.tsv`` in it has the expected answer to each message. Without
+the folder all tests are skipped.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ needs_messages = pytest.mark.skipif(
 
 
 def octets(name: str) -> bytes:
-    """A message as it is sent. Files of RFC 5118 have bare LF, but lengths for CRLF."""
+    """Return a message of the folder with CRLF at the end of each line.
+
+    The files of RFC 5118 have bare LF, so their ends of lines and their Content-Length are rewritten.
+    """
     data = (FOLDER / name).read_bytes()
     if not name.startswith("rfc5118/"):
         return data
@@ -37,13 +41,16 @@ def octets(name: str) -> bytes:
 
 
 def fits(status: str, expected: str) -> bool:
-    """Whether a status, or ``none``, is one of ``2xx|404|~400``."""
+    """Return whether ``status`` (a number, or ``none``) is one of the answers in ``expected``.
+
+    ``expected`` is a list in MANIFEST.tsv, such as ``2xx|404|~400``. Its mark ``~`` is ignored.
+    """
     wanted = expected.replace("~", "").split("|")
     return status in wanted or f"{status[0]}xx" in wanted
 
 
 FLOW = Flow(Address("127.0.0.1", 5062), Address("127.0.0.1", 5060))
-"""PROTOS is made to be sent from the server's own machine, and asks for media there."""
+"""The messages come from the server's own machine, since those of PROTOS ask for media there."""
 
 
 @needs_messages

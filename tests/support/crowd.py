@@ -1,4 +1,4 @@
-"""Many receivers, tunes, and orders for an engine that plays to them."""
+"""Many receivers, tunes to play to them, and the start orders for an engine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def write_wave(path: Path, samples: array[int], rate: int = 8000) -> Path:
 
 
 def sine(rate: int, count: int, cycles: int) -> array[int]:
-    """A tone with whole ``cycles`` in ``count`` samples, so that it passes the loop point unchanged."""
+    """Return ``count`` samples of a tone. They hold whole ``cycles``, so the tone goes on at the seam of the loop."""
     return array("h", (round(8000 * sin(2 * pi * cycles * n / count)) for n in range(count)))
 
 
 def climbing(count: int = 8000) -> array[int]:
-    """Music in which every half millisecond is unlike every other, even in PCMU."""
+    """Return music in which each half millisecond differs from all others, even in PCMU."""
     return array("h", ((n * n // 7 * 31 + n * 5) % 24_000 - 12_000 for n in range(count)))
 
 
@@ -42,9 +42,9 @@ def start(call: str, to: Target, serial: int = 1, tune: int = 0) -> StartStream:
 
 
 class Crowd:
-    """Receivers, each at an address of its own in 127.0.0.0/8, all at one port.
+    """Receivers. Each has an address of its own in 127.0.0.0/8, and all have one port.
 
-    The kernel keeps the last seconds of what each of them got, so a slow test loses no packet.
+    The kernel keeps the packets of the last seconds for each receiver, so a slow test loses no packet.
     """
 
     def __init__(self, count: int) -> None:
@@ -64,14 +64,14 @@ class Crowd:
             sock.close()
 
     def read(self) -> None:
-        """Read all that has come so far."""
+        """Read all packets that have come so far into ``received``."""
         for sock, received in zip(self._sockets, self.received):
             with contextlib.suppress(BlockingIOError):
                 while True:
                     received.append(Ear.read(*sock.recvfrom(2048)))
 
     def await_packets(self, count: int, receivers: range) -> None:
-        """Wait until each of those receivers has got ``count`` packets more."""
+        """Wait until each of ``receivers``, given by number, has got ``count`` more packets."""
         wanted = {n: len(self.received[n]) + count for n in receivers}
 
         def all_have_them() -> bool:

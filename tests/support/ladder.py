@@ -1,6 +1,6 @@
-"""The phone in ladder tests of the core: it writes messages as a phone would, and reads those that come back.
+"""The phone in ladder tests of the core: it writes the messages of a phone, and reads the answers of the core.
 
-There is no socket: the phone's messages are octets for ``parse``; those to it are the ``Send`` actions of the agent.
+There is no socket. A message of the phone is parsed from octets; an answer is a ``Send`` action of the agent.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_agent(
     destinations: MediaPolicy = EVERYWHERE,
     ipv6: bool = True,
 ) -> UserAgent:
-    """An agent whose tokens count up: token000000000001, and so on; ``most`` and ``shared`` as in ``PortPool``.
+    """Return an agent whose tokens count up from token000000000001. ``PortPool`` explains ``most`` and ``shared``.
 
     Without ``ipv6`` no route leads to IPv6 addresses.
     """
@@ -68,19 +68,19 @@ def make_agent(
 
 
 def request(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> Request:
-    """A request of the phone. Keyword arguments replace whole header lines by name: ``via=``, ``cseq=`` …"""
+    """Return a request of the phone. A keyword argument such as ``via`` or ``cseq`` replaces that whole header line."""
     return read(octets(method, *extra, body=body, to_tag=to_tag, **changed))
 
 
 def read(data: bytes) -> Request:
-    """The request in these octets."""
+    """Return the request that is read from ``data``."""
     message = parse(data)
     assert isinstance(message, Request)
     return message
 
 
 def octets(method: str, *extra: str, body: str = "", to_tag: str = "", **changed: str) -> bytes:
-    """The octets of ``request``."""
+    """Return the octets of a request. ``request`` explains the arguments."""
     lines = {
         "via": f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{method.lower()}1;rport",
         "from_": 'From: "Front desk" <sip:201@pbx.lan>;tag=1550288317',
@@ -120,34 +120,34 @@ def bye(to_tag: str, *extra: str, **changed: str) -> Request:
 
 
 def sent(actions: Iterable[Action]) -> list[Union[Request, Response]]:
-    """The messages among the actions, read again."""
+    """Return the messages that ``actions`` send, parsed again."""
     messages = [parse(action.data) for action in actions if isinstance(action, Send)]
     assert None not in messages
     return [message for message in messages if message is not None]
 
 
 def response(actions: Iterable[Action]) -> Response:
-    """The last response among the actions."""
+    """Return the last response that ``actions`` send."""
     return [message for message in sent(actions) if isinstance(message, Response)][-1]
 
 
 def statuses(actions: Iterable[Action]) -> list[int]:
-    """The statuses sent, in order."""
+    """Return the statuses of the responses that ``actions`` send, in order."""
     return [message.status for message in sent(actions) if isinstance(message, Response)]
 
 
 def methods(actions: Iterable[Action]) -> list[str]:
-    """The methods of our own requests sent, in order."""
+    """Return the methods of the server's requests that ``actions`` send, in order."""
     return [message.method for message in sent(actions) if isinstance(message, Request)]
 
 
 def music(actions: Iterable[Action]) -> list[Union[StartStream, StopStream]]:
-    """What shall start and stop, in order."""
+    """Return the actions that start or stop a stream, in order."""
     return [action for action in actions if isinstance(action, (StartStream, StopStream))]
 
 
 def lookup(name: str, flow: Flow = FLOW, trust: Trust = Trust.TRUSTED) -> Resolve:
-    """The action that looks up a host name of an SDP."""
+    """Return the action that looks up the host name ``name`` of a session description."""
     return Resolve(name, flow.remote.host, trust)
 
 
@@ -156,19 +156,19 @@ def notes(actions: Iterable[Action]) -> list[str]:
 
 
 def tag(message: Union[Request, Response]) -> str:
-    """The To tag."""
+    """Return the tag in the To of ``message``."""
     return (message.first("to") or "").partition(";tag=")[2]
 
 
 def answered(agent: UserAgent, now: float = 0.0, flow: Flow = FLOW) -> str:
-    """A call that was answered and acknowledged; its To tag."""
+    """Make a call that is answered and acknowledged. Return the server's tag."""
     to_tag = tag(response(agent.receive(invite(), flow, now)))
     agent.receive(ack(to_tag), flow, now)
     return to_tag
 
 
 def ok_to(bye_request: Request) -> Response:
-    """The other side's 200 to our own request."""
+    """Return the phone's 200 to ``bye_request``, a request of the server."""
     lines = ["SIP/2.0 200 OK", *(f"Via: {value}" for value in bye_request.all("via"))]
     lines += [f"{name}: {bye_request.first(name)}" for name in ("from", "to", "call-id", "cseq")]
     message = parse("\r\n".join([*lines, "", ""]).encode())

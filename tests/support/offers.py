@@ -1,4 +1,4 @@
-"""Offers for the tests of SDP: the lines before a stream, one stream, and what is chosen and answered."""
+"""Offers for the tests of SDP, and the choice, the answer or the refusal that follows from an offer."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def refusal(lines: str = AUDIO, start: str = START) -> Refusal:
 
 
 def warning(lines: str, start: str = START) -> str:
-    """The Warning in the 488 to such an offer."""
+    """Return the Warning in the 488 to an offer of ``start`` and ``lines``."""
     found = refusal(lines, start)
     assert found.status == 488 and [name for name, _ in found.headers] == ["Warning"]
     return found.headers[0][1]
 
 
 def answer(lines: str, start: str = START) -> list[str]:
-    """The answer to such an offer, from its first m= line on."""
+    """Return the answer to an offer of ``start`` and ``lines``, from its first m= line on."""
     offer = session(start + lines)
     text = write_answer(offer, choose(offer), SIDE, 7, 1).decode()
     return text[text.index("m=") :].rstrip("\r\n").split("\r\n")

@@ -1,4 +1,4 @@
-"""Foreign programs as phones, for the tests with real peers: SIPp, programs in a terminal, and what they heard."""
+"""Foreign programs as phones (SIPp, and programs in a terminal), and measurements of the music that they received."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOST = "127.0.0.1"
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program; skips the test if it is missing."""
+    """Return the path of the program ``name``. Skips the test if it is missing."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if found is None:
         pytest.skip(f"{name.upper()} IS MISSING, so it has not tested the server: apt-get install {package}")
@@ -33,9 +33,9 @@ def program(name: str, package: str) -> str:
 
 
 class Sipp:
-    """SIPp as a phone with one call. Where its scenario waits for MESSAGE, it waits for ``go_on``.
+    """SIPp as a phone with one call. If its scenario waits for a MESSAGE, ``go_on`` sends it.
 
-    ``keys`` replace what the scenario has in brackets: an ear ``ann`` replaces ``[ann]`` and ``[ann_port]``.
+    ``keys`` replace the words in brackets in the scenario: an ear ``ann`` replaces ``[ann]`` and ``[ann_port]``.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Sipp:
             sender.sendto(("\r\n".join(lines) + "\r\n\r\n").encode(), self.address)
 
     def finishes(self) -> str:
-        """Wait until the call has gone as the scenario says; return all messages."""
+        """Wait until the scenario has succeeded. Return all messages of the call."""
         status = self.process.wait(3 * TEST_TIMEOUT)
         logs = [self.folder / name for name in ("errors.log", "sipp.out", "messages.log")]
         assert status == 0, "\n".join(file.read_text(errors="replace") for file in logs if file.exists())
@@ -87,7 +87,7 @@ class Sipp:
 def run_sipp(
     scenario: str, server: Running, receivers: Sequence[Address], folder: Path, calls: int, rate: int = 10
 ) -> dict[str, int]:
-    """Run a scenario, each call with the next of the receivers; return SIPp's last counts."""
+    """Run a scenario. Each call has the next of the receivers. Return SIPp's last counts."""
     lines = ["SEQUENTIAL", *(f"{host};{port};" for host, port in receivers)]
     (folder / "receivers.csv").write_text("\n".join(lines) + "\n")
     command = [
@@ -123,11 +123,11 @@ class Terminal:
 
     @property
     def said(self) -> str:
-        """All that the program has written until now."""
+        """Return all that the program has written until now."""
         while select.select([self._master], [], [], 0)[0]:
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # it has ended
+            except OSError:  # the program has ended
                 break
             if not data:
                 break
@@ -139,7 +139,7 @@ class Terminal:
         try:
             wait_for(lambda: text in self.said or self.process.poll() is not None, text, 3 * TEST_TIMEOUT)
         except AssertionError:
-            pass  # the next line shows what it has written instead
+            pass  # the assertion below shows what the program has written instead
         assert text in self.said, self.said[-5000:]
 
     def __enter__(self) -> Terminal:
@@ -152,11 +152,11 @@ class Terminal:
         os.close(self._master)
 
 
-# -- what was heard ------------------------------------------------------------------------------------------------
+# -- the received music --------------------------------------------------------------------------------------------
 
 
 def loudness(recording: Path) -> float:
-    """The root mean square of a WAV file of 16 bits, from 0 to 32767; 0 while the file is empty."""
+    """Return the root mean square of a WAV file of 16 bits, from 0 to 32767; 0 while the file is empty."""
     try:
         with wave.open(str(recording), "rb") as wav:
             samples = array.array("h", wav.readframes(wav.getnframes()))
@@ -166,7 +166,7 @@ def loudness(recording: Path) -> float:
 
 
 def sound(packets: Sequence[Packet]) -> list[int]:
-    """The samples in packets of PCMU (ITU-T G.711, table 2a)."""
+    """Return the samples in packets of PCMU (ITU-T G.711, table 2a)."""
     samples = []
     for octet in b"".join(packet.payload for packet in packets):
         octet ^= 0xFF
@@ -176,7 +176,7 @@ def sound(packets: Sequence[Packet]) -> list[int]:
 
 
 LOWEST, RISE = 300.0, 50.0
-"""A tune whose pitch shows the position in it: the pitch at its beginning in Hz, and its rise each second."""
+"""The pitch of the rising tune at its beginning in Hz, and its rise each second. The pitch shows the position."""
 
 
 def write_rising_tune(file: Path, seconds: int = 40) -> None:
@@ -190,7 +190,7 @@ def write_rising_tune(file: Path, seconds: int = 40) -> None:
 
 
 def position(packets: Sequence[Packet]) -> float:
-    """The position of the middle of ``packets`` in the rising tune, in seconds, from its zero crossings."""
+    """Return the position of the middle of ``packets`` in the rising tune, in seconds, from the zero crossings."""
     samples = sound(packets)
     crossings = sum((one < 0) != (other < 0) for one, other in zip(samples, samples[1:]))
     return (crossings / 2 / (len(samples) / 8000) - LOWEST) / RISE

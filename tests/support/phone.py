@@ -1,6 +1,6 @@
 """A phone that writes raw SIP messages, and an ear that receives its music: for the tests that open sockets.
 
-Standard library only, never ``moh``: a second, independent reader of SIP and RTP checks the first.
+The module uses only the standard library, never ``moh``. So an independent reader of SIP and RTP checks the server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAGIC = "z9hG4bK"
 
 
 class Message(NamedTuple):
-    """A SIP message: its first line, its header fields in order, its body, and where it came from."""
+    """A SIP message: its first line, its header fields in order, its body, and its source address."""
 
     first: str
     fields: list[tuple[str, str]]
@@ -35,16 +35,16 @@ class Message(NamedTuple):
 
     @property
     def status(self) -> int:
-        """The status of a response, 0 for a request."""
+        """Return the status of a response; 0 for a request."""
         return int(self.first.split()[1]) if self.first.startswith("SIP/2.0 ") else 0
 
     @property
     def method(self) -> str:
-        """The method of a request, or of the request that a response answers."""
+        """Return the method of a request, or of the request that a response answers."""
         return self.get("cseq").split()[1]
 
     def get(self, name: str) -> str:
-        """The first header field of that name; empty if there is none."""
+        """Return the value of the first header field ``name``; empty if there is none."""
         return next((value for key, value in self.fields if key == name.lower()), "")
 
     @property
@@ -56,23 +56,23 @@ class Message(NamedTuple):
         return parameter(self.get("to"), "tag")
 
     def sdp(self, kind: str) -> str:
-        """The value of the first line ``kind=`` of the session description."""
+        """Return the value of the first line ``kind=`` of the session description."""
         return next((line[2:] for line in self.body.split("\r\n") if line.startswith(f"{kind}=")), "")
 
     @property
     def media(self) -> Address:
-        """The address that the session description names for the music."""
+        """Return the address and port that the session description names for the music."""
         return self.sdp("c").split()[-1], int(self.sdp("m").split()[1])
 
 
 def parameter(value: str, name: str) -> str:
-    """The parameter ``;name=…`` of a header field; empty if there is none."""
+    """Return the parameter ``;name=…`` of the header field ``value``; empty if there is none."""
     found = re.search(rf";\s*{name}\s*=\s*([^\s;,]+)", value)
     return found[1] if found else ""
 
 
 def offer(media: Address, *lines: str, formats: str = "0 8 101") -> str:
-    """A session description that asks for music at ``media``; ``lines`` replace ``a=recvonly``."""
+    """Return a session description that asks for music at ``media``. ``lines`` replace ``a=recvonly``."""
     host, port = media
     family = "IP6" if ":" in host else "IP4"
     written = ["v=0", "o=phone 8000 8000 IN IP4 127.0.0.1", "s=-", f"c=IN {family} {host}", "t=0 0"]
@@ -81,7 +81,7 @@ def offer(media: Address, *lines: str, formats: str = "0 8 101") -> str:
 
 
 class Phone:
-    """One caller with its own socket and, after ``call``, one call."""
+    """One caller with a socket of its own. After ``call`` it has one call."""
 
     def __init__(self, server: Address, host: str = "127.0.0.1") -> None:
         self.server = server
@@ -103,7 +103,7 @@ class Phone:
     def request(
         self, method: str, *lines: str, body: str = "", cseq: Optional[int] = None, branch: str = "", via: str = ""
     ) -> bytes:
-        """Write a request. ACK and CANCEL repeat the last CSeq number, all others take the next."""
+        """Return a request. ACK and CANCEL have the last CSeq number again, all other methods take the next number."""
         if method not in ("ACK", "CANCEL"):
             self.cseq += 1
         host, port = self.address
@@ -123,14 +123,14 @@ class Phone:
         return ("\r\n".join(written) + "\r\n\r\n" + body).encode()
 
     def invite(self, media: Optional[Address], *lines: str) -> bytes:
-        """An INVITE for music at ``media``, without an offer if that is None. ``lines`` are header fields."""
+        """Return an INVITE for music at ``media``, without an offer if that is None. ``lines`` are header fields."""
         return self.request("INVITE", *lines, body=offer(media) if media else "")
 
     def send(self, data: bytes) -> None:
         self.socket.sendto(data, self.server)
 
     def receive(self, seconds: float = TEST_TIMEOUT) -> Message:
-        """The next message; fails if none arrives."""
+        """Return the next message. Fails if none arrives."""
         self.socket.settimeout(seconds)
         try:
             data, source = self.socket.recvfrom(65535)
@@ -139,7 +139,7 @@ class Phone:
         return Message.read(data, source)
 
     def final(self, request: bytes) -> Message:
-        """The final answer to ``request``; skips all other messages."""
+        """Wait for the final answer to ``request`` and return it. All other messages are skipped."""
         branch = Message.read(request, self.address).branch
         give_up = time.monotonic() + TEST_TIMEOUT
         while time.monotonic() < give_up:
@@ -149,7 +149,7 @@ class Phone:
         raise AssertionError(f"no final answer to {request[:20]!r}")
 
     def ask(self, request: bytes) -> Message:
-        """Send ``request`` and wait for its final answer."""
+        """Send ``request``, wait for its final answer, and return it."""
         self.send(request)
         return self.final(request)
 
@@ -160,19 +160,19 @@ class Phone:
         self.send(self.request("ACK", body=body))
 
     def call(self, media: Optional[Address], *lines: str) -> Message:
-        """INVITE, 200, ACK; returns the 200. ``lines`` are header fields of the INVITE."""
+        """Make a call (INVITE, 200, ACK). Return the 200. ``lines`` are header fields of the INVITE."""
         return self.dial(self.invite(media, *lines))
 
     def call_with(self, body: str) -> Message:
-        """INVITE with this session description, 200, ACK; returns the 200."""
+        """Make a call (INVITE, 200, ACK) whose INVITE has the session description ``body``. Return the 200."""
         return self.dial(self.request("INVITE", body=body))
 
     def dial(self, invite: bytes) -> Message:
-        """Send an INVITE, wait for its 200 and acknowledge that; returns the 200."""
+        """Send ``invite``, wait for its 200 and acknowledge that. Return the 200."""
         return self.accept(self.ask(invite))
 
     def accept(self, answer: Message, body: str = "") -> Message:
-        """Acknowledge a 200 to INVITE: from now on this phone is in its dialog."""
+        """Acknowledge ``answer``, a 200 to INVITE. From then on this phone is in the dialog of that 200."""
         assert answer.status == 200, answer
         self.to_tag = answer.to_tag
         self.ack(body)
@@ -182,7 +182,7 @@ class Phone:
         return self.ask(self.request("BYE"))
 
     def await_request(self, method: str, seconds: float = TEST_TIMEOUT) -> Message:
-        """Wait for the server's next request of that ``method``, and answer it with 200."""
+        """Wait for the server's next request with ``method``, and answer it with 200. Return the request."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
             message = self.receive(seconds)
@@ -210,7 +210,7 @@ class Packet(NamedTuple):
 
 
 class Ear:
-    """A receiver of music: an even port for RTP and the next one for RTCP."""
+    """A receiver of RTP. It has an even port for RTP, and the next port for RTCP."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -227,11 +227,11 @@ class Ear:
         self._rtcp.close()
 
     def packets(self, count: int) -> list[Packet]:
-        """The next ``count`` RTP packets; fails if they do not arrive."""
+        """Return the next ``count`` RTP packets. Fails if they do not arrive."""
         return [self._packet() for _ in range(count)]
 
     def raw(self) -> bytes:
-        """The next datagram, not parsed."""
+        """Return the next datagram at the RTP port, not parsed."""
         return self._datagram()[0]
 
     def _datagram(self) -> tuple[bytes, Address]:
@@ -242,7 +242,7 @@ class Ear:
             raise AssertionError(f"no music at {self.address} within {TEST_TIMEOUT} s") from None
 
     def waiting(self) -> list[Packet]:
-        """The packets that have arrived already."""
+        """Return the packets that have arrived already."""
         self._rtp.setblocking(False)
         found: list[Packet] = []
         while True:
@@ -262,7 +262,7 @@ class Ear:
         return Packet(len(data), second & 127, second > 127, sequence, timestamp, ssrc, data[12:], source[:2])
 
     def falls_silent(self) -> bool:
-        """Wait until the music ends, which means 0.3 s without a packet; false if it does not end."""
+        """Wait until no packet arrives for 0.3 s: the music has ended. Return false if it does not end."""
         give_up = time.monotonic() + TEST_TIMEOUT
         self._rtp.settimeout(0.3)
         while time.monotonic() < give_up:
@@ -273,11 +273,11 @@ class Ear:
         return False
 
     def heard_nothing(self) -> bool:
-        """Whether no packet has arrived since the last one that was read."""
+        """Return whether no packet has arrived since the last one that was read."""
         return not self.waiting()
 
     def report(self) -> tuple[bytes, Address]:
-        """The next RTCP datagram and its source."""
+        """Return the next RTCP datagram and its source."""
         self._rtcp.settimeout(TEST_TIMEOUT)
         try:
             data, source = self._rtcp.recvfrom(2048)
@@ -290,24 +290,27 @@ class Ear:
         self._rtp.sendto(data, to)
 
     def send_rtcp(self, data: bytes, to: Address) -> None:
-        """Send RTCP from the port that receives it."""
+        """Send RTCP from the port of this ear that receives RTCP."""
         self._rtcp.sendto(data, to)
 
 
 def has_no_gap(packets: Sequence[Packet]) -> bool:
-    """Whether the packets are one stream in order, with none missing or duplicated."""
+    """Return whether ``packets`` are one stream in order, without a missing or a duplicated packet."""
     first = packets[0]
     numbers = [(packet.sequence - first.sequence) % 2**16 for packet in packets]
     return {packet.ssrc for packet in packets} == {first.ssrc} and numbers == list(range(len(packets)))
 
 
 def is_music(packets: Sequence[Packet]) -> bool:
-    """Whether the payload varies as music does; silence has one or two different octets."""
+    """Return whether the payload varies as music does. Silence has only one or two different octets."""
     return len(set(b"".join(packet.payload for packet in packets))) > 50
 
 
 def reports(data: bytes) -> list[int]:
-    """The packet types in an RTCP datagram: 200 sender report, 202 description, 203 goodbye (RFC 3550 section 12.1)."""
+    """Return the packet types in an RTCP datagram (RFC 3550 section 12.1).
+
+    200 is a sender report, 202 a source description, 203 a BYE.
+    """
     types = []
     while data:
         types.append(data[1])

@@ -1,6 +1,6 @@
-"""Phones that talk to the core at random, the server around it, and what has to hold after each step.
+"""Phones that send random requests to the core, a substitute for the server, and what has to hold after each step.
 
-``tests/sip/test_stateful.py`` has the rules by which they act.
+``tests/sip/test_stateful.py`` has the rules by which the phones act.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMES = ["a.example", "b.example"]
 
 @dataclass
 class Offered:
-    """An offer or answer of a phone; its port says which one the music follows."""
+    """An offer or an answer of a phone. Each has a port of its own, so the port of the music identifies it."""
 
     flow: Flow
     host: str
@@ -53,7 +53,7 @@ class Offered:
 
 @dataclass
 class Talk:
-    """One call, or attempt of a call, as its phone sees it."""
+    """The phone's side of a call, or of an attempt to call."""
 
     number: int
     flow: Flow
@@ -141,7 +141,7 @@ class Phones(RuleBasedStateMachine):
         to_tag = (message.first("to") or "").partition(";tag=")[2]
         if message.status == 100:
             assert to_tag == asked.message.to.tag, "100 makes no dialog"
-            if asked.finals:  # nothing was kept of its refusal, so that its retransmission is handled as a new request
+            if asked.finals:  # the core has forgotten the refusal, so it handles the retransmission as a new request
                 assert not (is_private(asked.flow.remote.host) or asked.flow.reliable), "answered, and begun anew"
                 asked.finals.clear()
                 for offered in asked.offered:
@@ -212,7 +212,7 @@ class Phones(RuleBasedStateMachine):
         self.do(self.agent.receive(message, asked.flow, self.now))
 
     def body(self, kind: str, host: str, talk: Talk, acked: bool = False) -> tuple[str, list[str]]:
-        """A body of that kind with a port of its own, and its Content-Type."""
+        """Return a body of kind ``kind``, with a port of its own, and the header lines of its Content-Type."""
         if kind == "none":
             return "", []
         if kind == "garbage":
@@ -279,7 +279,7 @@ class Phones(RuleBasedStateMachine):
             assert answered or unpaid, f"{asked.message.method} never got a final answer"
 
     def end_all(self, end: Callable[[], None]) -> None:
-        """End all calls and let 200 s pass, in which the stopped streams end."""
+        """Call ``end``, which ends all calls, and let 200 s pass. In this time the stopped streams end."""
         end()
         until = self.now + 200.0
         while self.now < until:

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 TEST_TIMEOUT = 10.0
-"""Seconds until a test gives up waiting; it says nothing about how long the server may take."""
+"""Seconds until a test gives up waiting. This is no limit for how long the server may take."""
 
 Address = tuple[str, int]
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _reserved: set[int] = set()
 
 
 def wait_for(condition: Callable[[], T], what: str, seconds: float = TEST_TIMEOUT) -> T:
-    """Call ``condition`` until its result is true, and return that; fails after ``seconds``."""
+    """Call ``condition`` again and again until its result is true, and return the result. Fails after ``seconds``."""
     give_up = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < give_up, f"waited {seconds} s in vain: {what}"
@@ -34,9 +34,10 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = TEST_TIMEOU
 
 
 def free_ports(count: int) -> int:
-    """Reserve ``count`` free ports in a row, the first even; none that the system gives to other sockets.
+    """Reserve ``count`` free ports in a row, and return the first, which is even.
 
-    Short rows lie below long ones, so that the long rows do not run out; a server's row is free again at its end.
+    The system gives none of these ports to other sockets. Short rows lie below long rows, so that the long rows do not
+    run out. A server frees its row when it ends.
     """
     for _ in range(1000):
         first = random.randrange(11000, 17000, 2) if count < 20 else random.randrange(17000, 32000, 2)
@@ -48,7 +49,7 @@ def free_ports(count: int) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether no socket has the port, for UDP or for TCP."""
+    """Return whether no socket has ``port``, neither for UDP nor for TCP."""
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
@@ -59,7 +60,7 @@ def is_free(port: int) -> bool:
 
 
 def ffmpegs_of(pid: int) -> list[int]:
-    """The running children of a process that are ffmpegs, or are about to become one."""
+    """Return the running children of the process ``pid`` that are ffmpegs, or that will become ffmpegs by ``exec``."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs the /proc of Linux to find the server's ffmpegs")
     return [
@@ -71,7 +72,7 @@ LEASHED = ("setpriv", "sh", "ffmpeg")
 
 
 def name_of(pid: int) -> str:
-    """The name of a process; empty where it has ended."""
+    """Return the name of the process ``pid``; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -83,14 +84,14 @@ def is_running(pid: int) -> bool:
 
 
 def processes() -> list[tuple[int, str, int]]:
-    """Number, state and parent of each process."""
+    """Return the number, the state and the parent of each process."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
-                continue  # it has just ended
+                continue  # the process has just ended
             found.append((int(folder.name), fields[0], int(fields[1])))
     return found
 
@@ -99,7 +100,7 @@ class Running:
     """A server in its own process, on free ports of the loopback. ``settings`` are its environment."""
 
     def __init__(self, folder: Path, cache: Path, *, before: Sequence[str] = (), **settings: str) -> None:
-        """``before`` is a command that runs the server as its argument, by ``exec``."""
+        """``before`` is a command. It gets the server's command as its arguments, and runs it by ``exec``."""
         self.port = int(settings.get("MOH_SIP_PORT") or free_ports(1))
         self._ports = range(0)
         self.log_file = folder / f"server-{self.port}.log"
@@ -125,7 +126,7 @@ class Running:
         return self.log_file.read_text(errors="replace")
 
     def says(self, text: str) -> str:
-        """Wait until the log holds ``text``; return the whole log."""
+        """Wait until the log holds ``text``. Return the whole log."""
         wait_for(lambda: text in self.log or self.process.poll() is not None, f"{text!r} in the log:\n{self.log}", 30)
         assert text in self.log, self.log
         return self.log
@@ -146,14 +147,14 @@ class Running:
         self.process.send_signal(signal.SIGTERM)
 
     def exit_status(self) -> int:
-        """Wait for the end of the process; return its status."""
+        """Wait for the end of the process. Return its exit status."""
         return self.process.wait(TEST_TIMEOUT)
 
     def __enter__(self) -> Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill the server if it still runs, whatever happened in the test."""
+        """Kill the server if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

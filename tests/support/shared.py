@@ -1,4 +1,4 @@
-"""A shared stream with a short tune, and stand-ins for what it consists of."""
+"""A shared stream with a short tune, and stand-ins for its parts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.support.phone import Ear
 from tests.support.running import free_ports, wait_for
 
 TUNE_SAMPLES = 8001
-"""Samples of the tune; one more than whole packets."""
+"""The number of samples of the tune: one more than fits into whole packets."""
 SSRC, SEQUENCE, TIMESTAMP = 0x01020304, 1000, 50_000
 
 
 def music_files(folder: Path) -> dict[int, Path]:
-    """A second of music, at both sample rates."""
+    """Write a second of music at both sample rates. Return the files by sample rate."""
     return {
         8000: write_wave(folder / "tune8.wav", climbing(TUNE_SAMPLES)),
         16000: write_wave(folder / "tune16.wav", climbing(2 * TUNE_SAMPLES), 16_000),
@@ -40,7 +40,7 @@ def music_files(folder: Path) -> dict[int, Path]:
 def playing(
     music: dict[int, Path], bind: str = "127.0.0.1", threads: int = 1, tunes: Optional[Tunes] = None
 ) -> Iterator[SharedStream]:
-    """A shared stream with one tune, number 0; at the end no thread of it is left."""
+    """Yield a shared stream with one tune, number 0. At the end, check that none of its threads is left."""
     tunes = tunes or Tunes()
     tunes.add(Tune(music, TUNE_SAMPLES / 8000))
     stream = SharedStream(bind, free_ports(2), tunes, threads)
@@ -52,18 +52,18 @@ def playing(
 
 
 def to(ear: Ear, stream: SharedStream, codec: Codec = PCMU, payload_type: int = 0, ptime: int = 20) -> Target:
-    """Where music for ``ear`` goes."""
+    """Return the target for music to ``ear``."""
     return target(Address(*ear.address), stream.port, codec, payload_type, ptime)
 
 
 def the_end(stream: SharedStream) -> StreamEnded:
-    """Wait for the end of one stream."""
+    """Wait until the shared stream reports the end of one call's music. Return that report."""
     (end,) = wait_for(stream.ended, "the report of an end")
     return end
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a Python script in the place of ffmpeg."""
+    """Put the Python program ``script`` as ``ffmpeg`` on the PATH."""
     fake = folder / "ffmpeg"
     fake.write_text(f"#!{sys.executable}\nimport os, sys, time\nout = sys.stdout.buffer\n{script}\n")
     fake.chmod(0o755)
@@ -71,7 +71,7 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
 
 
 class FakeLoop(EncodedLoop):
-    """An endless tune in which each octet says its position; the part in ``missing`` is not encoded yet."""
+    """An endless tune. Each octet is its position modulo 251. The positions in ``missing`` are not encoded yet."""
 
     def __init__(self) -> None:
         self.missing = range(0)
@@ -85,7 +85,7 @@ class FakeLoop(EncodedLoop):
 
 
 class Wire(DestinationTable):
-    """A table of destinations that notes what is sent instead of sending it."""
+    """A table of destinations that records packets and sends none."""
 
     def __init__(self, octets: int) -> None:
         self.common = memoryview(bytearray(octets))
@@ -93,9 +93,9 @@ class Wire(DestinationTable):
         self.no_route: list[int] = []
         self.to: list[tuple[Address, bytes]] = []
         self.sent: list[tuple[bytes, list[Address]]] = []
-        """For each time: the packet that the first destination gets, and all destinations."""
+        """For each ``send``: the packet of the first destination, and all destinations."""
         self.received: dict[Address, list[bytes]] = {}
-        """What each destination has got."""
+        """The packets of each destination."""
 
     def add(self, to: Address, source: str, prefix: bytes = b"") -> None:
         if to.port == 0:
@@ -120,7 +120,7 @@ def fanout_key(codec: Codec = PCMU, ptime: int = 20) -> FanoutKey:
 def a_fanout(
     key: Optional[FanoutKey] = None, due: float = 10.0, chance: tuple[int, int, int] = (SSRC, SEQUENCE, TIMESTAMP)
 ) -> tuple[Fanout, Wire, FakeLoop]:
-    """A fan-out of a tune that began at 4.0; its first packet is due at 10.0."""
+    """Return a fan-out of a tune that began at 4.0. Its first packet is due at ``due``."""
     key = key or fanout_key()
     tune, wire = FakeLoop(), Wire(COMMON_HEADER.size + key.octets)
     return Fanout(key, tune, wire, began=4.0, due=due, offset=0, chance=chance), wire, tune
