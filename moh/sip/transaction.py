@@ -67,13 +67,13 @@ def transaction_key(request: Request, method: str = "") -> Key:
     if via.branch:
         return (_short(via.branch), _short(via.sent_by), method)
     to_tag = "" if method == "INVITE" else request.to.tag
-    uri, via_text, call_id = _short(request.uri), _short(via.text), _short(request.call_id)
-    return (uri, to_tag, request.from_.tag, call_id, str(request.cseq.number), via_text, method)
+    parts = (request.uri, to_tag, request.from_.tag, request.call_id, str(request.cseq.number), via.text)
+    return (*map(_short, parts), method)
 
 
 def _short(text: str) -> str:
-    """``text``, or a digest of one that is long."""
-    if len(text) <= MAX_KEY_PART:
+    """``text``, or a digest of one that takes much memory."""
+    if len(text) <= MAX_KEY_PART and text.isascii():
         return text
     return f"digest {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()}"
 

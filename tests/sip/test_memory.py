@@ -145,3 +145,75 @@ def test_a_call_takes_less_than_7000_octets(body: str) -> None:
         tracemalloc.stop()
     assert agent.calls == calls
     assert taken < 7000
+
+
+NOTE = "\U0001f3b5"
+"""A character by which a text takes four octets for each of its characters."""
+WIDE = [
+    f'From: "{NOTE}{"f" * 880}" <sip:ann@192.168.1.50>;tag={NOTE}{"t" * 252}',
+    f"Contact: <sip:{NOTE}{'k' * 880}@192.168.1.50:5062>",
+    f"Record-Route: <sip:{NOTE}{'r' * 1500}@proxy;lr>",
+    f"Via: SIP/2.0/UDP proxy;x={'v' * 4000}",
+]
+"""Header fields close to what is taken at most: the Via goes with the answer, all others are kept with the call."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most"), [(0.0, 32_000), (33.0, 12_000)], ids=["at first", "after its transactions"]
+)
+def test_a_call_with_the_worst_header_fields_takes_little(seconds: float, most: int) -> None:
+    from_, contact, *others = WIDE
+    body = WORST.replace(f"t={LONG} 0\n", "", 4)  # so that all fits into a datagram
+    calls = 100
+    agent = make_agent(ports=(10000, 10000 + 2 * calls))
+
+    def one_more(number: int) -> None:
+        via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{number}{'b' * 1000};rport"
+        call_id = f"Call-ID: {NOTE}{'c' * 240}{number}"
+        first = invite(*others, via=via, call_id=call_id, from_=from_, contact=contact, body=body)
+        answer = response(agent.receive(first, FLOW, now=0.0))
+        assert answer.status == 200, answer.reason
+        agent.receive(ack(tag(answer), call_id=call_id, from_=from_), FLOW, now=0.0)
+
+    one_more(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, calls):
+            one_more(number)
+        agent.tick(now=seconds)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] / (calls - 1)
+    finally:
+        tracemalloc.stop()
+    assert agent.calls == calls
+    assert taken < most
+
+
+@pytest.mark.parametrize("branch", ["z9hG4bK", f"z9hG4bK{NOTE}", "1"], ids=["RFC 3261", "beyond ASCII", "RFC 2543"])
+@pytest.mark.parametrize("method", ["INFO", "OPTIONS", "MESSAGE", "UPDATE"])
+def test_the_answer_to_a_request_within_a_call_takes_less_than_2048_octets(method: str, branch: str) -> None:
+    """Whatever the request is like; 3,000 INFO with long Vias took 46 MB."""
+    requests = 300
+    agent = make_agent()
+    to_tag = answered(agent)
+
+    def one_more(number: int) -> None:
+        via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch={branch}{number}{'b' * 3000};rport"
+        cseq, uri = f"CSeq: {131 + number} {method}", f"sip:{'u' * 3000}@192.168.1.100"
+        message = request(
+            method, f"Via: {'v' * 4000}", f"Via: {NOTE * 900}", via=via, to_tag=to_tag, cseq=cseq, uri=uri
+        )
+        first = agent.receive(message, FLOW, now=0.0)
+        assert first[:1] == agent.receive(message, FLOW, now=0.0)
+
+    one_more(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, requests):
+            one_more(number)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] / (requests - 1)
+    finally:
+        tracemalloc.stop()
+    assert agent.table_sizes["transactions"] > requests
+    assert taken < 2048
