@@ -31,7 +31,10 @@ class FaultLog:
 
         ``about`` names the work that failed. This method raises nothing. If the log fails, the next report tries again.
         """
-        self.count += 1
+        self._log(error, now, about)
+        self.count += 1  # after the log, so that a counted error can be read there
+
+    def _log(self, error: BaseException, now: float, about: str) -> None:
         if isinstance(error, MemoryError):
             self._unlogged += 1
             return
