@@ -74,6 +74,8 @@ def _check_body(request: Request) -> None:
         request.body = b""
         return
     kind = _media_type(request.first("content-type") or "")
+    if not kind and request.body.lstrip().startswith(b"v=0"):  # some phones leave Content-Type out
+        kind = SDP
     if kind.startswith("multipart/") and (part := _session_part(request)) is not None:
         request.body = part
         return

@@ -179,3 +179,18 @@ def test_the_first_stream_that_may_be_played_to(engines: Engines, engine: str) -
             assert answer.status == 200 and "\r\nm=audio 0 RTP/AVP 0\r\nm=audio " in answer.body, name
             assert device.ear.packets(2)
             assert device.ask("BYE").status == 200
+
+
+@TRANSPORTS
+@ENGINES
+def test_a_hold_without_a_content_type_stops_the_music(engines: Engines, engine: str, transport: str) -> None:
+    with ExitStack() as stack:
+        device = Device(engines[engine], transport, stack)
+        device.calls()
+        assert device.ear.packets(2)
+        hold = device.phone.request("UPDATE", body=offer(device.ear.address, "a=inactive"))
+        device.send(hold.replace(b"Content-Type: application/sdp\r\n", b""))
+        assert device.ear.falls_silent()
+        assert device.ask("INVITE", offer(device.ear.address)).status == 200
+        assert device.ear.packets(2)
+        assert device.ask("BYE").status == 200

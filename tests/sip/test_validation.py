@@ -92,8 +92,13 @@ def test_another_body_is_refused_with_the_accepted_type(kind: str) -> None:
     assert (refusal.status, refusal.headers) == (415, (("Accept", "application/sdp"),))
 
 
-def test_a_body_of_no_type_is_refused() -> None:
-    assert refused(request("INVITE", body="v=0\r\n")).status == 415
+@pytest.mark.parametrize("lines", [[], ["Content-Type:"]])
+def test_a_body_of_no_type_is_a_session_description_where_it_begins_as_one(lines: list[str]) -> None:
+    """A phone's hold without Content-Type has to stop the music."""
+    untyped = request("INVITE", *lines, body="v=0\r\n")
+    check_request(untyped)
+    assert untyped.body == b"v=0\r\n"
+    assert refused(request("INVITE", *lines, body="hello")).status == 415
 
 
 def test_a_content_type_without_a_body_is_ignored() -> None:
