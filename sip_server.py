@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""The music-on-hold server: its sockets, threads, lock and clock, round the core in ``moh.sip``.
+"""The music-on-hold server: the sockets, threads, lock and clock that the core in ``moh.sip`` needs.
 
-One thread reads datagrams (``socketserver``) and hands them to workers, which parse them. Under one lock the core
-decides what to do, and the worker does it: send a message, start or stop a stream. Nothing under the lock waits.
-Timers, ended streams, new music, resolved names and signals are handled in ``service_actions``, which the reading loop
-calls at least every ``POLL`` seconds.
+The main thread reads datagrams (``socketserver``) and hands them to workers, which parse them. Under one lock the core
+decides what to do, and the worker does it: send a message, start or stop a stream. Nothing under the lock waits. The
+main thread calls ``service_actions`` at least every ``POLL`` seconds, and there handles timers, ended streams, new
+music, resolved names and signals.
 
 A call in short: INVITE, 180, 200, an ffmpeg or the shared stream that plays to the address in the SDP, BYE, silence.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before all other imports, which take a third of a second
+if __name__ == "__main__":  # hold signals back during all other imports, which take a third of a second
     from moh.server.signals import hold_signals
 
     hold_signals()
@@ -55,9 +55,9 @@ from moh.transport.tcp import TcpServer
 POLL = 0.05
 """Longest time in seconds between two calls of ``service_actions``; a tenth of SIP's shortest timer."""
 SERVICE_EVERY = 0.005
-"""Shortest time in seconds between two turns of ``service_actions``: under load not each datagram needs one."""
+"""Shortest time in seconds after which ``service_actions`` does its work again, however many datagrams come."""
 STOP_GRACE = 2.0
-"""Seconds at the end in which our BYEs may be answered; Docker gives ten for the whole end."""
+"""Seconds at the end in which the server's BYEs may be answered; Docker gives the server ten seconds to end."""
 SOCKET_BUFFER = 1 << 21
 """Octets that the kernel may hold for the UDP socket, in each direction: a burst of a thousand large messages."""
 
@@ -118,12 +118,12 @@ class SipServer(socketserver.UDPServer):
         self._stops_handled = 0
         self._stop_at: Optional[float] = None
 
-    # -- reading: the loop's thread --------------------------------------------------------------------------------
+    # -- reading: the main thread ----------------------------------------------------------------------------------
 
     def server_bind(self) -> None:
-        """Bind, and have the kernel tell for each datagram which local address it was sent to."""
+        """Bind the socket, and have the kernel report for each datagram which local address it was sent to."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-        # datagrams that wait for a neighbour's hardware address occupy this buffer as well, up to 200 KB of it
+        # datagrams that wait for a neighbour's hardware address also occupy this buffer, up to 200 KB of it
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
         ask_for_local_address(self.socket)
         self.socket.setblocking(False)  # a full send buffer loses a datagram, and no thread waits for it
@@ -131,13 +131,13 @@ class SipServer(socketserver.UDPServer):
         self._reader = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
     def get_request(self) -> tuple[Any, Client]:
-        """Read one datagram, and the local address that it came to; ``process_request`` reads all further ones."""
+        """Read one datagram, and the local address that it came to. ``process_request`` reads all further datagrams."""
         data, ancillary, _, client = self.socket.recvmsg(MAX_DATAGRAM, 256)
-        # the address as ``DatagramReader`` writes it: its text chooses the worker, and all of a source has one worker
+        # write the address as ``DatagramReader`` does: its text chooses the worker, and each source has one worker
         return (data, local_address(ancillary, str(self.server_address[0]))), (plain(client[0]), client[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Dispatch this datagram and all others that have arrived: cheaper than a turn of the loop for each."""
+        """Dispatch this datagram and all others that have arrived: ``socketserver`` needs more time for each."""
         self._dispatch(request, client_address)
         for data, local, client in self._reader.read():
             self._dispatch((data, local), client)
@@ -154,7 +154,7 @@ class SipServer(socketserver.UDPServer):
     # -- deciding: the workers, and a thread for each connection ---------------------------------------------------
 
     def handle_message(self, data: bytes, flow: Flow) -> None:
-        """Handle one message that came by ``flow``, in any thread: parse it without the lock, decide under it."""
+        """Handle one message that came by ``flow``, in any thread: parse it without the lock, and drive the core."""
         log.debug("< from %s by %s%s", flow.remote, flow.transport, Redacted(data))
         message = parse(data)
         if message is None:
@@ -166,10 +166,10 @@ class SipServer(socketserver.UDPServer):
             self.drive(self.agent.refuse, message, flow, 500, "Unexpected error in the server")
 
     def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:
-        """Have the core take one step, and perform its actions; under one lock, so that no stop overtakes its start.
+        """Have the core take one step, and perform its actions. One lock covers both: no stop overtakes its start.
 
-        An action that fails does not keep the others from being performed. A stream that could not be ordered has
-        ended for the core: otherwise its call would wait for it, and keep its port, for ever.
+        An action that fails does not keep the others from being performed. If a stream could not be ordered, the core
+        gets the report that the stream has ended: otherwise the call would wait for it, and keep its port, for ever.
         """
         with self.lock:
             now = time.monotonic()
@@ -182,11 +182,11 @@ class SipServer(socketserver.UDPServer):
                     self.faults.report(error, now, f"action {kind}")
                     if isinstance(action, StartStream):
                         reason = f"unexpected error in the server: {error!r}"
-                        # this loop performs these actions as well
+                        # the ``for`` loop above performs these actions as well
                         actions.extend(self.agent.stream_gone(action.call, action.serial, reason, now=now))
 
     def perform(self, action: Action) -> None:
-        """Do one thing that the core asked for. Never waits."""
+        """Perform one action of the core. This never waits."""
         if isinstance(action, Send):
             self._send(action)
         elif isinstance(action, Note):
@@ -211,7 +211,7 @@ class SipServer(socketserver.UDPServer):
         try:
             self.socket.sendmsg([send.data], ancillary, 0, destination(send.to, family))
         except OSError as error:
-            # lost like any datagram; what matters is retransmitted by its timer
+            # the message is lost like any datagram; a message that matters has a timer that retransmits it
             if self._counters.count_and_should_log("could not be sent", send.to.host, time.monotonic()):
                 log.info("could not send to %s: %s", send.to, error.strerror)
 
@@ -223,19 +223,20 @@ class SipServer(socketserver.UDPServer):
         with self.lock:
             return self.agent.discard_unwanted(asked)
 
-    # -- time: the loop's thread -----------------------------------------------------------------------------------
+    # -- time: the main thread -------------------------------------------------------------------------------------
 
     def service_actions(self) -> None:
         """Handle timers, ended streams, resolved names, new music and signals.
 
-        ``socketserver`` calls this after each turn of its loop; the work is done every ``SERVICE_EVERY`` at most. What
-        is read of ``agent`` without the lock is one attribute or one look at a dictionary, which no thread can split.
+        ``socketserver`` calls this after each turn of its loop; the work is done once in ``SERVICE_EVERY`` seconds at
+        most. Some attributes of ``agent`` are read without the lock: each such read is one step, which no other thread
+        can interrupt.
         """
         now = time.monotonic()
         if now < self._service_at:
             return
         self._service_at = now + SERVICE_EVERY
-        with self.lock:  # reading ``next_due`` removes old entries of the schedule
+        with self.lock:  # ``next_due`` removes old entries of the schedule
             due = self.agent.next_due
         if due is not None and due <= now:
             self._drive_safely(self.agent.tick)
@@ -256,7 +257,7 @@ class SipServer(socketserver.UDPServer):
             raise Stopped
 
     def _drive_safely(self, step: Callable[..., list[Action]], *args: Any) -> bool:
-        """``drive``; an exception is logged, and the loop goes on. Returns whether there was none."""
+        """Call ``drive``. An exception is logged, and this thread goes on. Return whether there was no exception."""
         try:
             self.drive(step, *args)
             return True
@@ -265,7 +266,7 @@ class SipServer(socketserver.UDPServer):
             return False
 
     def _use_music(self, result: ReloadResult) -> None:
-        """Have new calls hear the new music; where it cannot be played, the former music stays."""
+        """Have new calls hear the new music. If it cannot be played, the former music stays."""
         if isinstance(result, Music):
             first = not self.agent.ready
             tune = self.engines.add_tune(result.paths, result.seconds, owner=result)
@@ -299,17 +300,20 @@ class SipServer(socketserver.UDPServer):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Ask for an orderly end, soon; a second request ends the drain time."""
+        """Ask the main thread to end the server in order, soon. A second request ends the drain time."""
         self._signals.stops += 1
 
     def _begin_stop(self, stops: int, now: float) -> bool:
-        """Take no more calls, and send BYE to every caller: now, or when the drain time is over. False: try again."""
+        """Take no more calls. Send BYE to every caller now, or when the drain time is over.
+
+        Return ``False`` where this failed and has to be tried again.
+        """
         drain = self._settings.drain if stops == 1 else 0.0
         self._stop_at = min(math.inf if self._stop_at is None else self._stop_at, now + drain + STOP_GRACE)
         return self._drive_safely(self.agent.close, drain)
 
     def serve_forever(self, poll_interval: float = POLL) -> None:
-        """Serve UDP in this thread and each TCP or TLS listener in its own, until the end that ``stop`` asks for."""
+        """Serve UDP in this thread, and each TCP or TLS listener in a thread of its own, until ``stop`` is called."""
         for server in self.tcp:
             threading.Thread(target=server.serve_forever, args=(POLL,), name=server.transport, daemon=True).start()
         while True:
@@ -339,19 +343,19 @@ class SipServer(socketserver.UDPServer):
 
 
 class DatagramHandler(socketserver.BaseRequestHandler):
-    """What a worker does with one datagram."""
+    """Handles one datagram, in a worker."""
 
     server: SipServer
 
     def handle(self) -> None:
-        """Hand the message to the server, with the two addresses that it travelled between."""
+        """Hand the message to the server, with its source and its local address."""
         data, local = self.request
         remote = Address(*self.client_address)
         self.server.handle_message(data, Flow(remote, Address(local, self.server.server_address[1])))
 
 
 def read_arguments() -> None:
-    """Read the command line. It has ``--help`` alone: all settings are environment variables, as containers have."""
+    """Read the command line. Its only option is ``--help``: all settings are environment variables."""
     rows = [f"  {env:<24}{text} [{default or 'empty'}]" for env, default, text in Settings.table()]
     argparse.ArgumentParser(
         prog="sip_server.py",
@@ -362,7 +366,7 @@ def read_arguments() -> None:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT. Exit status 0 after an orderly end, 1 with one line where it cannot start."""
+    """Run until SIGTERM or SIGINT. Return 0 after an orderly end, or 1, with one line printed, if it cannot start."""
     signals = Signals()
     signals.handle()
     read_arguments()
@@ -381,7 +385,7 @@ def main() -> int:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
     steady_interpreter()  # garbage collection and thread switching: no packet of music is to be late
-    with server:  # its end calls server_close
+    with server:  # the end of this block calls server_close
         server.serve_forever(poll_interval=POLL)
     if server.failure:
         handler.flush()

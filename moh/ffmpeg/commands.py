@@ -1,4 +1,7 @@
-"""The ffmpeg commands that play: to one phone, or, for the shared stream, to standard output. Pure functions."""
+"""The ffmpeg commands that play music to one phone or, for the shared stream, write it to standard output.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ..net.sockets import DSCP_EF
 from ..rtp.rtcp import cname_of
 
 RTP_HEADER = 12
-"""Octets."""
+"""Octets of the RTP header in each packet."""
 SRTP_OVERHEAD = 14
 """Octets that ffmpeg keeps free in each packet for SRTP; without them it would split the sound into two packets."""
 
@@ -30,12 +33,12 @@ def ffmpeg_command(
 ) -> list[str]:
     """The command that plays ``music``, which is ``seconds`` long, to ``target``, looped, from ``position`` on.
 
-    ``bind``: send RTP from the target's local address, which has to be one of this host's. ``ssrc`` is 1 to 2**31 - 1;
-    0 leaves the choice to ffmpeg. ``share_port``: let a ``Watchdog``'s sockets have the same ports.
+    With ``bind`` ffmpeg sends RTP from the target's local address, which has to be an address of this host. ``ssrc`` is
+    1 to 2**31 - 1; 0 leaves the choice to ffmpeg. With ``share_port`` a ``Watchdog`` can use the same ports.
 
-    One packet is sent each ``ptime``: ``asetnsamples`` cuts the sound into packets, and ``arealtime`` paces them;
+    ffmpeg sends one packet each ``ptime``: ``asetnsamples`` cuts the sound into packets, and ``arealtime`` paces them.
     ``-re`` would pace the reading of the file, and send bursts. Input seeking does not work with ``-stream_loop``, so
-    the sound before ``position`` is decoded and dropped. That takes milliseconds, because it is PCM.
+    ffmpeg decodes the sound before ``position`` and drops it. That takes milliseconds, because the file is PCM.
     """
     codec, ptime = target.codec, target.ptime
     samples = codec.sample_rate * ptime // 1000
@@ -74,7 +77,7 @@ def ffmpeg_command(
     else:
         output["frame_size"] = samples  # otherwise G.722's encoder would cut the sound into packets of 20 ms
     if share_port:
-        # ffmpeg's RTP has no option for this; it hands this one on unchanged to its UDP, which has
+        # ffmpeg's RTP has no option "reuse", but it hands "localaddr" on unchanged to its UDP, which has that option
         output["localaddr"] = f"{local or ('::' if ':' in target.remote.host else '0.0.0.0')}&reuse=1"
     if target.srtp_suite:
         output.update(srtp_out_suite=target.srtp_suite, srtp_out_params=target.srtp_key)
@@ -86,9 +89,9 @@ def ffmpeg_command(
 def encode_command(music: Path, codec: Codec, ptime: int, start: int, resampling: tuple[int, int]) -> list[str]:
     """The command that writes ``music``, looped, from sample ``start`` on, encoded and without headers, to its output.
 
-    A codec's frames, if it has any, are ``ptime`` milliseconds long. ``resampling``: the first number of samples
-    becomes the second, so that the loop is a whole number of packets. ffmpeg's rates are whole numbers, so they
-    are given in millihertz; in hertz, samples would be missing after an hour.
+    If ``codec`` has frames, a frame is ``ptime`` milliseconds long. ``resampling`` is a pair of numbers of samples: the
+    command stretches the first number to the second, so that the loop is a whole number of packets. ffmpeg takes whole
+    numbers as rates, so the rates are in millihertz; with rates in hertz, samples would be missing after an hour.
     """
     filters = [f"atrim=start_sample={start}", "asetpts=PTS-STARTPTS"]
     if resampling[0] != resampling[1]:

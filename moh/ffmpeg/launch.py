@@ -1,4 +1,4 @@
-"""How an ffmpeg is run safely, and what the ffmpeg at hand can do."""
+"""How an ffmpeg is run safely, and which encoders the installed ffmpeg has."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import shutil
 import subprocess
 
 DATA_LIMIT_MB = 256
-"""Memory of its own that an ffmpeg that plays may have, in MB. Debian's takes 35 and touches few of them."""
+"""Private memory in MB that an ffmpeg that plays may have. Debian's ffmpeg reserves 35 MB and uses little of that."""
 
 OOM_SCORE = 900
 """``oom_score_adj`` of each ffmpeg, 1000 at most: when memory runs out, the kernel kills ffmpegs before the server."""
 
 
 def encoders() -> set[str]:
-    """The names of the encoders that the ffmpeg at hand has; empty where ffmpeg does not run."""
+    """The names of the encoders that the installed ffmpeg has; empty where ffmpeg does not run."""
     try:
         listed = subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True)
     except OSError:
@@ -23,18 +23,18 @@ def encoders() -> set[str]:
 
 
 def leash(parent: int, data_limit_mb: int = 0) -> list[str]:
-    """The prefix of a command that makes it die with the thread that starts it; empty where setpriv cannot do that.
+    """The prefix that makes a command die with the thread that starts it; empty where setpriv cannot do that.
 
-    ``parent`` is the process of that thread. If it dies before setpriv has asked for the signal, no signal comes; the
-    shell then sees that its parent is another process, and exits. ``data_limit_mb``: memory of its own that the command
-    may have, in MB; 0 sets no limit.
+    ``parent`` is the number of that thread's process. If this process dies before setpriv has asked the kernel for the
+    signal, no signal comes; the shell then sees that its parent is another process, and exits. ``data_limit_mb`` is the
+    private memory in MB that the command may have; 0 sets no limit.
     """
     setpriv = shutil.which("setpriv")
     if not setpriv:
         return []
     prefix = [setpriv, "--pdeathsig", "KILL", "--"]
     try:
-        # BusyBox has a setpriv that does not know the option
+        # the setpriv of BusyBox does not know the option --pdeathsig
         works = subprocess.run([*prefix, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
     except OSError:
         return []

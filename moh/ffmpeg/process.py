@@ -1,4 +1,4 @@
-"""One ffmpeg process and its call: how it is started, what is planned for it, and how it is started again."""
+"""One ffmpeg process and its call: how the process is started, when it is to be killed, and how it is started again."""
 
 from __future__ import annotations
 
@@ -22,69 +22,70 @@ from .start_queue import PendingStart
 from .watchdog import Watchdog
 
 STEADY_AFTER = 5.0
-"""Seconds of playing after which an earlier lack of a route no longer counts."""
+"""Seconds of playing after which an earlier time without a route no longer counts."""
 RETRY_AFTER = 0.5
 """Seconds from the end of an ffmpeg that had no route to the next try."""
 REAP_TIMEOUT = 1.0
-"""Seconds that a killed process may take to be gone. It takes milliseconds, unless the kernel itself hangs."""
+"""Seconds that a killed process may take to end. A process takes milliseconds, unless the kernel itself hangs."""
 
 log = logging.getLogger("moh")
 
 
 @dataclass
 class FfmpegProcess:
-    """One ffmpeg, and what is planned for it."""
+    """One ffmpeg process, and the supervisor's plans for it. "ffmpeg" below means this process."""
 
     order: StartStream
-    """The order that it was started for."""
+    """The action of the core that this ffmpeg was started for."""
     serial: int
     """The serial of the call's latest start, which may be later than that of ``order``."""
     popen: subprocess.Popen[bytes]
     ssrc: int
     source_host: str
-    """The local address that it sends from; empty where the system chooses."""
+    """The local address that ffmpeg sends from; empty where the system chooses."""
     watchdog: Watchdog
     unreachable_for: float
     """Seconds for which the call had no route to its receiver before this start."""
     began: float = field(default_factory=time.monotonic)
     asked_to_end: bool = False
     verdict: str = ""
-    """Why the supervisor ends it, where no order does."""
+    """Why the supervisor ends this ffmpeg by itself (receiver gone, ffmpeg hangs); empty while there is no reason."""
     hopeless: str = ""
     """As in ``StreamEnded``."""
     last_output: bytes = b""
-    """The end of what it wrote to its standard error."""
+    """The last octets that ffmpeg wrote to its standard error."""
     kill_at: Optional[float] = None
-    """When it is killed, once it was asked to end."""
+    """When ffmpeg is killed if it has not ended by then; ``None`` while it may play on."""
     killed: bool = False
-    """It did not end in time and was killed, so it has sent no RTCP BYE. ffmpeg 7 and later end in time."""
+    """Whether ffmpeg did not end in time and was killed. Then it has sent no RTCP BYE. ffmpeg 7 and later end in
+    time."""
     exiting: bool = False
-    """It has closed its standard error."""
+    """Whether ffmpeg has closed its standard error."""
 
     @property
     def call(self) -> str:
-        """The call that it plays to."""
+        """The call that ffmpeg plays to."""
         return self.order.call
 
     @property
     def target(self) -> Target:
-        """Where it plays to."""
+        """The receiver that ffmpeg plays to."""
         return self.order.target
 
     @property
     def stderr(self) -> IO[bytes]:
-        """Its standard error; reading does not wait."""
+        """The pipe from ffmpeg's standard error. Reading from it does not wait."""
         assert self.popen.stderr is not None
         return self.popen.stderr
 
     def exit_reason(self) -> str:
-        """Its exit status and the first line of its last output: the cause comes first, its consequences follow."""
+        """The exit status of ffmpeg, and the first line of its last output: the first line names the cause."""
         reason = f"ffmpeg ended with status {self.popen.returncode}"
         lines = self.last_output.decode("utf-8", "replace").strip().splitlines()
         return f"{reason}: {lines[0][:200]!r}" if lines else reason
 
     def retry(self, now: float) -> Optional[PendingStart]:
-        """The next try of an ffmpeg that had no route; ``None`` after ``HOST_UNREACHABLE_TIMEOUT`` without one.
+        """The next start after an ffmpeg that had no route; ``None`` after ``HOST_UNREACHABLE_TIMEOUT`` of tries.
 
         The tune goes on as if it had played meanwhile, as it does in the shared stream.
         """
@@ -96,7 +97,7 @@ class FfmpegProcess:
         return PendingStart(order, now + RETRY_AFTER, unreachable_for)
 
     def send_bye(self) -> None:
-        """Send RTCP BYE in place of an ffmpeg that was killed, from its port, which is free now (RFC 3550 §6.3.7)."""
+        """Send RTCP BYE in place of a killed ffmpeg, from its RTCP port, which is free now (RFC 3550 §6.3.7)."""
         remote, local = self.target.remote, self.target.local
         try:
             with socket.socket(family_of(remote.host), socket.SOCK_DGRAM) as rtcp:
@@ -109,10 +110,11 @@ class FfmpegProcess:
 def start_ffmpeg(
     order: StartStream, unreachable_for: float, tune: Tune, prefix: list[str], share_port: bool
 ) -> FfmpegProcess:
-    """Start an ffmpeg and its watchdog. Takes as long as a fork, up to 40 ms on a busy machine.
+    """Start an ffmpeg and its watchdog. This takes as long as a fork, up to 40 ms on a busy machine.
 
-    ``prefix`` is put before the command. ``share_port``: this ffmpeg knows the option that lets the watchdog's socket
-    have the same port. Raises ``OSError`` where ffmpeg does not start. Whatever is raised, no process is left.
+    ``prefix`` is put before the command. ``share_port`` says that the installed ffmpeg knows the option by which the
+    watchdog's sockets can have the same ports. Raises ``OSError`` where ffmpeg does not start. After any exception no
+    process is left.
     """
     target = order.target
     source_host = way_out(target.local.host, target.remote.host)

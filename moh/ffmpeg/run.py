@@ -1,4 +1,4 @@
-"""Runs an ffmpeg of the conversion to its end: its output, its progress, its errors. Never plays to a call."""
+"""Runs one ffmpeg of the music's conversion to its end, and reads its output, progress and errors."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from ..common.errors import SettingsError
 from .launch import leash
 
 Progress = Callable[[float], None]
-"""Called several times a second with the share of a conversion that is done, 0 to 1. It may raise, to cancel it."""
+"""A function that is called several times a second with the share of a conversion that is done, 0 to 1.
+
+The function may raise an exception to cancel the conversion.
+"""
 
 LOG_OPTIONS = ("-nostdin", "-nostats", "-loglevel", "level+info")
 """The options that make ffmpeg print errors and meters in the form that is read here and in ``loudness``."""
 OUTPUT_KEPT = 65536
-"""Octets of ffmpeg's output that are read, of its beginning and of its end: a damaged file makes it print megabytes."""
+"""Octets that are read of the beginning of ffmpeg's output, and of its end: a damaged file makes ffmpeg print
+megabytes."""
 
 REPORT_EVERY = 0.2
 """Seconds between two reports of progress."""
 
 
 class FfmpegFailed(Exception):
-    """ffmpeg ended with an error. ``why`` is its first message, ``said`` all of its output that was kept."""
+    """ffmpeg ended with an error. ``why`` is the first error message, ``said`` is all output that was kept."""
 
     def __init__(self, status: int, said: str) -> None:
         errors = re.findall(r"^.*?\[(?:error|fatal)\] (.*\S)", said, re.MULTILINE)
@@ -38,15 +42,15 @@ class FfmpegFailed(Exception):
 
     @property
     def disk_full(self) -> bool:
-        """Whether it could not write because the disk or the quota is full."""
+        """Whether ffmpeg could not write because the disk or the quota is full."""
         return "No space left on device" in self.said or "Disk quota exceeded" in self.said
 
 
 def run(command: Sequence[str], progress: Optional[Progress] = None, seconds: Optional[float] = None) -> str:
-    """Run an ffmpeg command to its end and return what it printed to its standard error. Raises ``FfmpegFailed``.
+    """Run an ffmpeg command to its end and return what ffmpeg printed to standard error. Raises ``FfmpegFailed``.
 
-    ``progress`` gets the share that is done: of ``seconds`` of sound, or of the length that the first input claims.
-    The process is killed when the thread that waits for it here ends, or when an exception interrupts the wait.
+    ``progress`` gets the share that is done, of ``seconds`` of sound or of the length in the first input's header.
+    ffmpeg is killed when the thread that waits for it here ends, or when an exception interrupts the wait.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -81,7 +85,7 @@ def run(command: Sequence[str], progress: Optional[Progress] = None, seconds: Op
 
 
 def _seconds_done(handle: int) -> Iterator[Optional[float]]:
-    """The seconds of sound that ffmpeg has done, whenever it reports them; ``None`` each 0.2 s without a report."""
+    """Yield the seconds of sound that ffmpeg has done at each report, and ``None`` after 0.2 s without a report."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     while True:
@@ -94,7 +98,7 @@ def _seconds_done(handle: int) -> Iterator[Optional[float]]:
 
 
 def _read_output(output: IO[bytes]) -> str:
-    """The beginning and the end of ffmpeg's output so far; the position at which ffmpeg writes stays."""
+    """The beginning and the end of ffmpeg's output so far. The position at which ffmpeg writes does not change."""
     handle = output.fileno()
     size = os.fstat(handle).st_size
     said = os.pread(handle, OUTPUT_KEPT, 0)
@@ -104,11 +108,11 @@ def _read_output(output: IO[bytes]) -> str:
 
 
 def declared(said: str) -> Optional[float]:
-    """How many seconds the first input's header says that it plays; ``None`` where it does not say."""
+    """The length in seconds that the first input's header states; ``None`` where the header states none."""
     found = re.search(r"^.*?\bDuration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", said, re.MULTILINE)
     return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
 
 
 def has_soxr(said: str) -> bool:
-    """Whether the ffmpeg that printed this was built with the better of its two resamplers."""
+    """Whether the ffmpeg that printed ``said`` was built with soxr, the better of its two resamplers."""
     return "--enable-libsoxr" in said

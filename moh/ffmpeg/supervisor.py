@@ -1,12 +1,13 @@
-"""An ffmpeg process for each call: one thread starts, moves, ends and reaps them all.
+"""An ffmpeg process for each call: one thread starts, moves, ends and reaps all these processes.
 
-That thread lives as long as the server: each child asks the kernel to be killed when the *thread* that started it ends
+The thread lives as long as the server. Each ffmpeg asks the kernel to be killed when the *thread* that started it ends
 (PR_SET_PDEATHSIG), so no ffmpeg outlives the server, however the server dies. Nothing here knows of SIP. The law kept
-here: each call that was started is reported as ended exactly once, for its latest start, when no process of it is left;
-its port counts as taken until then.
+here: each call that was started is reported as ended exactly once, for its latest start, when no process of the call is
+left; the call's port counts as taken until then.
 
-An ffmpeg is ended by one system call; it is started by a fork, which takes 40 ms on a busy machine. So each turn reads
-all orders, ends all processes that are to end, and starts one of those that are to start.
+An order is an action of the core: start or stop the stream of a call. To end an ffmpeg takes one system call; to start
+an ffmpeg takes a fork, which takes 40 ms on a busy machine. So each turn of the thread reads all orders, ends all
+processes that are to end, and starts one process.
 """
 
 from __future__ import annotations
@@ -36,22 +37,22 @@ KILL_AFTER = 0.15
 """Seconds from the order to end an ffmpeg until it is killed: silence within 200 ms of a BYE is promised."""
 
 EXIT_TIMEOUT = 1.0
-"""Seconds that an ffmpeg has to exit after it has closed its standard error. None has been seen to need them."""
+"""Seconds that an ffmpeg has to exit after it has closed its standard error. No ffmpeg was seen to take that long."""
 
 EXIT_POLL = 0.004
-"""Seconds between two polls for the exit of such an ffmpeg."""
+"""Seconds between two polls for the exit of an ffmpeg that has closed its standard error."""
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that ``Supervisor.close`` waits for ffmpegs that the kernel cannot end, for example on a disk that hangs."""
 
 FAULT_PAUSE = 0.15
-"""Seconds that the thread pauses after an unexpected error, so that an error in each turn takes no whole core."""
+"""Seconds that the thread pauses after an unexpected error, so that an error in each turn does not fill a core."""
 
 STDERR_KEPT = 1000
 """Octets that are kept of the end of an ffmpeg's standard error."""
 
 UNKNOWN_OPTION = b"localaddr"
-"""The option of ``ffmpeg_command`` with ``share_port`` that an old ffmpeg does not know, and names in its error."""
+"""The option that ``ffmpeg_command`` uses with ``share_port``. An old ffmpeg does not know it and says so."""
 
 NO_ROUTE = re.compile(rb"(Network is (unreachable|down)|No route to host|Cannot assign requested address)\s*$", re.M)
 """The last line of an ffmpeg that ends because a network interface of this host is down."""
@@ -63,7 +64,7 @@ Order = Union[StartStream, StopStream, None]
 
 
 class Supervisor:
-    """All ffmpegs. ``order`` leaves a command for the thread and never waits; ``ended`` returns its reports."""
+    """All ffmpegs. ``order`` queues an order for the thread and never waits. ``ended`` returns the thread's reports."""
 
     def __init__(self, tunes: Tunes) -> None:
         self.faults = FaultLog("the thread that runs the ffmpegs")
@@ -72,13 +73,13 @@ class Supervisor:
         if not self._leash:
             log.warning("setpriv of util-linux is missing: after a kill -9 of this server its ffmpegs play on")
         self._orders: queue.SimpleQueue[tuple[Order, float]] = queue.SimpleQueue()
-        """Each with the time at which it was given."""
+        """Each order with the time at which it was given."""
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
         self._senders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._ffmpegs: dict[str, FfmpegProcess] = {}
         self._starts = StartQueue()
         self._watch_at = 0.0
-        self._share_ports = True  # until an ffmpeg does not know the option for that
+        self._share_ports = True  # until an ffmpeg turns out not to know ``UNKNOWN_OPTION``
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
@@ -96,11 +97,11 @@ class Supervisor:
         self._wake()
 
     def ended(self) -> list[StreamEnded]:
-        """The streams that have ended since the last call of this."""
+        """The streams that have ended since the last call of this method."""
         return drained(self._ended)
 
     def senders(self) -> list[str]:
-        """Hosts that have sent RTP or RTCP to the port of their call, since the last call of this."""
+        """The hosts that have sent RTP or RTCP to the port of their call since the last call of this method."""
         return drained(self._senders)
 
     @property
@@ -118,7 +119,7 @@ class Supervisor:
         self._thread.join(CLOSE_TIMEOUT)
         if self._thread.is_alive():
             log.error("%d ffmpegs have not ended within %.0f s; they are left running", self.playing, CLOSE_TIMEOUT)
-            return  # what would be closed below belongs to the thread while it lives
+            return  # the thread still uses the sockets that would be closed below
         self._selector.close()
         self._wake_read.close()
         self._wake_write.close()
@@ -153,7 +154,7 @@ class Supervisor:
             self._safely(self._start, start.order, start.unreachable_for)
 
     def _timeout(self) -> Optional[float]:
-        """Seconds until the next thing is due; ``None`` where only an order or an ffmpeg's output can bring one."""
+        """Seconds until a kill, a poll or a start is due; ``None`` where the thread may wait for an event."""
         now = time.monotonic()
         due = [ffmpeg.kill_at for ffmpeg in self._ffmpegs.values() if ffmpeg.kill_at is not None]
         if self._ffmpegs:
@@ -167,7 +168,7 @@ class Supervisor:
         return max(0.0, min(due) - now) + 0.001 if due else None
 
     def _safely(self, step: Callable[[Any, float], None], order: Order, number: float) -> None:
-        """Take a step for one call. An unexpected error in it is reported, and the thread goes on for all others."""
+        """Call ``step`` for one call. An unexpected error in the step is reported, and the thread goes on."""
         try:
             step(order, number)
         except Exception as error:
@@ -186,7 +187,7 @@ class Supervisor:
             self._safely(self._handle_order, *self._orders.get_nowait())
 
     def _handle_order(self, order: Order, given: float) -> None:
-        """Note the start or end the process; nothing here takes long."""
+        """Queue a start, or ask the call's ffmpeg to end. This method never waits."""
         if order is None:
             self._closing = True
             for call in {*self._starts, *self._ffmpegs}:
@@ -195,7 +196,7 @@ class Supervisor:
             self._stop(order.call, "stopped", given)
         else:
             if (former := self._ffmpegs.get(order.call)) is not None:
-                # it ends at once: both need the same port, and its target may want no music any more
+                # end it at once: its successor needs the same port, and its target may want no music any more
                 former.serial = order.serial
                 former.verdict, former.hopeless = "", ""
                 self._terminate(former, given)
@@ -204,7 +205,7 @@ class Supervisor:
                 self._stop(order.call, "the server stops", given)
 
     def _stop(self, call: str, why: str, given: float) -> None:
-        """End the call's ffmpeg, which is reported when it is gone; a start that still waits is reported at once."""
+        """End the call's ffmpeg, and report the end when the process is gone. A waiting start is reported at once."""
         waiting = self._starts.drop(call)
         if (ffmpeg := self._ffmpegs.get(call)) is not None:
             self._terminate(ffmpeg, given)
@@ -236,7 +237,7 @@ class Supervisor:
             ffmpeg.kill_at = ordered + KILL_AFTER
 
     def _read_stderr(self, ffmpeg: FfmpegProcess) -> None:
-        """Read an ffmpeg's standard error: a full pipe would stall it, and the last lines may explain its end."""
+        """Read an ffmpeg's standard error: a full pipe would stop ffmpeg, and the last lines may explain its end."""
         try:
             data = os.read(ffmpeg.stderr.fileno(), 65536)
         except BlockingIOError:
@@ -258,12 +259,12 @@ class Supervisor:
                 self._terminate(ffmpeg, now)
             elif ffmpeg.watchdog.hangs():
                 ffmpeg.verdict = "ffmpeg hangs"
-                ffmpeg.kill_at = now  # it would not handle a SIGTERM
+                ffmpeg.kill_at = now  # no SIGTERM: a hanging ffmpeg would not handle it
             if ffmpeg.watchdog.has_new_sender():
                 self._senders.put(ffmpeg.target.remote.host)
 
     def _reap(self, now: float) -> None:
-        """Report the ffmpegs that have exited, and kill those that should have."""
+        """Finish the ffmpegs that have exited, and kill those that have not exited in time."""
         for ffmpeg in [each for each in self._ffmpegs.values() if each.exiting or each.kill_at is not None]:
             if ffmpeg.popen.poll() is not None:
                 self._finish(ffmpeg)
@@ -272,7 +273,7 @@ class Supervisor:
                 ffmpeg.popen.kill()
 
     def _finish(self, ffmpeg: FfmpegProcess) -> None:
-        """Free all that belonged to an ffmpeg that has exited; then start it again or report its end."""
+        """Free all that belonged to an ffmpeg that has exited. Then queue another start, or report the end."""
         if not ffmpeg.exiting:
             self._selector.unregister(ffmpeg.stderr)
         ffmpeg.stderr.close()
@@ -289,7 +290,7 @@ class Supervisor:
         self._ended.put(StreamEnded(ffmpeg.call, ffmpeg.serial, why, ffmpeg.hopeless))
 
     def _another_start(self, ffmpeg: FfmpegProcess) -> Optional[PendingStart]:
-        """The start that follows an ffmpeg which ended for a reason that may pass; ``None`` after any other end."""
+        """The next start after an ffmpeg that ended for a reason that may pass; ``None`` after any other end."""
         if ffmpeg.asked_to_end:
             return None
         if self._share_ports and UNKNOWN_OPTION in ffmpeg.last_output:
@@ -302,6 +303,6 @@ class Supervisor:
         if (again := ffmpeg.retry(time.monotonic())) is not None:
             log.debug("[%s] no route to %s for %.0f s, trying again", ffmpeg.call, remote, again.unreachable_for)
         else:
-            # without this the core would start the stream once more, and it would be tried for as long again
+            # without this the core would start the stream once more, with another ``HOST_UNREACHABLE_TIMEOUT`` of tries
             ffmpeg.hopeless = host_unreachable(remote).hopeless
         return again

@@ -1,12 +1,14 @@
 """Watches one ffmpeg from outside: whether it still plays, and whether its receiver is still there.
 
-ffmpeg reports neither. An ffmpeg that plays sleeps after each packet, and Linux counts that in ``/proc``. One that
-hangs does not: it is stopped, or waits for ever, or is busy. Without ``/proc`` no ffmpeg counts as hung.
+ffmpeg reports neither. An ffmpeg that plays goes to sleep after each packet, and Linux counts these voluntary sleeps in
+``/proc``. An ffmpeg that hangs (it is stopped, or waits for ever, or is busy) does not sleep anew. Without ``/proc`` no
+ffmpeg counts as hung.
 
 When the receiver's port is closed, its host answers each packet with ICMP "port unreachable". The kernel reports that
-only to a socket that is connected to the same two ports. ffmpeg could connect its own socket (``connect=1``), but would
-then end at a phone without an RTCP port, as many are. So the watchdog has a second socket on ffmpeg's port, connected,
-that only receives. It has another one for RTCP, which ffmpeg does not read, because a receiver that leaves sends BYE.
+only to a socket that is connected to the same two ports. ffmpeg could connect its own socket (``connect=1``), but then
+ffmpeg would end if the phone has no RTCP port, and many phones have none. So the watchdog has a second socket on
+ffmpeg's RTP port: it is connected, and only receives. The watchdog has another socket on the RTCP port, because ffmpeg
+does not read RTCP, and a receiver that leaves sends BYE.
 """
 
 from __future__ import annotations
@@ -34,20 +36,23 @@ from ..rtp.rtcp import PACKET_TYPES, SHORTEST, has_bye, is_rtp_or_rtcp
 
 WATCH_EVERY = 0.5
 """Seconds between two polls of a watchdog."""
-POLLS_PER_PULSE = 4
-"""Polls between two readings of the pulse, the count of voluntary sleeps in ``/proc``."""
-STILL_UNTIL_HUNG = 3
-"""Readings without a change until an ffmpeg counts as hung: after 6 to 8 seconds.
+POLLS_PER_READING = 4
+"""Polls from one reading of the voluntary sleeps in ``/proc`` to the next."""
+UNCHANGED_UNTIL_HUNG = 3
+"""Readings without a change until an ffmpeg counts as hung, which is after 6 to 8 seconds.
 
-Polls are counted and not seconds: a machine that was suspended, or a container that was paused, stops the server too.
+The watchdog counts polls and not seconds, because a suspended machine or a paused container stops the server too.
 """
 
 READS_PER_POLL = 16
-"""Packets that one poll reads from a socket; a phone sends RTCP in five seconds. RTP is read until one has come."""
+"""Packets that one poll reads from a socket at most. A phone sends one RTCP packet in five seconds.
+
+RTP is read only until the receiver has sent its first RTP or RTCP.
+"""
 RTCP_OCTETS = 1500
 """Octets that are read of each RTCP packet."""
 RECEIVE_BUFFER = 8192
-"""Octets of the kernel's buffer for each socket, with what the kernel needs for itself: room for a few packets."""
+"""Octets of the kernel's buffer for each socket: room for a few packets, because the kernel needs a part for itself."""
 
 VOLUNTARY_SWITCHES = re.compile(rb"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 
@@ -56,9 +61,9 @@ class Watchdog:
     """Watches the ffmpeg process ``pid``, which plays to ``target``."""
 
     def __init__(self, pid: int, target: Target, source_host: Optional[str]) -> None:
-        """``source_host`` is the local address that ffmpeg sends from, empty for any.
+        """``source_host`` is the local address that ffmpeg sends from; empty means any.
 
-        ``None``: ffmpeg does not share its ports, so there are no second sockets.
+        With ``None`` ffmpeg does not share its ports, and the watchdog opens no sockets.
         """
         self._pid = pid
         self._remote = remote = target.remote
@@ -72,11 +77,11 @@ class Watchdog:
         self._bye_at: Optional[float] = None
         self._rtcp_came = self._sender_reported = False
         self._polls = 0
-        self._pulse: Optional[int] = None
-        self._still = 0
+        self._sleeps: Optional[int] = None
+        self._unchanged = 0
 
     def verdict(self, now: float) -> Optional[Verdict]:
-        """Why this ffmpeg plays in vain; ``None`` while it does not."""
+        """Why the receiver counts as gone; ``None`` while it does not."""
         if self._rtcp is not None:
             self._read_rtcp(self._rtcp, now)
             if self._bye_at is not None and now - self._bye_at >= BYE_TIMEOUT:
@@ -93,7 +98,7 @@ class Watchdog:
         return None
 
     def _read_rtcp(self, sock: socket.socket, now: float) -> None:
-        """Read the receiver's RTCP: a BYE counts until another RTCP packet follows it."""
+        """Read the receiver's RTCP. A BYE counts until another RTCP packet comes."""
         for _ in range(READS_PER_POLL):
             try:
                 data = sock.recv(RTCP_OCTETS, socket.MSG_DONTWAIT)
@@ -108,20 +113,20 @@ class Watchdog:
                 self._bye_at = None
 
     def has_new_sender(self) -> bool:
-        """Whether the first RTP or RTCP of the receiver has come; true once, after ``verdict``."""
+        """Whether the first RTP or RTCP of the receiver has come. This is true only once; call ``verdict`` before."""
         if self._sender_reported:
             return False
         self._sender_reported = self._rtcp_came or (self._rtp is not None and _brings_media(self._rtp))
         return self._sender_reported
 
     def hangs(self) -> bool:
-        """Whether ffmpeg shows no sign of life any more; to be called at each poll."""
+        """Count one poll. Return whether ffmpeg has not gone to sleep in the last ``UNCHANGED_UNTIL_HUNG`` readings."""
         self._polls += 1
-        if self._polls % POLLS_PER_PULSE:
+        if self._polls % POLLS_PER_READING:
             return False
-        before, self._pulse = self._pulse, pulse(self._pid)
-        self._still = self._still + 1 if before is not None and before == self._pulse else 0
-        return self._still >= STILL_UNTIL_HUNG
+        before, self._sleeps = self._sleeps, voluntary_sleeps(self._pid)
+        self._unchanged = self._unchanged + 1 if before is not None and before == self._sleeps else 0
+        return self._unchanged >= UNCHANGED_UNTIL_HUNG
 
     def close(self) -> None:
         """Close the sockets."""
@@ -131,7 +136,7 @@ class Watchdog:
 
 
 def _brings_media(sock: socket.socket) -> bool:
-    """Whether there is RTP among the datagrams that wait; they are read."""
+    """Read the waiting datagrams of ``sock``. Return whether RTP is among them."""
     for _ in range(READS_PER_POLL):
         try:
             data = sock.recv(SHORTEST, socket.MSG_DONTWAIT)
@@ -142,12 +147,12 @@ def _brings_media(sock: socket.socket) -> bool:
     return False
 
 
-def pulse(pid: int) -> Optional[int]:
+def voluntary_sleeps(pid: int) -> Optional[int]:
     """How often the threads of a process have gone to sleep by themselves; ``None`` where ``/proc`` does not say."""
     counts = []
     try:
         for task in os.scandir(f"/proc/{pid}/task"):
-            # not by pathlib, which adds each part of a path to the interpreter's table of names: 0.7 MB in some minutes
+            # pathlib would add each part of each path to the interpreter's table of names: 0.7 MB in some minutes
             with open(f"{task.path}/status", "rb") as status:
                 counts.append(VOLUNTARY_SWITCHES.search(status.read()))
     except OSError:
@@ -156,7 +161,7 @@ def pulse(pid: int) -> Optional[int]:
 
 
 def _second_socket(local: Address, remote: Address) -> Optional[socket.socket]:
-    """A connected socket on a port that ffmpeg has as well; ``None`` where there can be none."""
+    """A connected socket on a port that ffmpeg has as well; ``None`` where the system does not allow it."""
     sock = None
     try:
         sock = socket.socket(family_of(remote.host), socket.SOCK_DGRAM)

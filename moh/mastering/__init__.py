@@ -1,1 +1,1 @@
-"""The owner's music file made fit for the telephone, before any call."""
+"""Converts the owner's music file for the telephone, before any call."""

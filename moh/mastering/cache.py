@@ -1,9 +1,9 @@
 """The cache of converted music. An entry is a folder: a WAV file for each sample rate, and a report of what was done.
 
-The law kept here: an entry is whole, and it stays while a server plays it. It is made in a folder of another name,
-which is renamed when it is complete. A server holds a shared lock (flock) on each entry that it plays, and only an
-entry that can be locked exclusively is removed. The kernel drops the locks of a process that dies, so no age and no
-process number has to be trusted, and any number of servers may share the cache.
+The law kept here: an entry is complete, and it stays while a server plays it. It is made in a folder of another name,
+which is renamed when the entry is complete. A server holds a shared lock (flock) on each entry that it plays, and an
+entry is removed only after it was locked exclusively. The kernel drops the locks of a process that dies. So the cache
+needs to trust neither ages nor process numbers, and any number of servers may share it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 FORMAT = "3"
-"""Counts up when the same file would be converted differently than before."""
+"""The version of the conversion. Increase it when the same file would be converted differently than before."""
 REPORT = "report.txt"
-"""The file of an entry that holds what was done to the music, for the log."""
+"""The file of an entry that says, for the log, what was done to the music."""
 UNUSED_FOR = 30 * 86400.0
 """Seconds after its latest use until an entry is removed."""
 UNFINISHED = "unfinished-"
-"""How the names of folders of running conversions begin."""
+"""The beginning of the names of folders in which conversions run."""
 UNLOCKED_FOR = 60.0
-"""Seconds after which a folder of a conversion counts as left by a killed server, if it is not locked."""
+"""Seconds after which such a folder, if it is not locked, counts as left behind by a killed server."""
 
 
 class Lock:
-    """A lock on a folder, while this object and its process live. Raises ``OSError`` where it cannot be had at once."""
+    """A lock on a folder, held while this object and its process live.
+
+    Raises ``OSError`` if the folder cannot be locked at once.
+    """
 
     _handle = -1
 
@@ -44,7 +47,7 @@ class Lock:
             fcntl.flock(self._handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
-        except OSError:  # a file system without locks: nothing can be locked exclusively, so nothing is removed
+        except OSError:  # a file system without locks: no folder can be locked exclusively, so none is removed
             if exclusive:
                 raise
         if not os.path.samestat(os.fstat(self._handle), os.stat(folder)):
@@ -56,7 +59,7 @@ class Lock:
 
 
 class Found(NamedTuple):
-    """What an entry holds. ``lock`` keeps it from being removed."""
+    """The content of an entry. ``lock`` keeps the entry from being removed."""
 
     seconds: float
     report: str
@@ -75,7 +78,7 @@ class Entry(NamedTuple):
         return {rate: self.folder / f"{rate}.wav" for rate in self.rates}
 
     def find(self) -> Optional[Found]:
-        """The entry, which counts as used now; ``None`` where there is none, or not all of it."""
+        """Return the content of the entry, and mark it as used now; ``None`` if the entry is missing or incomplete."""
         try:
             lock = Lock(self.folder)
             report = (self.folder / REPORT).read_text(encoding="utf-8")
@@ -87,12 +90,15 @@ class Entry(NamedTuple):
         try:
             os.utime(self.folder)
         except OSError:
-            pass  # a cache that this user may only read
+            pass  # this user may only read the cache
         return Found(lengths.pop(), report, lock)
 
     @contextmanager
     def unfinished(self) -> Iterator[Entry]:
-        """An entry to write the files of, alone in a locked folder with room for other files; removed at the end."""
+        """Yield a new entry for the files of a conversion, in a locked folder that may also hold other files.
+
+        The folder is removed at the end.
+        """
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder.parent) as workshop:
             lock = Lock(Path(workshop))
             made = self._replace(folder=Path(workshop) / "entry")
@@ -101,7 +107,7 @@ class Entry(NamedTuple):
             del lock
 
     def keep(self, made: Entry, report: str) -> Found:
-        """Put the finished files in place, all at once. If another server has done so meanwhile, use its files."""
+        """Put the finished files of ``made`` in place, all at once. If another server was faster, use its files."""
         found = Found(length_of(next(iter(made.paths.values()))), report, Lock(made.folder))
         (made.folder / REPORT).write_text(report, encoding="utf-8")
         try:
@@ -114,7 +120,7 @@ class Entry(NamedTuple):
         return found
 
     def clean(self) -> None:
-        """Remove what no server uses: former states of the same file, entries unused for long, broken conversions."""
+        """Remove folders that no server uses: former states of the same file, old entries, broken conversions."""
         now = time.time()
         source, state, _ = self.folder.name.split("-")
         for folder in self.folder.parent.iterdir():
@@ -130,17 +136,17 @@ class Entry(NamedTuple):
                     shutil.rmtree(folder)
                     del lock
             except OSError:
-                continue  # in use, removed by another server, or another user's
+                continue  # the folder is in use, was removed by another server, or belongs to another user
 
 
 def entry_of(cache: Path, source: Path, facts: os.stat_result, settings: str, rates: Sequence[int]) -> Entry:
-    """The entry of a file as it is now. ``settings`` are those that change the sound."""
+    """The entry for the present state of a file. ``settings`` is a text of the settings that change the sound."""
     parts = (os.fsencode(source), f"{FORMAT} {facts.st_size} {facts.st_mtime_ns}".encode(), settings.encode())
     return Entry(cache / "-".join(hashlib.sha256(part).hexdigest()[:12] for part in parts), rates)
 
 
 def length_of(path: Path) -> float:
-    """How many seconds the WAV file plays; 0 where it cannot be read or is cut short."""
+    """The length of the WAV file in seconds; 0 where the file cannot be read or is cut short."""
     try:
         with wave.open(str(path), "rb") as sound:
             whole = path.stat().st_size >= sound.getnframes() * sound.getsampwidth()

@@ -12,7 +12,7 @@ from ..common.errors import SettingsError
 
 
 def cache_folder(settings: Settings) -> Path:
-    """``MOH_CACHE``, which has to be usable; without it the user's cache, or a private folder if that is not usable."""
+    """The folder of ``MOH_CACHE``, which has to be usable; without it the user's cache folder, or a private folder."""
     if settings.cache:
         folder = absolute("MOH_CACHE", settings.cache)
         if problem := _problem_with(folder):
@@ -20,13 +20,13 @@ def cache_folder(settings: Settings) -> Path:
         return folder
     try:
         folder = absolute("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "moh"
-    except SettingsError:  # a user without a home folder, as one that exists by number only
+    except SettingsError:  # a user without a home folder, such as a user that has a number and no name
         return _private_folder()
     return _private_folder() if _problem_with(folder) else folder
 
 
 def _problem_with(folder: Path) -> str:
-    """Why the folder cannot be the cache, and what is expected; empty where it can. It is made where it is missing."""
+    """Make ``folder`` if it is missing. Return why it cannot be the cache, and what is expected; empty if it can."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -35,7 +35,7 @@ def _problem_with(folder: Path) -> str:
 
 
 def _private_folder() -> Path:
-    """A temporary folder that no other user can write to: the same each time, unless another user has that name."""
+    """A temporary folder that no other user can write to: the same each time, unless another user has made it."""
     folder = Path(tempfile.gettempdir()) / f"moh-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -48,7 +48,7 @@ def _private_folder() -> Path:
 
 
 def absolute(variable: str, text: str) -> Path:
-    """The path that ``text`` names. Raises ``SettingsError`` where it names none, or one that ffmpeg does not take."""
+    """The path that ``text`` names. Raises ``SettingsError`` for no path, and for a path that ffmpeg does not take."""
     try:
         path = Path(text).expanduser().absolute()
         str(path).encode()

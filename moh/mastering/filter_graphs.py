@@ -1,4 +1,4 @@
-"""The ffmpeg commands of a conversion, as filter graphs. Pure functions; ``loudness`` runs them."""
+"""The ffmpeg commands of a conversion, as filter graphs. Pure functions; the module ``loudness`` runs the commands."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .formats import ALLOWED
 from .loop import LEAD, RATE, WRAP, Loop
 
 LONGEST = 3600.0
-"""Seconds of a file that are played: few callers wait longer, and the cache is often a part of the memory (tmpfs)."""
+"""Seconds of a file that are played at most: few callers wait longer, and the cache often is in memory (tmpfs)."""
 BANDS = {8000: (300, 3400), 16000: (50, 7000)}
-"""The band that is kept for each sample rate, in Hz: what G.711 passes, and what G.722 passes."""
+"""The band in Hz that is kept for each sample rate: the band of G.711, and the band of G.722."""
 THRESHOLD = -45.0
-"""The compressor's threshold in dBFS: below all that is to be audible."""
+"""The compressor's threshold in dBFS: all sounds that are to be audible are louder."""
 BUTTERWORTH = (0.541, 1.307)
 """The Q of two second-order filters in a row that make a Butterworth filter of fourth order."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the first pass found out about a file. Levels are those of the mix of its channels."""
+    """What the first pass found out about a file. The levels are those of the mono mix of its channels."""
 
     weights: tuple[float, float]
     """The weights of left and right in the mix."""
@@ -36,39 +36,43 @@ class Analysis:
     peak: float
     """Highest sample, in dBFS."""
     seconds: float
-    """How long the file plays."""
+    """The length of the file in seconds, as decoded."""
     declared: Optional[float]
-    """How long the file's header says that it plays; ``None`` where it does not say."""
+    """The length in seconds that the file's header states; ``None`` where the header states none."""
     soxr: bool
-    """Whether ffmpeg has the better resampler."""
+    """Whether ffmpeg has soxr, the better of its two resamplers."""
     channels: int = 0
-    """The number of channels where ffmpeg does not know their places; otherwise 0."""
+    """The number of channels, if ffmpeg does not know their places (left, right, ...); otherwise 0."""
     changes: bool = False
-    """Whether sample rate or channels change within the file; ``uniform_command`` has to rewrite it first."""
+    """Whether sample rate or channels change within the file. Then ``uniform_command`` has to rewrite it first."""
 
 
 @dataclass(frozen=True)
 class RenderPlan:
-    """Gains in dB before and after the compressor, the compressor's ratio, and the limiter's ceiling in dBFS."""
+    """The settings of the compressor and of the limiter behind it."""
 
     gain: float
+    """The gain before the compressor, in dB."""
     ratio: float
+    """The compressor's ratio."""
     makeup: float
+    """The gain after the compressor, in dB."""
     ceiling: float
+    """The highest sample that the limiter passes, in dBFS."""
 
 
 # -- filters -------------------------------------------------------------------------------------------------------
 
 
 def resampled(stream: Any, rate: int, soxr: bool) -> Any:
-    """At another sample rate: by soxr, or by ffmpeg's own resampler with a longer filter than its default."""
+    """Resample to ``rate``, by soxr or by ffmpeg's own resampler with a longer filter than its default."""
     if soxr:
         return stream.filter("aresample", rate, resampler="soxr", precision=24)
     return stream.filter("aresample", rate, filter_size=64, phase_shift=10, cutoff=0.94)
 
 
 def in_band(stream: Any, rate: int) -> Any:
-    """Only the band of that sample rate: 24 dB an octave at both ends."""
+    """Keep only the band of the sample rate ``rate``, with filters of 24 dB an octave at both ends."""
     low, high = BANDS[rate]
     for q in BUTTERWORTH:
         stream = stream.filter("highpass", f=low, t="q", w=q)
@@ -78,7 +82,7 @@ def in_band(stream: Any, rate: int) -> Any:
 
 
 def _stereo(stream: Any, channels: int) -> Any:
-    """As stereo. Of ``channels`` without known places, every other one goes to the left, the rest to the right."""
+    """Convert to stereo. If the places of the ``channels`` are not known, they go to left and right in turn."""
     if channels:
         sides = [
             f"c{side}=" + "+".join(f"{2 / channels:.4f}*c{i}" for i in range(side, channels, 2)) for side in (0, 1)
@@ -93,7 +97,7 @@ def _mono(stream: Any, weights: tuple[float, float]) -> Any:
 
 
 def _metered(stream: Any) -> Any:
-    """With meters for peak and loudness. They run at 32 kHz, so that peaks between the samples are seen as well."""
+    """Add meters for peak and loudness. They run at 32 kHz, so that they also measure peaks between the samples."""
     stream = stream.filter("aresample", 32000).filter("aformat", channel_layouts="mono")
     stream = stream.filter("astats", measure_perchannel="none", measure_overall="Peak_level")
     return stream.filter("ebur128", framelog="verbose")
@@ -124,12 +128,15 @@ def _mono_file(path: Path) -> Any:
 
 
 def uniform_command(source: Path, target: Path) -> list[str]:
-    """Write a file of one sample rate and two channels from one that changes on the way, as joined MP3 files do."""
+    """Convert a file whose sample rate or channels change in the middle, such as joined MP3 files.
+
+    The result is stereo at 44,100 Hz.
+    """
     return _command(_source(source).output(f"file:{target}", f="wav", acodec="pcm_s16le", ar=44100, ac=2))
 
 
 def analysis_command(source: Path, channels: int = 0) -> list[str]:
-    """Measure the sum and the difference of both channels, whole and in the telephone's band."""
+    """Measure the sum and the difference of both channels, in the whole band and in the telephone's band."""
     stereo = _stereo(_source(source), channels).filter("aresample", RATE).filter_multi_output("asplit", 2)
     outputs = []
     for side, weights in enumerate(((0.5, 0.5), (0.5, -0.5))):
@@ -140,7 +147,10 @@ def analysis_command(source: Path, channels: int = 0) -> list[str]:
 
 
 def downmix_command(source: Path, target: Path, analysis: Analysis, gain: float) -> list[str]:
-    """Write one channel of bare samples, ``gain`` dB louder: ``LEAD`` of silence, the music, its beginning again."""
+    """Write one channel of bare samples, ``gain`` dB louder.
+
+    The file holds ``LEAD`` samples of silence, the music, and the first ``WRAP`` samples of the music again.
+    """
     mono = _mono(_stereo(_source(source), analysis.channels), analysis.weights).filter_multi_output("asplit", 2)
     beginning = mono[1].filter("atrim", end=WRAP / RATE).filter("asetpts", "PTS-STARTPTS")
     wrapped = ffmpeg.concat(mono[0], beginning, v=0, a=1)
@@ -157,9 +167,9 @@ def measure_command(mono: Path, loop: Loop) -> list[str]:
 
 
 def render_command(mono: Path, loop: Loop, plans: Mapping[int, tuple[Path, RenderPlan]], soxr: bool) -> list[str]:
-    """Write the file for each sample rate by its plan, and measure its loudness.
+    """Write the file for each sample rate by its plan, and measure the loudness of each file.
 
-    Filters, compressor and limiter first run over the loop's end, so they have settled where its beginning follows.
+    Filters, compressor and limiter first run over the end of the loop, so they have settled when its beginning comes.
     """
     begin, length = loop.start - LEAD, loop.length * loop.times
     sound = _mono_file(mono).filter("atrim", start_sample=begin, end_sample=begin + LEAD + length + LEAD)

@@ -1,6 +1,7 @@
 """The loop point: where the music begins and ends, and the crossfade from its end into its beginning.
 
-Works on a file of bare samples, 16 bits, mono. Only the parts round the loop point are read and written.
+The file that is changed here holds bare mono samples of 16 bits. Only the parts near the loop point are read and
+written.
 """
 
 from __future__ import annotations
@@ -15,29 +16,29 @@ from pathlib import Path
 from typing import BinaryIO
 
 RATE = 16000
-"""Samples a second of the file."""
+"""The sample rate of the file in Hz."""
 FRAME = RATE // 50
 """Samples of a packet of 20 ms."""
 LEAD = 2 * RATE
-"""Samples of silence before the music in the file: room for the end of the loop, over which filters settle."""
+"""Samples of silence before the music in the file. Later the end of the loop is copied there, to settle filters."""
 WRAP = RATE // 2
-"""Samples of the music's beginning that follow its end in the file: they show whether it loops as it is."""
+"""Samples of the music's beginning that follow its end in the file: they show whether the music loops as it is."""
 CROSSFADE = FRAME * 3
 """Samples of a crossfade, 60 ms: long enough to hide a click, too short to be heard as a stutter."""
 RINGING = RATE // 100
-"""Samples before the copy of the beginning in which the resampler may ring, even where the music is silent."""
+"""Samples before the copied beginning in which the resampler may leave a trace of it, even if the music is silent."""
 SHORTEST = 4 * RATE
-"""Samples that filters and meters need; a shorter loop is repeated in the file until it is as long."""
+"""Samples that filters and meters need. A shorter loop is repeated in the file until it has this length."""
 ORDER = 24
-"""The order of the linear prediction that finds clicks: samples from which the next one is predicted."""
+"""The order of the linear prediction that finds clicks: the number of samples from which the next is predicted."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """The finished file: ``LEAD`` samples, the loop of ``length`` samples ``times`` over, ``LEAD`` more.
+    """The finished file: ``LEAD`` samples, then ``times`` times the loop of ``length`` samples, then ``LEAD`` samples.
 
-    All of it is one continuous sound. The loop begins ``start`` samples into the file. ``seam`` says how the ends were
-    joined, ``trimmed`` how many samples of silence were cut from both.
+    The whole file is one continuous sound. The loop begins ``start`` samples into the file. ``seam`` says how the ends
+    were joined, ``trimmed`` how many samples of silence were cut from both ends.
     """
 
     start: int
@@ -79,10 +80,10 @@ class Samples:
 
 
 def close_loop(path: Path, threshold: float) -> Loop:
-    """Make the music in the file a loop without gap or click; samples below ``threshold`` are silence.
+    """Make the music in the file a loop without gap or click. Samples below ``threshold`` are silence.
 
-    The file holds ``LEAD`` samples of silence, the music, and its first ``WRAP`` samples again, or all of it where it
-    is shorter. Where no sample reaches the threshold, the loop has length 0.
+    The file holds ``LEAD`` samples of silence, the music, and the first ``WRAP`` samples of the music again (all of
+    them if the music is shorter). If no sample reaches the threshold, the loop has length 0.
     """
     with path.open("r+b", buffering=0) as file:
         sound = Samples(file)
@@ -90,7 +91,7 @@ def close_loop(path: Path, threshold: float) -> Loop:
         end = LEAD + (found // 2 if found < 2 * WRAP else found - WRAP)
         begin, past = _bounds(sound, LEAD, end - RINGING, threshold)
         if begin < past > end - 2 * RINGING:
-            past = end  # loud to the end; otherwise only the resampler rings before the copy of the beginning
+            past = end  # the music is loud to its end: the last loud sample is no mere ringing of the resampler
         if begin >= past:
             return Loop(LEAD, 0, 0, "", end - LEAD)
         trimmed = (begin - LEAD) + (end - past)
@@ -115,7 +116,7 @@ def _chunks(begin: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _bounds(sound: Samples, begin: int, end: int, threshold: float) -> tuple[int, int]:
-    """The first sample that reaches the threshold, and the one after the last that does."""
+    """The numbers of the first sample that reaches the threshold, and of the sample after the last that does."""
     first = end
     for low, high in _chunks(begin, end):
         part = sound.read(low, high)
@@ -139,14 +140,14 @@ def _peak(samples: Sequence[int]) -> int:
 
 
 def _natural_length(sound: Samples, end: int) -> int:
-    """The length of music whose beginning continues its end without a click; 0 where it does not."""
+    """The length of the music if its beginning continues its end without a click; 0 if there is a click."""
     copied = min(WRAP, end - LEAD)
     if copied < RATE // 5:
         return 0
     around = sound.read(end - RATE // 10, end + RATE // 10)
     if clicks(around, len(around) // 2):
         return 0
-    # where exactly the beginning comes again: the resampler may have moved it by a sample or two
+    # find where exactly the beginning comes again: the resampler may have moved it by a sample or two
     low, high = RATE // 20, min(RATE // 4, copied - 4)
     model = sound.read(LEAD + low, LEAD + high)
     places = {
@@ -158,7 +159,7 @@ def _natural_length(sound: Samples, end: int) -> int:
 
 
 def clicks(samples: Sequence[int], at: int) -> bool:
-    """Whether there is a click at ``at``: linear prediction fails there far worse than anywhere around."""
+    """Whether there is a click at sample ``at``: linear prediction fails there far worse than anywhere near."""
     weights = _prediction(samples)
     errors = [
         abs(samples[i] - sum(w * samples[i - 1 - j] for j, w in enumerate(weights))) for i in range(ORDER, len(samples))
@@ -170,7 +171,7 @@ def clicks(samples: Sequence[int], at: int) -> bool:
 
 
 def _prediction(samples: Sequence[int]) -> list[float]:
-    """The coefficients that predict a sample from those before it (Levinson's recursion)."""
+    """The coefficients that predict a sample from the samples before it (Levinson's recursion)."""
     count = len(samples)
     shaped = [value * math.sin(math.pi * (i + 0.5) / count) ** 2 for i, value in enumerate(samples)]
     correlation = [sum(a * b for a, b in zip(shaped, shaped[lag:])) for lag in range(ORDER + 1)]
@@ -185,11 +186,11 @@ def _prediction(samples: Sequence[int]) -> list[float]:
     return weights
 
 
-# -- music that does not -------------------------------------------------------------------------------------------
+# -- music that does not loop as it is -----------------------------------------------------------------------------
 
 
 def _join(sound: Samples, begin: int, past: int, threshold: float) -> tuple[int, str]:
-    """Crossfade the end into the beginning; returns the length of the loop and what was done."""
+    """Crossfade the end of the music into its beginning. Return the length of the loop and a text for ``Loop.seam``."""
     fade = min(CROSSFADE, (past - begin) // 4)
     length = past - begin - fade
     length -= length % (FRAME if length >= 10 * FRAME else 2)
@@ -204,13 +205,13 @@ def _join(sound: Samples, begin: int, past: int, threshold: float) -> tuple[int,
 
 
 def _crossfade(sound: Samples, old: int, new: int, count: int, down: Sequence[float], up: Sequence[float]) -> None:
-    """Write the samples from ``new`` on anew: those from ``old`` on, faded out, plus themselves, faded in."""
+    """Fade ``count`` samples from ``new`` on in, and add to them the samples from ``old`` on, faded out."""
     before, after = sound.read(old, old + count), sound.read(new, new + count)
     sound.write(new, [a * u + b * d for a, b, u, d in zip(after, before, up, down)])
 
 
 def _repeat(sound: Samples, begin: int, length: int, times: int) -> None:
-    """Write the loop ``times`` over, between ``LEAD`` samples of its end and as many of its beginning."""
+    """Write the loop ``times`` times, between ``LEAD`` samples of its end and ``LEAD`` samples of its beginning."""
     around = -(-LEAD // length)
     once = sound.read(begin, begin + length) if times > 1 else None
     if once is not None:

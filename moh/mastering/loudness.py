@@ -1,8 +1,8 @@
 """Mastering for the telephone, by ffmpeg and its meters, in four passes.
 
-``analyse`` finds out how the channels go together. ``downmix`` writes one channel of bare samples, which ``loop`` makes
-a loop. ``measure`` measures how loud the loop is in the telephone's bands. ``render`` writes one file for each sample
-rate, at the wanted loudness. The commands are in ``filter_graphs``.
+``analyse`` finds out how the channels are to be mixed. ``downmix`` writes one channel of bare samples, which the module
+``loop`` makes a loop. ``measure`` measures how loud the loop is in the telephone's bands. ``render`` writes one file
+for each sample rate, at the wanted loudness. The ffmpeg commands are in ``filter_graphs``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ WIDE = 9.0
 SILENT = -60.0
 """Level in the telephone's band, in dBFS, below which a file counts as silent."""
 TRIES = 4
-"""How often a file is written at most, until it is as loud as wanted behind compressor and limiter."""
+"""How often a file is written at most, until it is as loud as wanted after compressor and limiter."""
 
 
 @dataclass(frozen=True)
 class Loudness:
-    """What the meters read: integrated loudness in LUFS, loudness range in LU, true peak in dBFS."""
+    """The figures of the meters: integrated loudness in LUFS, loudness range in LU, true peak in dBFS."""
 
     integrated: float
     range: float
@@ -69,12 +69,12 @@ def _loudness(said: str) -> list[Loudness]:
 
 
 def analyse(source: Path, progress: Optional[Progress]) -> Analysis:
-    """Measure the file: its length, its level, and how its channels make one."""
+    """Measure the file: its length, its level, and how its channels are to be mixed to one."""
     channels = 0
     try:
         said = run(analysis_command(source), progress)
     except FfmpegFailed as failed:
-        # ffmpeg refuses to mix channels whose places the file does not tell
+        # ffmpeg refuses to mix channels if the file does not say which is left and which is right
         counted = re.search(r"Audio: .*?\b(\d+) channels", failed.said)
         if not counted or int(counted[1]) < 2:
             raise
@@ -83,11 +83,11 @@ def analyse(source: Path, progress: Optional[Progress]) -> Analysis:
     levels = meters(said, "astats", "RMS level dB")
     peaks = meters(said, "astats", "Peak level dB")
     lengths = meters(said, "astats", "Number of samples")
-    if len(levels) < 2 or len(peaks) < 4:  # the file has not one sample
+    if len(levels) < 2 or len(peaks) < 4:  # the file has no samples
         return Analysis((0.5, 0.5), -math.inf, -math.inf, -math.inf, 0.0, None, False)
-    # one channel has the wrong polarity: the sum is nearly silent, the difference is the music
+    # if one channel has the wrong polarity, the sum is nearly silent, and the difference is the music
     side = int(levels[1] > levels[0] + 3.0)
-    # ffmpeg makes two channels of one with 3 dB less in each
+    # ffmpeg makes two channels of a mono file, each 3 dB less loud
     kind = re.search(r": Audio: .*", said)
     gain = 3.0103 if kind and re.search(r" Hz, (mono|1 channels)\b", kind[0]) else 0.0
     return Analysis(
@@ -99,17 +99,17 @@ def analyse(source: Path, progress: Optional[Progress]) -> Analysis:
         declared=declared(said),
         soxr=has_soxr(said),
         channels=channels,
-        changes=len(re.findall(r"Number of samples: [1-9]", said)) > 2,  # ffmpeg has set up its meters once more
+        changes=len(re.findall(r"Number of samples: [1-9]", said)) > 2,  # ffmpeg restarts its meters at a change
     )
 
 
 def make_uniform(source: Path, target: Path) -> None:
-    """Rewrite a file whose sample rate or channels change on the way."""
+    """Rewrite a file whose sample rate or channels change in the middle."""
     run(uniform_command(source, target))
 
 
 def downmix(source: Path, target: Path, analysis: Analysis, progress: Optional[Progress]) -> float:
-    """Write the music as one channel, with its peak at -4 dBFS; returns the gain in dB."""
+    """Write the music as one channel, with its peak at -4 dBFS. Return the gain in dB."""
     gain = -4.0 - analysis.peak
     run(downmix_command(source, target, analysis, gain), progress, analysis.seconds)
     return gain
@@ -129,7 +129,10 @@ def render(
     soxr: bool,
     progress: Optional[Progress],
 ) -> dict[int, Loudness]:
-    """Write the file for each sample rate, again until it is as loud as ``wanted``; returns how loud each is."""
+    """Write the file for each sample rate, and rewrite a file that is not as loud as ``wanted``.
+
+    Return the loudness of each file.
+    """
     results: dict[int, Loudness] = {}
     pending = dict(plans)
     for _ in range(TRIES):
@@ -142,7 +145,7 @@ def render(
 
 
 def _better(plan: RenderPlan, result: Loudness, wanted: Optional[float]) -> Optional[RenderPlan]:
-    """A plan that corrects the one with this result; ``None`` where the result is close enough."""
+    """A corrected plan, after ``plan`` gave ``result``; ``None`` where the result is close enough to ``wanted``."""
     off = wanted - result.integrated if wanted is not None else 0.0
     over = result.peak - (PEAK if wanted is not None else 0.0)
     if abs(off) <= 0.3 and over <= 0:
@@ -154,7 +157,7 @@ def _better(plan: RenderPlan, result: Loudness, wanted: Optional[float]) -> Opti
 
 
 def choose_plan(now: Loudness, gain: float, wanted: Optional[float]) -> RenderPlan:
-    """The first plan for a loop whose loudness is ``now``; it is ``gain`` dB louder than its file."""
+    """The first plan for a loop whose loudness is ``now``. The loop is ``gain`` dB louder than the owner's file."""
     if wanted is None:
         return RenderPlan(-gain, 1.0, 0.0, -1.0)
     ratio = min(3.0, now.range / (WIDE - 2)) if now.range > WIDE else 1.0

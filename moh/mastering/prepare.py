@@ -1,8 +1,8 @@
-"""The owner's file made ready for the telephone, once: mono PCM at 8 and 16 kHz in the cache.
+"""Converts the owner's file once for the telephone: to mono PCM at 8 and 16 kHz in the cache.
 
-``python3 -m moh.mastering.prepare`` does it before the server starts and prints what it did; the server then finds it
-done. ``prepare`` keeps no state between calls, and any number of threads may call it at once. It runs ffmpeg, so it is
-never called by the thread that serves calls.
+``python3 -m moh.mastering.prepare`` converts the file before the server starts, and prints what was done; the server
+then finds the result in the cache. ``prepare`` keeps no state between calls, and any number of threads may call it at
+once. It runs ffmpeg, so no thread that serves calls may call it.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from .progress import ProgressLog
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
 DEFAULT_SOURCES = (Path("/music.mp3"), Path("music.mp3"))
-"""Where a file is looked for that no setting names; the second is in the folder that the server is started in."""
+"""The files that are tried if no setting names one. The second is in the folder that the server is started in."""
 RATES = sorted({codec.sample_rate for codec in CODECS})
-"""Samples a second that the music is converted to: one file for each."""
+"""The sample rates in Hz of the converted files."""
 SHORTEST = 0.1
 """Seconds of sound that a file needs at least."""
 SILENCE = 26.0
-"""dB below the music's average level under which its beginning and end count as silence: -50 dBFS at -24 LUFS."""
+"""How many dB below the music's average level its beginning and end count as silence: -50 dBFS at -24 LUFS."""
 ROOM = 2 * (sum(RATES) + RATE)
 """Octets on the disk that a second of music takes while it is converted."""
 ATTEMPTS = 3
-"""How often a file is read that changes while it is read."""
+"""How often a file that changes while it is read is read at most."""
 ATTEMPTS_APART = 0.5
-"""Seconds between two attempts, for the program that still writes the file."""
+"""Seconds between two attempts, in which another program may finish writing the file."""
 
 
 @dataclass(frozen=True)
 class Music:
-    """Converted music: a file for each sample rate, the length in seconds, the source, how long the conversion took.
+    """Converted music: a file for each sample rate, the length in seconds, and the owner's file.
 
-    ``took`` is 0 where the music was found in the cache. ``report`` says what was done to it. ``lock`` keeps the files
-    in the cache: hold this object while anything is played from them.
+    ``took`` is how many seconds the conversion took, or 0 if the cache had the music. ``report`` says what was done to
+    the music. ``lock`` keeps the files in the cache: hold this object while the files are played.
     """
 
     paths: Mapping[int, Path]
@@ -64,7 +64,7 @@ class Music:
     lock: object = field(default=None, compare=False, repr=False)
 
     def describe(self) -> str:
-        """Name and length, for people: ``music.mp3 (3 min 12 s)``."""
+        """Name and length, as text: ``music.mp3 (3 min 12 s)``."""
         name = "the built-in piece" if self.source == BUILTIN else self.source.name
         if not name.isprintable():
             name = repr(name)
@@ -72,7 +72,7 @@ class Music:
         return f"{name} ({minutes} min {seconds} s)" if minutes else f"{name} ({self.seconds:.0f} s)"
 
     def summary(self) -> str:
-        """Name, length and all that was done, for people, in one line."""
+        """Name, length and report, as one line of text."""
         how = f"converted in {self.took:.1f} s" if self.took else "converted before"
         return f"{self.describe()}, {how}: {self.report}"
 
@@ -118,7 +118,7 @@ def _facts(source: Path) -> os.stat_result:
 
 
 def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> Optional[Music]:
-    """Find the music in the cache, or convert it; ``None`` where the file has changed meanwhile."""
+    """Find the music in the cache, or convert it. Return ``None`` if the file has changed meanwhile."""
     facts = _facts(source)
     loudness = "off" if settings.loudness is None else f"{settings.loudness:g}"
     entry = entry_of(cache_folder(settings), source, facts, f"loudness {loudness}", RATES)
@@ -163,9 +163,10 @@ def _no_room(made: Path, needed: float = 0.0) -> str:
 
 
 def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float], progress: Optional[Progress]) -> str:
-    """Write the file for each sample rate; returns what was done. ``wanted`` is the loudness in LUFS, ``None``: as is.
+    """Write the file for each sample rate, and return the report of what was done.
 
-    Other files that the conversion needs are written beside the folder of ``targets``.
+    ``wanted`` is the loudness in LUFS; ``None`` leaves the loudness unchanged. Intermediate files are written beside
+    the folder of ``targets``.
     """
     made = next(iter(targets.values())).parent
     analysis, uniform = analyse(source, _stage(progress, 0.0, 0.4)), source
@@ -204,7 +205,7 @@ def _too_short(source: Path, seconds: float) -> str:
 def _report(
     analysis: Analysis, loop: Loop, before: Loudness, after: Mapping[int, Loudness], wanted: Optional[float]
 ) -> str:
-    """What was done to the music, in one line. ``before`` is the file's own loudness."""
+    """What was done to the music, in one line. ``before`` is the loudness of the owner's file."""
     became = after[RATES[0]]
     done = [
         f"{before.integrated:.1f} LUFS made {became.integrated:.1f}",
@@ -227,7 +228,7 @@ def _report(
 
 
 def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[Progress]:
-    """The progress of one stage of the conversion, from share ``begin`` of the whole to ``end``."""
+    """The progress function for one stage, which takes the conversion from the share ``begin`` to the share ``end``."""
     if progress is None:
         return None
     report = progress
@@ -235,7 +236,7 @@ def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[P
 
 
 def main() -> int:
-    """Prepare the music and print one line; exit status 1 with one line of what is wrong where that fails."""
+    """Prepare the music and print one line. If that fails, print what is wrong and return exit status 1."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the exception ends ffmpeg and removes unfinished files
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

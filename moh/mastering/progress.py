@@ -1,4 +1,4 @@
-"""How far a conversion is, in the log: a line for each quarter of a conversion that takes long."""
+"""Logs how far a conversion is: a line for each quarter of a conversion that takes long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProgressLog:
         self._logged = 0
 
     def __call__(self, share: float) -> None:
-        """The conversion has come to ``share``, from 0 to 1; called several times a second."""
+        """Note that the conversion has come to ``share``, from 0 to 1. This is called several times a second."""
         percent = int(100 * share) // QUARTER * QUARTER
         late = self._clock() - self._began >= SILENT_FOR
         if late and self._logged < percent < 100:

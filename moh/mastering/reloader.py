@@ -1,6 +1,6 @@
-"""New music without a restart: the owner's file is watched, and new music is prepared while the former one plays.
+"""New music without a restart: a thread watches the owner's file, and prepares new music while the former music plays.
 
-One thread prepares all music, that of the start included. ``Reloader.drain`` hands its results to the server.
+The thread also prepares the first music. ``Reloader.drain`` hands the results to the server.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .prepare import Music, find_source, prepare
 from .progress import ProgressLog
 
 POLL_EVERY = 2.0
-"""Seconds between two polls of the file. A changed file is read when two polls in a row have found it the same."""
+"""Seconds between two polls of the file. A changed file is read when two polls in a row see no further change."""
 
 CLOSE_TIMEOUT = 1.0
-"""Seconds that the end waits for a conversion to be cancelled; its ffmpeg dies with this process in any case."""
+"""Seconds that ``close`` waits for a conversion to be cancelled. Its ffmpeg dies with this process in any case."""
 
 
 class Cancelled(Exception):
@@ -35,18 +35,18 @@ Signature = tuple[Path, int, int, int]
 
 
 def signature(settings: Settings) -> Optional[Signature]:
-    """What changes when the owner's file does, without reading it; ``None`` while there is no file."""
+    """A value that changes when the owner's file changes, found without reading the file; ``None`` without a file."""
     try:
         source = find_source(settings)
         facts = source.stat()
     except (OSError, SettingsError):
         return None
-    # the path itself is kept: each new Path of the same file would add its parts to the interpreter's table of names
+    # keep the same path: each new Path of the same file would add its parts to the interpreter's table of names
     return (source, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 class Reloader:
-    """Prepares the music in a thread of its own: at the start, when the file has changed, and when asked to."""
+    """Prepares the music in a thread of its own: at the start, when the file has changed, and after ``check_now``."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Reloader:
         self._requested.set()
 
     def drain(self) -> list[ReloadResult]:
-        """The music that has become ready since the last call, or the reasons why there is none."""
+        """The music that has become ready since the last ``drain``, or the reasons why there is none."""
         results: list[ReloadResult] = []
         while not self._results.empty():
             results.append(self._results.get())
@@ -113,7 +113,7 @@ class Reloader:
             self._results.put(SettingsError(f"Music cannot be prepared: {error!r}"))
 
     def _report(self, progress: Progress, share: float) -> None:
-        """Report how far the conversion is; cancels it when the server is closing."""
+        """Report how far the conversion is. Raise ``Cancelled`` when the server is closing, to end the conversion."""
         if self._closing:
             raise Cancelled
         progress(share)

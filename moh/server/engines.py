@@ -1,7 +1,7 @@
 """The two engines that play music: an ffmpeg for each of the first calls, one shared stream for the rest.
 
-The port of a call decides: the core gives a call its port, and knows nothing of engines. A call keeps its port, and so
-its engine, to its end.
+The port of a call decides which engine plays: the core gives each call a port, and knows nothing of engines. A call
+keeps its port, and so its engine, to its end.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ..shared.shared_stream import SharedStream
 
 
 class Engines:
-    """Both engines as one, with the methods that each of them has."""
+    """Both engines behind one set of methods."""
 
     def __init__(self, tunes: Tunes, shared: Optional[SharedStream]) -> None:
-        """``tunes`` is the table that ``shared`` has as well, which is ``None`` where there is no shared stream."""
+        """``tunes`` is the table of tunes that ``shared`` uses too. ``shared`` is ``None`` without a shared stream."""
         self._tunes = tunes
         self.ffmpegs = Supervisor(tunes)
         self.shared = shared
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
-        """Start or stop a stream, soon; never waits."""
+        """Have the engine of the call start or stop its stream soon. This method never waits."""
         shared = self.shared
         if shared is not None and (
             action.target.local.port == shared.port if isinstance(action, StartStream) else shared.has(action.call)
@@ -37,17 +37,17 @@ class Engines:
             self.ffmpegs.order(action)
 
     def add_tune(self, files: Mapping[int, Path], seconds: float, owner: object = None) -> int:
-        """Add a tune: a file for each sample rate, each ``seconds`` long, kept by ``owner``. Returns its number."""
+        """Add a tune and return its number. The arguments are the fields of ``Tune``."""
         return self._tunes.add(Tune(files, seconds, owner))
 
     def keep(self, tunes: set[int]) -> None:
-        """Drop all other tunes, and what is held for them."""
+        """Drop all tunes except ``tunes``, and what the engines hold for the dropped tunes."""
         self._tunes.keep(tunes)
         if self.shared is not None:
             self.shared.keep(tunes)
 
     def ended(self) -> list[StreamEnded]:
-        """The streams that have ended since the last call of this."""
+        """The streams that have ended since the last call of this method."""
         return self.ffmpegs.ended() + (self.shared.ended() if self.shared is not None else [])
 
     def senders(self) -> list[str]:
@@ -56,7 +56,7 @@ class Engines:
 
     @property
     def faults(self) -> list[FaultLog]:
-        """The unexpected errors of the engines' threads."""
+        """The fault logs of the engines' threads."""
         return [self.ffmpegs.faults] + ([self.shared.faults] if self.shared is not None else [])
 
     def summary(self) -> str:

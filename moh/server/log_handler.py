@@ -1,7 +1,7 @@
 """The log, written by a thread of its own, so that no other thread waits for a terminal or a pipe.
 
-Lines wait in their order, a bounded number of octets of them; more are dropped and counted. ``Redacted`` shows SIP
-messages.
+Lines that wait for this thread take a bounded number of octets; lines beyond that are dropped and counted. ``Redacted``
+shows SIP messages.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from ..common.faults import FaultLog
 MOST_OCTETS = 24 << 20
 """Octets of memory for lines that wait to be written: 20,000 lines of 200 octets, ten seconds of 500 calls a second."""
 LINE_COST = 1000
-"""Octets of memory that a line takes beside its texts."""
+"""Octets of memory that a line takes in addition to its texts."""
 VALUE_COST = 50
-"""The same for a value in it that is no text."""
+"""Octets of memory that a value in a line takes in addition to its text, if it has one."""
 WRITTEN_AT_ONCE = 1 << 18
-"""Octets of lines that are formatted and written together, about."""
+"""The approximate number of octets that one system call writes."""
 GATHER = 0.02
-"""Seconds in which lines are gathered to be written at once: fifty system calls a second are enough."""
+"""Seconds for which lines are gathered before they are written at once: fifty system calls a second are enough."""
 FLUSH = 2.0
-"""Longest time in seconds that ``flush`` waits; Docker gives ten for the whole end of the server."""
+"""Seconds that ``flush`` waits at most; Docker gives the server ten seconds to end."""
 KEY = "inline:"
 
 
 def log_descriptor() -> int:
-    """The descriptor of the standard output. Raises ``SettingsError`` where that is closed."""
-    if sys.stdout is None:  # its number would be that of the first socket
+    """The descriptor of the standard output. Raises ``SettingsError`` if the standard output is closed."""
+    if sys.stdout is None:  # the first socket would get the number of the standard output
         raise SettingsError("The log cannot be written: standard output is closed; expected a terminal, file or pipe")
     return sys.stdout.fileno()
 
 
 class LogHandler(logging.Handler):
-    """Writes to the file ``descriptor``. A Python stream would make the end of the interpreter wait for its lock."""
+    """Writes to the file ``descriptor``. With a Python stream, the interpreter would wait for its lock when it ends."""
 
     def __init__(self, descriptor: int, most_octets: int = MOST_OCTETS) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class LogHandler(logging.Handler):
         self._descriptor = descriptor
         self._most_octets = most_octets
         self._waiting: queue.SimpleQueue[Union[tuple[logging.LogRecord, int], threading.Event]] = queue.SimpleQueue()
-        # octets and lines since the start; each is written by one side only: ``emit`` under its lock, or the thread
+        # octets and lines since the start; either ``emit``, under its lock, or the log's thread writes each of these
         self._accepted = 0
         self._dropped = 0
         self._done = 0
@@ -58,7 +58,7 @@ class LogHandler(logging.Handler):
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line. Its arguments must not change any more, because the line is formatted later."""
+        """Queue a line. The line is formatted later, so its arguments must not change any more."""
         octets = memory_of(record)
         if self._accepted - self._done + octets <= self._most_octets:
             self._accepted += octets
@@ -67,7 +67,7 @@ class LogHandler(logging.Handler):
             self._dropped += 1
 
     def flush(self) -> None:
-        """Wait until all lines so far are written; also called at the end of the interpreter."""
+        """Wait until all lines so far are written. The interpreter also calls this when it ends."""
         written = threading.Event()
         self._waiting.put(written)
         written.wait(FLUSH)
@@ -104,7 +104,7 @@ class LogHandler(logging.Handler):
             event.set()
 
     def _write_lines(self, lines: list[str]) -> None:
-        """Write them, and behind them how many were dropped since the last time."""
+        """Write ``lines``, and then how many lines were dropped since the last such report."""
         missing = self._dropped + self._unwritten - self._reported
         more = []
         if missing:
@@ -119,11 +119,11 @@ class LogHandler(logging.Handler):
     def _line(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record) + "\n"
-        except Exception as error:  # a line with wrong arguments is shown as it is, and silences no other
+        except Exception as error:  # a line with wrong arguments is shown unformatted, and the other lines follow
             return f"a line of the log could not be formatted: {record.msg!r}: {error!r}\n"
 
     def _write(self, octets: bytes) -> bool:
-        """Write all of it; whether that was possible."""
+        """Write all ``octets``. Return whether that was possible."""
         while octets:
             try:
                 octets = octets[os.write(self._descriptor, octets) :]
@@ -136,18 +136,18 @@ class LogHandler(logging.Handler):
         return True
 
     def _report_unwritable(self, error: OSError) -> None:
-        """One line on the standard error, the only other place: the reader has closed the pipe, or the disk is full."""
+        """Write one line to the standard error: the log's reader has closed the pipe, or the disk is full."""
         if not self._writable or sys.stderr is None:
             return
         self._writable = False
         try:
             os.write(sys.stderr.fileno(), f"The log cannot be written: {error.strerror}; lines are dropped\n".encode())
         except OSError:
-            pass  # the same pipe or disk
+            pass  # the standard error is the same pipe, or a file on the same disk
 
 
 def memory_of(record: logging.LogRecord) -> int:
-    """The octets of memory that a line takes while it waits, about."""
+    """The approximate octets of memory that a line takes while it waits."""
     values = record.args if isinstance(record.args, tuple) else ()
     return LINE_COST + len(str(record.msg)) + sum(_memory(value) for value in values)
 
@@ -157,7 +157,7 @@ def _memory(value: object) -> int:
 
 
 class Redacted:
-    """A SIP message for ``%s`` of a log line, its lines indented; formatted only if the line is written.
+    """A SIP message for the ``%s`` of a log line, with indented lines. It is formatted only if the line is written.
 
     SRTP keys are left out (RFC 4568 §6.1), so that a reader of the log cannot decrypt the call. Characters that would
     control a terminal are escaped.

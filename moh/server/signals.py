@@ -1,7 +1,7 @@
-"""What signals ask of the server. A handler may take no lock, so it only leaves a mark for the serve loop.
+"""The signals that the owner sends. A handler may take no lock, so it only leaves a mark for the main thread.
 
 The law kept here: from the first line of ``sip_server.py`` on, no signal that an owner sends is lost, and none ends the
-process by itself. While the program is imported the kernel holds them back; ``Signals`` takes them from there.
+process by itself. The kernel holds signals back while the program is imported; ``Signals`` handles them afterwards.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ def hold_signals() -> None:
 
 
 class Signals:
-    """What has been asked for and not been done yet."""
+    """The marks that the signals left. The main thread clears ``reload`` and ``summary`` when it acts on them."""
 
     def __init__(self) -> None:
         self.reload = False
-        """The owner's file is to be prepared anew (SIGHUP)."""
+        """Whether the music is to be prepared anew (SIGHUP)."""
         self.summary = False
-        """The statistics are to be logged (SIGUSR1)."""
+        """Whether the statistics are to be logged (SIGUSR1)."""
         self.stops = 0
-        """How often the end was asked for (SIGTERM, SIGINT)."""
+        """How often a signal has asked the server to stop (SIGTERM, SIGINT)."""
 
     def handle(self) -> None:
-        """Handle all signals of ``HANDLED`` from now on, those that were held back first. For the main thread.
+        """Handle all signals of ``HANDLED`` from now on; signals that were held back come first.
 
-        To be called before another thread or process is started, which would hold back these signals for ever.
+        Only the main thread may call this, before any other thread or process is started: a thread or process that was
+        started earlier would hold back these signals for ever.
         """
         for number in HANDLED:
             signal.signal(number, self._mark)

@@ -1,4 +1,4 @@
-"""The log lines about what was refused, dropped and counted: a few in ten seconds, however much it is."""
+"""The log lines about what was refused, dropped and counted: a few lines in ten seconds, even in a flood."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("moh")
 
 
 class Statistics:
-    """Reads the counters of the server's parts. Used by the loop's thread alone; ``lock`` is that of ``agent``."""
+    """Reads the counters of the server's parts. Only the main thread uses it. ``lock`` protects ``agent``."""
 
     def __init__(
         self, agent: UserAgent, lock: threading.Lock, limiter: RateLimiter, streams: StreamLimit, workers: Workers
@@ -32,11 +32,11 @@ class Statistics:
         self._limiter = limiter
         self._streams = streams
         self._workers = workers
-        self._logged = (0, 0)  # dropped datagrams and refused connections that the log has
+        self._logged = (0, 0)  # dropped datagrams and refused connections that were logged so far
         self._logged_at = 0.0
 
     def log_periodically(self, tcp: Sequence[TcpServer], now: float) -> None:
-        """Log what was counted since the last line, where the time for a line has come."""
+        """Log what was counted since the last lines, if the time for a line has come."""
         if rejected := self._limiter.tally.drain(now):
             log.warning("rejected more datagrams: %s", rejected)
         if delayed := self._streams.drain(now):
@@ -61,7 +61,7 @@ class Statistics:
 
     def log_summary(self, engines: Engines, faults: Sequence[FaultLog]) -> None:
         """Log the state of the server, for SIGUSR1."""
-        with self._lock:  # while a worker handles a call, the calls cannot be counted
+        with self._lock:  # a worker changes the calls while it handles a message
             calls = self._agent.calls
             so_far = self._agent.tally.summary()
         log.info("%d calls: %s", calls, engines.summary())
@@ -73,5 +73,5 @@ class Statistics:
 
 
 def joined(first: str, counters: Counters) -> str:
-    """``first`` and what ``counters`` holds, as one list."""
+    """``first`` and the counts of ``counters``, as one list."""
     return ", ".join(part for part in (first, counters.summary()) if part)

@@ -1,4 +1,4 @@
-"""The rate limit of TCP and TLS for many connection threads: a lock and a clock round ``StreamRateLimiter``."""
+"""The rate limit of TCP and TLS for many connection threads: ``StreamRateLimiter`` with a lock and a clock."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger("moh")
 
 
 class StreamLimit:
-    """How long a message that came by TCP or TLS waits before it is handled. May be asked by any thread."""
+    """Decides how long a message that came by TCP or TLS waits before it is handled. Any thread may use it."""
 
     def __init__(self, allowed: tuple[Network, ...]) -> None:
         self._lock = threading.Lock()
         self._limiter = StreamRateLimiter(allowed, time.monotonic())
 
     def delay(self, host: str, data: bytes) -> float:
-        """The seconds that this message of ``host`` has to wait; the first delay of a host has a line in the log."""
+        """The seconds that the message ``data`` of ``host`` has to wait. The first delay of a host is logged."""
         now = time.monotonic()
         with self._lock:
             seconds = self._limiter.delay(host, data, now)
@@ -32,11 +32,11 @@ class StreamLimit:
         return seconds
 
     def drain(self, now: float) -> str:
-        """What was counted without a line of its own, from time to time; otherwise empty."""
+        """A summary of the delays that got no line of their own, from time to time; otherwise empty."""
         with self._lock:
             return self._limiter.tally.drain(now)
 
     def summary(self) -> str:
-        """All delays since the start, for people; empty where there was none."""
+        """All delays since the start, as text; empty where there was none."""
         with self._lock:
             return self._limiter.tally.summary()

@@ -1,4 +1,4 @@
-"""What the process asks of the interpreter and the kernel, so that no packet of music is late."""
+"""Settings of the interpreter and the kernel, so that no packet of music is late."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ MOST_DESCRIPTORS = 1 << 16
 COLLECT_EVERY = 60.0
 """Seconds between two full garbage collections of an idle server."""
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes gives the interpreter's lock to a thread that waits for it."""
+"""Seconds after which a thread that computes passes the interpreter's lock to a waiting thread."""
 
 
 def steady_interpreter() -> None:
-    """Keep the interpreter from delaying a packet of music: each thread, the pacer too, waits for one lock.
+    """Keep the interpreter from delaying a packet of music: all threads, the pacer too, wait for the same lock.
 
-    - A full garbage collection visits all objects, 13 µs for each call in progress: with 10,000 calls no packet leaves
-      for 0.13 s. A call leaves no reference circles behind, so full collections are made only by ``IdleCollector``, or
-      when a leak of millions of objects would be worse. Objects that exist at the start are never visited again. The
-      collections of young objects stay: they take less than a millisecond.
-    - ``SWITCH_INTERVAL`` is 0.5 ms instead of Python's 5 ms: beside a worker that parses one malformed message after
-      another, a thread that wakes each millisecond is 0.8 ms late instead of 3.2. Ordinary calls wait for the network
-      often enough that it changes nothing for them; it costs them about 5 % of processor.
+    - A full garbage collection visits all objects and takes 13 µs for each call in progress: with 10,000 calls no
+      packet leaves for 0.13 s. A call leaves no reference circles behind. So only ``IdleCollector`` makes full
+      collections; the interpreter itself makes one only when so many objects were added that a leak would be worse.
+      Objects that exist at the start are never visited again. Collections of young objects stay: they take less than a
+      millisecond.
+    - ``SWITCH_INTERVAL`` is 0.5 ms instead of Python's 5 ms. While a worker parses one malformed message after another,
+      a thread that wakes each millisecond is then 0.8 ms late instead of 3.2 ms. While workers handle ordinary calls
+      the shorter interval changes nothing, because they often wait for the network; it costs 5 % more processor time.
     """
     gc.collect()
     gc.freeze()
@@ -32,12 +33,15 @@ def steady_interpreter() -> None:
 
 
 def fill_standard_descriptors() -> None:
-    """Open ``/dev/null`` where standard input or error is closed: a socket with such a number would get messages."""
+    """Open ``/dev/null`` in place of a closed standard input, output or error.
+
+    Otherwise a socket could get such a number, and error messages would be written to that socket.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # the new descriptor gets the lowest free number
 
 
 class IdleCollector:
@@ -47,7 +51,7 @@ class IdleCollector:
         self._collected = 0.0
 
     def collect(self, idle: bool, now: float) -> None:
-        """Collect if the server is ``idle`` and the last collection is long enough ago."""
+        """Run a full collection if the server is ``idle`` and ``COLLECT_EVERY`` has passed since the last one."""
         if idle and now - self._collected >= COLLECT_EVERY:
             gc.collect()
             self._collected = now

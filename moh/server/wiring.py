@@ -1,4 +1,4 @@
-"""The server's parts made from its settings."""
+"""Makes the server's parts from its settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger("moh")
 
 
 def available_codecs() -> tuple[Codec, ...]:
-    """The codecs that the installed ffmpeg encodes. Raises ``SettingsError`` where there are none."""
+    """The codecs that the installed ffmpeg encodes. Raises ``SettingsError`` where it encodes none of them."""
     available = encoders()
     codecs = tuple(codec for codec in CODECS if codec.encoder in available)
     if not codecs:
@@ -42,7 +42,7 @@ def available_codecs() -> tuple[Codec, ...]:
 
 
 def stream_listeners(settings: Settings) -> list[tuple[int, Optional[ssl.SSLContext]]]:
-    """The ports of RFC 3261 §18 beside UDP: TCP always, TLS where there is a certificate."""
+    """The TCP and TLS ports to listen on (RFC 3261 §18), each with its TLS context: TLS only with a certificate."""
     listeners: list[tuple[int, Optional[ssl.SSLContext]]] = [(settings.sip_port, None)]
     if settings.tls_cert:
         listeners.append((settings.tls_port, tls_context(settings.tls_cert, settings.tls_key)))
@@ -51,7 +51,7 @@ def stream_listeners(settings: Settings) -> list[tuple[int, Optional[ssl.SSLCont
 
 @contextmanager
 def binding(settings: Settings, transport: str) -> Iterator[None]:
-    """Have a port that cannot be listened on stop the start with a line that names its setting."""
+    """Turn the error of a port that cannot be listened on into a ``SettingsError`` that names its setting."""
     try:
         yield
     except OSError as error:
@@ -82,7 +82,7 @@ def user_agent(
 
 
 def media_policy(settings: Settings) -> MediaPolicy:
-    """Where music may go: never to the ports on which this server listens, by whatever address they are reached."""
+    """The policy of where music may go: never to the ports on which this server listens, at any of its addresses."""
     first, last = settings.rtp_ports
     sip = {settings.sip_port, settings.tls_port} if settings.tls_cert else {settings.sip_port}
     return MediaPolicy(
@@ -96,7 +96,7 @@ def media_policy(settings: Settings) -> MediaPolicy:
 
 
 def open_shared_stream(settings: Settings, tunes: Tunes) -> Optional[SharedStream]:
-    """The stream for calls that get no ffmpeg; ``None``, with a line in the log, where its port is not free."""
+    """The shared stream for calls that get no ffmpeg; ``None``, with a line in the log, if its port is not free."""
     port = shared_port(*settings.rtp_ports)
     try:
         return SharedStream(settings.bind, port, tunes)
@@ -106,10 +106,10 @@ def open_shared_stream(settings: Settings, tunes: Tunes) -> Optional[SharedStrea
 
 
 def ready_line(settings: Settings, music: Music) -> str:
-    """What the owner types into the phone, as far as this machine knows it."""
+    """The line that says what the owner types into the phone, as far as this machine knows its address."""
     host = settings.advertised_address or settings.bind
     if is_unspecified(host):
-        # the address on the way to any other network: 192.0.2.1 belongs to no host (RFC 5737), and nothing is sent
+        # the local address towards other networks: 192.0.2.1 belongs to no host (RFC 5737), and no packet is sent
         host = local_address_towards("192.0.2.1") or "127.0.0.1"
         if in_a_bridge(host):
             host = "ADDRESS-OF-THIS-MACHINE"

@@ -1,7 +1,7 @@
 """The worker threads that parse and handle datagrams: a bounded number, each with a bounded queue of its own.
 
-The laws kept here: all datagrams of one source go to one worker, so they are handled in the order in which they came;
-a flood fills the queues of its own kind of source and no other, because unvalidated sources have their own workers.
+The laws kept here: all datagrams of one source go to one worker, so they are handled in the order in which they came.
+Unvalidated sources have their own workers, so a flood from them does not fill the queues of validated sources.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ WORKERS = 8
 FOR_UNVALIDATED = 2
 """How many of the workers take the datagrams of unvalidated sources."""
 QUEUE = 512
-"""Datagrams that may wait for one worker; more are dropped and counted, as a network would drop them.
+"""Datagrams that may wait for one worker. Datagrams beyond that are dropped, as a network would do, and counted.
 
-All datagrams of one PBX go to one worker. They are handled before the PBX repeats the first of them, after 0.5 s.
+All datagrams of one PBX go to one worker. A full queue is handled before the PBX repeats its first datagram after
+0.5 s.
 """
 JOIN = 1.0
 """Seconds that ``close`` waits for each worker."""
@@ -37,7 +38,7 @@ class Workers:
         """Datagrams that found a full queue."""
         self.faults = FaultLog("a worker")
         self.closing = False
-        """Set by ``close``: what still waits is not handled any more."""
+        """Whether ``close`` was called. Then datagrams that still wait are not handled any more."""
         self._handle = handle
         self._queues: list[queue.SimpleQueue[Optional[Job]]] = [queue.SimpleQueue() for _ in range(WORKERS)]
         self._threads = [
@@ -60,12 +61,12 @@ class Workers:
             self.dropped += 1
 
     def close(self) -> None:
-        """End the workers. What waits is not handled: with full queues that would take seconds."""
+        """End the workers. Waiting datagrams are not handled: with full queues that would take seconds."""
         self.closing = True
         for jobs in self._queues:
             jobs.put(None)
         for thread in self._threads:
-            thread.join(JOIN)  # a thread that still writes to the log when the interpreter ends would abort it
+            thread.join(JOIN)  # a thread that writes to the log while the interpreter ends would abort the process
 
     def _run(self, jobs: queue.SimpleQueue[Optional[Job]]) -> None:
         while (job := jobs.get()) is not None and not self.closing:

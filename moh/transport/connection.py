@@ -1,9 +1,9 @@
 """One TCP or TLS connection: messages in, responses out, keep-alives answered (RFC 3261 §18.3, RFC 5626 §4.4.1).
 
-The laws kept here: only the connection's own thread uses its socket, since TLS allows nothing else; other threads put
-what they send into the outbox and never wait; a peer that is silent, slow or does not read loses its connection; a
-connection above its rate is not read until its next message may be handled, so that TCP slows the sender down. No
-message that was read is lost by that.
+The laws kept here: only the connection's own thread uses its socket, since TLS allows nothing else. Other threads put
+what they send into the outbox and never wait. A peer that is silent, slow or does not read loses its connection. A
+connection above its rate is not read until its next message may be handled, so that TCP slows the sender down; messages
+that were read already wait and are not lost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .deadlines import MESSAGE_TIMEOUT, Deadlines
 MAX_OUTBOX = 1 << 18
 """Octets that may wait for a peer that does not read."""
 OUTBOUND_LIFETIME = 32.0
-"""Seconds that an outbound connection lasts at most: 64*T1, as long as the server waits for a response (RFC 3261
+"""Seconds that an outbound connection lasts at most: 64*T1, the time that the server waits for a response (RFC 3261
 §17.1.2)."""
 
 Socket = Union[socket.socket, ssl.SSLSocket]
@@ -36,7 +36,7 @@ log = logging.getLogger("moh")
 
 
 class Host(Protocol):
-    """What a connection needs of its server."""
+    """The methods and attributes of the server that a connection uses."""
 
     transport: str
     tls: Optional[ssl.SSLContext]
@@ -45,25 +45,28 @@ class Host(Protocol):
         """Handle one message."""
 
     def delay(self, host: str, data: bytes) -> float:
-        """Count a message of ``host`` and return the seconds that it has to wait; empty: a read without a message."""
+        """Count a message of ``host`` and return the seconds that the message has to wait.
+
+        ``data`` is empty for a read that brought no whole message.
+        """
 
     def in_use(self, flow: Flow) -> bool:
         """Whether a call uses this connection."""
 
     def register(self, connection: Connection) -> int:
-        """Add an open connection; returns its number."""
+        """Add an open connection and return its number."""
 
     def unregister(self, number: int) -> None:
         """Remove a closed connection."""
 
 
 class Turn(NamedTuple):
-    """What one turn of the connection's loop waits for."""
+    """The state of the connection, and the events that one turn of its thread waits for."""
 
     closing: bool
-    """The connection closes when the outbox is empty; nothing is read."""
+    """Whether the connection closes when the outbox is empty. Then the socket is not read."""
     held: bool
-    """A message is held back by the rate limit; nothing is read until it is handled."""
+    """Whether the rate limit holds a message back. The socket is not read until that message is handled."""
     events: int
     """The poll events of the socket, 0 for none."""
 
@@ -71,9 +74,9 @@ class Turn(NamedTuple):
 class Connection(socketserver.BaseRequestHandler):
     """One connection, in its own thread."""
 
-    server: Host  # type: ignore[assignment]  # what a Connection needs of the server that made it
+    server: Host  # type: ignore[assignment]  # the server that made the connection
     outbound = False
-    """Whether the server opened it."""
+    """Whether the server opened the connection."""
 
     def setup(self) -> None:
         """Set up the outbox and the wake-up pair that other threads use."""
@@ -87,14 +90,14 @@ class Connection(socketserver.BaseRequestHandler):
         for each in (self._poll_wake_up, self._poll_both):
             each.register(self._woken, select.POLLIN)
         self.closing = False
-        """Whether it is to be closed."""
+        """Whether the connection is to be closed."""
         self.has_spoken = False
-        """Whether a whole message has come by it."""
+        """Whether a whole message has come by the connection."""
         self.opened_at = self.received_at = time.monotonic()
-        """When it was opened, and when octets came by it last."""
-        self._unhandled: deque[bytes] = deque()  # what was read and is not handled yet
-        self._counted = False  # whether the rate limit has counted the first of these
-        self._socket: Optional[socket.socket] = self.request  # for ``abort``, until it is closed
+        """When the connection was opened, and when the last octets came."""
+        self._unhandled: deque[bytes] = deque()  # messages that were read and are not handled yet
+        self._counted = False  # whether the rate limit has counted the first of them
+        self._socket: Optional[socket.socket] = self.request  # for ``abort``, until the socket is closed
 
     def finish(self) -> None:
         """Close the wake-up pair."""
@@ -106,7 +109,7 @@ class Connection(socketserver.BaseRequestHandler):
     # -- for other threads -----------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Have ``data`` sent soon. A peer that lets more than ``MAX_OUTBOX`` pile up loses its connection."""
+        """Queue ``data`` for sending. If more than ``MAX_OUTBOX`` octets wait for the peer, the connection ends."""
         with self._lock:
             if self.closing:
                 return
@@ -116,7 +119,7 @@ class Connection(socketserver.BaseRequestHandler):
             self._wake()
 
     def close(self) -> None:
-        """Close the connection when what waits has been sent."""
+        """Close the connection when the outbox has been sent."""
         with self._lock:
             if not self.closing:
                 self.closing = True
@@ -138,7 +141,7 @@ class Connection(socketserver.BaseRequestHandler):
 
     def _wake(self) -> None:
         if threading.current_thread() is self._thread:
-            return  # it is awake
+            return  # the connection's own thread is awake
         try:
             self._waker.send(b".")
         except OSError:
@@ -179,7 +182,7 @@ class Connection(socketserver.BaseRequestHandler):
         if self.server.tls is None:
             return sock
         if self.outbound:
-            # the certificate of a phone is not verified, as in calls that come in
+            # a phone's certificate is not verified, as it is not on accepted connections
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -209,7 +212,7 @@ class Connection(socketserver.BaseRequestHandler):
                 self.close()
 
     def _next_turn(self) -> Optional[Turn]:
-        """What to wait for next; ``None`` where the connection is over."""
+        """The state and events of the next turn; ``None`` where the connection is over."""
         with self._lock:
             if self.closing and not 0 < len(self._outbox) <= MAX_OUTBOX:
                 return None
@@ -218,7 +221,7 @@ class Connection(socketserver.BaseRequestHandler):
             return Turn(self.closing, held, reading | (select.POLLOUT if self._outbox else 0))
 
     def _wait(self, sock: Socket, turn: Turn, deadlines: Deadlines) -> int:
-        """Wait for events, a wake-up or the next deadline; returns the events of the socket."""
+        """Wait for events, a wake-up or the next deadline. Return the events of the socket."""
         if turn.events:
             self._poll_both.register(sock, turn.events)
         if turn.closing:
@@ -231,7 +234,7 @@ class Connection(socketserver.BaseRequestHandler):
         return events.get(sock.fileno(), 0)
 
     def _is_over(self, turn: Turn, framer: Framer, flow: Flow, deadlines: Deadlines) -> bool:
-        """Whether a deadline ends the connection. In silence a call that uses it keeps it open."""
+        """Whether a deadline ends the connection. A silent connection stays open while a call uses it."""
         if deadlines.expired:
             return True
         if deadlines.silent:
@@ -241,7 +244,7 @@ class Connection(socketserver.BaseRequestHandler):
         return False
 
     def _exchange(self, sock: Socket, events: int, turn: Turn, framer: Framer, deadlines: Deadlines) -> bool:
-        """Write and read what the socket is ready for; ``False`` where the connection has ended."""
+        """Write to the socket and read from it, as ``events`` allow. Return ``False`` if the connection has ended."""
         if events & select.POLLOUT and not self._write(sock):
             return False
         if events & ~select.POLLOUT and not turn.held:
@@ -259,7 +262,7 @@ class Connection(socketserver.BaseRequestHandler):
             pass
 
     def _write(self, sock: Socket) -> bool:
-        """Send what the peer takes now; ``False`` where it has let too much pile up."""
+        """Send what the peer takes now. Return ``False`` where more than ``MAX_OUTBOX`` octets wait for the peer."""
         with self._lock:
             if len(self._outbox) > MAX_OUTBOX:
                 return False
@@ -270,7 +273,7 @@ class Connection(socketserver.BaseRequestHandler):
         return True
 
     def _read(self, sock: Socket, framer: Framer) -> Optional[int]:
-        """Read what has come; returns how many messages and keep-alives, ``None`` where the connection has ended."""
+        """Read what has come. Return the number of messages and keep-alives; ``None`` if the connection has ended."""
         pieces: list[bytes] = []
         while True:
             try:
@@ -283,11 +286,11 @@ class Connection(socketserver.BaseRequestHandler):
             pieces += framer.feed(data)
             if framer.broken or not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
                 break
-        self._unhandled.extend(pieces or [b""])  # the rate limit counts a read without a message too: it costs as much
+        self._unhandled.extend(pieces or [b""])  # the rate limit also counts a read without a message: it costs as much
         return len(pieces)
 
     def _handle_messages(self, flow: Flow) -> float:
-        """Handle what was read as far as its rate allows; returns the seconds that the rest has to wait, or 0.0."""
+        """Handle the messages that were read, as the rate allows. Return the seconds that the others wait, or 0.0."""
         while self._unhandled and not self.closing:
             piece = self._unhandled[0]
             if not self._counted:
@@ -305,6 +308,6 @@ class Connection(socketserver.BaseRequestHandler):
 
 
 class OutboundConnection(Connection):
-    """A connection that the server opened, for what cannot go back by the connection of its request (§18.2.2)."""
+    """A connection that the server opened, for responses and requests whose own connection is closed (§18.2.2)."""
 
     outbound = True

@@ -1,9 +1,9 @@
-"""Looks up the host names in SDP, in threads of its own, so that no call waits for the DNS server of another.
+"""Looks up the host names in SDP, in threads of its own, so that no call waits for the DNS server of another call.
 
 A silent DNS server holds a thread for many seconds, and a look-up cannot be cancelled. So a queue with priorities would
-not do: a few names of unvalidated sources would hold all threads. The law kept here: each kind of ``Trust`` has threads
-and a queue of its own. One unvalidated source has fewer names looked up at the same time than there are threads
-(``Allowance.names``). A name that no request waits for any more when its turn comes is not looked up.
+not be enough: a few names of unvalidated sources would hold all threads. The law kept here: each kind of ``Trust`` has
+threads and a queue of its own. For one unvalidated source fewer names are looked up at the same time than there are
+threads (``Allowance.names``). Before a thread looks a name up, it checks that a request still waits for the name.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ from ..net.threads import Thread
 THREADS = 8
 """Threads for each kind of ``Trust``."""
 MAX_QUEUE = 64
-"""Names of each kind that may wait for a thread; beyond that a name has no address."""
+"""Names of each kind of ``Trust`` that may wait for a thread. A name beyond this limit counts as without address."""
 
 
 class Resolver:
-    """Asks the system's resolver. ``request`` never waits; ``drain`` returns the answers since its last call."""
+    """Asks the system's resolver. ``request`` never waits. ``drain`` returns the answers since the last ``drain``."""
 
     def __init__(self, is_unwanted: Callable[[Resolve], bool] = lambda asked: False) -> None:
-        """``is_unwanted`` says, in any thread, whether no request waits for a name any more; then it has no answer."""
+        """``is_unwanted`` says whether no request waits for a name any more; such a name gets no answer.
+
+        The resolver's threads call it.
+        """
         self.faults = FaultLog("the resolver")
         self._is_unwanted = is_unwanted
         self._queues: dict[Trust, queue.Queue[Resolve]] = {}
         self._answers: queue.SimpleQueue[tuple[Resolve, str]] = queue.SimpleQueue()
 
     def request(self, asked: Resolve) -> None:
-        """Look up a name. Its kind's first name starts the threads: most servers never look up any.
+        """Queue a name for a look-up. The first name of a kind of ``Trust`` starts its threads: most servers need none.
 
-        Where the system has no thread the name has no address, and the next name tries again to start them.
+        If the system gives no thread, the name gets no address, and the next name tries again to start the threads.
         """
         names = self._queues.get(asked.trust)
         if names is None:
@@ -51,19 +54,19 @@ class Resolver:
             self._answers.put((asked, ""))
 
     def drain(self) -> list[tuple[Resolve, str]]:
-        """Pairs of a request and its address, IPv4 first; the address is empty where the name has none."""
+        """Pairs of a request and the address of its name; the address is empty where the name has none."""
         answers = []
         while not self._answers.empty():
             answers.append(self._answers.get())
         return answers
 
     def _start(self, names: queue.Queue[Resolve]) -> bool:
-        """Start the threads, as many as the system has; whether there is one."""
+        """Start as many threads as the system gives, ``THREADS`` at most. Return whether there is one."""
         for number in range(THREADS):
-            # daemons: a look-up may take half a minute, and the end of the server does not wait for it
+            # daemon threads: a look-up may take half a minute, and the server does not wait for it when it ends
             try:
                 Thread(self._run, f"resolver-{number}", (names,)).start()
-            except RuntimeError:  # a few threads are enough, only slower
+            except RuntimeError:  # fewer threads do the same work, more slowly
                 return number > 0
         return True
 

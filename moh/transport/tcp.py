@@ -1,7 +1,7 @@
-"""SIP over TCP and TLS (RFC 3261 §18): a bounded number of connections, each with its own thread, all for one core.
+"""SIP over TCP and TLS (RFC 3261 §18): a bounded number of connections, each with its own thread.
 
-Here connections are accepted, counted by source, evicted and opened; ``connection`` has what happens in one of them.
-Outbound connections have limits of their own.
+This module accepts connections, counts them by source, evicts them, and opens outbound connections, which have limits
+of their own. The module ``connection`` handles the messages of one connection.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from .deadlines import MESSAGE_TIMEOUT
 MAX_CONNECTIONS = 128
 """Accepted connections at the same time; each costs a thread and three descriptors.
 
-TCP and TLS together, with the ffmpegs of 50 calls, stay below the 1024 descriptors that a process usually may have:
-without descriptors no music could be started.
+TCP and TLS together, with the ffmpegs of 50 calls, need fewer than the 1024 descriptors that a process usually may
+have. Without a free descriptor the server could start no music.
 """
 SPARE_CONNECTIONS = 16
-"""How many of these are kept free: when fewer are, each new connection evicts another one.
+"""How many of ``MAX_CONNECTIONS`` are kept free: when fewer are free, each new connection evicts another one.
 
-A call does not end with its connection: its BYE comes by another one (§18.1.1), and so does the server's.
+A call does not end with its connection: a BYE from the phone or from the server goes by another connection (§18.1.1).
 """
 MAX_PER_SOURCE = 64
 """Accepted connections of one source at the same time; a proxy has a few."""
 MAX_OUTBOUND = 16
 """Outbound connections at the same time, to phones that have closed the connection of their call."""
 MAX_OUTBOUND_PER_SOURCE = 4
-"""How many of these are for the calls of one source. The source chooses where they lead, even where nothing answers."""
+"""Outbound connections for the calls of one source. The source chooses where they lead, even to a silent address."""
 FIRST_MESSAGE_TIME = 1.0
 """Seconds that a new connection has for its first message before it can be evicted."""
 RECEIVE_BUFFER = 1 << 16
-"""Octets that the system buffers of a connection that is not read; then TCP slows the sender down."""
+"""Octets that the system buffers for a connection that is not read. When the buffer is full, TCP slows the sender."""
 USE_LIFETIME = 0.25
-"""Seconds for which the set of connections that calls use is kept: with 10,000 calls it takes 0.4 ms to collect."""
+"""Seconds for which the set of connections that calls use is kept. With 10,000 calls, making the set takes 0.4 ms."""
 RETRY_AFTER = 0.2
 """Seconds until the next attempt when the system has no descriptor or memory for a connection."""
 NUMBERS = itertools.count(1)
-"""The numbers of all connections, by TCP and by TLS; none is used twice."""
+"""The numbers of all TCP and TLS connections. No number is used twice."""
 
 log = logging.getLogger("moh")
 
@@ -76,14 +76,14 @@ class TcpServer(socketserver.ThreadingTCPServer):
         """``handle_message`` gets each message with its flow. ``allows`` says whether a host may connect.
 
         ``connections_in_use`` gives the numbers of the connections that calls use. ``delay`` gives the seconds that a
-        message of a host has to wait before it is handled. Each may be called in any thread.
+        message of a host has to wait before it is handled. Any thread may call these functions.
         """
         self.address_family = family_of(address.host)
         self.handle_message = handle_message
         self.delay = delay
         self.tls = tls
         self._connections_in_use = connections_in_use
-        self._used: tuple[set[int], float] = (set(), -USE_LIFETIME)  # what it gave, and when
+        self._used: tuple[set[int], float] = (set(), -USE_LIFETIME)  # the latest ``connections_in_use``, and its time
         self._allows = allows
         self.transport = "TLS" if tls else "TCP"
         self.refused = 0
@@ -91,13 +91,13 @@ class TcpServer(socketserver.ThreadingTCPServer):
         self.faults = FaultLog(f"the {self.transport} server")
         self._open: dict[int, Connection] = {}
         self._sources: dict[str, int] = {}
-        self._outbound: dict[Address, Union[Connection, bytearray]] = {}  # octets to send, until it is open
-        self._outbound_for: dict[Address, str] = {}  # the source of the calls that it is for
+        self._outbound: dict[Address, Union[Connection, bytearray]] = {}  # the octets to send, until it is open
+        self._outbound_for: dict[Address, str] = {}  # the source of the calls that an outbound connection is for
         self._lock = threading.Lock()
         super().__init__(address, Connection)
 
     def server_bind(self) -> None:
-        """Bind; ``::`` accepts IPv4 as well. A small receive buffer keeps a flood from being read long afterwards."""
+        """Bind the socket; ``::`` accepts IPv4 as well. A small receive buffer bounds what is read after a flood."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -106,7 +106,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
     # -- accepting and evicting ------------------------------------------------------------------------------------
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether a new connection is accepted; then it counts. Where connections run short, another one is evicted."""
+        """Return whether a new connection is accepted. If so, count it; if few are left, evict another connection."""
         source = source_of(client_address[0])
         with self._lock:
             count, own = sum(self._sources.values()), self._sources.get(source, 0)
@@ -123,12 +123,12 @@ class TcpServer(socketserver.ThreadingTCPServer):
         return accepted
 
     def _find_evictable(self, source: str, now: float) -> Optional[Connection]:
-        """The connection to evict for a new one of ``source``, if any. The first of these that exists:
+        """The connection to evict for a new connection of ``source``, if any. It is the first of these that exists:
 
-        - the oldest without a whole message, if it had the time for one or if there are many like it;
-        - of those that no call uses, the one that was silent longest;
-        - the oldest without a whole message;
-        - of the source that has most connections, and at least two more than ``source``, the one silent longest.
+        - the oldest connection that has brought no whole message, if it had the time for one or if there are many such;
+        - of the connections that no call uses, the one that was silent longest;
+        - the oldest connection that has brought no whole message;
+        - of the source with most connections, at least two more than ``source``, the one that was silent longest.
         """
         with self._lock:
             present = {number: each for number, each in self._open.items() if not (each.closing or each.outbound)}
@@ -140,7 +140,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
         if len(mute) > SPARE_CONNECTIONS // 2 or (mute and now - mute[0].opened_at >= FIRST_MESSAGE_TIME):
             return mute[0]
         used, when = self._recently_used(now)
-        # a connection that received something since ``when`` may have a call by now: a call begins with a message
+        # a call begins with a message, so a connection that received octets after ``when`` may have a call by now
         idle = [
             each
             for number, each in present.items()
@@ -150,7 +150,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
         return min(idle or mute[:1] or of_the_greedy, key=lambda each: each.received_at, default=None)
 
     def _recently_used(self, now: float) -> tuple[set[int], float]:
-        """The connections that calls used at a time that is ``USE_LIFETIME`` ago at most, and that time."""
+        """The connections that calls used at a recent time, ``USE_LIFETIME`` ago at most, and that time."""
         if now - self._used[1] >= USE_LIFETIME:
             self._used = (self._connections_in_use(), now)
         return self._used
@@ -160,7 +160,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
         return flow.connection in self._recently_used(time.monotonic())[0]
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept the next connection. Without a descriptor for it, wait: it stays pending, and the loop would spin."""
+        """Accept the next connection. Without a descriptor for it, wait: otherwise the thread would retry at once."""
         try:
             return super().get_request()
         except OSError as error:
@@ -169,7 +169,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
             raise
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Accept connections until ``shutdown``. An unexpected error is logged, and the loop goes on."""
+        """Accept connections until ``shutdown``. An unexpected error is logged, and this thread goes on."""
         while True:
             try:
                 super().serve_forever(poll_interval)
@@ -188,7 +188,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One connection from its start to its end, in its own thread. An unexpected error ends no other one."""
+        """Run one connection from start to end, in its own thread. An unexpected error ends no other connection."""
         try:
             self.finish_request(request, client_address)
         except Exception as error:
@@ -207,7 +207,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
     # -- open connections ------------------------------------------------------------------------------------------
 
     def register(self, connection: Connection) -> int:
-        """Add an open connection and return its number; an outbound one gets what waits for it."""
+        """Add an open connection and return its number. An outbound connection gets the octets that wait for it."""
         number = next(NUMBERS)
         with self._lock:
             self._open[number] = connection
@@ -225,7 +225,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
             self._forget_outbound(connection.client_address, connection)
 
     def close_connections(self) -> None:
-        """Let each connection send what waits, and close."""
+        """Close each connection when its outbox has been sent."""
         with self._lock:
             still_open = list(self._open.values())
         for connection in still_open:
@@ -234,7 +234,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
     # -- sending, and outbound connections -------------------------------------------------------------------------
 
     def send(self, action: Send) -> None:
-        """Send by the connection of the flow, or where that is closed by an outbound one to the same peer (§18.2.2)."""
+        """Send by the flow's connection or, if that is closed, by an outbound connection to the same peer (§18.2.2)."""
         with self._lock:
             connection = self._open.get(action.flow.connection) or self._outbound.get(action.to)
             connecting = connection is None and self._may_connect(action)
@@ -264,7 +264,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
             self._forget_outbound(to, waiting)
 
     def _connect(self, to: Address, waiting: bytearray) -> None:
-        """One outbound connection from its start to its end, in its own thread."""
+        """Run one outbound connection from start to end, in its own thread."""
         try:
             client = socket.create_connection(to, timeout=MESSAGE_TIMEOUT)
         except OSError as error:
@@ -276,12 +276,12 @@ class TcpServer(socketserver.ThreadingTCPServer):
         except Exception as error:
             self.faults.report(error, time.monotonic(), f"the outbound connection to {to}")
         finally:
-            self._forget_outbound(to, waiting)  # if it was never registered
+            self._forget_outbound(to, waiting)  # in case the connection was never registered
             self.shutdown_request(client)
 
     def _forget_outbound(self, to: Address, what: Union[Connection, bytearray]) -> None:
         with self._lock:
-            if self._outbound.get(to) is what:  # and not a later one to the same address
+            if self._outbound.get(to) is what:  # and not a later connection to the same address
                 del self._outbound[to], self._outbound_for[to]
 
 

@@ -16,7 +16,7 @@ from moh.common.actions import Address, StartStream, Target
 from moh.common.codecs import PCMU
 from moh.ffmpeg.launch import DATA_LIMIT_MB, OOM_SCORE
 from moh.ffmpeg.supervisor import Supervisor
-from moh.ffmpeg.watchdog import pulse
+from moh.ffmpeg.watchdog import voluntary_sleeps
 from moh.rtp.liveness import PORT_UNREACHABLE_TIMEOUT
 from moh.rtp.rtcp import bye
 from tests.ffmpeg.supervised import STOP, stand_in, start, supervisor_of, the_end
@@ -122,7 +122,7 @@ def test_an_ffmpeg_too_old_to_share_its_port_plays_all_the_same(
 
 
 def test_an_ffmpeg_that_is_stopped_by_a_signal_is_killed(supervisor: Supervisor, ear: Ear, port: int) -> None:
-    if pulse(os.getpid()) is None:
+    if voluntary_sleeps(os.getpid()) is None:
         pytest.skip("needs Linux' /proc")
     supervisor.order(start(ear, port))
     ear.packets(1)
@@ -138,7 +138,7 @@ def test_an_ffmpeg_that_is_stopped_by_a_signal_is_killed(supervisor: Supervisor,
 def test_an_ffmpeg_that_never_plays_is_killed(
     does: str, music: Path, ear: Ear, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if pulse(os.getpid()) is None:
+    if voluntary_sleeps(os.getpid()) is None:
         pytest.skip("needs Linux' /proc")
     stand_in(tmp_path, monkeypatch, does)
     supervisor = supervisor_of({8000: music}, 0.5)

@@ -1,4 +1,4 @@
-"""The watchdog of one ffmpeg, by literal clocks: ICMP errors, RTCP BYE and the pulse. Sockets, but no ffmpeg."""
+"""The watchdog of one ffmpeg, by literal clocks: ICMP errors, RTCP BYE and the count of sleeps. No ffmpeg runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
-from moh.ffmpeg.watchdog import POLLS_PER_PULSE, STILL_UNTIL_HUNG, Watchdog, pulse
+from moh.ffmpeg.watchdog import POLLS_PER_READING, UNCHANGED_UNTIL_HUNG, Watchdog, voluntary_sleeps
 from moh.rtp.rtcp import bye, source_description
 from tests.support.running import free_ports
 
@@ -164,32 +164,32 @@ def test_only_rtcp_of_the_receiver_counts(receiver: Receiver) -> None:
     assert receiver.watchdog.verdict(17.0) is not None, "noise is no RTCP"
 
 
-# -- the pulse -----------------------------------------------------------------------------------------------------
+# -- the count of voluntary sleeps ---------------------------------------------------------------------------------
 
 
-def test_a_process_whose_pulse_stands_still_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One reading in four polls; the fourth reading in a row that is the same is the third without a change."""
-    monkeypatch.setattr("moh.ffmpeg.watchdog.pulse", lambda pid: 7)
+def test_a_process_that_does_not_sleep_anew_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count is read at every fourth poll. The fourth equal reading in a row is the third without a change."""
+    monkeypatch.setattr("moh.ffmpeg.watchdog.voluntary_sleeps", lambda pid: 7)
     watching = watchdog()
-    polls = POLLS_PER_PULSE * (STILL_UNTIL_HUNG + 1)
+    polls = POLLS_PER_READING * (UNCHANGED_UNTIL_HUNG + 1)
     assert [watching.hangs() for _ in range(polls)] == [False] * (polls - 1) + [True]
 
 
-def test_a_process_whose_pulse_changes_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_sleeps_anew_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter(range(100))
-    monkeypatch.setattr("moh.ffmpeg.watchdog.pulse", lambda pid: next(readings))
+    monkeypatch.setattr("moh.ffmpeg.watchdog.voluntary_sleeps", lambda pid: next(readings))
     watching = watchdog()
     assert not any(watching.hangs() for _ in range(100))
 
 
-def test_this_process_has_a_pulse() -> None:
+def test_the_sleeps_of_this_process_are_counted() -> None:
     if not os.path.exists("/proc/self/status"):
         pytest.skip("needs Linux' /proc")
-    assert (pulse(os.getpid()) or 0) > 0
+    assert (voluntary_sleeps(os.getpid()) or 0) > 0
 
 
-def test_a_process_without_a_pulse_never_hangs() -> None:
-    assert pulse(2**22 + 1) is None
+def test_a_process_whose_sleeps_are_not_known_never_hangs() -> None:
+    assert voluntary_sleeps(2**22 + 1) is None
     watching = watchdog(2**22 + 1)
     assert not any(watching.hangs() for _ in range(100))
     assert watching.verdict(0.0) is None
