@@ -6,6 +6,8 @@ octets of UDP payload, from the first message until the server repeats nothing a
 
 In some rows the attacker also has an address of its own. There it learns the tag of the server, which it then writes
 into messages with the victim's address. The messages to and from the attacker's own address are not counted.
+
+A second table follows: the music that an attacker causes with its own address, by ``bench.attack.unasked_music``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.attack import unasked_music
 from bench.attack.scene import HEAD, OFFER, PHONE, SERVER, add_server, enter_namespace
 from bench.common.program import environment
 from moh.mastering.prepare import BUILTIN
@@ -185,5 +188,6 @@ def main(options: Sequence[str]) -> int:
         finally:
             server.terminate()
             server.wait(10)
-    print(table(chosen))
+    print(table(chosen), flush=True)
+    print("\n" + unasked_music.measure(given.server))
     return 0
