@@ -4,6 +4,9 @@ The law kept here: an entry is complete, and it stays while a server plays it. I
 which is renamed when the entry is complete. A server holds a shared lock (flock) on each entry that it plays, and an
 entry is removed only after it was locked exclusively. The kernel drops the locks of a process that dies. So the cache
 needs to trust neither ages nor process numbers, and any number of servers may share it.
+
+And: what another user could have written is no entry. Folder and files of an entry belong to this process's user, no
+other user may write to them, and they are no links, pipes or devices.
 """
 
 from __future__ import annotations
@@ -13,24 +16,33 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import BinaryIO, NamedTuple, Optional
+
+from .cache_folder import is_only_ours
 
 FORMAT = "3"
 """The version of the conversion. Increase it when the same file would be converted differently than before."""
 REPORT = "report.txt"
 """The file of an entry that says, for the log, what was done to the music."""
+MOST_REPORT = 4096
+"""Octets that the report may have: one line."""
 UNUSED_FOR = 30 * 86400.0
 """Seconds after its latest use until an entry is removed."""
 UNFINISHED = "unfinished-"
 """The beginning of the names of folders in which conversions run."""
 UNLOCKED_FOR = 60.0
 """Seconds after which such a folder, if it is not locked, counts as left behind by a killed server."""
+
+
+SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How files of the cache are opened: no link is followed, and no pipe waits for its other end."""
 
 
 class Lock:
@@ -42,7 +54,7 @@ class Lock:
     _handle = -1
 
     def __init__(self, folder: Path, exclusive: bool = False) -> None:
-        self._handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        self._handle = os.open(folder, os.O_DIRECTORY | SAFELY)
         try:
             fcntl.flock(self._handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -50,8 +62,13 @@ class Lock:
         except OSError:  # a file system without locks: no folder can be locked exclusively, so none is removed
             if exclusive:
                 raise
-        if not os.path.samestat(os.fstat(self._handle), os.stat(folder)):
+        if not os.path.samestat(self.facts, os.lstat(folder)):
             raise FileNotFoundError(f"{folder} was removed before it was locked")
+
+    @property
+    def facts(self) -> os.stat_result:
+        """Owner and mode of the folder."""
+        return os.fstat(self._handle)
 
     def __del__(self) -> None:
         if self._handle >= 0:
@@ -78,14 +95,17 @@ class Entry(NamedTuple):
         return {rate: self.folder / f"{rate}.wav" for rate in self.rates}
 
     def find(self) -> Optional[Found]:
-        """Return the content of the entry, and mark it as used now; ``None`` if the entry is missing or incomplete."""
+        """Return the content of the entry, and mark it as used now.
+
+        ``None`` if the entry is missing or incomplete, or if another user could have written it.
+        """
         try:
             lock = Lock(self.folder)
-            report = (self.folder / REPORT).read_text(encoding="utf-8")
+            report = read_report(self.folder / REPORT) if is_only_ours(lock.facts) else ""
         except (OSError, UnicodeDecodeError):
             return None
-        lengths = {length_of(path) for path in self.paths.values()}
-        if not report or len(lengths) != 1 or 0.0 in lengths:
+        lengths = {length_of(path) for path in self.paths.values()} if report else {0.0}
+        if len(lengths) != 1 or 0.0 in lengths:
             return None
         try:
             os.utime(self.folder)
@@ -102,21 +122,26 @@ class Entry(NamedTuple):
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder.parent) as workshop:
             lock = Lock(Path(workshop))
             made = self._replace(folder=Path(workshop) / "entry")
-            made.folder.mkdir()
+            made.folder.mkdir(mode=0o755)
+            for path in made.paths.values():  # a umask of 002 would let the group write to what ffmpeg makes
+                make_empty(path).close()
             yield made
             del lock
 
     def keep(self, made: Entry, report: str) -> Found:
         """Put the finished files of ``made`` in place, all at once. If another server was faster, use its files."""
         found = Found(length_of(next(iter(made.paths.values()))), report, Lock(made.folder))
-        (made.folder / REPORT).write_text(report, encoding="utf-8")
+        with make_empty(made.folder / REPORT) as file:
+            file.write(report.encode())
         try:
             made.folder.rename(self.folder)
         except OSError:
             if (other := self.find()) is not None:
                 return other
-            self.folder.rename(made.folder.with_name("spoilt"))
+            spoilt = made.folder.parent.with_name(f"{made.folder.parent.name}-spoilt")
+            self.folder.rename(spoilt)
             made.folder.rename(self.folder)
+            remove(spoilt)
         return found
 
     def clean(self) -> None:
@@ -125,7 +150,7 @@ class Entry(NamedTuple):
         source, state, _ = self.folder.name.split("-")
         for folder in self.folder.parent.iterdir():
             try:
-                age = now - folder.stat().st_mtime
+                age = now - folder.lstat().st_mtime
                 if name := re.fullmatch(r"(\w{12})-(\w{12})-\w{12}", folder.name):
                     former = name[1] == source and name[2] != state
                     stale = folder != self.folder and (former or age > UNUSED_FOR)
@@ -145,11 +170,42 @@ def entry_of(cache: Path, source: Path, facts: os.stat_result, settings: str, ra
     return Entry(cache / "-".join(hashlib.sha256(part).hexdigest()[:12] for part in parts), rates)
 
 
-def length_of(path: Path) -> float:
-    """The length of the WAV file in seconds; 0 where the file cannot be read or is cut short."""
+def make_empty(path: Path) -> BinaryIO:
+    """A new file that no other user may write to, whatever the umask."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb")
+
+
+def open_ours(path: Path) -> BinaryIO:
+    """Open a regular file that no other user can have written. Raises ``OSError`` for any other, and never waits."""
+    handle = os.open(path, SAFELY)
+    facts = os.fstat(handle)
+    if not (stat.S_ISREG(facts.st_mode) and is_only_ours(facts)):
+        os.close(handle)
+        raise PermissionError(f"{str(path)!r} is not a file of this user alone")
+    return os.fdopen(handle, "rb")
+
+
+def read_report(path: Path) -> str:
+    """The report, in one line that can be printed; empty where it is none."""
+    with open_ours(path) as file:
+        octets = file.read(MOST_REPORT + 1)
+    text = octets.decode("utf-8") if len(octets) <= MOST_REPORT else ""
+    return text if text.isprintable() else repr(text)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, as far as that is possible."""
     try:
-        with wave.open(str(path), "rb") as sound:
-            whole = path.stat().st_size >= sound.getnframes() * sound.getsampwidth()
+        path.unlink()
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def length_of(path: Path) -> float:
+    """The length of the WAV file in seconds; 0 where the file cannot be read or trusted, or is cut short."""
+    try:
+        with open_ours(path) as file, wave.open(file) as sound:
+            whole = os.fstat(file.fileno()).st_size >= sound.getnframes() * sound.getsampwidth()
             return sound.getnframes() / sound.getframerate() if whole else 0.0
     except (OSError, wave.Error, EOFError, ZeroDivisionError):
         return 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moh.mastering.cache import UNLOCKED_FOR, UNUSED_FOR, Entry, Found, Lock, entry_of, length_of
+from moh.mastering.cache import MOST_REPORT, UNLOCKED_FOR, UNUSED_FOR, Entry, Found, Lock, entry_of, length_of
 
 RATES = (8000, 16000)
 
@@ -112,6 +112,102 @@ def test_a_wav_file_that_is_cut_short_has_no_length(tmp_path: Path) -> None:
     assert length_of(tmp_path / "missing.wav") == 0.0
 
 
+# -- what another user could have written --------------------------------------------------------------------------
+
+PLACES = ["", "report.txt", "8000.wav", "16000.wav"]
+"""The parts of an entry: its folder and its files."""
+
+
+def is_made_anew(wanted: Entry) -> bool:
+    """Whether the entry is not taken, and a conversion puts its own in that place."""
+    if wanted.find() is not None:
+        return False
+    convert(wanted, 0.5, "made anew")
+    found = wanted.find()
+    assert found is not None and found.report == "made anew"
+    assert [path.name for path in wanted.folder.parent.iterdir()] == [wanted.folder.name], "nothing is left"
+    return True
+
+
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+@pytest.mark.parametrize("place", PLACES)
+def test_an_entry_that_others_may_write_to_is_made_anew(cache: Path, track: Path, place: str, mode: int) -> None:
+    wanted = entry(cache, track)
+    convert(wanted)
+    path = wanted.folder / place
+    path.chmod(path.stat().st_mode | mode)
+    assert is_made_anew(wanted)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
+@pytest.mark.parametrize("place", PLACES)
+def test_an_entry_of_another_user_is_made_anew(cache: Path, track: Path, place: str) -> None:
+    wanted = entry(cache, track)
+    convert(wanted)
+    os.chown(wanted.folder / place, 12_345, -1)
+    assert is_made_anew(wanted)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "device"])
+def test_an_entry_with_a_link_a_pipe_or_a_device_is_made_anew_and_none_is_opened(
+    cache: Path, track: Path, place: str, kind: str
+) -> None:
+    wanted = entry(cache, track)
+    convert(wanted)
+    path = wanted.folder / place
+    moved = cache.with_name("moved")
+    path.rename(moved)
+    if kind == "link":
+        path.symlink_to(moved)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    assert is_made_anew(wanted)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+def test_an_entry_is_trusted_by_the_server_that_made_it_whatever_the_umask(
+    cache: Path, track: Path, umask: int
+) -> None:
+    former = os.umask(umask)
+    try:
+        wanted = entry(cache, track)
+        convert(wanted)
+    finally:
+        os.umask(former)
+    assert wanted.find() is not None
+    for path in (wanted.folder, *wanted.folder.iterdir()):
+        assert not path.stat().st_mode & 0o022, path
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("louder", "louder"),
+        ("\x1b[2Jred", "'\\x1b[2Jred'"),
+        ("two\nlines", "'two\\nlines'"),
+        ("a\u202eb", "'a\\u202eb'"),
+    ],
+)
+def test_a_report_is_one_line_that_can_be_printed(cache: Path, track: Path, text: str, shown: str) -> None:
+    wanted = entry(cache, track)
+    convert(wanted, 0.5, text)
+    found = wanted.find()
+    assert found is not None and found.report == shown
+
+
+def test_a_report_that_is_too_long_is_none(cache: Path, track: Path) -> None:
+    wanted = entry(cache, track)
+    convert(wanted, 0.5, "x" * MOST_REPORT)
+    assert wanted.find() is not None
+    (wanted.folder / "report.txt").write_text("x" * (MOST_REPORT + 1))
+    assert is_made_anew(wanted)
+
+
 # -- what is removed -----------------------------------------------------------------------------------------------
 
 
@@ -163,6 +259,16 @@ def test_a_conversion_that_a_kill_has_left_is_removed_and_a_running_one_is_not(c
         assert running.folder.exists(), "it is locked"
     assert not left.exists()
     assert fresh.exists(), "another server may be about to lock it"
+
+
+def test_a_pipe_or_link_with_the_name_of_an_entry_is_not_opened(cache: Path, track: Path) -> None:
+    os.mkfifo(cache / "0123456789ab-0123456789ab-0123456789ab")
+    (cache.with_name("elsewhere")).mkdir()
+    (cache / "unfinished-link").symlink_to(cache.with_name("elsewhere"))
+    for path in cache.iterdir():
+        os.utime(path, (1, 1), follow_symlinks=False)
+    entry(cache, track).clean()
+    assert cache.with_name("elsewhere").exists()
 
 
 def test_what_is_no_entry_stays(cache: Path, track: Path) -> None:

@@ -35,6 +35,82 @@ def test_a_cache_that_is_read_only_is_refused(tmp_path: Path, monkeypatch: pytes
     assert "not writable; expected a folder to write to" in refusal(tmp_path)
 
 
+# -- what another user could write to ------------------------------------------------------------------------------
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
+ANOTHER = 12_345
+"""The number of a user that is not this one."""
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o757, 0o2775, 0o722])
+def test_a_cache_that_other_users_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(mode)
+    said = refusal(cache)
+    assert said.startswith(
+        f"MOH_CACHE is {str(cache)!r}: other users may write to it (mode {mode:o}); expected a folder"
+    )
+    assert said.endswith(f"that no other user may write to, as {str(cache / 'moh')!r} would be")
+    assert cache_folder(settings(cache=cache / "moh")) == cache / "moh", "as the line says"
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o700, 0o2755])
+def test_a_cache_that_only_its_user_may_write_to_is_taken(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    assert cache_folder(settings(cache=tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
+def test_a_cache_that_the_server_makes_is_its_own_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    former = os.umask(umask)
+    try:
+        folder = cache_folder(settings(cache=tmp_path / "cache"))
+    finally:
+        os.umask(former)
+    assert folder.stat().st_mode & 0o777 == 0o755 & ~umask
+
+
+@needs_root
+def test_a_cache_of_another_user_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, ANOTHER, -1)
+    assert refusal(tmp_path).startswith(
+        f"MOH_CACHE is {str(tmp_path)!r}: a folder of user {ANOTHER}; expected a folder"
+    )
+
+
+@needs_root
+def test_a_link_to_the_cache_may_only_be_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    assert cache_folder(settings(cache=tmp_path / "link")) == tmp_path / "link"
+    os.chown(tmp_path / "link", ANOTHER, -1, follow_symlinks=False)
+    assert f"a link of user {ANOTHER}; expected" in refusal(tmp_path / "link")
+
+
+@needs_root
+def test_the_home_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with sudo that keeps HOME."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "moh").mkdir()
+    os.chown(tmp_path / "moh", ANOTHER, -1)
+    assert cache_folder(settings()).name == f"moh-{os.getuid()}"
+
+
+def test_a_folder_of_a_former_version_that_the_group_may_write_to_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "moh").mkdir()
+    (tmp_path / "moh").chmod(0o775)
+    assert cache_folder(settings()) == tmp_path / "moh"
+    assert (tmp_path / "moh").stat().st_mode & 0o777 == 0o755
+
+
+# -- without the setting -------------------------------------------------------------------------------------------
+
+
 def test_the_cache_is_where_users_have_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder(settings()) == tmp_path / "moh"
