@@ -111,6 +111,7 @@ def choose(
     last audio stream does not fit.
     """
     refused: Optional[Refusal] = None
+    fault: Optional[Refusal] = None
     held: list[int] = []
     active = [index for index, media in enumerate(session.media) if media.port != 0]
     audio = [index for index, media in enumerate(session.media) if media.kind == "audio"]
@@ -142,7 +143,7 @@ def choose(
     try:
         raise refusal
     finally:
-        del refused, refusal  # its traceback holds this frame: a reference cycle
+        del refused, refusal, fault  # its traceback holds this frame: a reference cycle
 
 
 def _is_held(media: MediaDescription) -> bool:

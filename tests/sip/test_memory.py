@@ -24,12 +24,14 @@ from tests.support.ladder import (
     lookup,
     make_agent,
     music,
+    octets,
     ok_to,
     request,
     response,
     sent,
     tag,
 )
+from tests.support.odd_headers import FLAWS, UNANSWERABLE
 
 LATE = 500.0
 """When all timers have expired."""
@@ -45,6 +47,26 @@ def a_refused_call(agent: UserAgent) -> None:
     answer = response(agent.receive(invite(body=OFFER.replace("RTP/AVP 0 8", "RTP/AVP 18")), FLOW, now=0.0))
     assert answer.status == 488
     agent.receive(ack(tag(answer), via=f"Via: {answer.first('via')}"), FLOW, now=0.1)
+
+
+def a_refused_hold(agent: UserAgent) -> None:
+    srtp = OFFER.replace("RTP/AVP 0 8", "RTP/SAVP 0").replace("recvonly", "inactive")
+    answer = response(agent.receive(invite(body=srtp), FLOW, now=0.0))
+    assert answer.status == 488
+    agent.receive(ack(tag(answer), via=f"Via: {answer.first('via')}"), FLOW, now=0.1)
+
+
+def malformed_fields(agent: UserAgent) -> None:
+    for number, change in enumerate({**FLAWS, **UNANSWERABLE}.values()):
+        via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{number};rport"
+        for method in ("INVITE", "BYE", "ACK", "OPTIONS"):
+            message = parse(change(octets(method, via=via, call_id=f"Call-ID: {number}")))
+            if message is not None:
+                agent.receive(message, FLOW, now=number / 10)
+    for step in range(80):
+        for own in sent(agent.tick(now=10.0 + step)):
+            if not hasattr(own, "status"):
+                agent.receive(ok_to(own), FLOW, now=10.0 + step)
 
 
 def a_malformed_request(agent: UserAgent) -> None:
@@ -92,6 +114,8 @@ def no_collector() -> Iterator[None]:
     [
         a_whole_call,
         a_refused_call,
+        a_refused_hold,
+        malformed_fields,
         a_malformed_request,
         a_bye_for_an_unknown_call,
         a_name_without_an_address,
