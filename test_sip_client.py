@@ -4,12 +4,12 @@
     python test_sip_client.py [HOST[:PORT]]       default 127.0.0.1:5060; an IPv6 host as [::1]:5060
     python test_sip_client.py --save heard.wav 192.0.2.2
 
-OPTIONS, INVITE (repeated by Timer A), ACK, music over RTP, BYE, then silence (RFC 3261, 3264, 3550, 3551).
+The call is OPTIONS, INVITE (repeated by Timer A), ACK, music over RTP, BYE, silence (RFC 3261, 3264, 3550, 3551).
 Exit status: 0 all is well, 1 something is wrong, 2 bad usage.
 
-It needs the standard library only and none of the server's own code, so that a second, independent reader of
-SIP checks the first. It is one file, a whole phone (SIP, SDP, RTP, RTCP, G.711), because it gets copied to the
-phones' network. From top to bottom: messages, sound, the call, the judgement, the report.
+It needs only the standard library and none of the server's own code, so that an independent reader of SIP checks
+the server. It is a whole phone (SIP, SDP, RTP, RTCP, G.711) in one file, because it gets copied to the phones'
+network. From top to bottom the file has messages, sound, the call, the judgement, the report.
 
 pytest collects `test_a_caller_hears_music_until_bye` and fills in `server`, a (host, port). That test does not
 judge the spacing of the packets (`judge_pace`): a busy test machine can delay them though the server is well.
@@ -35,16 +35,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-T1, T2 = 0.5, 4.0  # seconds: first gap between retransmissions, longest of a non-INVITE (RFC 3261 table 4)
+T1, T2 = 0.5, 4.0  # seconds: the first gap between retransmissions, and the longest of a non-INVITE (RFC 3261 table 4)
 REPLY_WITHIN = 2.0  # seconds from OPTIONS to its reply
 RESPONSE_WITHIN = 8.0  # seconds from INVITE to the first response
 RING_WITHIN = 20.0  # seconds from INVITE to the final response when it rings; then CANCEL
 MUSIC_WITHIN = 5.0  # seconds from the answer to the first packet
 QUIET = 1.0  # seconds to listen after BYE, when there should be silence
 GRACE = 0.2  # seconds after the reply to BYE in which a packet may still be on its way
-PACKET_TIME = 0.02  # seconds of sound in a packet (the ptime that we offer)
-SAMPLES = OCTETS = 160  # in one packet; G.722 too: its RTP clock runs at 8 kHz (RFC 3551 section 4.5.2)
-CODECS = {"PCMU": 0, "PCMA": 8, "G722": 9}  # payload types (RFC 3551 table 4), in the order of our offer
+PACKET_TIME = 0.02  # seconds of sound in a packet (the ptime of this phone's offer)
+SAMPLES = OCTETS = 160  # in one packet, also of G.722: its RTP clock runs at 8 kHz (RFC 3551 section 4.5.2)
+CODECS = {"PCMU": 0, "PCMA": 8, "G722": 9}  # payload types (RFC 3551 table 4), in the order of the offer
 TELEPHONE_EVENT = 101
 COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "c": "content-type"}
 COMPACT["l"] = "content-length"  # RFC 3261 section 7.3.3
@@ -54,7 +54,7 @@ STAMP = getattr(socket, "SO_TIMESTAMPNS", 35) if sys.platform == "linux" else No
 
 
 class Unreachable(Exception):
-    """No request can be sent to the server; the text says why."""
+    """Raised if no request can be sent to the server. The text has the reason."""
 
 
 class Address(NamedTuple):
@@ -68,7 +68,7 @@ class Address(NamedTuple):
 
 
 def bracketed(host: str) -> str:
-    """An IPv6 address in square brackets, any other host unchanged."""
+    """Return ``host``; an IPv6 address in square brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -86,9 +86,9 @@ class Message:
 
     @classmethod
     def parse(cls, data: bytes, when: float) -> Message | None:
-        """The message in a datagram, or None when it holds none."""
+        """Return the message in a datagram, or None if the datagram has none."""
         head, body, *_ = [*re.split(rb"\r?\n\r?\n", data, maxsplit=1), b""]
-        text = re.sub(r"\r?\n[ \t]+", " ", head.decode("utf-8", "replace"))  # a folded line goes on (7.3.1)
+        text = re.sub(r"\r?\n[ \t]+", " ", head.decode("utf-8", "replace"))  # join folded lines (7.3.1)
         first, *lines = re.split(r"\r?\n", text)
         if "SIP/2.0" not in first.upper():
             return None
@@ -96,37 +96,37 @@ class Message:
         names = [(name.strip().lower(), value.strip()) for name, _, value in split]
         headers = [(COMPACT.get(name, name), value) for name, value in names]
         length = int(next((v for n, v in headers if n == "content-length" and v.isdecimal()), len(body)))
-        if length > len(body):  # the datagram was cut off on the way (section 18.3)
+        if length > len(body):  # the end of the datagram is missing (section 18.3)
             return None
         return cls(first, headers, body[:length].decode("utf-8", "replace"), when)
 
     @property
     def status(self) -> int:
-        """The code of a response; 0 for a request."""
+        """Return the code of a response; 0 for a request."""
         found = re.match(r"SIP/2\.0 +(\d{3})", self.first, re.IGNORECASE)
         return int(found[1]) if found else 0
 
     @property
     def reason(self) -> str:
-        """Status and reason phrase, such as `486 Busy Here`."""
+        """Return status and reason phrase, such as `486 Busy Here`."""
         return self.first.partition(" ")[2].strip()
 
     @property
     def method(self) -> str:
-        """The method of a request, or of the request that a response answers."""
+        """Return the method of a request, or of the request that a response answers."""
         return self.header("cseq").rpartition(" ")[2] if self.status else self.first.split(" ")[0]
 
     def header(self, name: str) -> str:
-        """The first field of that name; empty when there is none."""
+        """Return the value of the first header field `name`; empty if there is none."""
         return next(iter(self.all(name)), "")
 
     def all(self, name: str) -> list[str]:
-        """Every field of that name, in order."""
+        """Return the values of all header fields `name`, in order."""
         return [value for key, value in self.headers if key == name]
 
 
 def parameter(value: str, name: str) -> str:
-    """The parameter `;name=...` of a header value's first element; empty when absent."""
+    """Return the parameter `;name=...` of the first element of a header value; empty if it is missing."""
     # Remove quoted names and URIs first: they can contain `;` and `,`.
     value = re.sub(r'"(?:\\.|[^"\\])*"|<[^>]*>', "", value).split(",")[0]
     found = re.search(rf";\s*{name}\s*=\s*([^\s;]+)", value, re.IGNORECASE)
@@ -134,14 +134,14 @@ def parameter(value: str, name: str) -> str:
 
 
 def uri_of(value: str) -> str:
-    """The URI of a Contact, Route or Record-Route value, without display name and header parameters."""
+    """Return the URI of a Contact, Route or Record-Route value, without display name and header parameters."""
     found = re.search(r"<\s*([^>\s]+)\s*>", value) or re.match(r"\s*([^\s;,]+)", value)
     return found[1] if found else ""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server's SDP promises (RFC 3264 section 6.1)."""
+    """The answer in the server's SDP (RFC 3264 section 6.1)."""
 
     source: Address
     formats: dict[int, str]  # payload type -> codec, without telephone-event
@@ -149,7 +149,7 @@ class Answer:
 
     @classmethod
     def parse(cls, sdp: str) -> Answer | None:
-        """The first audio stream of an SDP body; None when there is none, or it cannot be read."""
+        """Return the first audio stream of an SDP body. None if there is none, or if it cannot be read."""
         session, *media = re.split(r"^m=", sdp.replace("\r", ""), flags=re.MULTILINE)
         audio = next((part for part in media if part.startswith("audio ")), "")
         line = re.match(r"audio (\d+)(?:/\d+)? \S+((?: \d+)+)", audio)
@@ -185,7 +185,7 @@ class Packet(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes, source: Address, when: float) -> Packet | None:
-        """The packet in a datagram, or None when it holds none."""
+        """Return the RTP packet in a datagram, or None if the datagram has none."""
         if len(data) < 12 or data[0] >> 6 != 2:
             return None
         _, marker_and_type, sequence, timestamp, ssrc = struct.unpack("!BBHII", data[:12])
@@ -199,7 +199,7 @@ class Packet(NamedTuple):
 
 @dataclass
 class Reports:
-    """What arrived on the RTCP port (RFC 3550 section 6)."""
+    """The RTCP that has arrived (RFC 3550 section 6)."""
 
     count: int = 0  # sender reports
     cname: str = ""
@@ -217,14 +217,14 @@ class Reports:
 
 
 def mulaw(octet: int) -> int:
-    """One mu-law octet as a 16 bit sample (ITU-T G.711)."""
+    """Return a mu-law octet as a 16 bit sample (ITU-T G.711)."""
     octet = ~octet & 0xFF
     size = ((((octet & 15) << 3) + 132) << (octet >> 4 & 7)) - 132
     return -size if octet & 0x80 else size
 
 
 def alaw(octet: int) -> int:
-    """One A-law octet as a 16 bit sample (ITU-T G.711)."""
+    """Return an A-law octet as a 16 bit sample (ITU-T G.711)."""
     octet ^= 0x55
     segment, size = octet >> 4 & 7, ((octet & 15) << 4) + 8
     if segment:
@@ -236,17 +236,17 @@ DECODE = {"PCMU": [mulaw(octet) for octet in range(256)], "PCMA": [alaw(octet) f
 
 
 def loudness(samples: Sequence[int]) -> float:
-    """RMS level in dBFS, where a full-scale square wave is 0; minus infinity for digital silence."""
+    """Return the RMS level in dBFS. A full-scale square wave has 0, digital silence minus infinity."""
     power = sum(sample * sample for sample in samples) / max(1, len(samples))
     return 10 * math.log10(power / 32768**2) if power else -math.inf
 
 
 def save_wav(path: str, packets: Sequence[Packet], codec: str, seconds: float) -> None:
-    """Write the music, 8 kHz 16 bit mono. Packets are placed by timestamp, so a lost one leaves a gap."""
+    """Write the music as 8 kHz 16 bit mono. The timestamp is the place of a packet, so a lost packet leaves a gap."""
     sound = [0] * int(8000 * (seconds + 1))
     for packet in packets:
         at = (packet.timestamp - packets[0].timestamp) % 2**32
-        if at + len(packet.payload) <= len(sound):  # a timestamp beyond the end is reported by the judgement
+        if at + len(packet.payload) <= len(sound):  # `judge_continuity` reports a timestamp beyond the end
             sound[at : at + len(packet.payload)] = [DECODE[codec][octet] for octet in packet.payload]
     while sound and not sound[-1]:
         sound.pop()
@@ -261,7 +261,7 @@ def save_wav(path: str, packets: Sequence[Packet], codec: str, seconds: float) -
 
 
 def resolve(host: str, port: int, family: int = 0) -> tuple[socket.AddressFamily, Address]:
-    """The address of a host; IPv4 first, since "localhost" can have both and the server only IPv4."""
+    """Return an address of a host. IPv4 comes first: "localhost" may have both kinds, and the server only IPv4."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, family, socket.SOCK_DGRAM)
     except OSError as error:
@@ -273,7 +273,7 @@ def resolve(host: str, port: int, family: int = 0) -> tuple[socket.AddressFamily
 
 
 def local_address(family: int, towards: Address) -> str:
-    """This machine's address on the route to another one; connecting a UDP socket finds it and sends nothing."""
+    """Return this machine's address on the route to `towards`. To find it, connect a UDP socket; this sends nothing."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(towards)
@@ -286,7 +286,7 @@ def local_address(family: int, towards: Address) -> str:
 
 
 def lan_address(family: int) -> str:
-    """This machine's address on its network; empty when it has none. 192.0.2.1 stands for any other host."""
+    """Return this machine's address on its network; empty if it has none. 192.0.2.1 stands for any other host."""
     try:
         found = local_address(family, Address("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
     except Unreachable:
@@ -295,12 +295,12 @@ def lan_address(family: int) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address means this machine itself."""
+    """Return whether an address stands for this machine itself."""
     return host.startswith("127.") or host == "::1"
 
 
 def is_refused(family: int, server: Address) -> bool:
-    """Whether ICMP reports the port as closed. Sends empty lines, which mean nothing in SIP (RFC 5626 3.5.1)."""
+    """Return whether ICMP reports the port as closed. Sends empty lines, which SIP ignores (RFC 5626 3.5.1)."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.settimeout(0.3)
         try:
@@ -316,18 +316,18 @@ def is_refused(family: int, server: Address) -> bool:
 
 @dataclass
 class Call:
-    """A phone that makes one call: dial, hear, hang up. Its attributes hold what happened.
+    """A phone that makes one call: `dial`, `hear`, `hang_up`. Its attributes record the events of the call.
 
-    Times are monotonic seconds. `listen` reads everything that arrives, during every other step as well.
+    Times are monotonic seconds. All other steps call `listen`, which reads everything that arrives.
     """
 
     server: Address
-    media: str = ""  # where to send the music; empty: our address on the route to the server
+    media: str = ""  # the address for the music; empty: this machine's address on the route to the server
     codecs: Sequence[str] = tuple(CODECS)
     options: Message | None = None  # final reply to OPTIONS
     final: Message | None = None  # final reply to INVITE
     answer: Answer | None = None
-    bye: Message | None = None  # final reply to our BYE
+    bye: Message | None = None  # final reply to this phone's BYE
     server_bye: Message | None = None  # BYE from the server
     packets: list[Packet] = field(default_factory=list)
     reports: Reports = field(default_factory=Reports)
@@ -336,7 +336,7 @@ class Call:
     acked: float = 0.0  # when the first ACK was sent
     repeats: int = 0  # retransmissions of the final reply to INVITE
     strays: int = 0  # datagrams that belong to no request of this call
-    translated: bool = False  # a second call, for a server in a container: its packets come from another address
+    translated: bool = False  # whether this is the second call to a server in a container: its music has another source
     trouble: str = ""  # why a request could not be sent
     took: dict[str, float] = field(default_factory=dict)  # method -> seconds to its final reply
 
@@ -354,7 +354,7 @@ class Call:
         self.replies: dict[str, list[Message]] = {}  # by the branch of the request
         self.ack: tuple[bytes, Address] | None = None
         self.invite_branch = ""
-        self.over = False  # whether we have hung up
+        self.over = False  # whether this phone has hung up
         self.clocks_apart = time.monotonic() - time.time()
         return self
 
@@ -368,32 +368,32 @@ class Call:
 
     @property
     def is_up(self) -> bool:
-        """Whether a dialog exists that neither side has ended."""
+        """Return whether a dialog exists that neither side has ended."""
         return bool(self.final and self.final.status < 300 and not self.bye and not self.server_bye)
 
     @property
     def ended(self) -> float:
-        """When the call was over: BYE was answered."""
+        """Return when the call was over: at the reply to BYE."""
         last = self.bye or self.server_bye
         return last.when if last else math.inf
 
     @property
     def heard(self) -> list[Packet]:
-        """The packets that arrived within `seconds` of the first one, and before the end of the call."""
+        """Return the packets that arrived within `seconds` after the first one, and before the end of the call."""
         return [p for p in self.packets if p.when < min(self.packets[0].when + self.seconds, self.ended)]
 
-    # what a caller does
+    # the steps of a call
 
     def ask_options(self) -> None:
-        """OPTIONS outside of any dialog (section 11)."""
+        """Send OPTIONS outside of any dialog (section 11)."""
         self.options = self.ask("OPTIONS", self.uri, self.peer, REPLY_WITHIN)
 
     def dial(self) -> None:
-        """INVITE with our offer; `take_reply` sends the ACK as soon as the final reply arrives."""
+        """Send INVITE with the offer. `take_reply` sends the ACK as soon as the final reply arrives."""
         self.ask("INVITE", self.uri, self.peer, RESPONSE_WITHIN, self.offer())
 
     def hear(self, seconds: float, first_within: float) -> None:
-        """Listen for `seconds` from the first packet on; give up when none arrives in `first_within` seconds."""
+        """Listen for `seconds` from the first packet on. Give up if no packet arrives within `first_within` seconds."""
         self.seconds = seconds
         self.listen(time.monotonic() + first_within, lambda: bool(self.packets or self.server_bye))
         if self.packets:
@@ -405,7 +405,7 @@ class Call:
             return
         self.over = True
         if self.invite_branch and not self.final:
-            self.listen(time.monotonic() + T1, lambda: bool(self.final))  # the answer may be on its way
+            self.listen(time.monotonic() + T1, lambda: bool(self.final))  # the final reply may be on its way
             if not self.final and self.replies[self.invite_branch]:
                 self.ask("CANCEL", self.uri, self.peer, REPLY_WITHIN)
                 self.listen(time.monotonic() + T1, lambda: bool(self.final))
@@ -418,7 +418,7 @@ class Call:
     # SIP
 
     def offer(self) -> str:
-        """Our SDP: a held phone that only listens, written as Grandstream phones do (RFC 7088 section 2.1)."""
+        """Return the SDP of a held phone that only listens, as Grandstream phones write it (RFC 7088 section 2.1)."""
         version = "IP6" if self.media_family == socket.AF_INET6 else "IP4"
         numbers = [CODECS[codec] for codec in self.codecs]
         lines = [
@@ -437,8 +437,8 @@ class Call:
         return "\r\n".join(lines) + "\r\n"
 
     def request(self, method: str, uri: str, branch: str, body: str = "") -> bytes:
-        """A request as bytes; within a dialog with its To tag and route set (section 12.2.1.1)."""
-        of_invite = method in ("ACK", "CANCEL")  # they carry the CSeq number of the INVITE
+        """Return a request as bytes. Within a dialog it has the To tag and the route set (section 12.2.1.1)."""
+        of_invite = method in ("ACK", "CANCEL")  # these have the CSeq number of the INVITE
         to = f"<{self.uri}>"
         routes: list[str] = []
         if self.final and method != "CANCEL":
@@ -454,7 +454,7 @@ class Call:
             "Max-Forwards: 70",
             f'From: "Check" <sip:201@{bracketed(self.local)}>;tag={self.from_tag}',
             f"To: {to}",
-            f"Call-ID: {self.call_id}{'-ping' if method == 'OPTIONS' else ''}",  # not part of the call
+            f"Call-ID: {self.call_id}{'-ping' if method == 'OPTIONS' else ''}",  # OPTIONS is not part of the call
             f"CSeq: {self.cseq} {method}",
             f"Contact: <sip:201@{self.contact}>",
             "User-Agent: test_sip_client",
@@ -467,10 +467,10 @@ class Call:
         return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
     def ask(self, method: str, uri: str, to: Address, within: float, body: str = "") -> Message | None:
-        """A client transaction (section 17.1): send, retransmit, return the final reply or None."""
+        """Run a client transaction (section 17.1): send, retransmit, and return the final reply or None."""
         branch = "z9hG4bK" + secrets.token_hex(8)
         if method == "CANCEL":
-            branch = self.invite_branch  # the same branch names the INVITE to cancel (section 9.1)
+            branch = self.invite_branch  # CANCEL has the branch of the INVITE (section 9.1)
         elif method == "INVITE":
             self.invite_branch = branch
         data = self.request(method, uri, branch, body)
@@ -497,7 +497,7 @@ class Call:
         return reply
 
     def remote_target(self, reply: Message) -> tuple[str, Address]:
-        """The URI of the Contact, and where to send requests: to the first Route, if there is one."""
+        """Return the URI of the Contact, and the address for requests: that of the first Route, if there is one."""
         uri = uri_of(reply.header("contact")) or self.uri
         next_hop = next((uri_of(route) for route in route_set(reply)), uri)
         hop = re.match(r"sips?:(?:[^@]*@)?(\[[^\]]+\]|[^:;?\]]+)(?::(\d+))?", next_hop)
@@ -507,7 +507,7 @@ class Call:
             return uri, self.peer
 
     def take_sip(self, data: bytes, source: Address, when: float) -> None:
-        """Handle a datagram on the SIP port: a response to us, or a request of the server."""
+        """Handle a datagram on the SIP port: a response, or a request of the server."""
         message = Message.parse(data, when)
         if message is None:
             self.strays += bool(data.strip(b"\r\n\0"))  # an empty datagram is a keep-alive
@@ -524,7 +524,7 @@ class Call:
             self.send(("\r\n".join(lines) + "\r\nContent-Length: 0\r\n\r\n").encode(), source)
 
     def take_reply(self, message: Message) -> None:
-        """Match a response to its request by the branch that it echoes (section 17.1.3); send the ACK."""
+        """Match a response to its request by the branch (section 17.1.3). Send the ACK for a final reply to INVITE."""
         branch = parameter(message.header("via"), "branch")
         if branch not in self.replies:
             self.strays += 1
@@ -532,7 +532,7 @@ class Call:
         self.replies[branch].append(message)
         if message.method != "INVITE" or message.status < 200:
             return
-        # Each final reply to INVITE gets an ACK, each retransmission of it too (13.2.2.4, 17.1.1.2).
+        # Each final reply to INVITE gets an ACK, and so does each retransmission of the reply (13.2.2.4, 17.1.1.2).
         if self.ack is None:
             self.final, self.acked = message, time.monotonic()
             if message.status < 300:
@@ -545,17 +545,17 @@ class Call:
             self.repeats += 1
         self.send(*self.ack)
 
-    # the wire
+    # sockets
 
     def send(self, data: bytes, to: Address) -> None:
-        """Send a message once. An error is only kept in `trouble`: the network may lose the message anyway."""
+        """Send a message once. An error is only recorded in `trouble`: the network may lose the message anyway."""
         try:
             self.sip.sendto(data, to)
         except OSError as error:
             self.trouble = f"cannot send to {to}: {error.strerror}"
 
     def listen(self, until: float, enough: Callable[[], bool] = lambda: False) -> None:
-        """Read all that arrives until a time, or until `enough` returns true."""
+        """Read all that arrives until the time `until`, or until `enough` returns true."""
         while not enough() and (left := until - time.monotonic()) > 0:
             for sock in select.select([self.sip, self.rtp, self.rtcp], [], [], left)[0]:
                 try:
@@ -570,7 +570,7 @@ class Call:
                     self.packets.append(packet)
 
     def receive(self, sock: socket.socket) -> tuple[bytes, Address, float]:
-        """A datagram, its source, and when it arrived: by the kernel's stamp, or by our clock without one."""
+        """Return a datagram, its source, and the time of arrival, by the kernel's stamp or by the clock."""
         if STAMP is None:
             data, source = sock.recvfrom(65535)
             return data, Address(*source[:2]), time.monotonic()
@@ -585,12 +585,12 @@ class Call:
 
 
 def route_set(reply: Message) -> list[str]:
-    """The proxies that requested to stay in the path, nearest first (section 12.1.2)."""
+    """Return the proxies that requested to stay in the path, nearest first (section 12.1.2)."""
     return re.findall(r"[^,\s]*<[^>]*>[^,]*", ",".join(reply.all("record-route")))[::-1]
 
 
 def open_port(family: int, port: int = 0) -> socket.socket:
-    """A UDP socket on every address of this machine, with arrival stamps if the system has them."""
+    """Return a UDP socket on every address of this machine, with arrival stamps if the system has them."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.bind(("", port))
@@ -605,7 +605,7 @@ def open_port(family: int, port: int = 0) -> socket.socket:
 
 
 def open_pair(family: int) -> tuple[socket.socket, socket.socket]:
-    """An even port for RTP and the odd one above it for RTCP (RFC 3550 section 11)."""
+    """Return sockets at an even port for RTP and at the odd port above for RTCP (RFC 3550 section 11)."""
     for _ in range(100):
         rtp = open_port(family)
         port = rtp.getsockname()[1]
@@ -624,10 +624,10 @@ def make_call(
     first_within: float = MUSIC_WITHIN,
     grace: float = GRACE,
 ) -> Call:
-    """One whole call, from OPTIONS to the silence after BYE.
+    """Make one whole call, from OPTIONS to the silence after BYE.
 
-    A server in a container cannot send to 127.0.0.1: there that is the container itself. So if no packet
-    arrives on loopback, a second call offers this machine's network address.
+    A server in a container cannot send to this machine's 127.0.0.1: for the server that is the container itself. So
+    if no packet arrives on loopback, a second call offers this machine's network address.
     """
     with Call(server, media, codecs, grace=grace) as call:
         call.ask_options()
@@ -713,7 +713,7 @@ def judge_signalling(call: Call) -> list[Finding]:
 
 
 def no_reply(call: Call) -> str:
-    """What to check when the server does not reply at all."""
+    """Return what to check if the server does not reply at all."""
     port = call.server.port
     if is_refused(call.family, call.peer):
         return f"no program listens on UDP port {port} there: start the server, or give the port that it uses"
@@ -727,7 +727,7 @@ def no_reply(call: Call) -> str:
 
 
 def fault_of_answer(call: Call, final: Message) -> str:
-    """What is wrong with a 2xx to our INVITE, and what to do; empty when nothing is wrong."""
+    """Return what is wrong with a 2xx to the INVITE, and what to do; empty if nothing is wrong."""
     contact = uri_of(final.header("contact"))
     if not parameter(final.header("to"), "tag"):
         return f"its To has no tag, so no phone can hang up this call (RFC 3261 section 12.1.1). {REPORT}"
@@ -770,7 +770,8 @@ def judge_media(call: Call) -> list[Finding]:
     fits = sources == [answer.source]
     text = ", ".join(map(str, sources)) + (", as answered" if fits else f", but the answer said {answer.source}")
     if not fits and (call.translated or call.peer.host == call.listens_at.host):
-        # Docker's bridge shows a container's own address to the machine it runs on, that machine's to all others
+        # Packets of a container have its own address as source on the machine that it runs on. Docker's bridge gives
+        # them that machine's address for all other machines.
         fits = {source.port for source in sources} == {answer.source.port}
         text += " (the container's own address, which only this machine sees)" if fits else ""
     advice = (
@@ -799,7 +800,7 @@ def judge_media(call: Call) -> list[Finding]:
 
 
 def judge_continuity(heard: Sequence[Packet]) -> Finding:
-    """Judge that sequence numbers go up by 1 and timestamps by 160; both wrap around (RFC 3550 section 5.1)."""
+    """Judge whether sequence numbers go up by 1 and timestamps by 160. Both wrap around (RFC 3550 section 5.1)."""
     highest = heard[0].sequence
     stamps: dict[int, int] = {}  # sequence number, unwrapped -> timestamp
     late = double = 0
@@ -829,7 +830,7 @@ def judge_continuity(heard: Sequence[Packet]) -> Finding:
 
 
 def judge_loudness(codec: str, octets: bytes) -> Finding:
-    """Judge that it is music and not silence; of a codec that we cannot decode, only that octets differ."""
+    """Judge whether it is music and not silence; for a codec without a decoder here, only whether the octets differ."""
     advice = "it is silence, not music. Does the server's music file begin with silence? Play the file, or try another"
     if codec not in DECODE:
         kinds = len(set(octets))
@@ -840,7 +841,7 @@ def judge_loudness(codec: str, octets: bytes) -> Finding:
 
 
 def judge_pace(call: Call) -> list[Finding]:
-    """Judge spacing and jitter. Not for tests: a busy machine fails this though the server is well."""
+    """Judge spacing and jitter. No test uses this, since a busy machine can delay the packets of a good server."""
     heard = call.heard
     if len(heard) < 10:
         return []
@@ -873,7 +874,7 @@ def judge_pace(call: Call) -> list[Finding]:
 
 
 def judge_ending(call: Call) -> list[Finding]:
-    """Judge the reply to BYE, and the silence after it."""
+    """Judge the reply to BYE, and the silence after BYE."""
     if not call.final or call.final.status >= 300:
         return []
     if call.server_bye:
@@ -902,13 +903,13 @@ def judge_ending(call: Call) -> list[Finding]:
 
 
 def listed(numbers: set[int]) -> str:
-    """Up to three numbers, or the lowest and the highest of more."""
+    """Return up to three numbers as text, or the lowest and the highest if there are more."""
     few = sorted(numbers)
     return " or ".join(map(str, few)) if len(few) <= 3 else f"{few[0]} to {few[-1]}"
 
 
 def test_a_caller_hears_music_until_bye(server: tuple[str, int]) -> None:
-    """Judge answer, source, form, continuity and loudness of the music, and the silence after BYE; no timing."""
+    """Judge answer, source, form, continuity and loudness of the music, and the silence after BYE, but no timing."""
     call = make_call(Address(*server[:2]), seconds=2.0, grace=1.0)
     for finding in [*judge_signalling(call), *judge_media(call), *judge_ending(call)]:
         assert finding.ok is not False, f"{finding.name}: {finding.text}. What to do: {finding.advice}"
@@ -919,7 +920,7 @@ def test_a_caller_hears_music_until_bye(server: tuple[str, int]) -> None:
 
 
 def host_and_port(text: str) -> Address:
-    """HOST, HOST:PORT, [IPv6] or [IPv6]:PORT; the port is 5060 unless given."""
+    """Parse HOST, HOST:PORT, [IPv6] or [IPv6]:PORT. The default port is 5060."""
     found = re.fullmatch(r"\[([0-9A-Fa-f:.%\w]+)\](?::(\d{1,5}))?|([^\s:\[\]@/]+)(?::(\d{1,5}))?", text)
     port = int((found[2] or found[4] or "5060") if found else 0)
     if not found or not 1 <= port <= 65535:
@@ -928,14 +929,14 @@ def host_and_port(text: str) -> Address:
 
 
 def duration(text: str) -> float:
-    """Seconds to listen, from 1 to 3600."""
+    """Parse the seconds to listen, from 1 to 3600."""
     if not re.fullmatch(r"\d+(\.\d*)?", text) or not 1 <= float(text) <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r}; expected a number of seconds from 1 to 3600")
     return float(text)
 
 
 def verdict(call: Call, findings: Sequence[Finding]) -> str:
-    """The last line: all findings in one sentence."""
+    """Return the last line of the report: all findings in one sentence."""
     failed = [finding.name for finding in findings if finding.ok is False]
     if not call.packets:
         return f"no music: {failed[0] if failed else 'call'} failed; the lines under FAIL say what to do"
@@ -949,7 +950,7 @@ def verdict(call: Call, findings: Sequence[Finding]) -> str:
 
 
 def main() -> int:
-    """Make one call as the command line says; the module's docstring lists the exit statuses."""
+    """Make one call as the command line says. The module's docstring lists the exit statuses."""
     parser = argparse.ArgumentParser(description="Call the music-on-hold server and judge what arrives.")
     where = "address of the server (default 127.0.0.1:5060)"
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
@@ -962,11 +963,11 @@ def main() -> int:
     if options.save and options.codec == "G722":
         parser.error("--save can write PCMU and PCMA, not G722")
     server: Address = options.server or Address("127.0.0.1", 5060)
-    # So that the call is hung up on SIGTERM too, as on Ctrl-C.
+    # SIGTERM hangs up the call, like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     codecs = [options.codec] if options.codec else list(CODECS)
     print(f"calling sip:123@{server}, to listen for {options.seconds:g} s", flush=True)
-    # On loopback the first packet arrives at once, or never, if the server is in a container.
+    # On loopback the first packet arrives at once. If the server is in a container, no packet arrives.
     media = str(options.media or "")
     try:
         loopback = is_loopback(resolve(*server)[1].host) and not media

@@ -3,13 +3,14 @@
 
     python test_udp.py [HOST[:PORT]]        an IPv6 host as [::1]:5060
 
-Without HOST it asks the server of this machine, where MOH_BIND and MOH_SIP_PORT say, otherwise 127.0.0.1:5060.
+Without HOST it asks the server of this machine, at the address in MOH_BIND and MOH_SIP_PORT; by default this is
+127.0.0.1:5060.
 
-Prints one line and exits 0 (a well-formed 200), 1 (anything else) or 2 (bad usage), so it is also the health
-check of the container. OPTIONS gets the status that an INVITE would get, but starts no call.
+It prints one line. The exit status is 0 (a well-formed 200), 1 (any other result) or 2 (bad usage), so it is also the
+health check of the container. OPTIONS gets the status that an INVITE would get, but starts no call.
 
-It needs the standard library only and none of the server's own code: it runs wherever it is copied to, and
-reads SIP independently. pytest collects `test_options_is_answered` and fills in `server`, a (host, port).
+It needs only the standard library and none of the server's own code. So it runs wherever it is copied to, and reads
+SIP independently. pytest collects `test_options_is_answered` and fills in `server`, a (host, port).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-T1 = 0.5  # seconds until the first retransmission; each gap is twice the last (Timer E, RFC 3261 17.1.2.2)
+T1 = 0.5  # seconds until the first retransmission; each gap is twice the one before (Timer E, RFC 3261 17.1.2.2)
 GIVE_UP_AFTER = 2.0  # seconds; a healthy server replies within milliseconds
 COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "l": "content-length"}  # RFC 3261 7.3.3
 
@@ -43,7 +44,7 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """The parts of our OPTIONS that the reply must repeat (RFC 3261 section 8.2.6.2)."""
+    """The parts of an OPTIONS that the reply must repeat (RFC 3261 section 8.2.6.2)."""
 
     branch: str
     from_tag: str
@@ -52,12 +53,12 @@ class Question:
 
     @classmethod
     def new(cls) -> Question:
-        """Fresh random identifiers; `z9hG4bK` is the magic cookie of RFC 3261 section 8.1.1.7."""
+        """Return new random identifiers. `z9hG4bK` is the magic cookie of RFC 3261 section 8.1.1.7."""
         cseq = f"{secrets.randbelow(9000) + 1} OPTIONS"
         return cls("z9hG4bK" + secrets.token_hex(8), secrets.token_hex(4), secrets.token_hex(12), cseq)
 
     def to_bytes(self, server: Server, local: Server) -> bytes:
-        """The request; `rport` asks for a reply to the port that it is sent from (RFC 3581)."""
+        """Return the request. `rport` asks for a reply to the source port of the request (RFC 3581)."""
         lines = [
             f"OPTIONS sip:123@{server} SIP/2.0",
             f"Via: SIP/2.0/UDP {local};branch={self.branch};rport",
@@ -76,7 +77,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """The final response: status, header fields by long lower-case name, and how long it took."""
+    """The final response: its status, its header fields by long lower-case name, and the time until it came."""
 
     status: int
     reason: str
@@ -85,7 +86,7 @@ class Reply:
 
     @classmethod
     def parse(cls, data: bytes, milliseconds: float) -> Reply | None:
-        """The SIP response in a datagram, or None when it holds none. Keeps the first field of each name."""
+        """Return the SIP response in a datagram, or None if there is none. It has the first field of each name."""
         head = re.split(r"\r?\n\r?\n", data.decode("utf-8", "replace"), maxsplit=1)[0]
         first, *lines = re.sub(r"\r?\n[ \t]+", " ", head).splitlines() or [""]
         if not (start := re.fullmatch(r"SIP/2\.0 +(\d{3}) ?(.*)", first, re.IGNORECASE)):
@@ -99,11 +100,11 @@ class Reply:
 
 
 class NoReply(Exception):
-    """No usable reply came back; the text says what to do."""
+    """Raised if no usable reply came back. The text tells the user what to do."""
 
 
 def ask(server: Server) -> tuple[Question, Reply]:
-    """Send OPTIONS, retransmit it, and return it with its final reply; NoReply after GIVE_UP_AFTER seconds."""
+    """Send OPTIONS, retransmit it, and return it with its final reply. Raises NoReply after GIVE_UP_AFTER seconds."""
     question = Question.new()
     started = time.monotonic()
     refused = ""
@@ -117,7 +118,7 @@ def ask(server: Server) -> tuple[Question, Reply]:
                     sock.send(request)
                 sock.settimeout(max(0.001, min(send_at, end) - time.monotonic()))
                 reply = Reply.parse(sock.recv(65535), (time.monotonic() - started) * 1000)
-            except socket.timeout:  # in Python 3.9 not yet the same as TimeoutError
+            except socket.timeout:  # in Python 3.9 this is not the same as TimeoutError
                 continue
             except ConnectionRefusedError:
                 # ICMP says that the port is closed. Go on: the server may be starting.
@@ -138,14 +139,14 @@ def ask(server: Server) -> tuple[Question, Reply]:
 
 
 def open_socket(server: Server) -> socket.socket:
-    """A UDP socket connected to the server, so that a closed port is reported as an error."""
+    """Return a UDP socket that is connected to the server, so that a closed port is reported as an error."""
     try:
         found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise NoReply(
             f"{server.host!r} has no address ({error.strerror}). Check the spelling, or give the server's IP address"
         ) from None
-    # IPv4 first: "localhost" can have both kinds of address, and the server only IPv4.
+    # IPv4 addresses come first: "localhost" can have both kinds of address, and the server only IPv4.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, kind, protocol, _, address = found[0]
     sock = socket.socket(family, kind, protocol)
@@ -160,7 +161,7 @@ def open_socket(server: Server) -> socket.socket:
 
 
 def fault(question: Question, reply: Reply) -> str:
-    """What is wrong with the reply, and what to do; empty when nothing is wrong."""
+    """Return what is wrong with the reply, and what to do; empty if nothing is wrong."""
     status = f"{reply.status} {reply.reason}".strip()
     again = f". Try again in {wait} s" if (wait := reply.fields.get("retry-after")) else ""
     if reply.status == 503:
@@ -175,7 +176,10 @@ def fault(question: Question, reply: Reply) -> str:
 
 
 def malformed(question: Question, reply: Reply) -> str:
-    """The first header field of the reply that a phone would not accept, with the section of RFC 3261; or empty."""
+    """Return the first header field of the reply that a phone would not accept, with the section of RFC 3261.
+
+    Empty if there is none.
+    """
     via, to = reply.fields.get("via", ""), reply.fields.get("to", "")
     if parameter(via, "branch") != question.branch:
         return f"Via {via!r} without our branch {question.branch}, so phones would ignore the reply (8.2.6.2)"
@@ -196,7 +200,7 @@ def malformed(question: Question, reply: Reply) -> str:
 
 
 def parameter(value: str, name: str) -> str:
-    """The parameter `;name=…` of a header value's first element; empty when absent or without a value."""
+    """Return the parameter `;name=…` of the first element of a header value; empty if it is missing or has no value."""
     # Remove quoted names and URIs first: they can contain `;` and `,`.
     value = re.sub(r'"(?:\\.|[^"\\])*"|<[^>]*>', "", value).split(",")[0]
     found = re.search(rf";\s*{name}\s*=\s*([^\s;]+)", value, re.IGNORECASE)
@@ -211,7 +215,7 @@ def test_options_is_answered(server: tuple[str, int]) -> None:
 
 
 def host_and_port(text: str) -> Server:
-    """HOST, HOST:PORT, [IPv6] or [IPv6]:PORT; the port is 5060 unless given."""
+    """Parse HOST, HOST:PORT, [IPv6] or [IPv6]:PORT. The default port is 5060."""
     found = re.fullmatch(r"\[([0-9A-Fa-f:.%\w]+)\](?::(\d{1,5}))?|([^\s:\[\]@/]+)(?::(\d{1,5}))?", text)
     port = int((found[2] or found[4] or "5060") if found else 0)
     if not found or not 1 <= port <= 65535:
@@ -220,7 +224,7 @@ def host_and_port(text: str) -> Server:
 
 
 def server_here(environment: Mapping[str, str]) -> Server:
-    """The server of this machine, with its settings in the environment. Raises ValueError where they name none."""
+    """Return the address of the server whose settings are in ``environment``. Raises ValueError if they have none."""
     bind = ipaddress.ip_address(environment.get("MOH_BIND", "").strip().strip("[]") or "0.0.0.0")
     bind = getattr(bind, "ipv4_mapped", None) or bind
     port = int(environment.get("MOH_SIP_PORT", "").strip() or "5060")
@@ -228,7 +232,7 @@ def server_here(environment: Mapping[str, str]) -> Server:
 
 
 def main() -> int:
-    """Ask once as the command line says; the module's docstring lists the exit statuses."""
+    """Ask once as the command line says. The module's docstring lists the exit statuses."""
     parser = argparse.ArgumentParser(description="Check that the SIP server replies. Exit status: 0 yes, 1 no.")
     where = "address of the server (default: by MOH_BIND and MOH_SIP_PORT, otherwise 127.0.0.1:5060)"
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)

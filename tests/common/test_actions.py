@@ -1,4 +1,4 @@
-"""The data types that core and server share."""
+"""The data types that the core and the server share."""
 
 from __future__ import annotations
 

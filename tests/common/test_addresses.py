@@ -26,7 +26,7 @@ from moh.common.addresses import (
         ("2001:DB8::1", "2001:db8::1"),
         ("[2001:db8::1]", "2001:db8::1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("[0000:0000:0000:0000:0000:ffff:192.000.002.001]", None),  # no leading zeros, but not too long either
+        ("[0000:0000:0000:0000:0000:ffff:192.000.002.001]", None),  # leading zeros, but a valid length
         ("[0000:0000:0000:0000:0000:ffff:255.255.255.255]", "255.255.255.255"),
         ("pbx.example.com", None),
         ("", None),
@@ -92,7 +92,7 @@ def test_a_private_address_is_one_that_no_source_on_the_internet_has(host: str, 
         ("", False),
     ],
 )
-def test_a_unicast_address_is_that_of_one_host(host: str, unicast: bool) -> None:
+def test_a_unicast_address_belongs_to_one_host(host: str, unicast: bool) -> None:
     assert is_unicast(host) is unicast
 
 

@@ -22,7 +22,7 @@ def test_a_codec_with_a_static_payload_type_is_offered_under_it() -> None:
     }  # fmt: skip
 
 
-def test_the_encoding_of_opus_has_its_channels() -> None:
+def test_the_encoding_name_of_opus_has_its_channels() -> None:
     assert [codec.encoding for codec in CODECS] == ["PCMU/8000", "PCMA/8000", "G722/8000", "opus/48000/2"]
 
 

@@ -1,4 +1,4 @@
-"""Settings from the environment: which values are accepted, and the one line for those that are not."""
+"""Settings from the environment: accepted values, and the one line that reports any other value."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def test_sip_and_music_cannot_share_a_port() -> None:
 
 
 @pytest.mark.parametrize("text", ["localhost", "224.0.0.1", "192.0.2", "fe80::1%eth0", "255.255.255.255"])
-def test_the_address_to_listen_on_is_that_of_one_host(text: str) -> None:
+def test_the_address_to_listen_on_belongs_to_one_host(text: str) -> None:
     expected = "an IP address of this machine, or 0.0.0.0 for all of them"
     assert complaint(MOH_BIND=text) == f"MOH_BIND is {text!r}; expected {expected}"
 
 
 @pytest.mark.parametrize("text", ["moh.example.com", "0.0.0.0", "239.0.0.1", "sip:192.0.2.1", "192.0.2.1:5060"])
-def test_the_address_to_advertise_is_that_of_one_host(text: str) -> None:
+def test_the_address_to_advertise_belongs_to_one_host(text: str) -> None:
     expected = "the IP address by which the phones reach this server, or nothing"
     assert complaint(MOH_ADVERTISED_ADDRESS=text) == f"MOH_ADVERTISED_ADDRESS is {text!r}; expected {expected}"
 
@@ -118,7 +118,7 @@ def test_an_invalid_duration_is_named(text: str) -> None:
 
 NO_NETWORKS = ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo", '""', "10.0.0.0/8;::1"]
 NO_NETWORKS += [",", " ", ", ,", ",,,", "\t", "\n", "\xa0", ",\u2003,"]
-"""Values that are not empty and name no network; the second row is what is left of ``"$A,$B"`` with both empty."""
+"""Values that are not empty and name no network. ``"$A,$B"`` with two empty variables becomes such a value, ``","``."""
 
 
 @pytest.mark.parametrize("text", NO_NETWORKS)

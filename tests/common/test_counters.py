@@ -1,4 +1,4 @@
-"""Counts by reason, and how few of the events get a log line."""
+"""Counters by reason, and a bounded number of log lines for the events."""
 
 from __future__ import annotations
 

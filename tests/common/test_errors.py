@@ -1,4 +1,4 @@
-"""The errors that have an answer."""
+"""The errors that the server answers with a SIP response."""
 
 from __future__ import annotations
 

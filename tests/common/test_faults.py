@@ -10,7 +10,7 @@ from moh.common.faults import FaultLog
 
 
 def fault(error: BaseException) -> BaseException:
-    """``error`` with a traceback."""
+    """Return ``error`` with a traceback."""
     try:
         raise error
     except BaseException as raised:

@@ -19,7 +19,7 @@ def test_a_tune_is_found_by_the_number_that_it_was_given() -> None:
     assert (tunes.get(0), tunes.get(1)) == (FIRST, SECOND)
 
 
-def test_a_number_without_a_tune_is_an_error_that_names_those_there_are() -> None:
+def test_a_number_without_a_tune_is_an_error_that_lists_the_numbers_with_a_tune() -> None:
     tunes = Tunes()
     tunes.add(FIRST)
     with pytest.raises(LookupError, match=r"tune is 7; expected one of \[0\]"):
@@ -41,7 +41,7 @@ def test_keep_forgets_all_other_tunes_and_their_numbers_are_not_given_again() ->
 
 def test_the_owner_of_the_files_lives_as_long_as_the_tune() -> None:
     class Owner:
-        """Removes the files at its end."""
+        """A stand-in for the owner of the files, which removes them when it is deleted."""
 
     tunes, owner = Tunes(), Owner()
     alive = weakref.ref(owner)

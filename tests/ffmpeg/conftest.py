@@ -1,4 +1,4 @@
-"""A supervisor with half a second of music, a receiver and a free port."""
+"""Fixtures: a supervisor with half a second of music, a receiver and a free port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.running import ffmpegs_of, free_ports
 
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
-    """Half a second of one level."""
+    """A WAV file with half a second of music. All samples have one level."""
     path = tmp_path / "short.wav"
     with wave.open(str(path), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))

@@ -1,4 +1,4 @@
-"""What the tests of a running ``Supervisor`` share: its orders, its reports, and a script in ffmpeg's place."""
+"""Helpers of the tests of a running ``Supervisor``: its orders, its reports, and a stand-in for ffmpeg."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ STOP = StopStream("call")
 
 
 def supervisor_of(files: dict[int, Path], seconds: float) -> Supervisor:
-    """A supervisor with one tune, number 0."""
+    """Return a supervisor with one tune, which has number 0."""
     tunes = Tunes()
     tunes.add(Tune(files, seconds))
     return Supervisor(tunes)
 
 
 def start(ear: Ear, port: int, serial: int = 1, call: str = "call", tune: int = 0) -> StartStream:
-    """The order to play to ``ear`` from ``port``."""
+    """Return the ``StartStream`` that tells the supervisor to play to ``ear`` from ``port``."""
     host, there = ear.address
     target = Target(Address(host, there), Address(host, there + 1), Address("127.0.0.1", port), PCMU, 0, 20)
     return StartStream(call, serial, target, 0.0, tune)
 
 
 def the_end(supervisor: Supervisor, seconds: float = 10.0) -> StreamEnded:
-    """Wait for a report; it has to be the only one."""
+    """Wait for the report that a stream has ended, and return it. There must be no second report."""
     (ended,) = wait_for(supervisor.ended, "the report of an end", seconds)
     return ended
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a Python script in ffmpeg's place."""
+    """Put the Python program ``script`` as ``ffmpeg`` on the PATH."""
     fake = folder / "ffmpeg"
     fake.write_text(f"#!{sys.executable}\nimport os, signal, sys, time\n{script}\n")
     fake.chmod(0o755)

@@ -1,4 +1,4 @@
-"""How an ffmpeg is started so that it dies with its parent, and what the ffmpeg at hand can do; with stand-ins."""
+"""The leash, by which an ffmpeg dies with its parent, and the encoders of the ffmpeg on the PATH. With stand-ins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moh.ffmpeg.launch import encoders, leash
 
 
 def put_on_path(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a shell script the only program that is found."""
+    """Make the shell script ``script`` the only program on the PATH, with the name ``name``."""
     program = folder / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -23,7 +23,7 @@ def put_on_path(folder: Path, name: str, script: str, monkeypatch: pytest.Monkey
 
 
 def test_a_setpriv_without_pdeathsig_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BusyBox has one without --pdeathsig: every call would be silent."""
+    """The setpriv of BusyBox has no --pdeathsig. With it no ffmpeg would start, and every call would be silent."""
     script = "echo \"setpriv: unrecognized option '--pdeathsig'\" >&2\nexit 1"
     put_on_path(tmp_path, "setpriv", script, monkeypatch)
     assert leash(os.getpid()) == []
@@ -35,7 +35,10 @@ def test_without_setpriv_there_is_no_leash(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_command_whose_parent_has_died_does_not_run() -> None:
-    """A server killed between fork and leash: the child has another parent by then, and must not play for ever."""
+    """The server is killed after the fork and before the leash works. The child must not play for ever.
+
+    By then the child has another parent.
+    """
     prefix = leash(os.getpid())
     if not prefix:
         pytest.skip("no setpriv here")
@@ -43,7 +46,7 @@ def test_a_command_whose_parent_has_died_does_not_run() -> None:
     assert subprocess.run([*leash(os.getpid() + 1), "echo", "it plays"], capture_output=True).stdout == b""
 
 
-# -- what the ffmpeg at hand can do --------------------------------------------------------------------------------
+# -- the encoders of the ffmpeg on the PATH ------------------------------------------------------------------------
 
 
 def test_encoders_are_read_from_the_list_that_ffmpeg_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""One ffmpeg process: when it is started again, what its exit means, and the RTCP BYE in its place. No ffmpeg."""
+"""One ffmpeg process: when it is started again, the reason of its exit, and the RTCP BYE in its place. No ffmpeg."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from tests.support.running import free_ports
 
 
 def process(port: int, rtcp: int = 4001, script: str = "", unreachable_for: float = 0.0) -> FfmpegProcess:
-    """A Python script in ffmpeg's place, started at 100 s by order of a call that plays from 7 s on."""
+    """Return a process with the Python program ``script`` in the place of ffmpeg.
+
+    It was started at 100 s. The order says that the music plays from position 7 s on.
+    """
     target = Target(Address("127.0.0.1", 4000), Address("127.0.0.1", rtcp), Address("127.0.0.1", port), PCMU, 0, 20)
     popen = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
     watchdog = Watchdog(popen.pid, target, None)
@@ -34,14 +37,14 @@ def exited(ffmpeg: FfmpegProcess) -> FfmpegProcess:
     return ffmpeg
 
 
-def test_without_a_route_it_is_tried_again_where_the_music_would_be() -> None:
+def test_without_a_route_a_call_is_tried_again_at_the_position_that_the_music_would_have() -> None:
     ffmpeg = exited(process(4002))
     again = ffmpeg.retry(102.0)
     assert again is not None
     assert (again.order.position, again.not_before, again.unreachable_for) == (9.5, 102.5, 2.5)
 
 
-def test_after_thirty_seconds_without_a_route_it_is_not_tried_again() -> None:
+def test_after_thirty_seconds_without_a_route_a_call_is_not_tried_again() -> None:
     assert exited(process(4002, unreachable_for=29.0)).retry(100.5) is not None
     assert exited(process(4002, unreachable_for=29.0)).retry(100.75) is None
 

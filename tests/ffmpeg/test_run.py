@@ -1,4 +1,4 @@
-"""How an ffmpeg of the conversion is run: output, progress, errors, cancelling. With scripts in ffmpeg's place."""
+"""The run of an ffmpeg of the conversion: output, progress, errors, cancelling. With scripts in the place of ffmpeg."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_an_error_has_the_first_message_of_ffmpeg(tmp_path: Path, monkeypatch: p
     assert not caught.value.disk_full
 
 
-def test_a_full_disk_is_told_from_other_errors() -> None:
+def test_a_full_disk_is_distinguished_from_other_errors() -> None:
     assert FfmpegFailed(1, "[error] Error writing trailer: No space left on device").disk_full
     assert FfmpegFailed(1, "").why == "exit 1"
 

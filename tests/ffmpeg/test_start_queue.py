@@ -1,4 +1,4 @@
-"""Which call gets its ffmpeg next: by literal clocks."""
+"""The queue of calls that wait for their ffmpeg, by literal clocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def order(call: str, serial: int = 1) -> StartStream:
 
 
 def started(starts: StartQueue, now: float, *busy: str) -> list[tuple[str, int]]:
-    """All starts that are due at that time, in their order."""
+    """Return call and serial number of all starts that are due at ``now``, in their order. ``busy`` calls wait."""
     found = []
     while (start := starts.pop(now, busy)) is not None:
         found.append((start.order.call, start.order.serial))
@@ -78,7 +78,7 @@ def test_a_start_a_second_later_is_not_delayed() -> None:
         assert started(starts, now) == [("ann", 1)]
 
 
-def test_a_start_that_is_put_back_has_a_time_of_its_own() -> None:
+def test_a_start_that_is_put_back_has_its_own_due_time() -> None:
     starts = StartQueue()
     starts.put(order("ann"))
     assert started(starts, 10.0) == [("ann", 1)]

@@ -1,4 +1,4 @@
-"""End to end: orders to a ``Supervisor``, and ffmpegs that fail, by real ffmpeg on the loopback."""
+"""End to end: orders to a ``Supervisor``, and ffmpegs that fail, with real ffmpegs on the loopback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def open_files() -> int:
 # -- orders --------------------------------------------------------------------------------------------------------
 
 
-def test_after_stop_it_is_silent_and_the_port_is_free(supervisor: Supervisor, ear: Ear, port: int) -> None:
+def test_after_a_stop_no_music_comes_and_the_port_is_free(supervisor: Supervisor, ear: Ear, port: int) -> None:
     supervisor.order(start(ear, port))
     ear.packets(1)
     supervisor.order(STOP)
@@ -96,7 +96,7 @@ def test_stop_start_in_a_burst_goes_on_playing(supervisor: Supervisor, ear: Ear,
 
 
 def test_orders_of_many_threads_leave_nothing_behind(supervisor: Supervisor) -> None:
-    """Each call is started and stopped five times by a thread of its own; at the end all is silent and reported."""
+    """A thread for each call starts and stops it five times. At the end no ffmpeg plays and all ends are reported."""
     with Ear() as ear:
         ports = [free_ports(2) for _ in range(8)]
 
@@ -168,7 +168,7 @@ def test_a_missing_ffmpeg_is_reported(
 
 
 def test_an_order_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(music: Path, ear: Ear, port: int) -> None:
-    supervisor = supervisor_of({8000: music}, 0.0)  # a position in music without length is a division by zero
+    supervisor = supervisor_of({8000: music}, 0.0)  # music of length 0 makes the supervisor divide by zero
     try:
         supervisor.order(start(ear, port))
         assert "ZeroDivisionError" in the_end(supervisor).why
@@ -181,7 +181,7 @@ def test_an_order_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(mu
 def test_a_move_that_cannot_be_carried_out_is_reported_and_the_rest_goes_on(
     supervisor: Supervisor, ear: Ear, port: int
 ) -> None:
-    """The second start is tried when the first ffmpeg has ended: an error there must not end the thread."""
+    """The supervisor starts the second ffmpeg when the first one has ended. An error then must not end its thread."""
     supervisor.order(start(ear, port, serial=1))
     ear.packets(1)
     supervisor.order(start(ear, port, serial=2, tune=7))
@@ -213,7 +213,7 @@ def test_an_ffmpeg_that_ignores_sigterm_is_killed(
 def test_an_ffmpeg_that_fills_its_standard_error_does_not_stall(
     tmp_path: Path, music: Path, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pipe holds 64 KiB; this is ten times as much."""
+    """The ffmpeg writes ten times the 64 KiB that a pipe holds."""
     stand_in(tmp_path, monkeypatch, "sys.stderr.write('chatter\\n' * 80_000); sys.exit(3)")
     supervisor = supervisor_of({8000: music}, 0.5)
     try:
@@ -308,14 +308,14 @@ def test_close_leaves_no_process_no_thread_and_no_open_file(music: Path, ear: Ea
     assert children() == before  # not even a zombie is left
     assert (open_files(), threading.active_count()) == (files, threads)
     assert {each.call for each in supervisor.ended()} == {f"call {number}" for number in range(5)}
-    supervisor.order(STOP)  # comes too late, and does no harm
+    supervisor.order(STOP)  # an order after close does no harm
     supervisor.close()
 
 
 def test_close_does_not_wait_for_ever(
     music: Path, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An ffmpeg may hang in the kernel. Here its end is not noticed."""
+    """An ffmpeg may hang in the kernel. In the test, the supervisor does not notice the end of its ffmpeg."""
     supervisor = supervisor_of({8000: music}, 0.5)
     supervisor.order(start(ear, port))
     ear.packets(1)

@@ -1,4 +1,4 @@
-"""End to end: the order in which a ``Supervisor`` works where much is to be done, by real ffmpeg on the loopback."""
+"""End to end: the sequence in which a busy ``Supervisor`` starts and ends real ffmpegs on the loopback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.running import ffmpegs_of, free_ports, is_free, wait_for
 
 
 class Steps:
-    """The starts and ends by the supervisor's thread, by port. When closed, it blocks the thread at its next start."""
+    """It logs each start and end of an ffmpeg, with its port. After ``shut`` it blocks the supervisor's next start."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, int]] = []
@@ -59,7 +59,7 @@ def steps(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 def crowd(supervisor: Supervisor, steps: Steps, ear: Ear, count: int) -> dict[str, int]:
-    """``count`` calls and their ports. The first is about to be started, and all others wait for that."""
+    """Order ``count`` calls and return their ports. The start of the first is blocked, and all others wait for it."""
     ports = {f"caller {number}": free_ports(2) for number in range(count)}
     steps.shut()
     for call, its_port in ports.items():
@@ -69,7 +69,7 @@ def crowd(supervisor: Supervisor, steps: Steps, ear: Ear, count: int) -> dict[st
 
 
 def ends(supervisor: Supervisor, count: int) -> list[StreamEnded]:
-    """Wait for ``count`` reports."""
+    """Wait for ``count`` reports of an end, and return them."""
     found: list[StreamEnded] = []
 
     def all_reported() -> bool:
@@ -92,7 +92,7 @@ def test_a_stop_overtakes_the_starts_of_others(supervisor: Supervisor, steps: St
         assert held.falls_silent()
 
 
-def test_a_move_ends_the_former_before_others_are_started(
+def test_a_move_ends_the_old_ffmpeg_before_others_are_started(
     supervisor: Supervisor, steps: Steps, ear: Ear, port: int
 ) -> None:
     with Ear() as held, Ear() as other:
@@ -110,7 +110,7 @@ def test_a_move_ends_the_former_before_others_are_started(
 def test_the_time_until_an_ffmpeg_is_killed_begins_with_the_order(
     supervisor: Supervisor, steps: Steps, ear: Ear, port: int
 ) -> None:
-    """That does not depend on how long a start keeps the thread from its next turn."""
+    """A start that blocks the thread for long does not change that time."""
     supervisor.order(start(ear, port))
     ear.packets(1)
     crowd(supervisor, steps, ear, 1)
@@ -180,7 +180,7 @@ def test_start_stop_start_while_it_waits_is_reported_once_and_plays(
 def test_stop_start_stop_behind_a_crowd_waits_for_the_port(
     supervisor: Supervisor, steps: Steps, ear: Ear, port: int
 ) -> None:
-    """The second start was never begun, but the first ffmpeg has the port: the report waits for its end."""
+    """The second start never began. But the first ffmpeg has the port, so the report waits for the end of it."""
     supervisor.order(start(ear, port, serial=1))
     ear.packets(1)
     crowd(supervisor, steps, ear, 3)
@@ -196,7 +196,7 @@ def test_stop_start_stop_behind_a_crowd_waits_for_the_port(
 def test_random_orders_end_as_the_last_of_them_says(
     supervisor: Supervisor, steps: Steps, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each start that is no more is reported at most once, the latest one of each call exactly once."""
+    """The end of each call's last start is reported exactly once, that of each earlier start at most once."""
     monkeypatch.setattr("moh.ffmpeg.start_queue.STARTS_APART", 0.02)
     chance = random.Random(7)
     ports = {f"caller {number}": free_ports(2) for number in range(5)}
@@ -234,7 +234,7 @@ def test_random_orders_end_as_the_last_of_them_says(
 def test_a_call_that_is_moved_again_at_once_is_silent_first(
     supervisor: Supervisor, steps: Steps, ear: Ear, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No ffmpeg is started in between. Here "at once" is within an hour, so that the test is not too slow for it."""
+    """No ffmpeg is started in between. In this test "at once" means within an hour, so that a slow test is no fault."""
     monkeypatch.setattr("moh.ffmpeg.start_queue.STARTS_APART", 3600.0)
     supervisor.order(start(ear, port, serial=1))
     ear.packets(1)

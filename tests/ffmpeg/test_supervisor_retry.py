@@ -17,7 +17,7 @@ from tests.support.running import ffmpegs_of, wait_for
 
 @pytest.fixture
 def without_route(tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
-    """A supervisor whose ffmpeg has no route while there is a file ``down``."""
+    """A supervisor whose ffmpeg has no route while the file ``down`` exists."""
     real = shutil.which("ffmpeg")
     (tmp_path / "down").touch()
     message = "rtp://…: Network is unreachable"

@@ -1,4 +1,4 @@
-"""End to end: ffmpegs whose receiver is gone, that hang or that need much memory, by real ffmpeg on the loopback."""
+"""End to end, with real ffmpegs on the loopback: a receiver is gone, or an ffmpeg hangs or needs too much memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.running import ffmpegs_of, free_ports, is_free, wait_for
 CLOSED = "127.0.0.9"
 """A host whose ports are closed."""
 LONGER = round((PORT_UNREACHABLE_TIMEOUT + 1.5) / 0.02)
-"""Packets of a call that outlives ``PORT_UNREACHABLE_TIMEOUT``."""
+"""The number of packets of a call that lasts longer than ``PORT_UNREACHABLE_TIMEOUT``."""
 
 
 def start_towards(remote: Address, port: int, local: str = "127.0.0.1") -> StartStream:
@@ -54,7 +54,7 @@ def test_a_receiver_that_closes_its_port_is_noticed(supervisor: Supervisor, port
 
 
 def test_a_receiver_without_a_port_for_rtcp_gets_music(supervisor: Supervisor, port: int) -> None:
-    """ffmpeg's reports are refused, from the first packet on; that is no reason to end."""
+    """The kernel refuses ffmpeg's RTCP reports from the first one on. The call must go on."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
         ear.bind((CLOSED, free_ports(2)))
         ear.settimeout(10)
@@ -64,7 +64,7 @@ def test_a_receiver_without_a_port_for_rtcp_gets_music(supervisor: Supervisor, p
         assert supervisor.ended() == []
 
 
-def test_a_receiver_that_opens_its_port_a_moment_later_hears_the_same_ffmpeg(supervisor: Supervisor, port: int) -> None:
+def test_a_receiver_that_opens_its_port_a_moment_later_gets_the_same_ffmpeg(supervisor: Supervisor, port: int) -> None:
     address = Address("127.0.0.1", free_ports(2))
     supervisor.order(start_towards(address, port))
     wait_for(lambda: not is_free(port), "ffmpeg")

@@ -18,17 +18,17 @@ from tests.support.running import free_ports
 
 PHONE = Address("127.0.0.9", 4000)
 REPORT = source_description(7, "ann")
-"""Any RTCP that is no BYE will do."""
+"""An RTCP packet without a BYE."""
 
 
 def watchdog(pid: Optional[int] = None) -> Watchdog:
-    """A watchdog of this process, or of another, without sockets."""
+    """Return a watchdog of process ``pid``, by default of this process. It has no sockets."""
     target = Target(PHONE, Address(PHONE.host, 4001), Address("127.0.0.1", 4002), PCMU, 0, 20)
     return Watchdog(os.getpid() if pid is None else pid, target, None)
 
 
 class ErrorSocket(socket.socket):
-    """Its pending error is what the test sets."""
+    """A socket whose pending error is the attribute ``error``, which the test sets."""
 
     error = 0
 
@@ -46,7 +46,7 @@ def rtp() -> Iterator[ErrorSocket]:
 
 
 def test_two_seconds_of_port_unreachable_end_the_call(rtp: ErrorSocket) -> None:
-    """Refused at 0 s and 1 s, then not for 4 s, then again for 2 s."""
+    """The port is refused at 0 s and 1 s, then there is no error for 4 s, then it is refused again for 2 s."""
     watching = watchdog()
     watching._rtp = rtp
     rtp.error = errno.ECONNREFUSED
@@ -58,7 +58,7 @@ def test_two_seconds_of_port_unreachable_end_the_call(rtp: ErrorSocket) -> None:
 
 
 def test_thirty_seconds_of_host_unreachable_end_the_call(rtp: ErrorSocket) -> None:
-    """Linux reports it each 3 s while a neighbour answers no ARP."""
+    """Linux reports "host unreachable" each 3 s while a neighbour answers no ARP."""
     watching = watchdog()
     watching._rtp = rtp
     rtp.error = errno.EHOSTUNREACH
@@ -77,12 +77,12 @@ def test_thirty_seconds_of_host_unreachable_end_the_call(rtp: ErrorSocket) -> No
 
 
 class Receiver:
-    """The RTCP port of a phone, with the watchdog of an ffmpeg that plays to it."""
+    """The RTCP port of a phone, and the watchdog of an ffmpeg that plays to the phone."""
 
     def __init__(self) -> None:
         first, local = free_ports(4), free_ports(2)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", first + 3))  # as its a=rtcp says
+        self.sock.bind(("127.0.0.1", first + 3))  # the port in the phone's a=rtcp
         remote = Address("127.0.0.1", first)
         target = Target(remote, Address(remote.host, first + 3), Address("127.0.0.1", local), PCMU, 0, 20)
         self.watchdog = Watchdog(os.getpid(), target, "127.0.0.1")
@@ -112,7 +112,7 @@ def test_seven_seconds_after_an_rtcp_bye_the_call_ends(receiver: Receiver) -> No
 
 
 def test_a_report_after_the_bye_keeps_the_call(receiver: Receiver) -> None:
-    """A receiver that changes its SSRC sends both."""
+    """A receiver that changes its SSRC sends a BYE for the old SSRC and then reports."""
     receiver.send(bye(7, "ann"))
     assert receiver.watchdog.verdict(10.0) is None
     receiver.send(REPORT)

@@ -1,4 +1,4 @@
-"""End to end: what real ffmpeg sends to one phone, on the loopback."""
+"""End to end: the packets that a real ffmpeg sends to one phone on the loopback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.phone import Ear, Packet, reports
 from tests.support.running import free_ports
 
 BLOCK = 0.1
-"""Seconds for which the test's music keeps one level."""
+"""Seconds of each level in the music of the tests."""
 LEVELS = [-12_000 + 1_200 * block for block in range(21)]
 
 
@@ -34,7 +34,7 @@ def write_music(path: Path, samples: list[int], rate: int = 8000) -> Path:
 
 
 def heard(packets: list[Packet]) -> list[int]:
-    """The samples in the packets, from G.711 mu-law (ITU-T G.711, table 2a)."""
+    """Return the samples in the packets of mu-law (ITU-T G.711, table 2a)."""
     samples = []
     for octet in b"".join(packet.payload for packet in packets):
         value = ((((~octet & 15) << 3) + 132) << ((~octet & 112) >> 4)) - 132
@@ -43,13 +43,13 @@ def heard(packets: list[Packet]) -> list[int]:
 
 
 def level(sample: int) -> int:
-    """The level of ``LEVELS`` that a sample comes nearest to."""
+    """Return the level of ``LEVELS`` that is nearest to ``sample``."""
     return min(range(len(LEVELS)), key=lambda index: abs(LEVELS[index] - sample))
 
 
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    """Plays 0.51 s of music: four levels of 0.1 s and one of 0.11 s, so that the loop point falls into a packet."""
+    """A supervisor with 0.51 s of music: four levels of 0.1 s, one of 0.11 s. So the loop point is within a packet."""
     samples = [LEVELS[block] for block in range(0, 20, 4) for _ in range(800)] + [LEVELS[16]] * 80
     playing = supervisor_of({8000: write_music(tmp_path / "short.wav", samples)}, 0.51)
     yield playing
@@ -57,7 +57,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 def play(supervisor: Supervisor, ear: Ear, position: float = 0.0, **others: Any) -> int:
-    """Start the music to ``ear``; returns the port that it is sent from. ``others`` are fields of the target."""
+    """Start the music to ``ear``. Return the port that sends it. ``others`` are fields of the target."""
     port = free_ports(2)
     order = start(ear, port)
     supervisor.order(replace(order, position=position, target=order.target._replace(**others)))
@@ -66,7 +66,7 @@ def play(supervisor: Supervisor, ear: Ear, position: float = 0.0, **others: Any)
 
 def test_packets_follow_each_other_over_the_loop_point(supervisor: Supervisor, ear: Ear) -> None:
     play(supervisor, ear)
-    packets = ear.packets(80)  # 1.6 s, three loop points
+    packets = ear.packets(80)  # 1.6 s have three loop points
     assert {packet.size for packet in packets} == {172}
     assert {(packet.payload_type, packet.marked, packet.ssrc) for packet in packets} == {(0, False, packets[0].ssrc)}
     for former, latter in zip(packets, packets[1:]):
@@ -93,7 +93,10 @@ def test_a_longer_ptime_makes_longer_packets(supervisor: Supervisor, ear: Ear) -
 def test_each_codec_counts_time_by_the_clock_of_its_rtpmap(
     tmp_path: Path, ear: Ear, codec: Codec, ptime: int, step: int
 ) -> None:
-    """G.722 hears 16,000 samples a second and counts 8,000; Opus counts 48,000 always (RFC 3551, RFC 7587)."""
+    """The timestamp of G.722 counts 8,000 a second for 16,000 samples; that of Opus always counts 48,000.
+
+    See RFC 3551 and RFC 7587.
+    """
     if codec.encoder not in encoders():
         pytest.skip(f"this ffmpeg has no {codec.encoder}")
     music = write_music(tmp_path / "music.wav", LEVELS * 400, codec.sample_rate)
@@ -117,7 +120,7 @@ def test_each_codec_counts_time_by_the_clock_of_its_rtpmap(
 def test_an_encrypted_packet_holds_as_much_sound_and_its_tag(
     supervisor: Supervisor, ear: Ear, suite: str, size: int
 ) -> None:
-    """SRTP adds 10 or 4 octets to the packet (RFC 4568 section 6.2), and hides what is in it."""
+    """SRTP adds a tag of 10 or 4 octets to the packet (RFC 4568 section 6.2), and encrypts the payload."""
     key = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
     play(supervisor, ear, srtp_suite=suite, srtp_key=key)
     packets = ear.packets(30)
@@ -145,7 +148,7 @@ def test_the_receiver_gets_rtcp_bye_at_the_end(supervisor: Supervisor, ear: Ear)
 
 @pytest.mark.parametrize(("position", "block"), [(0.0, 0), (0.7, 7), (1.9, 19), (2.0 * 3 + 1.1, 11)])
 def test_the_music_goes_on_where_it_was(tmp_path: Path, ear: Ear, position: float, block: int) -> None:
-    """Each tenth of a second has a level of its own, so the first sample tells the place."""
+    """Each tenth of a second has a level of its own, so the first sample shows the position."""
     music = write_music(tmp_path / "levels.wav", [LEVELS[n] for n in range(20) for _ in range(800)])
     supervisor = supervisor_of({8000: music}, 2.0)
     try:
@@ -157,7 +160,7 @@ def test_the_music_goes_on_where_it_was(tmp_path: Path, ear: Ear, position: floa
         supervisor.close()
 
 
-def test_an_ipv6_phone_hears_music_from_a_server_known_by_ipv4(supervisor: Supervisor) -> None:
+def test_an_ipv6_phone_gets_music_from_a_server_that_advertises_ipv4(supervisor: Supervisor) -> None:
     with Ear("::1") as ear:
         play(supervisor, ear)
         assert ear.packets(3)

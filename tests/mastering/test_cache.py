@@ -1,4 +1,4 @@
-"""The cache of converted music: what is found, what is removed, and what another server's lock keeps. No ffmpeg."""
+"""The cache of converted music: which entries are found, removed, or kept by another server's lock. No ffmpeg."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def write_sound(path: Path, rate: int, seconds: float) -> None:
 
 
 def entry(cache: Path, track: Path, settings: str = "") -> Entry:
-    """The entry of the track as it is now."""
+    """Return the cache entry for the present content of the track."""
     return entry_of(cache, track, track.stat(), settings, RATES)
 
 
 def convert(wanted: Entry, seconds: float = 0.5, report: str = "done") -> Found:
-    """Stands for a conversion."""
+    """Write the files of an entry, as a conversion would."""
     with wanted.unfinished() as made:
         for rate, path in made.paths.items():
             write_sound(path, rate, seconds)
@@ -52,7 +52,7 @@ def track(tmp_path: Path) -> Path:
     return path
 
 
-# -- what is found -------------------------------------------------------------------------------------------------
+# -- entries that are found ----------------------------------------------------------------------------------------
 
 
 def test_an_entry_is_found_as_it_was_kept(cache: Path, track: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_conversion_that_fails_leaves_nothing(cache: Path, track: Path) -> Non
     assert list(cache.iterdir()) == []
 
 
-def test_of_two_servers_that_convert_the_same_both_use_the_files_that_were_first(cache: Path, track: Path) -> None:
+def test_two_servers_that_convert_the_same_track_both_use_the_files_of_the_first(cache: Path, track: Path) -> None:
     wanted = entry(cache, track)
     with wanted.unfinished() as made:
         for rate, path in made.paths.items():
@@ -112,14 +112,14 @@ def test_a_wav_file_that_is_cut_short_has_no_length(tmp_path: Path) -> None:
     assert length_of(tmp_path / "missing.wav") == 0.0
 
 
-# -- what another user could have written --------------------------------------------------------------------------
+# -- entries that another user could have written ------------------------------------------------------------------
 
 PLACES = ["", "report.txt", "8000.wav", "16000.wav"]
 """The parts of an entry: its folder and its files."""
 
 
 def is_made_anew(wanted: Entry) -> bool:
-    """Whether the entry is not taken, and a conversion puts its own in that place."""
+    """Return whether ``find`` refuses the entry, and a conversion replaces it."""
     if wanted.find() is not None:
         return False
     convert(wanted, 0.5, "made anew")
@@ -200,7 +200,7 @@ def test_a_report_is_one_line_that_can_be_printed(cache: Path, track: Path, text
     assert found is not None and found.report == shown
 
 
-def test_a_report_that_is_too_long_is_none(cache: Path, track: Path) -> None:
+def test_a_report_that_is_too_long_spoils_the_entry(cache: Path, track: Path) -> None:
     wanted = entry(cache, track)
     convert(wanted, 0.5, "x" * MOST_REPORT)
     assert wanted.find() is not None
@@ -208,10 +208,10 @@ def test_a_report_that_is_too_long_is_none(cache: Path, track: Path) -> None:
     assert is_made_anew(wanted)
 
 
-# -- what is removed -----------------------------------------------------------------------------------------------
+# -- entries that are removed --------------------------------------------------------------------------------------
 
 
-def test_a_former_state_of_the_file_is_removed_unless_a_server_plays_it(cache: Path, track: Path) -> None:
+def test_the_entry_of_an_older_content_is_removed_unless_a_server_plays_it(cache: Path, track: Path) -> None:
     first = entry(cache, track)
     playing = convert(first)
     track.write_text("the second")
@@ -246,7 +246,7 @@ def test_an_entry_that_was_unused_for_long_is_removed_and_a_found_one_counts_as_
     assert (unused.folder.exists(), used.folder.exists()) == (False, True)
 
 
-def test_a_conversion_that_a_kill_has_left_is_removed_and_a_running_one_is_not(cache: Path, track: Path) -> None:
+def test_the_files_of_a_killed_conversion_are_removed_and_those_of_a_running_one_stay(cache: Path, track: Path) -> None:
     wanted = entry(cache, track)
     left, fresh = cache / "unfinished-left", cache / "unfinished-fresh"
     for folder in (left, fresh):

@@ -1,4 +1,4 @@
-"""Where the cache is: by setting, in the user's home, or in a private folder."""
+"""The folder of the cache: by setting, in the user's home, or a private temporary folder."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def test_a_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_is_read_only_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda *_: False)  # this test may run as root, which may write everywhere
+    monkeypatch.setattr("os.access", lambda *_: False)  # the test may run as root, which may write everywhere
     assert "not writable; expected a folder to write to" in refusal(tmp_path)
 
 
-# -- what another user could write to ------------------------------------------------------------------------------
+# -- folders that another user could write to ----------------------------------------------------------------------
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
 ANOTHER = 12_345
-"""The number of a user that is not this one."""
+"""The number of another user."""
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o757, 0o2775, 0o722])
@@ -90,7 +90,7 @@ def test_a_link_to_the_cache_may_only_be_the_users_own(tmp_path: Path) -> None:
 
 @needs_root
 def test_the_home_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with sudo that keeps HOME."""
+    """Sudo may keep HOME, so that the server runs as root with the home of another user."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "moh").mkdir()
@@ -111,7 +111,7 @@ def test_a_folder_of_a_former_version_that_the_group_may_write_to_is_mended(
 # -- without the setting -------------------------------------------------------------------------------------------
 
 
-def test_the_cache_is_where_users_have_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_in_the_cache_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder(settings()) == tmp_path / "moh"
     monkeypatch.delenv("XDG_CACHE_HOME")

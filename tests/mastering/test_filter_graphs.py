@@ -1,4 +1,4 @@
-"""The ffmpeg commands of a conversion: what they open, and what they write."""
+"""The ffmpeg commands of a conversion: the files that they open, and the filters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_commands_never_ask_and_open_their_files_by_name_only() -> None:
     assert "file:/cache/-x.s16" in command
 
 
-def test_soxr_resamples_where_ffmpeg_has_it() -> None:
+def test_soxr_resamples_if_ffmpeg_has_it() -> None:
     assert "soxr" in " ".join(downmix_command(Path("a"), Path("b"), ANALYSIS, 0.0))
     assert "soxr" not in " ".join(downmix_command(Path("a"), Path("b"), replace(ANALYSIS, soxr=False), 0.0))
 

@@ -1,4 +1,4 @@
-"""The loop point, by samples: no ffmpeg."""
+"""The loop point of music, made of samples by the tests. No ffmpeg."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tone(count: int, hertz: float = 500.0) -> array[int]:
 
 
 def write(path: Path, music: array[int]) -> Path:
-    """As the downmix does: silence, the music, its beginning again."""
+    """Write a file like the downmix: silence, the music, and the beginning of the music again."""
     samples = array("h", bytes(2 * LEAD)) + music + music[:WRAP]
     if sys.byteorder == "big":
         samples.byteswap()
@@ -31,7 +31,7 @@ def read(path: Path, loop: Loop) -> array[int]:
     return samples[loop.start : loop.start + loop.length]
 
 
-def test_a_click_is_told_from_a_sound_that_goes_on() -> None:
+def test_a_click_is_distinguished_from_a_sound_that_goes_on() -> None:
     sound = tone(3200)
     assert not clicks(sound, 1600)
     assert clicks(sound[:1600] + sound[1590:3190], 1600)
@@ -45,7 +45,7 @@ def test_music_that_loops_as_it_is_stays_as_it_is(tmp_path: Path) -> None:
     assert max(abs(a - b) for a, b in zip(read(path, loop), music)) <= 1
 
 
-def test_music_that_does_not_is_crossfaded(tmp_path: Path) -> None:
+def test_music_that_does_not_loop_is_crossfaded(tmp_path: Path) -> None:
     path = write(tmp_path / "mono.s16", tone(RATE + 7))
     loop = close_loop(path, 100)
     assert loop.seam == "cross-faded over 60 ms"

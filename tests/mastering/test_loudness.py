@@ -21,7 +21,7 @@ from tests.mastering.tracks import CHORD, NOISE, make, prepared, refusal, sample
 
 
 def meter(path: Path) -> tuple[float, float]:
-    """Integrated loudness and true peak, by an independent meter at 48 kHz."""
+    """Return integrated loudness and true peak, measured independently at 48 kHz."""
     command = [
         "ffmpeg",
         *LOG_OPTIONS,
@@ -43,7 +43,7 @@ def meter(path: Path) -> tuple[float, float]:
      ("volume='pow(10,-mod(floor(t)*7,25)/20)':eval=frame", "-24")],
     ids=["clipped", "faint", "loud by wish", "of wide range"],
 )  # fmt: skip
-def test_music_is_as_loud_as_wished_and_stays_below_the_peak(tmp_path: Path, filters: str, target: str) -> None:
+def test_music_has_the_wanted_loudness_and_stays_below_the_peak(tmp_path: Path, filters: str, target: str) -> None:
     track = make(tmp_path / "track.flac", "-af", filters, source=NOISE + "9")
     made = music.prepare(settings(track, tmp_path / "cache", MOH_LOUDNESS=target))
     for path in made.paths.values():
@@ -71,13 +71,13 @@ def test_loudness_off_leaves_the_loudness_as_it_was(tmp_path: Path) -> None:
 
 
 def test_only_what_a_telephone_passes_is_left(tmp_path: Path) -> None:
-    """A hum of 60 Hz beside a tone of 1 kHz, and a whistle of 7.8 kHz that must not come back as one of 200 Hz."""
+    """G.711 has no hum of 60 Hz beside a tone of 1 kHz. A whistle of 7.8 kHz is not aliased to 200 Hz."""
     mixture = "aevalsrc=0.2*sin(2*PI*60*t)+0.05*sin(2*PI*1000*t)+0.2*sin(2*PI*7800*t):s=44100:d=3"
     made = prepared(make(tmp_path / "mixture.wav", source=mixture))
     for rate, path in made.paths.items():
         for q, frequency, floor in ((20, 60, -30), (20, 200, -30)):
             if (rate, frequency) == (16000, 60):
-                continue  # G.722 has room for it
+                continue  # G.722 passes 60 Hz
             chain = f"bandpass=f={frequency}:t=q:w={q},atrim=start=1,astats=measure_perchannel=none"
             command = ["ffmpeg", *LOG_OPTIONS, "-i", f"file:{path}", "-af", chain, "-f", "null", "-"]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
@@ -95,7 +95,7 @@ def test_channels_out_of_phase_do_not_cancel_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["5.1", "7.1", "12c"])
 def test_all_of_many_channels_are_in_the_mix(tmp_path: Path, layout: str) -> None:
-    """The music is in the centre of a cinema's channels; 12 channels have no known places."""
+    """The music is in the centre channel of a cinema layout, or in one of 12 channels without known places."""
     track = tmp_path / "many.wav"
     if layout == "12c":
         with wave.open(str(track), "wb") as sound:
@@ -114,7 +114,7 @@ def test_any_sample_rate_will_do(tmp_path: Path, rate: str) -> None:
 
 
 def test_an_mp3_of_two_forms_is_played_whole(tmp_path: Path) -> None:
-    """Two files joined to one: mono and stereo, of different sample rates."""
+    """The MP3 is made of two joined files, one mono and one stereo, with different sample rates."""
     first = make(tmp_path / "first.mp3", "-ac", "1", "-ar", "44100", source="sine=600:d=2")
     then = make(tmp_path / "then.mp3", "-ac", "2", "-ar", "48000", source="sine=900:d=2")
     both = tmp_path / "both.mp3"
@@ -126,12 +126,12 @@ def test_an_mp3_of_two_forms_is_played_whole(tmp_path: Path) -> None:
 
 
 def steps(samples: array[int]) -> list[int]:
-    """The steps from each sample to the next, and from the last one to the first."""
+    """Return the steps from each sample to the next, and from the last sample to the first."""
     return [abs(b - a) for a, b in zip(samples, samples[1:] + samples[:1])]
 
 
 def assert_whole(samples: array[int]) -> None:
-    """At the loop point there is no larger step than elsewhere, and no gap."""
+    """Assert that the loop point has no larger step than other places, and no gap."""
     sizes = steps(samples)
     assert sizes[-1] <= sorted(sizes)[int(len(sizes) * 0.999)]
     assert max(map(abs, samples[-160:])) > 100
@@ -171,7 +171,7 @@ def test_silence_at_both_ends_is_cut_and_a_fade_kept(tmp_path: Path) -> None:
 
 
 def test_silence_at_the_end_is_cut_however_loud_the_beginning_is(tmp_path: Path) -> None:
-    """A resampler rings before a loud beginning; in the loop that is behind the end."""
+    """A resampler makes sound just before a loud beginning. In the loop that sound is behind the end."""
     tone = "aevalsrc=0.8*cos(2*PI*3000*t):s=44100:d=2"
     made = prepared(make(tmp_path / "cut.wav", "-af", "apad=pad_dur=1", source=tone))
     assert made.seconds == pytest.approx(1.97, abs=0.05)
@@ -209,7 +209,7 @@ def test_a_file_that_breaks_off_plays_as_far_as_it_goes(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
-    """A file with DRM is such a file: it has audio, and ffmpeg has no decoder for it."""
+    """A file with DRM has such audio: ffmpeg has no decoder for it."""
     track = make(tmp_path / "drm.wav")
     content = track.read_bytes()
     track.write_bytes(content[:20] + b"\x99\x99" + content[22:])

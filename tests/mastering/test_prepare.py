@@ -1,4 +1,4 @@
-"""End to end, by real ffmpeg: which files are music, what is in the cache, and the program that prepares it."""
+"""End to end, by real ffmpeg: files that are music and files that are not, the cache, and the program ``prepare``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from moh.mastering.prepare import BUILTIN, Music, find_source
 from tests.mastering.tracks import NOISE, make, prepared, refusal, samples_of, settings
 from tests.support.running import ROOT
 
-# -- what is music -------------------------------------------------------------------------------------------------
+# -- files that are music ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["wav", "mp3", "ogg", "flac", "m4a"])
@@ -34,7 +34,7 @@ def test_whatever_ffmpeg_reads_becomes_mono_pcm_at_8_and_16_khz(tmp_path: Path, 
 
 
 def test_both_channels_are_in_the_mix(tmp_path: Path) -> None:
-    """The tone is in the right channel only; half of it is in the mix."""
+    """The tone is only in the right channel. The mix has it at half the level."""
     right_only = make(tmp_path / "right.wav", "-af", "pan=stereo|c0=0*c0|c1=c0")
     assert max(samples_of(prepared(right_only).paths[8000])) > 500
 
@@ -61,7 +61,7 @@ def test_any_file_name_will_do_and_threads_convert_at_once(tmp_path: Path) -> No
     assert len(list((tmp_path / "cache").iterdir())) == len(NAMES)
 
 
-# -- what is not music ---------------------------------------------------------------------------------------------
+# -- files that are no music ---------------------------------------------------------------------------------------
 
 
 def test_a_text_is_no_music(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_without_ffmpeg_the_error_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_second_time_the_music_is_found_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tone = make(tmp_path / "tone.wav")
     first = prepared(tone)
-    monkeypatch.setenv("PATH", "")  # no ffmpeg, no conversion
+    monkeypatch.setenv("PATH", "")  # without ffmpeg there is no conversion
     second = prepared(tone)
     assert (second.paths, second.seconds, second.took) == (first.paths, first.seconds, 0)
 
@@ -145,7 +145,7 @@ def test_a_changed_file_is_converted_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spoilt", [(8000, b""), (16000, b"RIFF"), (16000, 100), (0, b""), (0, b"\xff")])
 def test_a_spoilt_entry_is_made_anew(tmp_path: Path, spoilt: tuple[int, Union[bytes, int]]) -> None:
-    """After a power cut a file may have its name and not its content."""
+    """After a power cut, a file may have its name but not its content."""
     tone = make(tmp_path / "tone.wav")
     paths = prepared(tone).paths
     rate, content = spoilt

@@ -1,4 +1,4 @@
-"""The log lines of a conversion that takes long: by literal clocks."""
+"""The log lines of a conversion that takes long, by literal clocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def log_level(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def lines(caplog: pytest.LogCaptureFixture, *reports: tuple[float, float]) -> list[str]:
-    """What a conversion logs that began at 100 s; each report is a time and the share that is done."""
+    """Return the log lines of a conversion that began at 100 s. Each report is a time and the share that is done."""
     times = iter([100.0, *(now for now, _ in reports)])
     progress = ProgressLog(lambda: next(times))
     for _, share in reports:

@@ -1,4 +1,4 @@
-"""The reloader, with a stand-in for the conversion: a thread, no ffmpeg, no socket."""
+"""The reloader with a stand-in for the conversion. The reloader has its thread; there is no ffmpeg and no socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.running import wait_for
 
 
 class Conversion:
-    """Stands for ``prepare``: counts its calls, and fails where the file says so."""
+    """A stand-in for ``prepare``. It counts its calls, and fails if the text in the file says so."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -53,7 +53,7 @@ def reloader(file: Path, conversion: Conversion) -> Iterator[Reloader]:
 
 
 def next_result(reloader: Reloader) -> ReloadResult:
-    """Wait for a result; it has to be the only one."""
+    """Wait for a result and return it. There must be no second result."""
     results: list[ReloadResult] = []
 
     def arrived() -> bool:

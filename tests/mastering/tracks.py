@@ -19,7 +19,7 @@ CHORD = "aevalsrc=0.2*sin(2*PI*441.3*t)+0.2*sin(2*PI*612.7*t)+0.1*sin(2*PI*1330.
 
 
 def make(path: Path, *options: str, source: str = TONE) -> Path:
-    """Let ffmpeg make a file; its name tells the kind."""
+    """Let ffmpeg make the file ``path``. The name has the file format."""
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", source, *options, f"file:{path}"]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return path
@@ -30,12 +30,12 @@ def settings(music: object = "", cache: object = "", **others: str) -> Settings:
 
 
 def prepared(music: Path) -> Music:
-    """Prepare the file, with a cache beside it."""
+    """Prepare the file. The cache is in the same folder."""
     return prepare(settings(music, music.parent / "cache"))
 
 
 def refusal(music: object, cache: object) -> str:
-    """The one line that the owner reads."""
+    """Prepare a file that is refused. Return the one line that the owner reads."""
     with pytest.raises(SettingsError) as caught:
         prepare(settings(music, cache))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Addresses as the kernel writes them, and system calls that are not there."""
+"""Addresses in the form of the kernel, and system calls that the C library lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many datagrams read by one system call. End to end: real sockets on loopback."""
+"""One system call reads many datagrams. End to end: real sockets on loopback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_all_waiting_datagrams_come_in_order_with_both_addresses() -> None:
         phone.bind(("127.0.0.9", 0))
         reader = DatagramReader(sock, 65535, "0.0.0.0")
         assert reader.read() == []
-        for turn in range(3):  # what the kernel wrote into the structures before does not stay there
+        for turn in range(3):  # in later turns, nothing of an earlier turn may be left in the structures
             sent = [b"%d" % number * (1 + number * turn) for number in range(5)]
             for data in sent:
                 phone.sendto(data, ("127.0.0.2", sock.getsockname()[1]))

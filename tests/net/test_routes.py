@@ -11,7 +11,7 @@ from moh.net import routes
 from moh.net.routes import has_port, in_a_bridge, is_ours, local_address_towards, neighbours, way_out
 
 
-def test_an_address_is_ours_or_not() -> None:
+def test_an_address_belongs_to_this_machine_or_not() -> None:
     assert is_ours("127.0.0.1")
     assert not is_ours("192.0.2.77")
 
@@ -46,7 +46,7 @@ def test_only_in_a_container_an_address_of_docker_is_a_bridge(monkeypatch: pytes
         ("192.0.2.1", "192.0.2.9", ""),
     ],
 )
-def test_media_leaves_from_the_address_in_the_sdp_where_that_is_possible(
+def test_media_leaves_from_the_address_in_the_sdp_if_that_is_possible(
     local: str, remote: str, leaves_from: str
 ) -> None:
     assert way_out(local, remote) == leaves_from

@@ -1,4 +1,4 @@
-"""One packet to many addresses. End to end on loopback; errors of the kernel come from a stand-in for ``sendmmsg``."""
+"""One packet to many addresses. End to end on loopback. A stand-in for ``sendmmsg`` makes the errors of the kernel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def host(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sock(host: str) -> Iterator[socket.socket]:
-    """A socket with the options of the shared stream's."""
+    """A socket with the same options as that of the shared stream."""
     sockets = media_sockets(host, free_ports(2))
     yield sockets[":" in host]
     for each in sockets.values():
@@ -36,7 +36,7 @@ def sock(host: str) -> Iterator[socket.socket]:
 
 
 class Listener:
-    """A socket that gets packets."""
+    """A receiver: a socket and its address."""
 
     def __init__(self, host: str) -> None:
         self.socket = socket.socket(family_of(host), socket.SOCK_DGRAM)
@@ -45,7 +45,7 @@ class Listener:
         self.address = Address(host, self.socket.getsockname()[1])
 
     def received(self) -> list[tuple[bytes, str]]:
-        """The packets that have come, each with its source: on loopback they are there when ``send`` returns."""
+        """Return the packets that have come, each with its source. On loopback they are there when ``send`` returns."""
         found = []
         try:
             while True:
@@ -71,7 +71,7 @@ def listen() -> Iterator[Listen]:
 
 
 def closed_port(host: str) -> Address:
-    """An address without a socket: loopback refuses a packet to it at once."""
+    """Return an address without a socket. Loopback refuses a packet to it at once."""
     with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))
         return Address(host, probe.getsockname()[1])
@@ -109,10 +109,10 @@ def test_destinations_added_and_removed_in_any_order_get_just_what_is_sent_meanw
         assert not any(listener.received() for listener in outside)
 
 
-def test_each_destination_has_its_own_prefix_in_front_of_what_all_get(
+def test_each_destination_has_its_own_prefix_in_front_of_the_common_octets(
     sock: socket.socket, host: str, listen: Listen
 ) -> None:
-    """They join and leave in any order, beyond the first slots, and keep their prefixes in whichever slot they are."""
+    """Destinations join and leave in any order, and move to other slots of the table. Each keeps its prefix."""
     chance = random.Random(13)
     prefixes = [bytes((0x80, number)) for number in range(128)] + [b"", b"\0", b"longer than the rest"]
     outside, inside = [listen(host) for _ in range(60)], list[tuple[Listener, bytes]]()
@@ -146,7 +146,10 @@ def test_the_last_destination_is_removed_and_another_is_added(sock: socket.socke
 
 
 def test_each_packet_leaves_from_the_address_that_its_destination_was_added_with(listen: Listen) -> None:
-    """Bound to 0.0.0.0, the kernel would take 127.0.0.1 for all. A destination that moves to another slot keeps its."""
+    """The socket is bound to 0.0.0.0, so the kernel alone would send all packets from 127.0.0.1.
+
+    A destination that moves to another slot of the table keeps its source address.
+    """
     sockets = media_sockets("0.0.0.0", free_ports(2))
     table = DestinationTable(sockets[False], 1)
     sources = ["", "127.0.0.2", "127.0.0.1", "127.0.0.3", "127.0.0.2", "", "127.0.0.9", "127.0.0.4", "", "127.0.0.5"]
@@ -156,7 +159,7 @@ def test_each_packet_leaves_from_the_address_that_its_destination_was_added_with
     expected = [source or "127.0.0.1" for source in sources]
     table.send()
     assert [[source for _, source in each.received()] for each in listeners] == [[host] for host in expected]
-    for slot in (0, 3, len(sources) - 3):  # slots of the table as it is then
+    for slot in (0, 3, len(sources) - 3):  # each number is a slot at the time of its removal
         table.remove(slot)
         listeners[slot], expected[slot] = listeners[-1], expected[-1]
         listeners.pop(), expected.pop()
@@ -179,7 +182,7 @@ def test_packets_by_ipv6_leave_from_the_address_that_their_destination_was_added
 def test_addresses_that_refuse_packets_take_none_from_the_others(
     sock: socket.socket, host: str, listen: Listen
 ) -> None:
-    """Refused by the remote machine, or by the kernel: for the port, the address, or the source address."""
+    """The remote machine refuses packets, or the kernel refuses the port, the address or the source address."""
     table, listeners, sends = DestinationTable(sock, len(PACKET)), [listen(host) for _ in range(6)], 20
     bad = [
         (closed_port(host), ""),
@@ -211,11 +214,11 @@ def test_a_table_of_closed_ports_loses_nothing_that_the_kernel_takes(sock: socke
     assert table.lost == 0
 
 
-# -- what the kernel may answer --------------------------------------------------------------------------------------
+# -- errors and limits of the kernel ---------------------------------------------------------------------------------
 
 
 class Kernel:
-    """Stands in for ``sendmmsg``: takes as many messages at once as the test says, or reports an error."""
+    """A stand-in for ``sendmmsg``. It takes as many messages at once as the test says, or reports an error."""
 
     def __init__(self, *answers: int) -> None:
         self.answers = list(answers)
@@ -239,7 +242,7 @@ def table() -> Iterator[DestinationTable]:
 def sent_to(
     table: DestinationTable, count: int, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[int, int]]:
-    """What a stand-in was asked for: the first slot and the number of slots of each call."""
+    """Send by a stand-in. Return the first slot and the number of slots of each system call."""
     monkeypatch.setattr(module, "SENDMMSG", kernel)
     for number in range(count):
         table.add(Address("127.0.0.1", 2000 + number), "")
@@ -285,6 +288,6 @@ def test_an_interrupting_signal_is_no_error(table: DestinationTable, monkeypatch
 def test_a_kernel_without_room_is_asked_once_and_the_rest_counts_as_lost(
     table: DestinationTable, full: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each further try would take ``SEND_TIMEOUT``, and all music would stand still meanwhile."""
+    """Each further try would take ``SEND_TIMEOUT``, and all music would stop meanwhile."""
     assert sent_to(table, 10, Kernel(4, -full), monkeypatch) == [(0, 10), (4, 6)]
     assert table.lost == 6

@@ -20,7 +20,7 @@ def test_a_thread_does_its_work() -> None:
 
 
 def test_a_thread_that_dies_before_it_begins_is_an_error_and_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It dies so where there is no memory for its first steps."""
+    """A thread dies so if there is no memory for its first steps."""
     monkeypatch.setattr(threads, "START_TIMEOUT", 0.01)
     monkeypatch.setattr(threading.Thread, "_bootstrap", lambda self: None)
     done: list[int] = []

@@ -1,4 +1,4 @@
-"""``tools/build_ffmpeg.sh`` builds all that the code uses: this compares names and builds nothing."""
+"""``tools/build_ffmpeg.sh`` builds all that the code uses. The tests compare names and build nothing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SCRIPT = (ROOT / "tools" / "build_ffmpeg.sh").read_text(encoding="utf-8")
 
 
 def listed(kind: str) -> set[str]:
-    """The names in a list of the script."""
+    """Return the names in the list ``kind`` of the script."""
     found = re.search(rf"^{kind}=\((.*?)\)$", SCRIPT, re.MULTILINE | re.DOTALL)
     assert found, f"tools/build_ffmpeg.sh has no list of {kind}"
     return set(re.sub(r"#.*", "", found[1]).split())
 
 
-def test_it_has_the_filters_of_a_call() -> None:
+def test_the_script_has_the_filters_of_a_call() -> None:
     here = Address("127.0.0.1", 10_000)
     command = ffmpeg_command(Path("x.wav"), 48.0, Target(here, here, here, PCMU, 0, 20), 1.0, bind=False)
     chain = command[command.index("-filter:a") + 1].split(",")
@@ -30,7 +30,7 @@ def test_it_has_the_filters_of_a_call() -> None:
     assert names <= listed("filters")
 
 
-def test_it_has_filters_and_muxer_of_the_shared_stream() -> None:
+def test_the_script_has_the_filters_and_the_muxer_of_the_shared_stream() -> None:
     command = encode_command(Path("x.wav"), OPUS, 20, start=5, resampling=(768210, 768320))
     chain = command[command.index("-filter:a") + 1].split(",")
     names = {each.partition("=")[0] for each in chain}
@@ -39,7 +39,7 @@ def test_it_has_filters_and_muxer_of_the_shared_stream() -> None:
     assert command[command.index("-f") + 1] in listed("muxers")
 
 
-def test_it_has_the_filters_of_the_mastering() -> None:
+def test_the_script_has_the_filters_of_the_mastering() -> None:
     text = (ROOT / "moh" / "mastering" / "filter_graphs.py").read_text(encoding="utf-8")
     names = set(re.findall(r"\.filter(?:_multi_output)?\(\s*\"(\w+)\"|ffmpeg\.(?=concat\()(\w+)", text))
     flat = {name for pair in names for name in pair if name}
@@ -47,7 +47,7 @@ def test_it_has_the_filters_of_the_mastering() -> None:
     assert flat <= listed("filters")
 
 
-def test_it_has_the_encoder_of_every_codec() -> None:
+def test_the_script_has_the_encoder_of_every_codec() -> None:
     names = {"adpcm_g722" if codec.encoder == "g722" else codec.encoder for codec in CODECS}
     assert names | {"pcm_s16le"} <= listed("encoders")
 
@@ -57,6 +57,6 @@ def test_it_has_the_demuxers_of_the_formats_that_are_music() -> None:
     assert not listed("demuxers") & set(MORE_DEMUXERS)
 
 
-def test_it_has_the_protocols_and_muxers_of_the_outputs() -> None:
+def test_the_script_has_the_protocols_and_muxers_of_the_outputs() -> None:
     assert {"file", "pipe", "rtp", "srtp"} <= listed("protocols")
     assert {"null", "pcm_s16le", "rtp", "wav"} <= listed("muxers")

@@ -1,4 +1,7 @@
-"""The container's files keep what docs/security.md promises. That the server can work so is tested by tests/chaos."""
+"""The files of the container take the privileges away that docs/security.md names.
+
+``tests/chaos`` tests that the server works without these privileges.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def lines(name: str) -> list[str]:
-    """The lines of a file without their comments, stripped."""
+    """Return the stripped lines of a file, without comments."""
     found = (line.partition("#")[0].strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
     return [line for line in found if line]
 

@@ -1,4 +1,4 @@
-"""The architecture as a test: imports point down the table in ``docs/architecture.md``; the core touches nothing."""
+"""Tests of the architecture: imports point down the table in ``docs/architecture.md``, and the core touches nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 MOST_LINES = 400
-"""Lines that a module may have."""
+"""The most lines of a module."""
 
 # -- the tables of the document --------------------------------------------------------------------------------------
 
 
 def rows(heading: str) -> Iterator[list[str]]:
-    """The cells of each row of the table whose first column has this heading."""
+    """Yield the cells of each row of the table whose first column has the heading ``heading``."""
     for row in DOCUMENT.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]:
         yield [cell.strip() for cell in row.strip("|").split("|")]
 
@@ -29,9 +29,9 @@ class Package(NamedTuple):
 
     name: str
     imports: set[str]
-    """What it may import: a package, or a single module as ``sip.framing``."""
+    """What the package may import: other packages, or single modules such as ``sip.framing``."""
     touches: set[str]
-    """Words of the second table, such as ``sockets``."""
+    """What the package touches: words of the second table, such as ``sockets``."""
 
     @property
     def files(self) -> list[Path]:
@@ -47,7 +47,7 @@ def read_packages() -> Iterator[Package]:
 PACKAGES = list(read_packages())
 CORE = [package for package in PACKAGES if not package.touches]
 LIBRARY = {word: set(re.findall(r"`(\w+)`", modules)) for word, modules in rows("word")}
-"""Modules of the standard library by the word for what they touch."""
+"""Modules of the standard library, by the word for what they touch."""
 ALWAYS_ALLOWED = LIBRARY.pop("(always allowed)")
 
 
@@ -65,7 +65,7 @@ class Import(NamedTuple):
     names: list[str]
     line: int
     for_types_only: bool
-    """Below ``if TYPE_CHECKING``."""
+    """Whether the import is below ``if TYPE_CHECKING``."""
 
     @property
     def is_of_the_project(self) -> bool:
@@ -73,7 +73,7 @@ class Import(NamedTuple):
 
 
 def imports_of(path: Path) -> Iterator[Import]:
-    """All imports in a file; the names of modules are absolute."""
+    """Yield all imports in a file, with absolute names of modules."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     folder = path.relative_to(ROOT).parts[:-1]
     checks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
@@ -124,7 +124,7 @@ def test_a_package_imports_what_its_row_names(package: Package) -> None:
 
 @each(PACKAGES)
 def test_an_import_names_the_module_that_it_is_from(package: Package) -> None:
-    """As ``from .module import name``: an import of a whole package would hide which module is used."""
+    """The import is written ``from .module import name``. An import of a package would hide which module is used."""
     for path in package.files:
         for found in imports_of(path):
             if found.is_of_the_project and found.names != ["__version__"]:
@@ -137,7 +137,7 @@ def test_an_import_names_the_module_that_it_is_from(package: Package) -> None:
 
 
 def graph_of(folder: str) -> dict[str, set[str]]:
-    """For each module below a folder the modules below it that it imports."""
+    """Return for each module below ``folder`` which other modules below ``folder`` it imports."""
     paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / folder).rglob("*.py")}
     graph: dict[str, set[str]] = {}
     for name, path in paths.items():
@@ -148,7 +148,7 @@ def graph_of(folder: str) -> dict[str, set[str]]:
 
 
 def find_cycle(graph: dict[str, set[str]]) -> list[str]:
-    """The names along one circle; empty if there is none."""
+    """Return the names along one circle of imports; empty if there is none."""
     done: set[str] = set()
 
     def walk(name: str, trail: list[str]) -> list[str]:
@@ -203,7 +203,7 @@ def test_the_core_calls_no_builtin_that_touches_anything(package: Package) -> No
 
 
 def test_a_module_has_at_most_400_lines() -> None:
-    """All but ``test_sip_client.py``, which is one file so that it can be copied to the phones' network."""
+    """``test_sip_client.py`` may have more. It is one file, so that it can be copied to the phones' network."""
     paths = [
         *ROOT.glob("*.py"),
         *(path for name in ("moh", "tests", "bench", "tools") for path in (ROOT / name).rglob("*.py")),

@@ -1,4 +1,4 @@
-"""What the pages say of settings, files, tests and messages is what the code has, and the README stays short."""
+"""The pages agree with the code about settings, files, tests and messages. And the README stays short."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "bench" / "README.md", *DOCS]
 PLACES = ("", "tests", "bench")
-"""Folders that a path in a page may start from, beside the page's own."""
+"""Folders in which a path in a page may start. A path may also start in the folder of the page."""
 SOURCES = [*(ROOT / "moh").rglob("*.py"), ROOT / "sip_server.py", ROOT / "test_sip_client.py", ROOT / "test_udp.py"]
 MOST_LINES, MOST_WORDS = 150, 1500
-"""The README is for an owner's first ten minutes."""
+"""The most lines and words of the README, since an owner reads it in the first ten minutes."""
 
 
 def text_of(name: str) -> str:
@@ -29,7 +29,7 @@ def name_of(page: Path) -> str:
 
 
 def prose(text: str) -> str:
-    """The text of a page without its blocks of code."""
+    """Return the text of a page without its blocks of code."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -39,7 +39,7 @@ def test_the_readme_is_short() -> None:
     assert len(text.split()) <= MOST_WORDS
 
 
-def test_the_table_of_settings_is_that_of_the_code() -> None:
+def test_the_table_of_settings_is_the_one_in_the_code() -> None:
     rows = [line for line in text_of("README.md").splitlines() if line.startswith("| `MOH_")]
     assert rows == [
         f"| `{env}` | {f'`{default}`' if default else ''} | {text} |" for env, default, text in Settings.table()
@@ -83,17 +83,17 @@ def test_every_row_of_the_conformance_page_names_a_test_that_exists() -> None:
 
 
 @pytest.mark.parametrize("page", DOCS, ids=name_of)
-def test_a_page_begins_with_whose_page_it_is(page: Path) -> None:
+def test_a_page_names_its_readers_at_the_beginning(page: Path) -> None:
     title, blank, first = page.read_text(encoding="utf-8").splitlines()[:3]
     assert title.startswith("# ") and not blank
     assert first.startswith("For "), f"{name_of(page)} begins with {first!r}; expected 'For <reader>: ...'"
 
 
-# -- what the pages name exists ------------------------------------------------------------------------------------
+# -- links, files and modules in the pages exist -------------------------------------------------------------------
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of the page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub makes of the headings of ``page``."""
     headings = re.findall(r"^#+ (.*)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -130,11 +130,11 @@ def test_every_module_that_a_page_runs_exists(page: Path) -> None:
         assert found, f"{name_of(page)} runs {name}"
 
 
-# -- what the pages quote is printed -------------------------------------------------------------------------------
+# -- messages in the pages are messages of the code ----------------------------------------------------------------
 
 
 def printed() -> str:
-    """All string constants of the code; of an f-string its constant parts."""
+    """Return all string constants of the code, with the constant parts of f-strings."""
     found = []
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
@@ -144,7 +144,7 @@ def printed() -> str:
 
 
 def quoted(page: str) -> list[str]:
-    """The messages in the first column of the page's tables of log lines."""
+    """Return the messages in the first column of the tables of log lines in ``page``."""
     tables = re.findall(r"^\| (?:the log says|in the line `music: …`) \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
     return [quote for row in "".join(tables).splitlines() for quote in re.findall(r"`([^`]*)`", row.split("|")[1])]
 

@@ -10,7 +10,7 @@ READ_THE_WALL_CLOCK = {
     "moh/mastering/cache.py": "the age of files that no server has used for long, which are removed at the start",
     "moh/shared/reports.py": "the NTP timestamp of a sender report (RFC 3550 §6.4.1)",
 }
-"""Modules that may read the wall clock, and what for."""
+"""Modules that may read the wall clock, and for what."""
 WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"}
 STEADY = {"monotonic", "monotonic_ns", "perf_counter", "sleep"}
 

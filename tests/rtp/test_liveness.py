@@ -1,4 +1,4 @@
-"""When a receiver counts as gone, with literal clocks."""
+"""The errors and times after which a receiver counts as gone, with literal clocks."""
 
 from __future__ import annotations
 

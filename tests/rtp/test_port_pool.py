@@ -11,7 +11,7 @@ from moh.rtp.port_pool import PortPool, shared_port
     ("first", "last", "expected"),
     [
         (10000, 10005, [10000, 10002, 10004]),
-        (10000, 10004, [10000, 10002]),  # 10004 has no partner
+        (10000, 10004, [10000, 10002]),  # 10004 has no odd partner
         (10001, 10005, [10002, 10004]),
         (10000, 10001, [10000]),
         (10000, 10000, []),
@@ -74,7 +74,7 @@ def test_a_port_cannot_be_released_twice() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "shared", "alone"),
     [
-        (10000, 10100, 10100, 50),  # it has no partner, so no call could have it alone
+        (10000, 10100, 10100, 50),  # 10100 has no odd partner, so no call could have it alone
         (10000, 10101, 10100, 50),
         (10000, 10099, 10098, 49),
         (10001, 10004, 10004, 1),
@@ -120,7 +120,7 @@ def test_the_calls_with_a_port_of_their_own_are_limited(most: int, own: list[int
 
 
 def test_ports_of_other_programs_do_not_count_towards_the_limit() -> None:
-    """One call may have any of the fifty ports."""
+    """The limit is one call. Other programs have some of the fifty ports, and the call gets any other port."""
     busy = {10000, 10002, 10004}
     ports = PortPool(10000, 10100, usable=lambda port: port not in busy, most=1, shared=10100)
     assert (ports.acquire(), ports.acquire()) == (10006, 10100)

@@ -44,8 +44,8 @@ def test_the_clock_wraps_in_2036_as_ntp_does(clock: float) -> None:
     assert int.from_bytes(data[8:12], "big") == (int(clock) + 2_208_988_800) % 2**32
 
 
-def test_its_counts_wrap_at_32_bits() -> None:
-    """So many octets are sent in a week, and a timestamp starts anywhere."""
+def test_the_counts_of_a_sender_report_wrap_at_32_bits() -> None:
+    """A week of music has more than 2^32 octets, and a timestamp starts at any number."""
     data = sender_report(1, 1.0, 2**32 + 5, 2**32 + 6, 2**32 + 7)
     assert [int.from_bytes(data[at : at + 4], "big") for at in (16, 20, 24)] == [5, 6, 7]
     assert sender_report(1, 1.0, -160, 0, 0)[16:20] == (2**32 - 160).to_bytes(4, "big")

@@ -1,4 +1,4 @@
-"""Which engine plays for whom, by the port of the call: end to end, with real ffmpeg and the shared stream."""
+"""The port of a call selects its engine. End to end, with real ffmpeg and the shared stream."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines
         assert over.call == "ann" and over.why.startswith("ffmpeg ended")
 
 
-def test_both_hear_the_tune_of_the_same_number(engines: Engines, ear: Ear, tmp_path: Path) -> None:
+def test_both_engines_play_the_tune_with_the_same_number(engines: Engines, ear: Ear, tmp_path: Path) -> None:
     flat = climbing()
     flat[:] = type(flat)("h", [1000] * len(flat))
     assert engines.add_tune({8000: write_wave(tmp_path / "flat.wav", flat)}, 1.0) == 1
@@ -77,7 +77,7 @@ def test_both_hear_the_tune_of_the_same_number(engines: Engines, ear: Ear, tmp_p
         assert ear.falls_silent()
 
 
-def test_without_a_shared_stream_all_is_ffmpeg(files: dict[int, Path], ear: Ear) -> None:
+def test_without_a_shared_stream_ffmpegs_play_to_all_calls(files: dict[int, Path], ear: Ear) -> None:
     alone = Engines(Tunes(), None)
     try:
         assert alone.add_tune(files, 1.0) == 0
@@ -94,6 +94,6 @@ def test_without_a_shared_stream_all_is_ffmpeg(files: dict[int, Path], ear: Ear)
         alone.close()
 
 
-def test_a_stop_for_nobody_is_nothing(engines: Engines) -> None:
+def test_a_stop_of_an_unknown_call_does_nothing(engines: Engines) -> None:
     engines.order(StopStream("nobody"))
     assert engines.ended() == []

@@ -1,4 +1,7 @@
-"""The thread of the log: all lines in order, none waited for, none lost at the end; and redacted SIP messages."""
+"""The log thread writes all lines in order, delays no other thread and loses no line at the end.
+
+And SIP messages in the log are redacted.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def test_a_reader_that_sleeps_delays_no_thread_and_the_dropped_lines_are_counted
     long = record("%s", "x" * 200_000)  # more than a pipe takes
     handler = LogHandler(pipe[1], most_octets=memory_of(long) + 50 * memory_of(record("line %d", 1)))
     handler.handle(long)
-    time.sleep(0.1)  # the thread writes it, and hangs
+    time.sleep(0.1)  # the thread of the log begins to write the line, and hangs
     began = time.monotonic()
     for number in range(80):
         handler.handle(record("line %d", number))
@@ -187,11 +190,11 @@ def test_an_unexpected_error_is_logged_with_its_traceback_and_the_thread_goes_on
     assert written.endswith("the next\n")
 
 
-def test_each_line_of_the_message_is_one_of_the_log() -> None:
+def test_each_line_of_a_message_is_a_line_of_the_log() -> None:
     assert str(Redacted(b"OPTIONS sip:a SIP/2.0\r\nTo: x\r\n\r\n")) == "\n    OPTIONS sip:a SIP/2.0\n    To: x"
 
 
-def test_what_could_fool_a_terminal_is_escaped() -> None:
+def test_control_characters_are_escaped() -> None:
     assert "\x1b" not in str(Redacted(b"To: \x1b[2Jx\r\n"))
     assert "\\xff" in str(Redacted(b"To: \xff\r\n"))
 

@@ -1,4 +1,4 @@
-"""The serve loop of ``sip_server.py``, with real sockets: what it does under the lock, and which errors it survives."""
+"""The serve loop of ``sip_server.py``, with real sockets: its steps under the lock, and errors that it survives."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bind() -> str:
 
 @pytest.fixture
 def server(tmp_path: Path, bind: str) -> Iterator[SipServer]:
-    """A server that does not run its loop; its cache is empty, so that no music is ready during a test."""
+    """A server that does not run its loop. Its cache is empty, so that no music is ready during a test."""
     port = str(free_ports(1))
     settings = Settings.from_environment({"MOH_BIND": bind, "MOH_SIP_PORT": port, "MOH_CACHE": str(tmp_path)})
     with SipServer(settings) as server:
@@ -53,7 +53,7 @@ def server(tmp_path: Path, bind: str) -> Iterator[SipServer]:
 
 
 def test_the_loop_reads_the_next_due_time_under_the_lock(server: SipServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading removes entries from the heap: without the lock a worker's new timer was lost, or the loop died."""
+    """Reading removes entries from the heap. Without the lock, the new timer of a worker was lost, or the loop died."""
     agent = Agent(server)
     monkeypatch.setattr(server, "agent", agent)
     server.service_actions()
@@ -95,7 +95,7 @@ def test_an_unexpected_error_in_the_serve_loop_is_logged_and_the_loop_goes_on(
 def test_many_datagrams_are_read_in_one_turn_and_none_is_lost(
     server: SipServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They keep their order; a datagram that finds a worker's queue full is counted as dropped."""
+    """The datagrams keep their order. A datagram that finds the queue of its worker full is counted as dropped."""
     handled: list[bytes] = []
     monkeypatch.setattr(server, "handle_message", lambda data, flow: handled.append(data))
     sent = [b"ACK sip:123@moh SIP/2.0 %d" % number for number in range(MOST_READ)]
@@ -165,7 +165,7 @@ def test_a_fault_in_one_call_does_not_end_the_loop(
 def test_an_action_that_fails_keeps_no_other_from_being_performed(
     server: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stream that fails to start is reported to the core as ended; the core's actions for that are performed too."""
+    """A stream that fails to start is reported to the core as ended. The actions that follow are performed."""
     order, note = StartStream("ann", 7, target(Address("192.0.2.1", 4000), 10000), 0.0), Note(logging.INFO, "", "done")
     done: list[Action] = []
 
@@ -205,7 +205,7 @@ def test_datagrams_that_cannot_be_sent_to_one_address_have_one_log_line(
 
 
 def test_the_send_buffer_is_larger_than_usual(server: SipServer) -> None:
-    """Datagrams that wait for the ARP of a host that is gone must not fill the socket that sends all answers."""
+    """Datagrams that wait for the ARP answer of a vanished host must not fill the socket that sends all answers."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         usual = other.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
     assert server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > usual

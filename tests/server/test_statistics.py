@@ -1,4 +1,4 @@
-"""The lines about what was rejected, dropped and counted: few, by literal clocks."""
+"""The log lines about rejections, dropped datagrams and counters: a bounded number, by literal clocks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.ladder import make_agent
 
 
 class Tcp:
-    """As much of a ``TcpServer`` as is read."""
+    """A stand-in for the parts of a ``TcpServer`` that the statistics read."""
 
     refused = 0
 
 
 class World:
-    """The parts whose counters are read, with nothing counted yet."""
+    """The statistics, and the parts whose counters they read. All counters are 0."""
 
     def __init__(self) -> None:
         self.agent: UserAgent = make_agent()
@@ -37,7 +37,7 @@ class World:
         self.tcp = Tcp()
 
     def log(self, now: float) -> None:
-        self.statistics.log_periodically([self.tcp], now)  # type: ignore[list-item]  # it only reads ``refused``
+        self.statistics.log_periodically([self.tcp], now)  # type: ignore[list-item]  # only ``refused`` is read
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def world() -> Iterator[World]:
     made.workers.close()
 
 
-def test_nothing_counted_is_no_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_counters_at_zero_make_no_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world.log(100.0)
     assert caplog.text == ""

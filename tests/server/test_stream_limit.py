@@ -1,4 +1,4 @@
-"""The rate limit of TCP and TLS as connection threads use it."""
+"""The rate limit of TCP and TLS, which the connection threads use."""
 
 from __future__ import annotations
 

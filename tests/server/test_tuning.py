@@ -1,4 +1,4 @@
-"""What the process asks of the interpreter and the kernel."""
+"""Settings of the interpreter and the kernel that the process changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moh.server.tuning import SWITCH_INTERVAL, IdleCollector, raise_descriptor_l
 
 
 def test_full_collections_wait_for_an_idle_server_and_come_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full collection delays every thread, those that send music among them."""
+    """A full garbage collection delays every thread, also those that send music."""
     collected: list[float] = []
     collector = IdleCollector()
     for now, idle in ((1000.0, False), (1001.0, True), (1002.0, True), (1060.0, True), (1062.0, True)):

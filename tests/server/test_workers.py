@@ -1,4 +1,4 @@
-"""The workers: each source has its own, queues are bounded, and no exception ends one."""
+"""The workers: one worker handles all datagrams of a source, queues are bounded, and no exception ends a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANN: Client = ("192.0.2.1", 5060)
 
 
 class Handler:
-    """Notes what was handled and by which thread; waits for ``proceed`` where that is cleared."""
+    """It records each datagram and the thread that handled it. It waits until ``proceed`` is set."""
 
     def __init__(self) -> None:
         self.handled: list[tuple[Any, Client, str]] = []
@@ -91,7 +91,7 @@ def test_an_exception_is_logged_with_its_traceback_and_the_next_datagram_is_hand
     assert "AttributeError: a plain bug" in caplog.text
 
 
-def test_at_the_end_what_still_waits_is_not_handled(workers: Workers, handler: Handler) -> None:
+def test_at_the_end_waiting_datagrams_are_not_handled(workers: Workers, handler: Handler) -> None:
     handler.proceed.clear()
     for number in range(100):
         workers.submit((b"%d" % number, ""), ANN, validated=True)

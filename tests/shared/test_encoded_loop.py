@@ -1,4 +1,4 @@
-"""A tune encoded once for each codec: the plan, and end to end what a real ffmpeg makes of it."""
+"""A tune that is encoded once for each codec: the plan, and end to end the music that a real ffmpeg encodes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ opus = pytest.mark.skipif(OPUS.encoder not in encoders(), reason="this ffmpeg ma
 
 
 def test_a_codec_of_samples_takes_the_tune_as_it_is() -> None:
-    plan = Plan(PCMU, 20, 48.0001)  # 384,001 samples: no whole number of packets
+    plan = Plan(PCMU, 20, 48.0001)  # 384,001 samples are no whole number of packets
     assert (plan.source, plan.samples, plan.octets) == (384_001, 384_001, 384_001)
     assert plan.start == 384_001 - WARM_UP * 8
 
@@ -57,11 +57,11 @@ def test_encoding_begins_a_whole_warm_up_before_the_beginning(seconds: float) ->
     assert (plan.start + WARM_UP * 8) % plan.samples == 0
 
 
-# -- what ffmpeg makes of it -----------------------------------------------------------------------------------------
+# -- the encoded music -----------------------------------------------------------------------------------------------
 
 
 def encoded(music: Path, seconds: float, codec: Codec, ptime: int = 20) -> EncodedLoop:
-    """The whole tune."""
+    """Wait until the whole tune is encoded, and return the loop."""
     notified: queue.Queue[EncodedLoop] = queue.Queue()
     loop = EncodedLoop(music, seconds, codec, ptime, notified.put, FaultLog("a test"))
     assert notified.get(timeout=TEST_TIMEOUT) is loop
@@ -78,7 +78,7 @@ def packets(loop: EncodedLoop, octets: int, count: int, position: int = 0) -> li
 
 
 def payload(loop: EncodedLoop, position: int) -> bytes:
-    """One payload; empty where it is not encoded yet."""
+    """Return one payload; empty if it is not encoded yet."""
     return bytes(loop.payload_at(position, 160) or b"")
 
 
@@ -92,7 +92,7 @@ def ffmpeg(given: bytes, *words: str) -> bytes:
 def test_g711_is_the_looped_tune_octet_by_octet_however_long_packets_are(
     codec: Codec, count: int, tmp_path: Path
 ) -> None:
-    """Even where the tune is shorter than a packet."""
+    """This holds even if the tune is shorter than a packet."""
     samples = climbing(count)
     loop = encoded(write_wave(tmp_path / "tune.wav", samples), count / 8000, codec)
     times = 4000 // count + 3
@@ -130,7 +130,7 @@ CYCLES = 400
 
 
 def turns(samples: array[int], cycles_per_sample: float, window: int) -> list[complex]:
-    """Level and phase of a tone in each window, compared with an endless tone."""
+    """Return for each window the level of the tone, and its phase compared with that of an endless tone."""
     found = []
     for begin in range(0, len(samples) - window, window):
         part = samples[begin : begin + window]
@@ -152,7 +152,7 @@ def assert_goes_on(samples: array[int], cycles_per_sample: float, rate: int, jum
 
 @pytest.mark.parametrize("count", [8170, 8171])
 def test_g722_has_no_break_at_the_loop_point(count: int, tmp_path: Path) -> None:
-    """An odd number of samples does not fit into octets of two: then the tune is stretched by one."""
+    """An octet holds two samples. A tune with an odd number of samples is stretched to an even number."""
     loop = encoded(write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, G722)
     data = b"".join(packets(loop, 160, 120))
     raw = ffmpeg(data, "-f", "g722", "-i", "pipe:0", "-f", "s16le", "-ar", "16000", "-ac", "1", "pipe:1")
@@ -160,7 +160,7 @@ def test_g722_has_no_break_at_the_loop_point(count: int, tmp_path: Path) -> None
 
 
 def ogg(packets: list[bytes], ptime: int) -> bytes:
-    """The packets as a file that ffmpeg reads, each on a page of its own (RFC 3533, RFC 7845)."""
+    """Return an Ogg file that ffmpeg can read, with each packet on a page of its own (RFC 3533, RFC 7845)."""
     head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, 0, 16_000, 0, 0)
     tags = struct.pack("<8sII", b"OpusTags", 0, 0)
     pages = []
@@ -185,7 +185,7 @@ def checksum(page: bytes) -> int:
 @opus
 @pytest.mark.parametrize("ptime", [10, 20, 40, 60])
 def test_opus_has_no_break_at_the_loop_point(ptime: int, tmp_path: Path) -> None:
-    """Half a second is taken many times and stretched to whole frames; the last frame leads into the first."""
+    """The tune of half a second is repeated, and stretched to whole frames. The last frame leads into the first."""
     count = 8171
     loop = encoded(write_wave(tmp_path / "tune.wav", sine(16_000, count, CYCLES), 16_000), count / 16_000, OPUS, ptime)
     octets, second = 4 * ptime, 1000 // ptime
@@ -201,7 +201,7 @@ def test_opus_has_no_break_at_the_loop_point(ptime: int, tmp_path: Path) -> None
 
 
 class Notified:
-    """Notes each notification of an ``EncodedLoop``: ``began`` and ``failure`` at that time."""
+    """It records ``began`` and ``failure`` at each notification of an ``EncodedLoop``."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Optional[float], str]] = []
@@ -271,7 +271,7 @@ def test_a_missing_file_and_a_missing_ffmpeg_are_reported(notified: Notified, mo
 def test_an_ffmpeg_that_fails_after_the_beginning_is_reported_as_well(
     notified: Notified, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its receivers would get nothing from there on."""
+    """Without the report, the receivers would get no music and the call would not end."""
     stand_in(tmp_path, monkeypatch, "out.write(bytes(9600 + 9000)); out.flush(); time.sleep(0.1); sys.exit('the disk')")
     loop = EncodedLoop(Path("tune.wav"), 10.0, PCMU, 20, notified, FaultLog("a test"))
     wait_for(lambda: len(notified.calls) == 2, "both notifications")

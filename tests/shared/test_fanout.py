@@ -1,4 +1,4 @@
-"""Which packet a fan-out sends at which time, by literal clocks (RFC 3550 §5.1)."""
+"""The packets of a fan-out and their times, by literal clocks (RFC 3550 §5.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.shared import SEQUENCE, SSRC, TIMESTAMP, a_fanout, fanout_key
 
 
 def header(packet: bytes) -> tuple[int, int, int]:
-    """Sequence number, timestamp, and the first octet, which says the position in the tune."""
+    """Return sequence number, timestamp, and the first octet of the payload, which shows the position in the tune."""
     _, _, sequence, timestamp, _ = struct.unpack("!BBHII", packet[:12])
     return sequence, timestamp, packet[12]
 
@@ -24,7 +24,7 @@ def test_a_packet_is_rtp_with_the_payload_of_its_time() -> None:
     fanout.join(receiver(1, payload_type=100))
     fanout.send_due(10.0)
     ((packet, _),) = wire.sent
-    # 6 s after the beginning 300 packets of 160 octets have gone by
+    # 6 s after the beginning of the tune, 300 packets of 160 octets have passed
     assert packet[:12] == struct.pack("!BBHII", 0x80, 100, SEQUENCE, TIMESTAMP + 300 * 160, SSRC)
     assert packet[12:] == bytes((300 * 160 + n) % 251 for n in range(160))
 
@@ -38,7 +38,10 @@ def test_each_payload_type_is_sent_without_a_marker(payload_type: int) -> None:
 
 
 def test_receivers_of_all_payload_types_get_the_same_payload_at_the_same_time() -> None:
-    """One wake-up, one payload that is cut out once, one system call: apart from the second octet all is the same."""
+    """The fan-out wakes up once, cuts out one payload and makes one system call for all receivers.
+
+    Only the second octet of the packets differs.
+    """
     fanout, wire, tune = a_fanout()
     cut: list[int] = []
     payload_at = tune.payload_at
@@ -54,7 +57,7 @@ def test_receivers_of_all_payload_types_get_the_same_payload_at_the_same_time() 
 
 
 def test_each_receiver_has_one_rtp_stream_while_others_of_other_payload_types_join_and_leave() -> None:
-    """Payload type and SSRC stay, the sequence number goes on by one, the timestamp by a packet (RFC 3550 §5.1)."""
+    """Payload type and SSRC stay. The sequence number grows by one, the timestamp by a packet (RFC 3550 §5.1)."""
     fanout, wire, _ = a_fanout()
     ann, bob, eve, joe = receiver(1, 96), receiver(2, 111), receiver(3, 0), receiver(4, 96)
     changes = [([ann], []), ([bob, eve], []), ([joe], [ann]), ([], [eve]), ([ann], [bob]), ([], [joe])]
@@ -124,7 +127,8 @@ def test_after_a_stall_there_is_no_burst_and_the_timestamp_skips_what_was_left_o
     fanout, wire, _ = a_fanout()
     fanout.join(receiver(1))
     fanout.send_due(10.0)
-    # due at 10.02, awake at 11.005: what is due at 11.0 goes out, and nothing of the 49 packets before
+    # A packet was due at 10.02, but the thread wakes up at 11.005. It sends the packet that is due at 11.0, and skips
+    # the 49 packets before.
     fanout.send_due(11.005)
     assert [header(packet)[0] for packet, _ in wire.sent] == [SEQUENCE, SEQUENCE + 1]
     (_, before, place), (_, after, later) = (header(packet) for packet, _ in wire.sent)
@@ -182,7 +186,7 @@ def test_a_receiver_gets_the_packets_from_its_join_to_its_leave() -> None:
         if leaves is not None:
             fanout.leave(leaves)
     fanout.send_due(fanout.due)
-    # eve moves to ann's slot; when eve leaves, bob keeps the other one
+    # Eve moves to Ann's slot. When Eve leaves, Bob keeps the other slot.
     assert [[to.host[-1] for to in addresses] for _, addresses in wire.sent] == [
         ["1"],
         ["1", "2"],
@@ -205,7 +209,7 @@ def test_a_receiver_without_a_route_is_found_though_others_leave() -> None:
     fanout.send_due(10.0)
     fanout.leave(ann)
     assert fanout.no_route == [bob, eve]
-    wire.no_route = [0]  # eve, which has moved to ann's slot
+    wire.no_route = [0]  # Eve's slot, which was Ann's before
     fanout.send_due(10.02)
     assert fanout.no_route == [eve]
     wire.no_route = []
@@ -225,11 +229,11 @@ def test_a_receiver_that_cannot_join_has_not_joined() -> None:
     assert len(wire.sent[0][1]) == 1
 
 
-def test_the_timestamp_of_a_report_is_that_of_what_is_heard_now() -> None:
+def test_the_timestamp_of_a_report_is_that_of_the_music_now() -> None:
     fanout, _, _ = a_fanout()
     fanout.join(receiver(1))
     fanout.send_due(10.0)
     assert fanout.timestamp(10.0) == TIMESTAMP + 300 * 160
     assert fanout.timestamp(10.005) == TIMESTAMP + 300 * 160 + 40
-    fanout.send_due(12.0)  # a stall does not change it
+    fanout.send_due(12.0)  # a stall does not change the timestamp
     assert fanout.timestamp(12.0) == TIMESTAMP + 400 * 160

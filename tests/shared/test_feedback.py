@@ -1,4 +1,4 @@
-"""RTCP and network errors at the port of the shared stream. End to end on loopback; a stand-in makes other errors."""
+"""RTCP and network errors at the port of the shared stream. End to end on loopback. A stand-in makes other errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def host(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sock(host: str) -> Iterator[socket.socket]:
-    """A socket with the options of the shared stream's."""
+    """A socket with the same options as that of the shared stream."""
     sockets = media_sockets(host, free_ports(2))
     yield sockets[":" in host]
     for each in sockets.values():
@@ -62,7 +62,7 @@ def phone(sock: socket.socket) -> Iterator[socket.socket]:
 
 
 def closed_port(host: str) -> Address:
-    """An address without a socket."""
+    """Return an address without a socket."""
     with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))
         return Address(host, probe.getsockname()[1])
@@ -115,7 +115,7 @@ def test_the_beginning_of_a_long_datagram_is_kept(feedback_socket: FeedbackSocke
     assert polled(feedback_socket) == (1, [(REPORT + bytes(1400))[:KEPT_OCTETS]])
 
 
-def test_a_datagram_too_short_for_a_type_does_not_inherit_that_of_the_one_before(
+def test_a_datagram_too_short_for_a_packet_type_does_not_get_the_type_of_an_earlier_datagram(
     feedback_socket: FeedbackSocket, phone: socket.socket
 ) -> None:
     phone.send(REPORT)
@@ -179,7 +179,7 @@ def test_packets_to_closed_ports_are_reported_as_port_unreachable(
 ) -> None:
     first, second = closed_port(host), closed_port(host)
     sock.sendto(RTP, first)
-    with pytest.raises(ConnectionRefusedError):  # the next packet gets the error of the one before
+    with pytest.raises(ConnectionRefusedError):  # the error of the first packet
         sock.sendto(RTP, second)
     sock.sendto(RTP, second)
     assert feedback_socket.read_errors() == SendErrors([first, second], [], [])
@@ -187,7 +187,7 @@ def test_packets_to_closed_ports_are_reported_as_port_unreachable(
 
 
 def test_a_packet_too_long_to_send_is_no_unreachable_port(feedback_socket: FeedbackSocket, sock: socket.socket) -> None:
-    """The local kernel reports that one (EMSGSIZE)."""
+    """The local kernel reports EMSGSIZE, which is no error of the receiver."""
     with pytest.raises(OSError):
         sock.sendto(bytes(65_530), (sock.getsockname()[0], 9))
     assert feedback_socket.read_errors() == NO_ERRORS
@@ -196,7 +196,7 @@ def test_a_packet_too_long_to_send_is_no_unreachable_port(feedback_socket: Feedb
 def test_errors_of_some_receivers_do_not_hide_the_rtcp_of_others(
     feedback_socket: FeedbackSocket, sock: socket.socket, phone: socket.socket, host: str
 ) -> None:
-    """The kernel returns a pending error first, and a stream to one closed port has an error at each poll."""
+    """The kernel returns a pending error before a datagram. A stream to one closed port has an error at each poll."""
     for _ in range(3):
         phone.send(REPORT)
         sock.sendto(RTP, closed_port(host))
@@ -226,11 +226,11 @@ class Errors:
     def __init__(self, sock: socket.socket) -> None:
         self.fileno, self.getsockopt = sock.fileno, sock.getsockopt
         self.queue: list[tuple[int, int, str]] = []
-        """ICMP type and code, and the host that reports it."""
+        """For each error: the ICMP type and code, and the host that reports it."""
         self.named: list[Address] = []
 
     def report(self, kind: int, code: int, offender: str, named: Address) -> None:
-        """``offender`` reports that error of a packet to ``named``."""
+        """Queue an error with ICMP type ``kind``. The host ``offender`` reports it about a packet to ``named``."""
         self.queue.append((kind, code, offender))
         self.named.append(named)
 
@@ -256,7 +256,7 @@ PBX = {False: Address("192.0.2.5", 4000), True: Address("2001:db8::5", 4000)}
 def test_an_error_of_the_local_kernel_counts_for_the_host_and_any_other_for_the_address(
     errors: Errors, host: str
 ) -> None:
-    """Otherwise one forged ICMP packet would take the music from all receivers at that host."""
+    """If errors of other machines counted for the host, one forged ICMP packet would silence all its receivers."""
     feedback_socket, pbx = FeedbackSocket(errors), PBX[":" in host]  # type: ignore[arg-type]
     no_answer, foreign = ((1, 3), "2001:db8::9") if ":" in host else ((3, 1), "192.0.2.9")
     errors.report(*no_answer, host, pbx)
@@ -266,7 +266,7 @@ def test_an_error_of_the_local_kernel_counts_for_the_host_and_any_other_for_the_
 
 @pytest.mark.parametrize("code", range(16))
 def test_which_icmp_codes_say_that_the_host_is_unreachable(errors: Errors, host: str, code: int) -> None:
-    """RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1; what a local firewall forbids does not make a host silent."""
+    """The codes are in RFC 792, RFC 1812 §5.2.7.1 and RFC 4443 §3.1. A local firewall does not make a host silent."""
     pbx = PBX[":" in host]
     kind, port_codes, host_codes = (1, [4], [0, 1, 5, 6]) if ":" in host else (3, [3], [0, 9, 10, 13])
     arp_code = 3 if ":" in host else 1

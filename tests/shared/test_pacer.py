@@ -1,4 +1,4 @@
-"""A pacer: what it does in which order, feedback by literal clocks, and faults. End to end on loopback."""
+"""A pacer: offsets, feedback by literal clocks, loops that are being encoded, and faults. End to end on loopback."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_receiver_without_a_route_is_dropped_and_delays_no_other(
 
 def test_feedback_is_read_while_the_pacer_that_reads_it_has_no_receivers(music: dict[int, Path]) -> None:
     with playing(music, threads=2) as stream:
-        stream._pacers[0].load = PACKETS_PER_PACER  # so that the second pacer gets the call
+        stream._pacers[0].load = PACKETS_PER_PACER  # the first pacer is full, so the second one gets the call
         with Ear() as gone:
             address = gone.address
         stream.order(start("ann", target(Address(*address), stream.port)))
@@ -82,7 +82,7 @@ def test_feedback_is_read_while_the_pacer_that_reads_it_has_no_receivers(music: 
 
 
 def ends_of(pacer: Pacer, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Note the ends of streams instead of carrying them out, which only the pacer's thread may do."""
+    """Record the ends of streams. Without this, the test's thread would end them, which only the pacer's thread may."""
     ends: list[tuple[str, str]] = []
     monkeypatch.setattr(pacer, "_end", lambda receiver, why, hopeless: ends.append((receiver.call, hopeless)))
     return ends
@@ -122,7 +122,7 @@ def test_a_receiver_that_sent_bye_is_dropped_when_its_next_report_is_due(
 def test_a_receiver_at_a_silent_host_is_paused_without_bye_and_resumed_on_the_same_ssrc(
     stream: SharedStream, ear: Ear
 ) -> None:
-    """Its host is reported as silent once, and for five seconds there is no further error."""
+    """The receiver's host is reported as silent once. Then there is no further error for five seconds."""
     with Ear("127.0.0.9") as other:
         stream.order(start("ann", to(ear, stream)))
         stream.order(start("bob", to(other, stream)))

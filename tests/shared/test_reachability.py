@@ -1,4 +1,4 @@
-"""Which receivers are dropped, paused, probed and resumed, by literal clocks."""
+"""Receivers are dropped, paused, probed and resumed, by literal clocks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def table() -> ReachabilityTable:
 
 
 def dropped(steps: list[Step], now: float) -> list[tuple[float, str]]:
-    """When a receiver is dropped, and why."""
+    """Return when a receiver is dropped, and why."""
     assert all(step.action is Action.DROP for step in steps)
     return [(now, step.verdict.hopeless) for step in steps]
 
@@ -70,7 +70,7 @@ def test_a_receiver_is_dropped_after_two_seconds_of_port_unreachable(
 def test_a_receiver_is_dropped_after_thirty_seconds_of_host_unreachable(
     table: ReachabilityTable, ann: Receiver, reports: list[float], drops: list[float]
 ) -> None:
-    """Reports of another port of its host do not count."""
+    """Errors of another port of the receiver's host do not count."""
     found = []
     for now in reports:
         for address, when in ((REMOTE, now), (OTHER_PORT, now + 3.0)):
@@ -154,7 +154,7 @@ SILENT = FeedbackReport(NONE, NONE, NONE, frozenset({REMOTE.host}))
 
 
 def paused(table: ReachabilityTable, ann: Receiver, now: float = 100.0) -> FakeLoop:
-    """Pause a receiver as the pacer does; returns the loop that it gets."""
+    """Pause the receiver ``ann`` as the pacer does. Return the loop of its music."""
     assert table.feedback(SILENT, [ann], now) == [Step(Action.PAUSE, ann)]
     loop = FakeLoop()
     assert ann.fanout is not None

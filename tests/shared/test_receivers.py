@@ -1,4 +1,4 @@
-"""Which receivers a report concerns, by their addresses."""
+"""The receivers that a feedback report concerns, by their addresses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def at(host: str, port: int, rtcp_port: int, call: str = "ann") -> Receiver:
         ({}, set()),
         ({"bye": [("10.0.0.1", 4001)]}, {"ann"}),
         ({"rtcp": [("10.0.0.1", 4001)]}, {"ann"}),
-        ({"bye": [("198.51.100.9", 4001)]}, set()),  # of a=rtcp only the port is followed
+        ({"bye": [("198.51.100.9", 4001)]}, set()),  # only the port in a=rtcp counts, not the address
         ({"port_unreachable": [("10.0.0.1", 4000)]}, {"ann"}),
         ({"host_unreachable": [("10.0.0.2", 4000), ("10.0.0.9", 9)]}, {"bob", "eve"}),
         ({"bye": [("10.0.0.2", 4000)]}, {"bob", "eve"}),
@@ -40,7 +40,7 @@ def at(host: str, port: int, rtcp_port: int, call: str = "ann") -> Receiver:
 def test_a_report_concerns_the_receivers_at_its_addresses_and_no_other(
     report: dict[str, list[Any]], concerned: set[str]
 ) -> None:
-    """Two calls have one address; one of these has its RTCP at its RTP port."""
+    """Two calls have the same address. One of these two has its RTCP at its RTP port."""
     receivers = Receivers()
     for each in (
         at("10.0.0.1", 4000, 4001), at("10.0.0.2", 4000, 4001, "bob"), at("10.0.0.2", 4000, 4000, "eve")

@@ -1,4 +1,4 @@
-"""RTCP to the receivers: when and what by literal clocks, and end to end on loopback."""
+"""RTCP to the receivers: its times and contents by literal clocks, and end to end on loopback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.shared import SSRC, TIMESTAMP, a_fanout, the_end, to
 
 
 def numbers(data: bytes, kind: int) -> tuple[int, ...]:
-    """The 32-bit numbers of the packet of that type in a compound."""
+    """Return the 32-bit numbers of the packet with type ``kind`` in a compound packet."""
     while data[1] != kind:
         data = data[4 * (struct.unpack("!H", data[2:4])[0] + 1) :]
     count = struct.unpack("!H", data[2:4])[0]
@@ -43,7 +43,7 @@ def receiver_at(ear: Ear) -> Receiver:
 
 
 def came(ear: Ear) -> Optional[bytes]:
-    """The RTCP that has come; ``None`` if there is none: on loopback it is there when ``sendmsg`` returns."""
+    """Return the RTCP that has come, or ``None``. On loopback it is there when ``sendmsg`` returns."""
     ear._rtcp.setblocking(False)
     try:
         return ear._rtcp.recv(500)
@@ -74,7 +74,7 @@ def test_the_report_of_a_receiver_that_left_or_was_moved_is_void(sender: Reports
     assert len(sender) == 1 and sender.pop() is None
     fanout.join(ann)
     sender.plan_first(ann, 10.0)
-    sender.plan_first(ann, 10.0 + 4 * SENDER_REPORT_INTERVAL)  # it was moved
+    sender.plan_first(ann, 10.0 + 4 * SENDER_REPORT_INTERVAL)  # the receiver was moved
     assert sender.pop() is None
     assert sender.pop() is ann
 
@@ -141,7 +141,7 @@ def test_a_call_that_stops_before_its_first_packet_gets_no_bye(stream: SharedStr
 
 
 def test_of_the_rtcp_address_in_the_sdp_only_the_port_is_followed(stream: SharedStream, ear: Ear) -> None:
-    """As with an ffmpeg for the call: another host must not get packets that it did not ask for."""
+    """Another host must not get packets that it did not ask for. This is the same as with an ffmpeg."""
     with Ear("127.0.0.9", ear.address[1]) as other_host:
         rtcp = Address("127.0.0.9", ear.address[1] + 1)
         stream.order(start("ann", to(ear, stream)._replace(remote_rtcp=rtcp)))

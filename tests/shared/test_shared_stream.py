@@ -107,11 +107,11 @@ def test_bound_to_all_addresses_packets_leave_from_the_one_in_the_sdp_answer(mus
 # -- many calls -----------------------------------------------------------------------------------------------------
 
 STAYING, CHANGING = range(0, 300, 2), range(1, 300, 2)
-"""Of 300 calls, in more than one fan-out, every second one stays."""
+"""The numbers of 300 calls, in more than one fan-out. Every second call stays, the others change."""
 
 
 def test_whatever_one_call_does_no_other_loses_a_packet(stream: SharedStream) -> None:
-    """Hold, resume, retarget, codec change, start and stop, and hosts that report closed ports."""
+    """Calls are held and resumed, move, change the codec, start and stop, or have hosts that report closed ports."""
     chance, serials, playing_now = random.Random(7), dict.fromkeys(range(300), 0), set(range(300))
 
     def begin(number: int, codec: Codec = PCMU, ptime: int = 20, away: int = 0) -> None:
@@ -156,7 +156,7 @@ def test_whatever_one_call_does_no_other_loses_a_packet(stream: SharedStream) ->
 
 
 def test_orders_from_many_threads_leave_nothing_behind(music: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With two pacers; each call is started and stopped repeatedly by a thread of its own."""
+    """The stream has two pacers. For each call a thread starts and stops it again and again."""
     monkeypatch.setattr(shared_stream, "PACKETS_PER_PACER", 200)
     with playing(music, threads=2) as stream, Ear() as ear:
 
@@ -186,11 +186,14 @@ def test_orders_from_many_threads_leave_nothing_behind(music: dict[int, Path], m
         assert ear.falls_silent()
 
 
-# -- many shapes -----------------------------------------------------------------------------------------------------
+# -- payload types, codecs and packet lengths ------------------------------------------------------------------------
 
 
 def test_callers_of_all_payload_types_codecs_and_packet_lengths_cost_few_wake_ups(stream: SharedStream) -> None:
-    """600 calls, no two of the same shape: there are as many fan-outs as pairs of a codec and a packet length."""
+    """600 calls all differ in payload type, codec or packet length.
+
+    There is one fan-out for each pair of a codec and a packet length.
+    """
     codecs = [codec for codec in CODECS if codec.encoder in encoders()]
     shapes = [
         (number, codec, ptime) for number in range(128) for codec in codecs for ptime in SHARED_PTIMES
@@ -228,7 +231,7 @@ def test_another_payload_type_in_a_reinvite_is_sent_and_takes_no_packet_from_ano
 def test_the_thread_is_chosen_by_packets_a_second(
     music: dict[int, Path], ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two threads, of which the first takes 300 packets a second before the second gets any."""
+    """Of the two threads, the first takes 300 packets a second before the second gets any."""
     monkeypatch.setattr(shared_stream, "PACKETS_PER_PACER", 300)
     with playing(music, threads=2) as stream:
         first, second = stream._pacers
@@ -365,7 +368,7 @@ def test_close_sends_bye_to_all_and_frees_the_port(music: dict[int, Path], ear: 
             pass
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", port))
-    if files:  # the encoder may need a moment to end
+    if files:  # the encoder may take a moment to end
         wait_for(lambda: len(os.listdir("/proc/self/fd")) <= files, "no open file left")
 
 

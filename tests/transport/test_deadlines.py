@@ -8,7 +8,7 @@ from moh.transport.deadlines import IDLE_TIMEOUT, MESSAGE_TIMEOUT, Deadlines
 
 
 def silent_at(deadlines: Deadlines, *times: float) -> list[bool]:
-    """Whether the other side has been silent for too long, at each of these times."""
+    """Return for each of ``times`` whether the other side has been silent for too long."""
     found = []
     for now in times:
         deadlines.advance(now, held=False)
@@ -40,7 +40,7 @@ def test_a_read_that_completes_nothing_does_not_extend_the_deadline_of_a_partial
     assert silent_at(deadlines, 209.9, 210.0) == [False, True]
 
 
-def test_a_message_with_the_start_of_the_next_one_gives_that_one_its_own_time() -> None:
+def test_a_message_with_the_start_of_the_next_one_sets_a_new_deadline_for_the_next_one() -> None:
     deadlines = Deadlines(100.0, math.inf)
     deadlines.advance(105.0, held=False)
     deadlines.note_read(1, was_partial=True, is_partial=True)
@@ -68,7 +68,7 @@ def test_a_held_message_waits_for_its_rate_and_the_silence_of_the_other_side_doe
     assert silent_at(deadlines, 3710.4, 3710.5) == [False, True], "10 s without the 3600.5 s of holding back"
 
 
-def test_a_closing_connection_has_ten_seconds_for_what_waits_to_be_sent() -> None:
+def test_a_closing_connection_has_ten_seconds_to_send_waiting_octets() -> None:
     deadlines = Deadlines(100.0, math.inf)
     deadlines.note_use()
     deadlines.advance(200.0, held=False)
@@ -78,7 +78,7 @@ def test_a_closing_connection_has_ten_seconds_for_what_waits_to_be_sent() -> Non
     assert silent_at(deadlines, 209.9, 210.0) == [False, True], "a later turn does not extend it"
 
 
-def test_an_outbound_connection_expires_whatever_comes_by_it() -> None:
+def test_an_outbound_connection_expires_even_if_messages_come() -> None:
     deadlines = Deadlines(100.0, lifetime=32.0)
     deadlines.note_use()
     assert deadlines.timeout(held=False) == 32.0

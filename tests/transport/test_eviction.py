@@ -1,4 +1,4 @@
-"""Which connection is evicted for a new one when connections run short; with literal clocks."""
+"""When connections run short, one is evicted for a new one. With literal clocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FULL = MAX_CONNECTIONS - SPARE_CONNECTIONS
 
 @dataclass
 class Played:
-    """A connection with what eviction reads of it."""
+    """A stand-in for a connection. It has the attributes that the eviction reads."""
 
     host: str
     received_at: float
@@ -40,7 +40,7 @@ class Played:
 
 
 def put_open(server: TcpServer, *present: Played) -> None:
-    """Have these connections open."""
+    """Make ``present`` the open connections of ``server``."""
     server._open = dict(enumerate(present, 1))  # type: ignore[arg-type]
     server._sources = {}
     for each in present:
@@ -85,7 +85,7 @@ def test_a_connection_that_a_call_uses_stays() -> None:
         assert evicted(server, 2001.0) is None
 
 
-def test_when_calls_use_all_the_source_with_most_of_them_loses_one() -> None:
+def test_when_calls_use_all_connections_the_source_with_the_most_loses_one() -> None:
     used = set(range(1, FULL + 1))
     with listening(connections_in_use=lambda: used) as server:
         hosts = ["192.0.2.3", "192.0.2.3", *("192.0.2.1", "192.0.2.2") * (FULL // 2 - 1)]
@@ -128,7 +128,7 @@ def test_with_enough_room_no_connection_is_evicted() -> None:
 
 
 def test_without_any_room_a_new_connection_is_refused_and_makes_room_for_the_next() -> None:
-    """Calls used all connections until one call ended."""
+    """Calls use all connections until one call ends."""
     with listening() as server:
         present = [Played(f"192.0.2.{number}", float(number)) for number in range(MAX_CONNECTIONS)]
         put_open(server, *present)

@@ -1,4 +1,4 @@
-"""End to end with the system's resolver: host names are looked up and no look-up delays another kind of source."""
+"""End to end with the system's resolver: a look-up for one kind of source delays no look-up for another kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def asks(name: str, trust: Trust = Trust.VALIDATED) -> Resolve:
 
 
 def answers(asked: Resolver, count: int) -> list[tuple[Resolve, str]]:
-    """Wait for so many answers, 10 s at most."""
+    """Wait for ``count`` answers, for at most 10 s."""
     got: list[tuple[Resolve, str]] = []
     give_up = time.monotonic() + 10
     while len(got) < count and time.monotonic() < give_up:
@@ -29,7 +29,7 @@ def answers(asked: Resolver, count: int) -> list[tuple[Resolve, str]]:
 
 
 class Silent:
-    """The system's resolver with silent DNS servers: names that begin with "silent" have no answer until ``end``."""
+    """A stand-in for the system's resolver. Names that begin with "silent" have no answer until ``end`` is set."""
 
     def __init__(self) -> None:
         self.end = threading.Event()

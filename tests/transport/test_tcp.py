@@ -1,4 +1,4 @@
-"""End to end over real sockets: rate-limited, outbound and failing connections (RFC 3261 §18); no core behind them."""
+"""End to end with real sockets, without the core: rate-limited, outbound and failing connections (RFC 3261 §18)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def listening(**given: Any) -> Iterator[TcpServer]:
 
 
 def address_of(server: TcpServer) -> tuple[str, int]:
-    """Where the server listens."""
+    """Return the address at which the server listens."""
     return ("127.0.0.1", int(server.server_address[1]))
 
 
 @contextmanager
 def serving(**given: Any) -> Iterator[tuple[TcpServer, socket.socket]]:
-    """A server that accepts connections, and the client's end of one."""
+    """Yield a server that accepts connections, and the client's end of one connection."""
     with listening(**given) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -118,7 +118,7 @@ def test_a_connection_above_its_rate_is_not_read_and_can_be_closed(end: Callable
         try:
             assert client.recv(1) == b""
         except ConnectionError:
-            pass  # closed with octets of this side unread
+            pass  # the server has closed the connection before it read all octets of this side
         wait_for(lambda: not server._open, "its end")
         assert handled == []
 
@@ -139,7 +139,7 @@ def test_messages_that_wait_are_handled_although_the_client_has_closed() -> None
 
 
 def flow_of(port: int) -> Flow:
-    """The flow of a closed connection."""
+    """Return the flow of a connection that is closed."""
     return Flow(Address("127.0.0.1", port), HERE, "TCP", 0)
 
 
