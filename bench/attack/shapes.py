@@ -1,9 +1,9 @@
-"""What listeners notice of callers that ask for packets unlike all others: ``python -m bench.attack shapes``, as root.
+"""Effects on listeners when no two callers ask for the same packets: ``python -m bench.attack shapes``, as root.
 
 A real server in a network namespace of its own plays to 100 honest listeners by its shared stream. Then one public
-address makes 600 calls at the rate that it is allowed. In one run all of them ask for the same packets, in the other no
-two do: payload types 0 to 127, codecs, packet lengths from 10 to 50 ms. Each figure is compared with the seconds before
-the calls, with the same server. Several versions of the server are measured in turn, round by round.
+address makes 600 calls at the rate that it is allowed. In one run all of these calls ask for the same packets. In the
+other run no two calls do: they have payload types 0 to 127, codecs, and packet lengths from 10 to 50 ms. Each figure is
+compared with the seconds before the calls, with the same server. Several versions of the server are measured in turn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bench.playing.rounds import in_turn
 LISTENERS, CALLERS = 100, 600
 ATTACKER = "198.51.100.66"
 AT_ONCE, EVERY = 190, 1 / 19
-"""Calls that the attacker makes at once, and seconds from each further one to the next: a little less than allowed."""
+"""The number of calls that the attacker makes at once, and the seconds between later calls: just within the limit."""
 ANSWER = 4.0
 """Seconds that an answer may take."""
 SETTLE = 2.0
@@ -43,18 +43,18 @@ LONGEST = 300.0
 NICE = -19
 """Niceness of the server and of the receiver."""
 FORMATS = ("0", "8", "9")
-"""The formats of the listeners in turn: more codecs are more moments at which music is sent, and a steadier p99."""
+"""The formats of the listeners in turn. With more codecs, music is sent at more moments, and the p99 varies less."""
 ENCODINGS = ("PCMU/8000", "PCMA/8000", "G722/8000")
 PTIMES = (10, 20, 30, 40, 50)
 
 
 def equal(number: int) -> str:
-    """The offer of a caller that asks for what all others get."""
+    """Return the offer of a caller that asks for the same packets as all others."""
     return OFFER.format(host=ATTACKER, formats="0")
 
 
 def unlike(number: int) -> str:
-    """The offer of a caller whose payload type and packet length no other caller has."""
+    """Return the offer of a caller that asks for other packets than all others."""
     payload_type, ptime = number % 128, PTIMES[number // 128]
     lines = f"a=rtpmap:{payload_type} {ENCODINGS[number % len(ENCODINGS)]}\r\na=ptime:{ptime}\r\n"
     return OFFER.format(host=ATTACKER, formats=str(payload_type)) + lines
@@ -65,24 +65,24 @@ KINDS = {"equal": equal, "unlike": unlike}
 
 @dataclass(frozen=True)
 class Load:
-    """One run: before the calls and while they are there."""
+    """The figures of one run, before the attacker's calls (``alone``) and during them."""
 
     cpu_alone: float
-    """Of the server, in % of a core."""
+    """Processor time of the server before the calls, in % of a core."""
     cpu: float
     p99_alone: float
-    """From one packet of a listener to the next, in ms: the 99th percentile."""
+    """Time from one packet of a listener to the next before the calls, in ms: the 99th percentile."""
     p99: float
     late: float
-    """Packets more than 5 ms late while the calls are there, in %."""
+    """Packets more than 5 ms late during the calls, in %."""
     lost: float
-    """Packets that did not arrive meanwhile, or that the server left out, in %."""
+    """Packets that did not arrive during the calls, or that the server left out, in %."""
     taken: float
-    """Calls of the attacker that the server has taken."""
+    """The number of the attacker's calls that the server has taken."""
 
 
 def dial(kind: str) -> int:
-    """Make the attacker's calls; how many the server takes."""
+    """Make the attacker's calls. Return how many the server takes."""
     phone, taken, began = Phone(ATTACKER, SERVER), 0, time.monotonic()
     for number in range(CALLERS):
         time.sleep(max(0.0, began + max(0, number - AT_ONCE) * EVERY - time.monotonic()))
@@ -94,7 +94,7 @@ def dial(kind: str) -> int:
 
 
 def listened(farm: Farm, pid: int, seconds: float) -> tuple[float, dict[str, float]]:
-    """Processor of the server in % of a core, and the figures of the listeners' music, over the next ``seconds``."""
+    """Measure for ``seconds``. Return the processor of the server in % of a core, and the figures of the music."""
     farm.begin()
     before = spent([pid])
     time.sleep(seconds)
@@ -102,7 +102,7 @@ def listened(farm: Farm, pid: int, seconds: float) -> tuple[float, dict[str, flo
 
 
 def measure(script: Path, kind: str, folder: Path, seconds: float) -> Load:
-    """One run, with a server of its own."""
+    """Measure one run, with a server of its own."""
     target = Target(folder, script, ffmpegs=0)
     farm = Farm(str(folder / "farm"), [], "udp", "127.1.0.0", LISTENERS, 1, LONGEST, 20000)
     try:
@@ -124,7 +124,7 @@ def measure(script: Path, kind: str, folder: Path, seconds: float) -> Load:
 
 
 def table(loads: dict[tuple[str, str], list[Load]]) -> str:
-    """The table, in Markdown: medians of the rounds, and ratios with their least and greatest."""
+    """Return the table in Markdown: the medians of the rounds, and ratios with their least and greatest values."""
     titles = "server, callers, taken, cpu % alone, with them, p99 ms alone, with them, ratio, late %, lost %"
     rows = [titles.split(", ")]
     for (version, kind), rounds in loads.items():
@@ -142,12 +142,12 @@ def table(loads: dict[tuple[str, str], list[Load]]) -> str:
 
 
 def main(options: Sequence[str]) -> int:
-    """Measure and print."""
+    """Measure all rounds and print their table."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.attack shapes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=4, help="how often everything is measured (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="how long each measurement takes (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=4, help="number of rounds (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=12.0, help="seconds of each measurement (%(default)s)")
     parser.add_argument("--before", type=Path, metavar="SCRIPT", help="sip_server.py of a version to compare with")
     add_server(parser)
     given = parser.parse_args(options)
@@ -163,7 +163,7 @@ def main(options: Sequence[str]) -> int:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtcp,
     ):
-        for port, sock in ((4000, rtp), (4001, rtcp)):  # never read: the kernel drops what comes when they are full
+        for port, sock in ((4000, rtp), (4001, rtcp)):  # never read: if they are full, the kernel drops packets
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             sock.bind((ATTACKER, port))
         compiled(FARM, Path(name))

@@ -26,45 +26,45 @@ from moh.mastering.prepare import BUILTIN
 
 ATTACKER = "203.0.113.130"
 HOSTS = "198.18.0.0/24"
-"""The hosts that get the music: all addresses of this network are those of this process."""
+"""The hosts that get the music. This process has all addresses of the network."""
 RATE = 18.0
-"""Calls a second of the attacker, after ``BURST`` at once; the server allows 20 and 200."""
+"""The attacker makes ``BURST`` calls at once, then ``RATE`` a second. The server allows 200 at once and 20 a second."""
 BURST = 180
 START = 60.0
 """Seconds that the server may take until it is ready."""
 ANSWER = 0.5
 """Seconds that the attacker waits for an answer."""
 SETTLE = 3.0
-"""Seconds from the last call to the count: by then each ffmpeg has started."""
+"""Seconds from the last call to the count, so that each ffmpeg has started."""
 COUNT = 5.0
 """Seconds of music that are counted."""
 ETHERNET = 14
-"""Octets of each packet that are no part of IP."""
+"""Octets of the Ethernet header of each packet. They do not count."""
 RTP = b"\x80\x00" + bytes(170)
 
 
 @dataclass
 class Attack:
-    """What the attacker does, and what that brings."""
+    """One attack, and the music that it brings."""
 
     name: str
     hosts: int
-    """How many hosts the calls name in turn."""
+    """The number of hosts that the calls name in turn."""
     calls: int
     forges: bool = False
-    """Whether one RTP packet with the address of each host comes first."""
+    """Whether the attacker first sends one RTP packet with the forged address of each host."""
     settings: tuple[tuple[str, str], ...] = ()
     octets: int = 0
-    """Of SIP that the attacker sent."""
+    """Octets of SIP that the attacker sent."""
     accepted: int = 0
     mbits: float = 0.0
 
     def host(self, number: int) -> str:
-        """The host that the call of that number names."""
+        """Return the host that call ``number`` names."""
         return f"198.18.0.{number % self.hosts + 1}"
 
     def message(self, method: str, number: int, tag: str = "", branch: str = "") -> bytes:
-        """A request as short as possible."""
+        """Return a request that is as short as possible."""
         body = OFFER.format(host=self.host(number), formats="0") if method == "INVITE" else ""
         head = HEAD.format(method=method, host=ATTACKER, server=SERVER[0], number=number, tag=tag, via="")
         head = head.replace(f"z9hG4bK{number}", f"z9hG4bK{branch or method}{number}")
@@ -72,7 +72,7 @@ class Attack:
 
 
 def attacks() -> list[Attack]:
-    """All attacks."""
+    """Return all attacks."""
     return [
         Attack("one silent host", 1, 400),
         Attack("64 silent hosts in turn", 64, 400),
@@ -82,19 +82,19 @@ def attacks() -> list[Attack]:
 
 
 def run(*words: str) -> None:
-    """Run a command. Raises ``CalledProcessError`` where it fails."""
+    """Run a command. Raises ``CalledProcessError`` if it fails."""
     subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
 
 
 def received() -> tuple[int, int]:
-    """Octets and packets that have come from the server, as the kernel counts them."""
+    """Return the octets and packets that have come from the server, counted by the kernel."""
     found = re.search(r"^\s*in:\s*(\d+)\s+(\d+)", Path("/proc/thread-self/net/dev").read_text(), re.MULTILINE)
     assert found, "the interface is there"
     return int(found[1]), int(found[2])
 
 
 def call(sock: socket.socket, attack: Attack, number: int) -> bool:
-    """Make one call; whether it was accepted. What is not answered in time is given up."""
+    """Make one call. Return whether it was accepted. A call that is not answered in time is given up."""
     invite = attack.message("INVITE", number)
     sock.sendto(invite, SERVER)
     attack.octets += len(invite)
@@ -109,7 +109,8 @@ def call(sock: socket.socket, attack: Attack, number: int) -> bool:
             continue
         accepted = answer.startswith("SIP/2.0 200")
         tag = answer.partition("\r\nTo: ")[2].partition("\r\n")[0].partition(">")[2]
-        # the ACK of a refusal belongs to its INVITE; without it the refusal would be repeated, and counted as music
+        # the ACK of a refusal has the branch of its INVITE; without the ACK, the server would repeat the refusal, and
+        # the repeats would count as music
         ack = attack.message("ACK", number, tag, "" if accepted else "INVITE")
         sock.sendto(ack, SERVER)
         attack.octets += len(ack)
@@ -126,7 +127,7 @@ def carry_out(attack: Attack) -> None:
             if attack.forges:
                 host.sendto(RTP, (SERVER[0], 10100))
         if attack.forges:
-            time.sleep(SETTLE)  # without calls the server reads that port once a second
+            time.sleep(SETTLE)  # without calls the server reads the shared port only once a second
         attacker = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         attacker.bind((ATTACKER, 5060))
         began = time.monotonic()
@@ -141,7 +142,7 @@ def carry_out(attack: Attack) -> None:
 
 
 def measure(script: Path) -> str:
-    """Carry out all attacks, each on a server of its own; the table, in Markdown."""
+    """Carry out all attacks, each on a server of its own. Return the table in Markdown."""
     holder = subprocess.Popen([*leash(os.getpid()), "unshare", "--net", "sleep", "86400"], stdin=subprocess.DEVNULL)
     try:
         inside = ("nsenter", f"--net=/proc/{holder.pid}/ns/net", "--")
@@ -166,7 +167,7 @@ def measure(script: Path) -> str:
 
 
 def against_a_server(attack: Attack, script: Path, inside: list[str]) -> None:
-    """Carry out an attack on a new server. Raises ``RuntimeError`` where that does not start."""
+    """Carry out ``attack`` on a new server. Raises ``RuntimeError`` if the server does not start."""
     with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
         settings = environment(
             MOH_SIP_PORT=SERVER[1], MOH_CACHE=folder, MOH_MUSIC=BUILTIN, MOH_RTP_PORTS="10000-10100",
@@ -188,7 +189,7 @@ def against_a_server(attack: Attack, script: Path, inside: list[str]) -> None:
 
 
 def table(done: list[Attack]) -> str:
-    """The table, in Markdown."""
+    """Return the table of all attacks in Markdown."""
     rows = [
         "| music of one public address to | INVITEs | octets of SIP | calls accepted | Mbit/s |",
         "|---|--:|--:|--:|--:|",

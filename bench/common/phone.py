@@ -30,7 +30,7 @@ class Phone:
         return self.call_with(offer((host, port), self._host), seconds)
 
     def call_with(self, body: str, seconds: float) -> str:
-        """The same with ``body`` as the offer."""
+        """Make a call whose INVITE has the offer ``body``. The result is that of ``call``."""
         answer = self._final_answer("INVITE", body, seconds) or "no answer"
         return "" if answer.startswith("SIP/2.0 200") else answer.partition("\r")[0]
 

@@ -30,7 +30,7 @@ SHAPES = {
         for payload_type in range(96, 116) for codec in CODECS for ptime in (20, 40, 60)
     ],
 }  # fmt: skip
-"""What the callers get in turn: codec, milliseconds in a packet, payload type."""
+"""Kinds of callers. The callers of a kind get these packets in turn: codec, milliseconds in a packet, payload type."""
 
 
 def main() -> int:

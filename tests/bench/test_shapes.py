@@ -1,4 +1,4 @@
-"""The pure parts of ``bench.attack.shapes``."""
+"""The parts of ``bench.attack.shapes`` that use no socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from moh.sdp.offer_answer import choose
 
 
 def shapes(kind: str) -> set[tuple[object, int, int]]:
-    """What the server takes from the offers of a kind of callers."""
+    """Return what the server reads in the offers of the callers of ``kind``: codec, packet length and payload type."""
     choices = [choose(parse_sdp(KINDS[kind](number).encode())) for number in range(CALLERS)]
     return {(choice.codec, choice.payload_type, choice.ptime) for choice in choices}
 

@@ -1,6 +1,6 @@
 """End to end: header fields as real devices and strangers write them, by UDP and by TCP, both engines.
 
-The same tables as in ``tests/sip/test_odd_headers.py``. Each test collects what went wrong, so that one run shows all.
+The tables are those of ``tests/sip/test_odd_headers.py``. Each test collects all faults, so that one run shows all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BOTH = pytest.mark.parametrize("transport", ["UDP", "TCP"])
 
 
 class Caller:
-    """A phone that sends what it likes, by UDP or by a connection of its own."""
+    """A phone that sends requests with changed octets, by UDP or by a connection of its own."""
 
     def __init__(self, server: Running, transport: str) -> None:
         self.transport = transport
@@ -61,7 +61,7 @@ class Caller:
             self.phone.send(data)
 
     def final(self, seconds: float = 10.0) -> Message:
-        """The next final answer; fails if none comes."""
+        """Return the next final answer. Fails if none comes."""
         while True:
             if self.connection is not None:
                 self.connection.socket.settimeout(seconds)
@@ -75,14 +75,14 @@ class Caller:
                 return message
 
     def status(self, seconds: float = NOT_LONG) -> int:
-        """The status of the next final answer; 0 where none comes."""
+        """Return the status of the next final answer; 0 if none comes."""
         try:
             return self.final(seconds).status
         except AssertionError:
             return 0
 
     def call(self, ear: Ear, change: Optional[Change] = None) -> int:
-        """INVITE and, where it is answered with 200, ACK; returns the status."""
+        """Send INVITE, and ACK if the answer is 200. Return the status of the answer."""
         self.send(self.phone.invite(ear.address), change)
         answer = self.final()
         if answer.status == 200:
@@ -92,18 +92,18 @@ class Caller:
 
 
 class Ears:
-    """A receiver of its own for each of many calls, by a name."""
+    """Receivers of many calls: each call has a receiver of its own, with a name."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.stack = stack
         self._ears: dict[str, Ear] = {}
 
     def one(self, name: str) -> Ear:
-        """A new receiver."""
+        """Return a new receiver with the name ``name``."""
         return self._ears.setdefault(name, self.stack.enter_context(Ear("127.0.0.2")))
 
     def with_music(self) -> list[str]:
-        """The names of those that still get music, after waiting once for the last one's to end."""
+        """Wait until the music of the last receiver ends. Return the names of receivers that still get music."""
         *_, last = self._ears.values()
         last.falls_silent()
         for ear in self._ears.values():
@@ -120,7 +120,7 @@ def ears() -> Iterator[Ears]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, music_cache: Path) -> Iterator[Running]:
-    """A server whose calls all share the stream."""
+    """A server whose calls all share one stream."""
     with Running(tmp_path_factory.mktemp("shared"), music_cache, MOH_FFMPEG_CALLS="0") as running:
         yield running.ready()
         assert "Traceback" not in running.log, running.log
@@ -163,7 +163,7 @@ def test_a_bye_with_any_flaw_ends_the_music(shared: Running, transport: str, ear
 
 @BOTH
 def test_an_ack_with_any_flaw_acknowledges(shared: Running, transport: str, held: Ear) -> None:
-    """Without a body that is missing: by TCP an ACK waits for the rest of its body, which may be an answer."""
+    """By TCP, each ACK of the test has its whole body: the server would wait for the rest, which may be an answer."""
     flaws = {name: change for name, change in FLAWS.items() if transport == "UDP" or "Content-Length" not in name}
     rows = list(flaws.items())
     wrong = {}
@@ -175,7 +175,7 @@ def test_an_ack_with_any_flaw_acknowledges(shared: Running, transport: str, held
                 caller.send(caller.phone.invite(held.address))
                 caller.phone.to_tag = caller.final().to_tag
                 caller.send(caller.phone.request("ACK"), change)
-            seconds = 1.0  # the 200 would be resent after 0.5 s; the others have waited as long by then
+            seconds = 1.0  # without the ACK the 200 is retransmitted after 0.5 s; the other calls have waited longer
             for name, caller in callers.items():
                 if caller.status(seconds):
                     wrong[name] = "the 200 came again"
@@ -187,7 +187,7 @@ def test_an_ack_with_any_flaw_acknowledges(shared: Running, transport: str, held
 
 
 @BOTH
-def test_what_identifies_or_routes_a_request_stays_fatal(shared: Running, transport: str, held: Ear) -> None:
+def test_faults_of_fields_that_identify_or_route_stay_fatal(shared: Running, transport: str, held: Ear) -> None:
     wrong = {}
     framing = ("Content-Length that is no number", "Content-Length without value")
     for name, (change, status) in FATAL_FIRST.items():
@@ -273,7 +273,7 @@ def test_an_empty_to_tag_is_replaced(shared: Running, transport: str, held: Ear,
     ("lines", "timer"),
     [(["Require: Timer"], "1800;refresher=uac"), (["Supported: TIMER", "x: 600;REFRESHER=Uas"], "600;refresher=uas")],
 )
-def test_tokens_have_no_case(shared: Running, transport: str, held: Ear, lines: list[str], timer: str) -> None:
+def test_tokens_ignore_case(shared: Running, transport: str, held: Ear, lines: list[str], timer: str) -> None:
     with Caller(shared, transport) as caller:
         caller.send(caller.phone.invite(held.address, *lines))
         answer = caller.final()

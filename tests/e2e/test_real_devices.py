@@ -1,6 +1,6 @@
 """End to end: session descriptions as real devices write them, by UDP and by TCP, both engines.
 
-The same tables as in ``tests/sip/test_odd_offers.py``. Each test collects what went wrong, so that one run shows all.
+The tables are those of ``tests/sip/test_odd_offers.py``. Each test collects all faults, so that one run shows all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.phone import Ear, Message, Phone, offer
 from tests.support.running import Running
 
 AT_ONCE = 12
-"""Calls at the same time; each may be an ffmpeg."""
+"""The most calls at the same time, since each may need an ffmpeg."""
 Engines = Mapping[str, Running]
 TRANSPORTS = pytest.mark.parametrize("transport", ["UDP", "TCP"])
 ENGINES = pytest.mark.parametrize("engine", ["ffmpeg", "shared"])
@@ -46,7 +46,7 @@ class Device:
             self._line.send(over("TCP", self.phone, data))
 
     def ask(self, method: str, body: str = "", ack: str = "") -> Message:
-        """Send a request and return its final answer; an INVITE that is accepted gets its ACK, with this body."""
+        """Send a request and return its final answer. An accepted INVITE gets its ACK, with the body ``ack``."""
         request = self.phone.request(method, body=body)
         self.send(request)
         answer = self.phone.final(request) if self._line is None else self._line.receive()
@@ -63,7 +63,7 @@ class Device:
 
 
 def silent(devices: Mapping[str, Device]) -> set[str]:
-    """The names of the devices whose music has ended: they receive nothing for 0.3 s."""
+    """Return the names of the devices whose music has ended: they receive nothing for 0.3 s."""
     ears = {name: device.ear for name, device in devices.items()}
     first = next(iter(ears.values()))
     first.falls_silent()
@@ -74,7 +74,7 @@ def silent(devices: Mapping[str, Device]) -> set[str]:
 
 
 def groups(engine: str, rows: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The rows of a table, as many at a time as there may be calls; fewer rows where each call is an ffmpeg."""
+    """Yield the rows of a table in groups of at most ``AT_ONCE``. There are fewer rows if each call needs an ffmpeg."""
     names = list(rows)[:: 3 if engine == "ffmpeg" else 1]
     for first in range(0, len(names), AT_ONCE):
         yield {name: rows[name] for name in names[first : first + AT_ONCE]}
@@ -147,7 +147,7 @@ SPELLINGS = {
     "18 0": ("a=rtpmap:0 PCMU/8000/1", 0),
     "92 0": ("a=rtpmap:92 x-reserved/8000", 0),
 }
-"""Formats of an offer: its rtpmap, and the payload type that is heard."""
+"""For the formats of an offer: the rtpmap, and the payload type of the music."""
 
 
 @TRANSPORTS

@@ -1,4 +1,4 @@
-"""End to end, by real ffmpeg: a playlist is not music, whatever its name; all other formats that are listed are."""
+"""End to end, by real ffmpeg: a playlist is not music, whatever its name. All other listed formats are music."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLAYLISTS = {
     "sdp": SDP,
     "vobsub": VOBSUB,
 }
-"""By ffmpeg's name: what is in a file that makes ffmpeg open other files or the network."""
+"""Contents of files with which ffmpeg opens other files or the network, by ffmpeg's name of the format."""
 ENDINGS = {"concat": "ffconcat", "hls": "m3u8", "dash": "mpd", "imf": "xml", "sdp": "sdp", "vobsub": "idx"}
 
 

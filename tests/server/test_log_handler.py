@@ -120,7 +120,7 @@ def test_a_text_of_many_megabytes_is_written_piece_by_piece(pipe: Pipe, monkeypa
 def test_lines_that_cannot_be_written_are_counted_and_have_one_line_on_the_standard_error(
     pipe: Pipe, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a full disk; when there is room again, the log says what is missing."""
+    """The disk is full. When it has room again, the log has a line about the missing lines."""
     handler = LogHandler(pipe[1])
     full = os.open("/dev/full", os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""What signals ask of the server: signals to this thread, which holds them back and then handles them."""
+"""Signals as requests to the server. They go to this thread, which holds them back and then handles them."""
 
 from __future__ import annotations
 

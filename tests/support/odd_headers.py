@@ -1,4 +1,4 @@
-"""What is wrong with the header fields of real requests: changes to the octets of a request that has no fault.
+"""Faults in the header fields of real requests: changes to the octets of a request that has no fault.
 
 For the tests of the core and for those with sockets. Standard library only, never ``moh``.
 """
@@ -12,13 +12,13 @@ Change = Callable[[bytes], bytes]
 
 
 def line(text: str) -> Change:
-    """A header line more, before Content-Length."""
+    """Return the change that adds a header line before Content-Length."""
     added = f"\r\n{text}\r\nContent-Length".encode()
     return lambda data: data.replace(b"\r\nContent-Length", added, 1)
 
 
 def field(name: str, value: str) -> Change:
-    """Another value of a header field, or of the start line where ``name`` is empty."""
+    """Return the change that replaces the value of a header field, or the start line if ``name`` is empty."""
     if not name:
         return lambda data: re.sub(rb"^[^\r]*", value.encode(), data, count=1)
     pattern = rb"(?im)^" + name.encode() + rb":[^\r]*"
@@ -27,13 +27,13 @@ def field(name: str, value: str) -> Change:
 
 
 def behind(name: str, text: str) -> Change:
-    """The same value of a header field, with ``text`` behind it."""
+    """Return the change that adds ``text`` behind the value of a header field."""
     pattern = rb"(?im)^(" + name.encode() + rb":[^\r]*)"
     return lambda data: re.sub(pattern, lambda found: found[1] + text.encode(), data, count=1)
 
 
 def via(host: str, params: str = ";rport") -> Change:
-    """Another host in the top Via, with the same branch."""
+    """Return the change that replaces the host in the top Via, and keeps the branch."""
     pattern = rb"(?im)^via: (SIP/2.0/\w+) [^;\r]*[^\r]*?;branch=([^;\r]*)[^\r]*"
     where = (host + params).encode()
     return lambda data: re.sub(
@@ -42,7 +42,7 @@ def via(host: str, params: str = ";rport") -> Change:
 
 
 def without(name: str) -> Change:
-    """No header field of that name."""
+    """Return the change that removes the header field ``name``."""
     return lambda data: re.sub(rb"(?im)^" + name.encode() + rb":[^\n]*\n", b"", data)
 
 
@@ -89,7 +89,7 @@ SEMICOLONS: dict[str, Change] = {
     "a semicolon behind Accept": line("Accept: application/sdp;"),
     "a semicolon behind Record-Route": line("Record-Route: <sip:127.0.0.1:9;lr>;"),
 }
-"""One semicolon with nothing behind it."""
+"""Changes that add a semicolon without a parameter behind it."""
 
 FLAWS: dict[str, Change] = {
     **NOT_NEEDED,
@@ -125,7 +125,7 @@ FLAWS: dict[str, Change] = {
     "Via with an empty parameter": via("127.0.0.1:9", ";;rport"),
     "a second Via that is none": line("Via: x"),
 }
-"""What must not keep a BYE from ending its call, nor an ACK from acknowledging."""
+"""Flaws with which a BYE must still end its call, and an ACK must still acknowledge."""
 
 UNANSWERABLE: dict[str, Change] = {
     "no Via": without("Via"),
@@ -153,7 +153,7 @@ FATAL: dict[str, tuple[Change, int]] = {
     "a From tag of 257 octets": (field("From", f"<sip:201@127.0.0.1>;tag={'x' * 257}"), 513),
     "From without its colon": (lambda data: re.sub(rb"(?m)^From:", b"From", data), 400),
 }
-"""Faults of what identifies each request, whatever its method."""
+"""Faults of the fields that identify a request of any method."""
 
 FATAL_FIRST: dict[str, tuple[Change, int]] = {
     **FATAL,
@@ -175,4 +175,4 @@ FATAL_FIRST: dict[str, tuple[Change, int]] = {
         line("\r\n".join(f"Via: SIP/2.0/UDP p{number};x={'x' * 200}" for number in range(40))), 513,
     ),
 }  # fmt: skip
-"""Faults of what routes, identifies or frames a first INVITE."""
+"""Faults of the fields that identify, route or frame a first INVITE."""

@@ -1,6 +1,6 @@
 """Offers as real devices write them, for the tests of the core and for those with sockets.
 
-Each text has ``{host}`` and ``{port}`` where the phone's own address belongs.
+Each text has ``{host}`` and ``{port}`` in the place of the phone's own address.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ HOLDS = {
     "NUL behind the direction": hold(lines="a=inactive\0"),
     "empty lines at the end": hold(lines="a=inactive\r\n\r\n\r\n"),
 }
-"""Offers that ask for no music, and what is odd about each. All get 200 with ``inactive``."""
+"""Offers that ask for no music. The key says what is odd about each. All get 200 with ``inactive``."""
 
 SWITCHED_OFF = {
     "port 0": hold(audio="m=audio 0 RTP/AVP 0 8\r\n", lines=""),
@@ -63,7 +63,7 @@ SWITCHED_OFF = {
     "a protocol that is not spoken": hold(audio="m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n"),
     "SRTP without a key": hold(audio="m=audio {port} RTP/SAVP 0\r\n"),
 }
-"""Re-offers whose audio stream is refused by port 0 in the answer, and is so switched off. All get 200."""
+"""Later offers whose audio stream the answer refuses by port 0: it is switched off. All get 200."""
 
 PLAYABLE = {
     "audio that is switched off, without a format": "m=audio 0 RTP/AVP\r\n" + AUDIO,
@@ -82,15 +82,15 @@ PLAYABLE = {
     "an empty line, NUL and words at the end": AUDIO + "a=recvonly\r\n\r\n\0\r\nwords behind it\r\n",
     "TAB instead of spaces": "m=audio\t{port}\tRTP/AVP\t125\r\na=rtpmap:125\tPCMU/8000\r\n",
 }
-"""Streams of which one can be played to, and what is odd about the others."""
+"""Streams of an offer. The server can play to one of them; the key says what is odd about the others."""
 
 
 def playable(media: str) -> str:
-    """An offer of these streams."""
+    """Return an offer of the streams ``media``."""
     return START + HERE + TIMES + media
 
 
 def filled(text: str, address: Address) -> str:
-    """``text`` with the phone's own address in its places."""
+    """Return ``text`` with the address ``address`` in its places."""
     host, port = address
     return text.replace("{host}", host).replace("{port}", str(port))
