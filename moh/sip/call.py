@@ -18,9 +18,18 @@ from ..sdp.media_session import MediaSession
 from ..sdp.offer_answer import Choice
 from .dialog import Dialog
 from .message import Request, Response
-from .session_timer import Agreement, agree, agreed_by_answer
-from .timers import TRANSACTION_LIFE
-from .transaction import ClientTransaction, Exchange, HeaderFields, Unacknowledged
+from .session_timer import (
+    DIALOG_GONE,
+    NEEDS_BYE,
+    RETRY_AFTER_GLARE,
+    UPDATE_UNKNOWN,
+    Agreement,
+    agree,
+    agreed_by_answer,
+)
+from .timers import T2, TRANSACTION_LIFE
+from .transaction import ClientInvite, ClientTransaction, Exchange, HeaderFields, Unacknowledged
+from .validation import ALLOW, SUPPORTED
 
 STEADY = 60.0
 """Seconds that a restarted stream has to play before it may be restarted once more."""
@@ -31,6 +40,8 @@ NO_ACK = "no ACK"
 SERVER_FAULT = "server fault"
 """``Call.ended_by`` of a call in which the server itself failed."""
 SDP_BODY = ("Content-Type", "application/sdp")
+MAX_SDP = 2048
+"""Most octets of a session description that a call keeps for its re-INVITE; a longer one is replaced by a new offer."""
 
 Checkpoint = tuple[dict[str, Any], dict[str, Any]]
 """What a call and its media session held at one moment."""
@@ -47,8 +58,8 @@ class Call:
     """One call. ``id`` is our tag of its dialog; actions and log lines name the call by it."""
 
     __slots__ = (
-        "_began", "_bye", "_ends_at", "_ends_by", "_expires_at", "_new_token", "_refresh", "_refresh_at", "_restarted",
-        "_timer", "_unacknowledged", "dialog", "ended", "ended_by", "id", "media",
+        "_began", "_bye", "_ends_at", "_ends_by", "_expires_at", "_glared", "_new_token", "_refresh", "_refresh_at",
+        "_restarted", "_sdp", "_timer", "_unacknowledged", "dialog", "ended", "ended_by", "id", "media",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +82,8 @@ class Call:
         self._expires_at: Optional[float] = None  # when the session expires unless it is refreshed
         self._refresh_at: Optional[float] = None  # when we have to refresh it
         self._refresh: Optional[ClientTransaction] = None
+        self._glared = False  # whether the latest refresh met a request of the phone
+        self._sdp = b""  # our latest session description, while a re-INVITE has to repeat it
         self._bye: Optional[ClientTransaction] = None
 
     # -- requests of the other side --------------------------------------------------------------------------------
@@ -90,7 +103,7 @@ class Call:
         else:
             body = self.media.answer(*offer)
             self.media.wanted = offer.choice
-        self._refresh_dialog(request, exchange.flow, timer, now)
+        self._refresh_dialog(request, exchange.flow, timer, body, now)
         # a re-INVITE with our tag proves that the former 200 arrived, as well as its ACK would
         actions: list[Action] = []
         if ringing:
@@ -118,7 +131,7 @@ class Call:
             body = self.media.answer(*offer)
             self.media.wanted = offer.choice
             headers = [SDP_BODY, *headers]
-        self._refresh_dialog(exchange.request, exchange.flow, timer, now)
+        self._refresh_dialog(exchange.request, exchange.flow, timer, body, now)
         actions = exchange.respond(200, self.id, now, headers, body)
         return [*actions, *self.media.follow(now)] if body else actions
 
@@ -126,14 +139,23 @@ class Call:
         """Raise any ``Refusal`` before anything is changed; returns what is agreed on the session timer."""
         if with_offer and self.answer_due:
             raise Refusal(491, "Our offer still waits for its answer in the ACK; expected that first")
+        if with_offer and isinstance(self._refresh, ClientInvite) and not self._refresh.done:
+            raise Refusal(491, "Our re-INVITE still waits for its answer; expected that first")
         return agree(request)
 
-    def _refresh_dialog(self, request: Request, flow: Flow, timer: Optional[Agreement], now: float) -> None:
-        """Take over what each INVITE and UPDATE brings: a new target, a way back, a session timer."""
+    def _refresh_dialog(
+        self, request: Request, flow: Flow, timer: Optional[Agreement], body: bytes, now: float
+    ) -> None:
+        """Take over what each INVITE and UPDATE brings: a new target, a way back, a session timer.
+
+        ``body`` is the session description in our answer. It is kept only where a re-INVITE will have to repeat it.
+        """
         self.dialog.refresh_target(request)
         self.dialog.flow = flow
         if request.all("allow"):
             self.dialog.takes_update = request.allows("UPDATE")
+        by_invite = timer is not None and timer.ours and not self.dialog.takes_update
+        self._sdp = (body or self._sdp) if by_invite and len(body) <= MAX_SDP else b""
         self._set_session_timer(timer, now)
 
     def acknowledge(self, request: Request) -> bool:
@@ -185,21 +207,45 @@ class Call:
             self._ends_at, self._ends_by = until, by
 
     def _request(self, method: str, headers: HeaderFields, now: float) -> ClientTransaction:
-        """Our own request. Its branch begins with the call's id, by which the registry finds the call of an answer."""
-        branch = f"{BRANCH}{self.id}{self._new_token()}"
-        reliable = self.dialog.flow.reliable
-        return ClientTransaction(branch, self.dialog.request(method, branch, headers), now, reliable)
+        """Our own request that is no INVITE."""
+        branch = self._new_branch()
+        return ClientTransaction(branch, self.dialog.request(method, branch, headers), now, self.dialog.flow.reliable)
+
+    def _new_branch(self) -> str:
+        """A branch that begins with the call's id, by which the registry finds the call of a response."""
+        return f"{BRANCH}{self.id}{self._new_token()}"
 
     def handle_response(self, response: Response, now: float) -> list[Action]:
-        """An answer to our BYE or UPDATE came."""
+        """A response to our BYE, UPDATE or re-INVITE came."""
         branch = response.via.params.get("branch", "")
         if self._bye is not None and self._bye.branch == branch:
             self._bye.handle_response(response)  # whatever it says, the dialog is over (§15.1.1)
-        elif self._refresh is not None and self._refresh.branch == branch and not self._refresh.done:
-            self._refresh.handle_response(response)
-            if self._refresh.done:
-                return self._refresh_answered(response, now)
-        return []
+            return []
+        refresh = self._refresh
+        if refresh is None or refresh.branch != branch:
+            return []
+        repeated = refresh.done
+        refresh.handle_response(response)
+        if not refresh.done:
+            return []
+        if response.status < 300 and not repeated:
+            self.dialog.refresh_target(response)
+        actions = self._acknowledge(refresh, response) if isinstance(refresh, ClientInvite) else []
+        return actions if repeated or self.ended else [*actions, *self._refresh_answered(response, now)]
+
+    def answers_our_offer(self, response: Response) -> bool:
+        """Whether this is the first 2xx to our re-INVITE: its body is the answer to our offer."""
+        refresh = self._refresh
+        ours = isinstance(refresh, ClientInvite) and refresh.branch == response.via.params.get("branch", "")
+        return ours and refresh is not None and not refresh.done and 200 <= response.status < 300 and not self.ended
+
+    def _acknowledge(self, invite: ClientInvite, response: Response) -> list[Action]:
+        """The ACK to a final response, and to each retransmission of it (§13.2.2.4, §17.1.1.3)."""
+        if response.status >= 300:
+            return [invite.ack_to_refusal]
+        if invite.ack_to_2xx is None:
+            invite.ack_to_2xx = self.dialog.acknowledgement(invite.cseq, self._new_branch())
+        return [invite.ack_to_2xx]
 
     def stream_ended(self, serial: int, why: str, hopeless: str, now: float) -> list[Action]:
         """The stream of that ``serial`` has ended. If we have not stopped it, start it again once, then send BYE.
@@ -258,13 +304,12 @@ class Call:
         if waiting is not None and now >= waiting.next_due:
             waiting.schedule_next(now)
             actions.append(waiting.send)
-        if self._refresh is not None:
+        if self._refresh is not None and not self._refresh.done:
             actions += self._refresh.tick(now)
+            if self._refresh.done:  # as a 408 (RFC 3261 §8.1.3.1, RFC 4028 §10)
+                return self.hang_up(f"no answer to our refresh in {TRANSACTION_LIFE:.0f} s", "session timer", now)
         if self._refresh_at is not None and now >= self._refresh_at and self._timer is not None:
-            self._refresh_at = None
-            headers = [("Session-Expires", f"{self._timer.interval};refresher=uac"), ("Supported", "timer")]
-            self._refresh = self._request("UPDATE", headers, now)
-            actions += self._refresh.start()
+            actions += self._start_refresh(self._timer, now)
         return actions
 
     # -- faults ----------------------------------------------------------------------------------------------------
@@ -293,21 +338,46 @@ class Call:
         self._timer, self._expires_at, self._refresh_at = timer, None, None
         if timer is None:
             return
-        if not timer.ours:
-            self._expires_at = now + timer.ends_after()
-        elif self.dialog.takes_update:
+        if timer.ours:
             self._refresh_at = now + timer.refresh_after()
             self._expires_at = now + timer.interval
-        # without UPDATE we cannot refresh, since music on hold sends no re-INVITE (RFC 7088 §2.7): then the phone ends
-        # the session when it likes, at the latest the longest call does
+        else:
+            self._expires_at = now + timer.ends_after()
+
+    def _start_refresh(self, timer: Agreement, now: float) -> list[Action]:
+        """Refresh by an UPDATE without SDP, or by a re-INVITE with the same SDP where the phone takes no UPDATE."""
+        session_expires = ("Session-Expires", f"{timer.interval};refresher=uac")
+        if self.dialog.takes_update:
+            self._refresh_at = None
+            self._refresh = self._request("UPDATE", [session_expires, ("Supported", "timer")], now)
+        elif self._unacknowledged is not None:
+            self._refresh_at = now + T2  # no INVITE while another one is in progress (RFC 3261 §14.1)
+            return []
+        else:
+            self._refresh_at = None
+            branch, dialog = self._new_branch(), self.dialog
+            body = self._sdp or self.media.offer(dialog.flow.remote.host)
+            send = dialog.request("INVITE", branch, [session_expires, ALLOW, SUPPORTED, SDP_BODY], body)
+            ack = dialog.acknowledgement(dialog.local_cseq, branch)
+            self._refresh = ClientInvite(branch, send, dialog.local_cseq, ack, now, dialog.flow.reliable)
+        return self._refresh.start()
 
     def _refresh_answered(self, response: Response, now: float) -> list[Action]:
-        """A phone that answers is there, even if it answers 403 (RFC 7088 §2.7): only "no such call" ends the music."""
-        timer = self._timer
-        if response.status == 481:
-            return self._end("the caller no longer has this call", "481", now)
-        if timer is not None:
-            self._set_session_timer(agreed_by_answer(response, timer) if response.status < 300 else timer, now)
+        """A phone that answers is there, even if it refuses (RFC 7088 §2.7): only "no such call" ends the music."""
+        status, timer = response.status, self._timer
+        if status in DIALOG_GONE:
+            why = f"the caller no longer has this call: {status} to our refresh"
+            return self.hang_up(why, str(status), now) if status in NEEDS_BYE else self._end(why, str(status), now)
+        if timer is None:
+            return []
+        self._set_session_timer(agreed_by_answer(response, timer) if status < 300 else timer, now)
+        if status in UPDATE_UNKNOWN and self.dialog.takes_update:
+            self.dialog.takes_update = False
+            self._refresh_at = now
+        # once only: the phone that answers 491 again is there, and the next refresh is early enough
+        self._glared = status == 491 and not self._glared
+        if self._glared:
+            self._refresh_at = now + int(self._new_token(), 16) % 100 / 100 * RETRY_AFTER_GLARE
         return []
 
     def _end(self, why: str, by: str, now: float) -> list[Action]:

@@ -9,7 +9,7 @@ from ..common.actions import Address, Flow, Send
 from ..common.addresses import is_unicast, literal, out_of_reach, same_family
 from ..common.errors import Refusal
 from .headers import NameAddr, Uri
-from .message import Request
+from .message import Message, Request
 from .writer import default_port, write_request
 
 MAX_KEPT = 4096
@@ -72,13 +72,13 @@ class Dialog:
         transport = f";transport={self.flow.transport.lower()}" if self.flow.reliable else ""
         return f"sip:moh@{self._own}{transport}"
 
-    def refresh_target(self, request: Request) -> None:
-        """The Contact of an INVITE or UPDATE becomes the target of our next request (§12.2.2).
+    def refresh_target(self, message: Message) -> None:
+        """The Contact of an INVITE or UPDATE, or of the 2xx to ours, becomes the target of our next request (§12.2).
 
         A Contact that cannot be read or is too long changes nothing: otherwise such a hold would not stop the music.
         """
         try:
-            target = request.target
+            target = message.target
         except Refusal:
             return
         if target is not None and len(packed := _packed(target)) <= MAX_TARGET:
@@ -90,9 +90,21 @@ class Dialog:
             raise Refusal(500, f"CSeq is {request.cseq.number}; expected more than {self.remote_cseq}")
         self.remote_cseq = request.cseq.number
 
-    def request(self, method: str, branch: str, headers: Sequence[tuple[str, str]] = ()) -> Send:
+    def request(self, method: str, branch: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> Send:
         """Write our next request, with its address (§12.2.1.1)."""
         self._local_cseq += 1
+        return self._write(method, self._local_cseq, branch, headers, body)
+
+    def acknowledgement(self, number: int, branch: str) -> Send:
+        """Write the ACK to our INVITE of this sequence number, with its address (§13.2.2.4, §17.1.1.3)."""
+        return self._write("ACK", number, branch, (), b"")
+
+    @property
+    def local_cseq(self) -> int:
+        """The sequence number of our latest request."""
+        return self._local_cseq
+
+    def _write(self, method: str, number: int, branch: str, headers: Sequence[tuple[str, str]], body: bytes) -> Send:
         target, routes = _unpacked(self._remote_target), _unpacked(self._route_set).split("\n")
         uri, routes = target, list(filter(None, routes))
         next_hop = NameAddr.parse(routes[0]).uri if routes else uri
@@ -107,11 +119,11 @@ class Dialog:
             ("From", _unpacked(self._local)),
             ("To", _unpacked(self._remote)),
             ("Call-ID", self.id[0]),
-            ("CSeq", f"{self._local_cseq} {method}"),
-            ("Contact", f"<{self.contact}>"),
+            ("CSeq", f"{number} {method}"),
+            *((("Contact", f"<{self.contact}>"),) if method != "ACK" else ()),
             *headers,
         ]
-        return Send(write_request(method, uri, fields), self._address(next_hop), self.flow)
+        return Send(write_request(method, uri, fields, body), self._address(next_hop), self.flow)
 
     def _address(self, uri: str) -> Address:
         """Where a request to ``uri`` is sent: to its literal address, or back the way that the INVITE came.

@@ -10,6 +10,9 @@ from ..sdp.offer_answer import NO_NAMES
 from .message import Request
 from .transaction import Key
 
+REFRESH = "answer to a refresh"
+"""The last member of the key of what answers our re-INVITE."""
+
 
 class Incoming(NamedTuple):
     """A request that has just come, or one that has waited for the addresses of its host names and is resumed."""
@@ -17,7 +20,7 @@ class Incoming(NamedTuple):
     request: Request
     peer: Peer
     key: Key
-    """The key of its transaction. An ACK that carries an answer has none, and a key of its own."""
+    """The key of its transaction. An answer to an offer of ours has none, and a key of its own."""
     names: Mapping[str, str] = NO_NAMES
     """The host names in its session description that are resolved, with their addresses; empty for "no address"."""
     deadline: Optional[float] = None
@@ -27,6 +30,11 @@ class Incoming(NamedTuple):
     def resumed(self) -> bool:
         """Whether it has waited, and so has been checked and counted already."""
         return self.deadline is not None
+
+    @property
+    def answers_late_offer(self) -> bool:
+        """Whether it is an ACK with the answer to the offer in our 200."""
+        return self.request.method == "ACK" and self.key[-1] != REFRESH
 
     def validated(self) -> Incoming:
         """The same request, after it has validated its source."""

@@ -21,9 +21,10 @@ from ..sdp.media_session import MediaSession, Origin, no_srtp
 from ..sdp.offer_answer import Choice, choose, rtcp_beside_rtp
 from .call import NO_ACK, Call, Offer
 from .dialog import Dialog
+from .headers import NameAddr
 from .identity import Identity
-from .incoming import Incoming
-from .message import Request
+from .incoming import REFRESH, Incoming
+from .message import Request, Response
 from .pending import PendingRequests
 from .registry import Registry
 from .responder import RETRY_LATER, Responder
@@ -99,7 +100,7 @@ class Invites:
             srtp, local_host = not call.media.origin.shared, call.media.origin.local_host
 
         def permit(choice: Choice) -> Choice:
-            if request.method == "ACK" and choice.crypto is not None:
+            if incoming.answers_late_offer and choice.crypto is not None:
                 raise Refusal(488, "the answer in the ACK is SRTP; our offer was RTP/AVP")
             if choice.name:
                 return choice  # where it leads is not known yet
@@ -241,15 +242,32 @@ class Invites:
             if not incoming.resumed:
                 check_request(incoming.request, secure=incoming.peer.flow.transport == "TLS")
             answer = self._read_offer(incoming, call)
+            if answer is None and not incoming.answers_late_offer:
+                return []  # a 2xx without a body has refreshed the session as well
             if answer is None:
                 return call.hang_up("the ACK brought no answer to our offer", NO_ANSWER, now)
             if answer.choice.name:
                 return self._pending.wait(incoming, answer.choice.name, now)
             actions = call.start_music(now, answer.choice)
         except Refusal as refusal:
-            return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", NO_ANSWER, now)
+            if incoming.answers_late_offer:
+                return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", NO_ANSWER, now)
+            why = f"the answer to our refresh does not fit, the music goes on as before: {refusal.why}"
+            return [Note(logging.INFO, call.id, why)]
         self._count_limited(incoming, answer, call)
+        if not actions and not incoming.answers_late_offer:
+            return []
         return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
+
+    def take_refreshed(self, response: Response, call: Call, now: float) -> list[Action]:
+        """The 2xx to our re-INVITE: the music follows the answer in it as it follows one in an ACK."""
+        if not response.body.strip():
+            return []
+        call_id, our_tag, tag = call.dialog.id
+        ours, theirs = (NameAddr("", "", {}, (one,) if one else ()) for one in (our_tag, tag))
+        answer = Request(response.headers, response.body, "ACK", "", response.via, theirs, ours, call_id=call_id)
+        peer = self._guard.peer(call.dialog.flow, now)
+        return self.take_answer(Incoming(answer, peer, (response.via.branch, REFRESH)), call, now)
 
 
 def _dialog_headers(request: Request, call: Call) -> list[tuple[str, str]]:

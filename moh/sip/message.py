@@ -64,6 +64,17 @@ class Message:
         """Whether Allow names ``method``, in the same case: methods have one (§7.1)."""
         return method in self.readable("allow")
 
+    def contact(self) -> Optional[NameAddr]:
+        """The first Contact: where the sender wants to get the next requests; ``None`` where there is none."""
+        listed = self.listed("contact")
+        return NameAddr.parse(listed[0]) if listed and listed[0] != "*" else None
+
+    @cached_property
+    def target(self) -> Optional[str]:
+        """The URI in the first Contact. Raises ``Refusal`` 400 where it cannot be read."""
+        contact = self.contact()
+        return None if contact is None else Uri.parse(contact.uri).text
+
 
 @dataclass
 class Request(Message):
@@ -83,17 +94,6 @@ class Request(Message):
     fault: Optional[Refusal] = None
     size: int = 0
     """Octets of the whole message as it came."""
-
-    def contact(self) -> Optional[NameAddr]:
-        """The first Contact: where the sender wants to get the next requests; ``None`` where there is none."""
-        listed = self.listed("contact")
-        return NameAddr.parse(listed[0]) if listed and listed[0] != "*" else None
-
-    @cached_property
-    def target(self) -> Optional[str]:
-        """The URI in the first Contact. Raises ``Refusal`` 400 where it cannot be read."""
-        contact = self.contact()
-        return None if contact is None else Uri.parse(contact.uri).text
 
     @cached_property
     def parsed_uri(self) -> Uri:

@@ -19,6 +19,20 @@ MARGIN = 32.0
 """Seconds before its expiry at which a session without refresh is ended, at most a third of the interval (§10)."""
 
 
+DIALOG_GONE = frozenset((404, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 604))
+"""Responses to a refresh that end the call: to each of them the dialog, or our use of it, is no more (RFC 5057 §5.1).
+
+A 403 is none of them, although §5.1 lists it: phones answer it to what a music server sends by itself (RFC 7088 §2.7).
+Nor is any 5xx: a proxy may be out of order while the phone waits.
+"""
+NEEDS_BYE = frozenset((408, 480, 483))
+"""Those that a proxy gives for a phone that may still have the dialog (RFC 4028 §10, RFC 5057 §5.1)."""
+UPDATE_UNKNOWN = (405, 501)
+"""Responses of a phone that does not take an UPDATE, whatever its Allow says."""
+RETRY_AFTER_GLARE = 2.0
+"""Longest time in seconds until a re-INVITE is tried again that met one of the phone's (RFC 3261 §14.1)."""
+
+
 class Agreement(NamedTuple):
     """What a 2xx says: the interval in seconds, and whether we refresh the session (``uas``) or the phone does."""
 

@@ -10,7 +10,9 @@ H       stop waiting for its ACK                                            64 *
 I       absorb more ACKs                                                    T4
 J       absorb retransmissions of any other request                         64 * T1
 L       absorb retransmissions of an INVITE answered 2xx (RFC 6026)         64 * T1
-E       resend our own request                                              T1 doubling up to T2
+A       resend our own INVITE until a response comes                        T1 doubling
+B       stop waiting for that response                                      64 * T1
+E       resend our own request that is no INVITE                            T1 doubling up to T2
 F       stop waiting for its answer                                         64 * T1
 ======  ==================================================================  ==============
 """
@@ -33,12 +35,12 @@ TRANSACTION_LIFE = 64 * T1
 Key = TypeVar("Key", bound=Hashable)
 
 
-def retransmit_times(start: float) -> Iterator[float]:
-    """When a message sent at ``start`` is resent: after T1, doubling up to T2, until 64*T1 (§17.2.1)."""
+def retransmit_times(start: float, longest: float = T2) -> Iterator[float]:
+    """When a message sent at ``start`` is resent: after T1, doubling up to ``longest``, until 64*T1 (§17.2.1)."""
     gap, when = T1, start + T1
     while when < start + TRANSACTION_LIFE:
         yield when
-        gap = min(2 * gap, T2)
+        gap = min(2 * gap, longest)
         when += gap
 
 

@@ -10,13 +10,14 @@ a transaction calls ``tick`` at ``next_due``.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Address, Flow, Send
 from .message import Request, Response
-from .timers import T4, TRANSACTION_LIFE, retransmit_times
+from .timers import T2, T4, TRANSACTION_LIFE, retransmit_times
 from .writer import write_response
 
 MAX_KEY_PART = 128
@@ -195,6 +196,9 @@ class Exchange(NamedTuple):
 class ClientTransaction:
     """A request of our own that is not INVITE (§17.1.2): resent until its final answer, at most for 64*T1."""
 
+    longest_gap = T2
+    """Longest interval between retransmissions, in seconds."""
+
     def __init__(self, branch: str, send: Send, now: float, reliable: bool = False) -> None:
         self.branch = branch
         self.done = False
@@ -202,7 +206,7 @@ class ClientTransaction:
         """The status of the final answer; 408 where none came (§8.1.3.1)."""
         self._send = send
         self._gives_up = now + TRANSACTION_LIFE
-        self._resend = iter(()) if reliable else retransmit_times(now)
+        self._resend = iter(()) if reliable else retransmit_times(now, self.longest_gap)
         self._next_resend = next(self._resend, self._gives_up)
 
     def start(self) -> list[Action]:
@@ -230,6 +234,37 @@ class ClientTransaction:
             self._next_resend = next((when for when in self._resend if when > now), self._gives_up)
             return [self._send]
         return []
+
+
+class ClientInvite(ClientTransaction):
+    """A re-INVITE of our own (§17.1.1): resent until any response comes; each final response gets an ACK.
+
+    ``cseq`` is its number. ``ack`` is the ACK to a refusal, which belongs to the transaction and has its branch.
+    """
+
+    longest_gap = math.inf
+
+    def __init__(self, branch: str, send: Send, cseq: int, ack: Send, now: float, reliable: bool = False) -> None:
+        super().__init__(branch, send, now, reliable)
+        self.cseq = cseq
+        self.ack_to_2xx: Optional[Send] = None
+        """The ACK to a 2xx, once that has come; it is sent again for each retransmission of the 2xx."""
+        self.ack_to_refusal = ack
+        self._proceeding = False
+
+    def handle_response(self, response: Response) -> None:
+        """A final response ends the transaction; after a provisional one it waits for that without a timer."""
+        self._proceeding = True
+        super().handle_response(response)
+
+    @property
+    def next_due(self) -> Optional[float]:
+        """When the next timer expires; ``None`` once a response has come."""
+        return None if self._proceeding else super().next_due
+
+    def tick(self, now: float) -> list[Action]:
+        """Resend the request (timer A) or give up (timer B)."""
+        return [] if self._proceeding else super().tick(now)
 
 
 class Unacknowledged:

@@ -257,7 +257,9 @@ class UserAgent:
         if call is None:
             return []
         self.guard.credit(call.dialog.flow, response.size, now)
-        return call.handle_response(response, now)
+        answers = call.answers_our_offer(response)
+        actions = call.handle_response(response, now)
+        return [*actions, *self._invites.take_refreshed(response, call, now)] if answers else actions
 
     def _resume(self, pending: PendingRequest, address: str, now: float) -> list[Action]:
         """Handle a request that has waited for ``address``, which is empty for a name without one."""

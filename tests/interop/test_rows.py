@@ -1,6 +1,6 @@
 """End to end with SIPp (Debian's package sip-tester): the requests of RFC 7088 that a music server gets.
 
-One SIPp scenario, ``row_a`` to ``row_j`` in ``tests/interop/sipp``, plays each kind of request. SIPp is the phone. The
+One SIPp scenario, ``row_a`` to ``row_k`` in ``tests/interop/sipp``, plays each kind of request. SIPp is the phone. The
 test listens at the addresses of the held parties, and checks that music arrives there and at no other address.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from conftest import StartServer
 from tests.support.peers import Sipp, position, write_rising_tune
 from tests.support.phone import Ear, Packet, has_no_gap
-from tests.support.running import Running
+from tests.support.running import SHORT_SESSIONS, Running
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["u1", "t1"], ids=["UDP", "TCP"])
 
@@ -149,6 +149,19 @@ def test_j_of_several_streams_the_first_audio_stream_gets_the_music(play: Play, 
         one_stream(ann.packets(25))
         hang_up(phone, ann)
         assert all(ear.heard_nothing() for ear in others.values())
+
+
+@TRANSPORTS
+def test_k_the_server_refreshes_by_reinvite_where_the_phone_takes_no_update(
+    start_server: StartServer, tmp_path: Path, transport: str, ann: Ear
+) -> None:
+    server = start_server(before=SHORT_SESSIONS).ready()
+    with Sipp("row_k", server.address, tmp_path, transport=transport, ann=ann) as phone:
+        phone.finishes()
+    heard = ann.waiting()
+    assert len(heard) > 150, "4 s of music and more, through both refreshes"
+    one_stream(heard)
+    assert server.has_no_ffmpeg()
 
 
 def test_a_held_party_that_moves_twice_hears_one_tune_go_on(

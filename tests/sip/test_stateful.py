@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from moh.common.actions import Flow, Send
-from moh.sip.message import Request, Response
+from moh.sip.message import Request
 from moh.sip.parser import parse
 from moh.sip.transaction import transaction_key
+from tests.support.ladder import answer_to
 from tests.support.random_phones import FLOWS, HOSTS, NAMES, Asked, Phones, Talk, octets
 
 EXTRAS = [
     *([[]] * 10),
     ["Supported: timer", "Allow: INVITE, ACK, BYE, UPDATE", "Session-Expires: 90;refresher=uas"],
+    ["Supported: timer", "Allow: INVITE, ACK, BYE", "Session-Expires: 90;refresher=uas"],
     ["Supported: timer", "Session-Expires: 90;refresher=uac"],
     ["Supported: timer"],
     ["Session-Expires: 0", "Allow: UPDATE"],
@@ -168,18 +170,21 @@ class Conversations(Phones):
     @precondition(lambda self: self.own)
     @rule(
         index=INDEX,
-        status=st.sampled_from([100, 200, 200, 200, 403, 408, 422, 481, 491, 500, 603]),
+        status=st.sampled_from([100, 200, 200, 200, 403, 405, 408, 422, 480, 481, 491, 500, 603]),
         extra=st.sampled_from(
             ["X: y", "Session-Expires: 90;refresher=uas", "Session-Expires: 0", "Session-Expires: x"]
         ),
+        kind=st.sampled_from(BODIES),
+        host=st.sampled_from(HOSTS),
     )
-    def answer(self, index: int, status: int, extra: str) -> None:
+    def answer(self, index: int, status: int, extra: str, kind: str, host: str) -> None:
         own, send = self.own[-1 - index % min(len(self.own), 5)]
-        lines = [f"SIP/2.0 {status} Whatever", *(f"Via: {value}" for value in own.all("via")), extra]
-        lines += [f"{name}: {own.first(name)}" for name in ("from", "to", "call-id", "cseq")]
-        message = parse("\r\n".join([*lines, "", ""]).encode())
-        assert isinstance(message, Response)
-        self.do(self.agent.receive(message, send.flow, self.now))
+        content, body = [extra], ""
+        if own.method == "INVITE" and status == 200:
+            body, more = self.body(kind, host, self.owner[own.from_.tag], acked=True)
+            self.offering = []
+            content += more
+        self.do(self.agent.receive(answer_to(own, status, *content, body=body), send.flow, self.now))
 
     # -- what the server reports-----------------------------------------------------------------------------------
 

@@ -167,10 +167,17 @@ def answered(agent: UserAgent, now: float = 0.0, flow: Flow = FLOW) -> str:
     return to_tag
 
 
-def ok_to(bye_request: Request) -> Response:
-    """Return the phone's 200 to ``bye_request``, a request of the server."""
-    lines = ["SIP/2.0 200 OK", *(f"Via: {value}" for value in bye_request.all("via"))]
-    lines += [f"{name}: {bye_request.first(name)}" for name in ("from", "to", "call-id", "cseq")]
-    message = parse("\r\n".join([*lines, "", ""]).encode())
+def ok_to(own: Request) -> Response:
+    """Return the phone's 200 to ``own``, a request of the server."""
+    return answer_to(own, 200)
+
+
+def answer_to(own: Request, status: int, *extra: str, body: str = "") -> Response:
+    """Return the phone's response to ``own``, a request of the server."""
+    lines = [f"SIP/2.0 {status} Whatever", *(f"Via: {value}" for value in own.all("via")), *extra]
+    lines += [f"{name}: {own.first(name)}" for name in ("from", "to", "call-id", "cseq")]
+    if body:
+        lines.append("Content-Type: application/sdp")
+    message = parse("\r\n".join([*lines, "", body.replace("\n", "\r\n")]).encode())
     assert isinstance(message, Response)
     return message

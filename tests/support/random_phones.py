@@ -167,9 +167,12 @@ class Phones(RuleBasedStateMachine):
                 offered.refused = True
 
     def read_request(self, message: Request, send: Send) -> None:
-        assert message.method in ("BYE", "UPDATE")
+        assert message.method in ("BYE", "UPDATE", "INVITE", "ACK")
         numbers = self.own_cseq.setdefault(message.from_.tag, {})
         branch = message.via.branch
+        if message.method == "ACK":
+            assert message.cseq.number in numbers.values(), "an ACK to no INVITE"
+            return
         if branch in numbers:
             assert numbers[branch] == message.cseq.number
             assert not send.flow.reliable, "nothing is sent twice by TCP"

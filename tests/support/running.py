@@ -16,6 +16,12 @@ from typing import TypeVar
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+SHORT_SESSIONS = (
+    sys.executable, "-c",
+    "import runpy, sys; sys.argv = sys.argv[2:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0]); "
+    "import moh.sip.session_timer; moh.sip.session_timer.MIN_SE = 2; runpy.run_path(sys.argv[0], run_name='__main__')",
+)  # fmt: skip
+"""For ``Running(before=...)``: a server with sessions of 2 s, which RFC 4028 §4 forbids and no test could wait for."""
 TEST_TIMEOUT = 10.0
 """Seconds until a test gives up waiting. This is no limit for how long the server may take."""
 
