@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -77,7 +78,21 @@ def test_without_ffmpeg_the_error_names_the_path(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_banner_is_read() -> None:
-    assert declared(BANNER) == 62.5
-    assert declared("  Duration: N/A") is None
     assert has_soxr(BANNER)
     assert not has_soxr("")
+
+
+@pytest.mark.parametrize(
+    ("shown", "seconds"),
+    [
+        ("00:00:00.03", 0.03), ("00:00:59.99", 59.99), ("00:01:00.00", 60.0), ("00:01:02.50", 62.5),
+        ("00:59:59.99", 3599.99), ("01:00:00.00", 3600.0), ("02:03:04.05", 7384.05), ("100:00:01", 360_001.0),
+        ("N/A", None), ("-00:00:01.00", None), ("00:1:00.00", None),
+    ],
+)  # fmt: skip
+def test_the_declared_length_is_that_of_the_first_input(shown: str, seconds: Optional[float]) -> None:
+    header = f"[info] Input #0, wav, from 'x':\n[info]   Duration: {shown}, bitrate: 128 kb/s\n"
+    assert declared(header) == (None if seconds is None else pytest.approx(seconds))
+    if seconds is not None:
+        assert declared(header + "[info]   Duration: 09:09:09.09\n") == pytest.approx(seconds)
+    assert declared(f"Duration {shown}") is None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.mastering.prepare import Music
-from moh.mastering.reloader import Reloader, ReloadResult
+from moh.mastering.reloader import Reloader, ReloadResult, Signature
 from tests.support.running import wait_for
 
 
@@ -115,6 +117,73 @@ def test_a_bug_in_the_polling_is_logged_and_the_next_change_is_still_seen(
     assert caplog.text.count("Traceback") == 1, "once in ten seconds"
     file.write_text("good")
     assert isinstance(next_result(reloader), Music)
+
+
+def at(mtime: int) -> Signature:
+    """What a poll finds of the file at that state."""
+    return (Path("music.mp3"), 1, 1000, mtime)
+
+
+MISSING = None
+A, B, C, D = (at(mtime) for mtime in (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("polls", "prepared_at"),
+    [
+        pytest.param([A, A, A, A], [1], id="it stays as it is"),
+        pytest.param([A, B, B, B], [1, 3], id="it changes once"),
+        pytest.param([A, B, C, D, D, D], [1, 5], id="it is still being copied"),
+        pytest.param([A, B, C, B, C, B, C], [1], id="it changes all the time"),
+        pytest.param([A, B, A, B, A, A, A], [1], id="it changes and is as before in the end"),
+        pytest.param([A, B, B, C, D, D, A, A], [1, 3, 6, 8], id="it changes again and again"),
+        pytest.param([A, MISSING, MISSING, A, A], [1], id="it was away"),
+        pytest.param([A, MISSING, B, B, B], [1, 4], id="another one is in its place"),
+        pytest.param([A, B, MISSING, B, MISSING, B, B], [1, 7], id="it comes and goes"),
+        pytest.param([MISSING, MISSING, MISSING, A, A, A], [1, 5], id="it comes after the start"),
+        pytest.param([A, MISSING, MISSING, MISSING], [1], id="it is gone"),
+    ],
+)
+def test_a_file_that_still_changes_from_poll_to_poll_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, polls: list[Optional[Signature]], prepared_at: list[int]
+) -> None:
+    """The numbers of the polls at which it is prepared; the first is that of the start."""
+    made = 0
+    conversions: list[int] = []
+    finished = threading.Event()
+
+    def poll(settings: Settings) -> Optional[Signature]:
+        nonlocal made
+        if made == len(polls):
+            finished.set()
+            return MISSING
+        made += 1
+        return polls[made - 1]
+
+    def convert(settings: Settings, progress: object) -> Music:
+        conversions.append(made)
+        return Music({}, 1.0, Path("music.mp3"))
+
+    monkeypatch.setattr("moh.mastering.reloader.signature", poll)
+    reloader = Reloader(Settings(), convert, poll_every=0.001)
+    try:
+        assert finished.wait(10)
+    finally:
+        reloader.close()
+    assert conversions == prepared_at
+
+
+def test_a_request_prepares_a_file_though_it_still_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGHUP: the owner says that it is whole."""
+    numbers = itertools.count()
+    monkeypatch.setattr("moh.mastering.reloader.signature", lambda settings: at(next(numbers)))
+    reloader = Reloader(Settings(), lambda settings, progress: Music({}, 1.0, Path("music.mp3")), poll_every=0.001)
+    try:
+        assert isinstance(next_result(reloader), Music)
+        reloader.check_now()
+        assert isinstance(next_result(reloader), Music)
+    finally:
+        reloader.close()
 
 
 def test_a_file_that_is_removed_and_comes_back_is_prepared_once(
