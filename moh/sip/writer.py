@@ -15,28 +15,8 @@ from .message import Request
 SIP_PORT = 5060
 SIPS_PORT = 5061
 
-REASONS = {
-    100: "Trying",
-    180: "Ringing",
-    200: "OK",
-    400: "Bad Request",
-    405: "Method Not Allowed",
-    406: "Not Acceptable",
-    415: "Unsupported Media Type",
-    416: "Unsupported URI Scheme",
-    420: "Bad Extension",
-    422: "Session Interval Too Small",
-    481: "Call/Transaction Does Not Exist",
-    482: "Loop Detected",
-    487: "Request Terminated",
-    488: "Not Acceptable Here",
-    489: "Bad Event",
-    491: "Request Pending",
-    500: "Server Internal Error",
-    503: "Service Unavailable",
-    505: "Version Not Supported",
-    513: "Message Too Large",
-}
+REASONS = {100: "Trying", 180: "Ringing", 200: "OK"}
+"""The reason phrases of the statuses that are no refusal; a ``Refusal`` brings its own."""
 
 
 def answered_via(via: Via, source: Address) -> str:

@@ -10,7 +10,7 @@ from moh.common.actions import Address, Flow
 from moh.sip.headers import Via
 from moh.sip.message import Request, Response
 from moh.sip.parser import parse
-from moh.sip.writer import answer_address, answered_via, write_request, write_response
+from moh.sip.writer import REASONS, answer_address, answered_via, write_request, write_response
 
 WIRE = Path(__file__).parent.parent / "wire"
 SOURCE = Address("192.0.2.1", 40000)
@@ -168,6 +168,10 @@ def test_a_timestamp_is_copied_in_100_only(status: int, repeated: bool) -> None:
     request = parse(octets)
     assert isinstance(request, Request)
     assert ("Timestamp: 54.21" in lines(write_response(request, FLOW, status, ""))) is repeated
+
+
+def test_a_refusal_has_no_reason_phrase_but_its_own() -> None:
+    assert sorted(REASONS) == [100, 180, 200]
 
 
 def test_an_unknown_status_has_a_reason_phrase_too() -> None:
