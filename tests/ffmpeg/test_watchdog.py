@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Iterator
 from typing import Optional
@@ -185,7 +186,11 @@ def test_a_process_that_sleeps_anew_does_not_hang(monkeypatch: pytest.MonkeyPatc
 def test_the_sleeps_of_this_process_are_counted() -> None:
     if not os.path.exists("/proc/self/status"):
         pytest.skip("needs Linux' /proc")
-    assert (voluntary_sleeps(os.getpid()) or 0) > 0
+    before = voluntary_sleeps(os.getpid())
+    assert before is not None
+    select.select([], [], [], 0.001)
+    after = voluntary_sleeps(os.getpid())
+    assert after is not None and after > before
 
 
 def test_a_process_whose_sleeps_are_not_known_never_hangs() -> None:
