@@ -6,13 +6,13 @@ The law kept here: each advertised address is one that the caller can reach with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..common.actions import Address, Flow
 from ..common.addresses import is_loopback, is_unicast, is_unspecified, literal, same_family
 from ..common.errors import Refusal
-from .headers import NameAddr, Uri
+from .headers import NameAddr, Uri, Via
 from .message import Request
 from .writer import default_port
 
@@ -37,15 +37,15 @@ class Identity:
         """The address and SIP port by which this caller reaches us.
 
         That is the owner's setting; without one, the host of the Request-URI, if it is a literal address of the family
-        that the request came by; otherwise the address that the request came to. The host of the Request-URI is not
-        ours if it is that of a proxy which has forwarded the request.
+        that the request came by; otherwise the address that the request came to. The Request-URI says nothing of us
+        where it names the caller itself, or a proxy that has forwarded the request.
         """
         uri = request.parsed_uri
         address = literal(uri.host)
         host, port = flow.local
         if address is not None and is_unicast(uri.host) and same_family(str(address), host):
             dialled = Address(str(address), uri.port or default_port(flow))
-            if dialled == flow.local or dialled.host not in _proxies(request, flow):
+            if not _is_of_sender(dialled, request, flow):
                 host, port = dialled
         if self.advertised and same_family(self.advertised, flow.local.host):
             host = self.advertised
@@ -77,9 +77,35 @@ class Identity:
         return digest.hexdigest()
 
 
-def _proxies(request: Request, flow: Flow) -> set[str]:
-    """The hosts of the proxies between the caller and us, as far as the request names them."""
-    if len(request.listed("via")) < 2:
-        return set()
-    routes = (Uri.parse(NameAddr.parse(route).uri).host for route in request.listed("record-route"))
-    return {flow.remote.host, *routes}
+def _is_of_sender(dialled: Address, request: Request, flow: Flow) -> bool:
+    """Whether ``dialled`` is an address of the caller or of a proxy between the caller and us.
+
+    The source and the proxies in Record-Route count with any port. Those in Via and Contact may have any address behind
+    a NAT: a phone on the host of our container has ours, with another port.
+    """
+    if dialled.host == flow.remote.host:
+        return True
+    if any(
+        _host(Uri.parse(NameAddr.parse(route).uri).host) == dialled.host for route in request.listed("record-route")
+    ):
+        return True
+    named = [(via.host, via.port) for via in _vias(request)]
+    if request.target is not None:
+        contact = Uri.parse(request.target)
+        named.append((contact.host, contact.port))
+    return dialled in [Address(_host(host), port or default_port(flow)) for host, port in named]
+
+
+def _vias(request: Request) -> Iterator[Via]:
+    """The Vias that can be read; only the first one has to be."""
+    for text in request.readable("via"):
+        try:
+            yield Via.parse(text)
+        except Refusal:
+            continue
+
+
+def _host(text: str) -> str:
+    """A literal address as ``Address`` has it; other text as it is."""
+    address = literal(text)
+    return text if address is None else str(address)

@@ -194,3 +194,31 @@ def test_a_hold_without_a_content_type_stops_the_music(engines: Engines, engine:
         assert device.ask("INVITE", offer(device.ear.address)).status == 200
         assert device.ear.packets(2)
         assert device.ask("BYE").status == 200
+
+
+@ENGINES
+@TRANSPORTS
+@pytest.mark.parametrize("port", ["", ":5060", ":5099"])
+def test_a_request_uri_that_names_the_caller_does_not_make_its_address_ours(
+    engines: Engines, engine: str, transport: str, port: str
+) -> None:
+    """As of a B2BUA that has the server as its outbound proxy: its ACK and its BYE have to reach us."""
+    server = engines[engine]
+    with Phone(server.address, "127.0.0.3") as phone, Ear("127.0.0.2") as ear, ExitStack() as stack:
+        phone.uri = f"sip:123@127.0.0.3{port}"
+        invite = phone.request("INVITE", body=offer(ear.address))
+        if transport == "TCP":
+            line = stack.enter_context(Line(server.address, host="127.0.0.3"))
+            line.send(over("TCP", phone, invite))
+            while (answer := line.receive()).status < 200:
+                pass
+        else:
+            answer = phone.ask(invite)
+        host, sip_port = server.address
+        assert f"sip:moh@{host}:{sip_port}" in answer.get("contact")
+        assert answer.media[0] == host
+        phone.to_tag = answer.to_tag
+        phone.ack()
+        ear.packets(10)
+        phone.send(phone.request("BYE"))
+        assert ear.falls_silent()

@@ -25,10 +25,14 @@ def identity(advertised: str = "", local: str = "192.168.1.100", secret: bytes =
     )
 
 
-def invite(uri: str = "sip:123@192.168.1.100", branch: str = "z9hG4bKa", cseq: int = 1, tag: str = "1") -> Request:
+def invite(
+    uri: str = "sip:123@192.168.1.100", branch: str = "z9hG4bKa", cseq: int = 1, tag: str = "1", lines: str = ""
+) -> Request:
+    """``lines`` are further header fields, or others than these."""
+    via = "" if "Via:" in lines else f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch={branch}\r\n"
     message = parse(
         (
-            f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.1.50:5062;branch={branch}\r\n"
+            f"INVITE {uri} SIP/2.0\r\n{via}{lines}"
             f"From: <sip:201@pbx.lan>;tag={tag}\r\nTo: <sip:123@x>\r\nCall-ID: a\r\nCSeq: {cseq} INVITE\r\n\r\n"
         ).encode()
     )
@@ -52,6 +56,63 @@ def invite(uri: str = "sip:123@192.168.1.100", branch: str = "z9hG4bKa", cseq: i
 )
 def test_our_address_is_the_one_that_was_dialled(uri: str, flow: Flow, own: Address) -> None:
     assert identity().own_address(invite(uri), flow) == own
+
+
+B2BUA = Flow(Address("192.168.1.60", 5060), Address("192.168.1.100", 5060))
+SAME_HOST = Flow(Address("192.168.1.100", 5080), Address("192.168.1.100", 5060))
+TCP = Flow(Address("192.168.1.60", 41000), Address("192.168.1.100", 5060), "TCP", 3)
+TLS = Flow(Address("192.168.1.60", 41000), Address("192.168.1.100", 5061), "TLS", 3)
+IPV6 = Flow(Address("2001:db8::60", 5060), Address("2001:db8::100", 5060))
+NAT = Flow(Address("172.17.0.1", 33000), Address("172.17.0.2", 5060))
+ON_OUR_HOST = "Via: SIP/2.0/UDP 192.168.1.100:5062;branch=z9hG4bKa\r\nContact: <sip:201@192.168.1.100:5062>\r\n"
+"""A phone on the host of our container, whose address is ours too."""
+
+
+@pytest.mark.parametrize(
+    ("uri", "lines", "flow"),
+    [
+        # a B2BUA whose outbound proxy we are: the Request-URI is its own, one Via
+        ("sip:moh@192.168.1.60", "", B2BUA),
+        ("sip:moh@192.168.1.60:5060", "", B2BUA),
+        ("sip:moh@192.168.1.60:5070", "", B2BUA),
+        ("sip:moh@192.168.1.60", "", TCP),
+        ("sip:moh@192.168.1.60:5061", "", TLS),
+        ("sip:moh@[2001:db8::60]", "", IPV6),
+        ("sip:moh@[2001:0DB8:0::60]:5060", "", IPV6),
+        # on our own host, with another port
+        ("sip:moh@192.168.1.100:5080", "", SAME_HOST),
+        # behind a NAT that hides the source
+        ("sip:moh@192.168.1.60", "Via: SIP/2.0/UDP 192.168.1.60;branch=z9hG4bKa\r\n", NAT),
+        ("sip:moh@192.168.1.60:5070", "Contact: <sip:201@192.168.1.60:5070>\r\n", NAT),
+        # a proxy that left its Record-Route, and the Vias before it
+        ("sip:moh@10.0.0.1:5080", "Record-Route: <sip:10.0.0.1;lr>\r\n", B2BUA),
+        (
+            "sip:moh@10.0.0.1",
+            "Via: SIP/2.0/UDP 192.168.1.60;branch=z9hG4bKa\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKb\r\n",
+            B2BUA,
+        ),
+        (
+            "sip:moh@10.0.0.1",
+            "Via: SIP/2.0/UDP 192.168.1.60;branch=z9hG4bKa, nonsense, SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKb\r\n",
+            B2BUA,
+        ),
+    ],
+)
+def test_an_address_of_the_caller_or_of_a_proxy_is_never_ours(uri: str, lines: str, flow: Flow) -> None:
+    assert identity().own_address(invite(uri, lines=lines), flow) == flow.local
+
+
+@pytest.mark.parametrize(
+    ("uri", "lines", "flow", "own"),
+    [
+        ("sip:moh@192.168.1.100", ON_OUR_HOST, NAT, Address("192.168.1.100", 5060)),
+        ("sip:moh@192.168.1.100:5070", ON_OUR_HOST, NAT, Address("192.168.1.100", 5070)),
+        ("sip:moh@127.0.0.1:5060", "", LOOPBACK, LOOPBACK.local),
+    ],
+)
+def test_an_address_that_the_caller_shares_with_us_is_ours(uri: str, lines: str, flow: Flow, own: Address) -> None:
+    """As that of a container's host, where a phone runs as well."""
+    assert identity().own_address(invite(uri, lines=lines), flow) == own
 
 
 def test_the_advertised_address_takes_precedence_but_the_port_is_the_dialled_one() -> None:
