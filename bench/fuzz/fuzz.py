@@ -242,7 +242,7 @@ class Fuzz:
             **{name: range(size) for name, size in agent.table_sizes.items()},
             "ports": agent.registry.ports._taken, "sharing the stream": range(agent.registry.ports.sharing),
             "streams": self._streams, "unacknowledged": guard._unacknowledged,
-            "unvalidated sources": guard._unvalidated, "sources with calls": guard._calls_of,
+            "unvalidated sources": guard._unvalidated, "sources with calls": guard._unacknowledged_of,
         }  # fmt: skip
         left = {name: len(table) for name, table in kept.items() if len(table)}
         check(not left, f"after {REST:.0f} s of rest there are still {left}")

@@ -70,7 +70,7 @@ class AddressValidator:
         self._accounts: LruTable[Account] = LruTable(MAX_SOURCES)
         self._unacknowledged: dict[str, str] = {}  # the source of each call that waits for its ACK
         self._unvalidated: dict[str, str] = {}  # the part of them with an unvalidated source, the oldest call first
-        self._calls_of: dict[str, int] = {}  # by source: how many of its calls wait for their ACK
+        self._unacknowledged_of: dict[str, int] = {}  # by source: how many of its calls wait for their ACK
 
     # -- validation ------------------------------------------------------------------------------------------------
 
@@ -136,25 +136,25 @@ class AddressValidator:
         An accepted call uses up a token of the rate at which its source may call.
         """
         allowance = peer.allowance
-        if self._calls_of.get(peer.source, 0) >= allowance.unacknowledged:
+        if self._unacknowledged_of.get(peer.source, 0) >= allowance.unacknowledged:
             return f"{allowance.unacknowledged} calls of this address wait for their ACK"
         if not self._account(peer.flow.remote.host, now).calls.acquire(now):
             return f"More than {allowance.calls[0]:.0f} calls a second from this address"
         return ""
 
-    def call_opened(self, call: str, peer: Peer) -> Optional[str]:
+    def call_answered(self, call: str, peer: Peer) -> Optional[str]:
         """Note that ``call`` was answered and waits for its ACK.
 
         Return the oldest such call if now too many calls of unvalidated sources wait: that call has to end.
         """
         self._unacknowledged[call] = peer.source
-        self._calls_of[peer.source] = self._calls_of.get(peer.source, 0) + 1
+        self._unacknowledged_of[peer.source] = self._unacknowledged_of.get(peer.source, 0) + 1
         if peer.validated:
             return None
         self._unvalidated[call] = peer.source
         return next(iter(self._unvalidated)) if len(self._unvalidated) > MAX_UNVALIDATED_CALLS else None
 
-    def call_closed(self, call: str) -> None:
+    def call_acknowledged_or_ended(self, call: str) -> None:
         """Note that the ACK of a call has come, or that the call has ended.
 
         The ACK counts from any address, because its sender knows the tag. Otherwise the call of a phone whose ACK takes
@@ -163,9 +163,9 @@ class AddressValidator:
         source = self._unacknowledged.pop(call, None)
         self._unvalidated.pop(call, None)
         if source is not None:
-            self._calls_of[source] -= 1
-            if not self._calls_of[source]:
-                del self._calls_of[source]
+            self._unacknowledged_of[source] -= 1
+            if not self._unacknowledged_of[source]:
+                del self._unacknowledged_of[source]
 
     def _account(self, host: str, now: float) -> Account:
         source = source_of(host)

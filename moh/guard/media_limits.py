@@ -1,10 +1,11 @@
 """Limits on music to hosts that may not have asked for it (RFC 3261 §26.1.5).
 
 A caller on the internet can name any host in c=, and two small messages bring that host hours of music. A host that has
-sent RTP or RTCP takes part in calls; a host that never has may be a victim. The law kept here: calls to such hosts are
-few, for each host and for each source that makes them. Which calls are limited at all is decided by ``MediaPolicy``.
+sent RTP or RTCP takes part in calls; a host that has sent none is called silent, and may be a victim. The law kept
+here: calls with music to silent hosts are few, for each host and for each source of calls. ``MediaPolicy`` decides
+which calls are limited.
 
-The tables are bounded: by the calls that there are, and by ``MAX_HEARD``.
+The tables are bounded by the number of calls and by ``MAX_HEARD``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from ..common.errors import Refusal
 from .rate_limit import LruTable
 
 CALLS_TO_ONE_HOST = 8
-"""Calls that may have music sent to one host that has sent nothing, of all limited sources together."""
+"""Calls of all limited sources together whose music may go to one silent host."""
 CALLS_OF_ONE_SOURCE = 32
-"""Calls of one source that may have music sent to such hosts."""
+"""Calls of one source whose music may go to silent hosts."""
 MAX_HEARD = 4096
-"""Hosts that have sent RTP or RTCP which are remembered; the one that was reported least recently is forgotten."""
+"""Hosts with RTP or RTCP that are remembered. Beyond that the host that was reported least recently is forgotten."""
 TOO_MUCH_MUSIC = "music to a silent host"
-"""What a refusal is counted as."""
+"""The text under which these refusals are counted."""
 
 
 class MediaLimits:
@@ -31,9 +32,9 @@ class MediaLimits:
     def __init__(self) -> None:
         self._heard: LruTable[bool] = LruTable(MAX_HEARD)
         self._source_of: dict[str, str] = {}
-        """The source of each limited call."""
+        """By limited call: its source."""
         self._hosts_of: dict[str, set[str]] = {}
-        """The silent hosts that its music goes to."""
+        """By call: the silent hosts that its music goes to."""
         self._calls_to: dict[str, set[str]] = {}
         self._calls_from: dict[str, set[str]] = {}
 
@@ -46,7 +47,7 @@ class MediaLimits:
     def check(self, call: str, source: str, hosts: Iterable[str]) -> None:
         """Raises ``Refusal`` 503 where ``source`` may not have the music of ``call`` sent to ``hosts``.
 
-        ``call`` is empty for a new one. ``source`` and ``hosts`` are addresses.
+        ``call`` is empty for a new call. ``source`` and ``hosts`` are addresses.
         """
         for host in hosts:
             key, origin = source_of(host), source_of(source)
@@ -66,7 +67,7 @@ class MediaLimits:
                 )
 
     def add(self, call: str, source: str, hosts: Iterable[str]) -> None:
-        """Note that the music of ``call`` goes to ``hosts``, or will with the ACK; those of before count as well."""
+        """Note that the music of ``call`` goes to ``hosts`` now or after the ACK. Its former hosts count as well."""
         silent = {key for key in map(source_of, hosts) if not self._heard.peek(key)}
         if not silent:
             return
@@ -79,7 +80,7 @@ class MediaLimits:
             self._calls_to.setdefault(host, set()).add(call)
 
     def keep(self, call: str, hosts: Iterable[str]) -> None:
-        """Note that the music of ``call`` goes to no other hosts than these any more."""
+        """Note that the music of ``call`` goes to no other hosts than ``hosts`` any more."""
         kept = set(map(source_of, hosts))
         for host in self._hosts_of.get(call, set()) - kept:
             self._forget(call, host)
@@ -89,7 +90,7 @@ class MediaLimits:
         self.keep(call, ())
 
     def heard(self, host: str) -> None:
-        """Note that ``host`` has sent RTP or RTCP: its calls do not count any more."""
+        """Note that ``host`` has sent RTP or RTCP: calls with music to ``host`` do not count any more."""
         if is_private(host):
             return
         key = source_of(host)
@@ -98,7 +99,7 @@ class MediaLimits:
             self._forget(call, key)
 
     def _forget(self, call: str, host: str) -> None:
-        """Take one host of a call out of the tables, and the call with its last host."""
+        """Remove one host of a call from the tables. With its last host the call is removed too."""
         _discard(self._calls_to, host, call)
         hosts = self._hosts_of[call]
         hosts.discard(host)

@@ -1,7 +1,8 @@
 """The media policy: the addresses to which music may go (RFC 3261 §26.1.5, RFC 7088 §5).
 
 The law kept here: music goes to one host, in the owner's networks, on no port of this server; any other offer gets 488.
-A caller on the internet directs no music inwards, into a private network, and learns of no name whether it leads there.
+A caller on the internet cannot direct music inwards, which means into a private network, and cannot learn whether a
+host name leads there.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from ..common.errors import Refusal
 from .rate_limit import named_networks
 
 HEXADECIMAL = re.compile(r"(^|\.)0x", re.IGNORECASE)
-"""In text that means an IPv4 address. Only such text has a letter, as a host name has."""
+"""A hexadecimal number in the text of an IPv4 address. Only with such a number the text looks like a host name."""
 
 
 @dataclass(frozen=True)
 class MediaPolicy:
     """What the core knows of the addresses of this machine and its networks.
 
-    ``is_ours`` says whether a host is this machine, ``is_broadcast`` whether packets to it reach several hosts; both
-    are asked each time, because interfaces change. ``advertised`` is the address in ``MOH_ADVERTISED_ADDRESS``, which
-    may be that of a router. ``own_ports`` are the ports of this server. ``allowed`` are the networks in
-    ``MOH_ALLOW_MEDIA``; none: all. ``callers`` are the ``named_networks`` of ``MOH_ALLOW``.
+    ``is_ours`` says whether a host is this machine, ``is_broadcast`` whether packets to an address reach several hosts.
+    Both are called each time, because interfaces change. ``advertised`` is the address in ``MOH_ADVERTISED_ADDRESS``,
+    which may be the address of a router. ``own_ports`` are the ports of this server. ``allowed`` are the networks in
+    ``MOH_ALLOW_MEDIA``; an empty tuple allows all. ``callers`` are the ``named_networks`` of ``MOH_ALLOW``.
     """
 
     is_ours: Callable[[str], bool] = lambda host: False
@@ -63,9 +64,10 @@ class MediaPolicy:
                 raise _refused(f"address is {Address(host, port)}; expected no port of this server itself")
 
     def may_send_before_ack(self, flow: Flow, remote: Address, remote_rtcp: Address) -> bool:
-        """Whether music may start before the ACK proves that the caller asked for it: from private to private only.
+        """Whether music may start before the ACK proves that the caller asked for it.
 
-        Not to this machine: other programs on it trust packets from its own addresses.
+        It may if the caller and the receiver are both in private networks. But music to this machine waits for the ACK:
+        other programs here trust packets from the machine's own addresses.
         """
         hosts = {remote.host, remote_rtcp.host}
         if not (is_private(flow.remote.host) and all(map(is_private, hosts))):
@@ -75,17 +77,17 @@ class MediaPolicy:
     # -- callers on the internet -----------------------------------------------------------------------------------
 
     def is_out_of_bounds(self, flow: Flow, host: str) -> bool:
-        """Whether the source of ``flow`` is on the internet, and ``host``, a literal, is not, or is this machine."""
+        """Whether the source of ``flow`` is on the internet, and ``host``, a literal, is inwards or this machine."""
         if is_private(flow.remote.host) or (is_public(host) and not any(map(self._is_own, meanings(host)))):
             return False
         return not (self._is_named(host) or self._is_trusted(flow))
 
     def addresses(self, flow: Flow, names: Mapping[str, str], hosts: Iterable[str]) -> dict[str, str]:
-        """The addresses that what an offer by ``flow`` names stands for; empty for a name without one.
+        """The address for each host name of an offer that came by ``flow``; empty for a name without an address.
 
-        ``names`` are the results of look-ups, ``hosts`` is what the offer says. A name that leads where ``flow`` may
-        not direct music has no address, so that the answer does not tell where it leads. What a lenient program reads
-        as an address, such as 0x7f000001, is one: no look-up decides where that leads.
+        ``names`` are the results of look-ups, ``hosts`` are the hosts in the offer. A name that leads where ``flow``
+        may not direct music counts as a name without an address, so that the answer does not show where it leads. Text
+        that a lenient program reads as an address, such as 0x7f000001, counts as this address and is not looked up.
         """
         found = {name: "" if self.hides(flow, address) else address for name, address in names.items()}
         for text in hosts:
@@ -95,7 +97,7 @@ class MediaPolicy:
         return found
 
     def hides(self, flow: Flow, address: str) -> bool:
-        """Whether a name with this ``address``, as the resolver writes it, has none for the source of ``flow``."""
+        """Whether a name whose look-up gave ``address`` counts as without address for the source of ``flow``."""
         return bool(address) and self.is_out_of_bounds(flow, lenient_literal(address))
 
     def limited_hosts(self, flow: Flow, remote: Address, remote_rtcp: Address) -> set[str]:

@@ -1,8 +1,8 @@
 """Parses session descriptions, as far as a sender of music needs them (RFC 8866).
 
-Every m= line is kept, because an answer has as many of them as its offer. What cannot be read spoils only what
-it belongs to: a line that is no ``x=value`` is ignored, as unknown and malformed attributes are, and an unreadable m=
-or c= line costs its own stream. Any line ends are accepted, and NUL counts as one. Lines, streams, formats and the
+Every m= line is kept, because an answer has as many m= lines as its offer. A line that cannot be read spoils only its
+own part: a line that is no ``x=value`` and an unknown or malformed attribute are ignored, and an unreadable m= or c=
+line costs its own stream. Any line ends are accepted, and NUL counts as a line end. Lines, streams, formats and the
 length of each word that an answer repeats are bounded.
 """
 
@@ -16,13 +16,13 @@ from ..common.errors import Refusal
 MAX_LINES = 1000
 """Lines in a description at most."""
 MAX_MEDIA = 32
-"""m= lines at most; each costs a line in the answer."""
+"""m= lines at most; the answer has a line for each of them."""
 MAX_TIMES = 8
-"""t= lines at most; the answer repeats them, and leaves out what is more or longer than ``MAX_WORD``."""
+"""t= lines at most that the answer repeats. It leaves out further t= lines, and those longer than ``MAX_WORD``."""
 MAX_FORMATS = 128
-"""Formats of one m= line at most: there are as many payload types."""
+"""Formats of one m= line at most: there are 128 payload types."""
 MAX_WORD = 64
-"""Octets of a media type, protocol, format or t= line at most; longer ones are cut, because an answer repeats them."""
+"""Octets of a media type, protocol or format at most; longer words are cut, because an answer repeats them."""
 UNREADABLE = -1
 """The port of an m= line whose port cannot be read."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -32,9 +32,9 @@ DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 class MediaDescription:
     """One m= line with its attributes.
 
-    ``port`` is 0 for a stream that is switched off, and ``UNREADABLE`` where it is no port; ``formats`` may be empty.
-    ``host`` is the address or name in its c= line or the session's; where that line cannot be read, ``host`` is empty
-    and ``unreadable_connection`` is the line.
+    ``port`` is 0 for a stream that is switched off, and ``UNREADABLE`` if the text is no port. ``formats`` may be
+    empty. ``host`` is the address or name in the c= line of the stream or, without one, of the session. If that line
+    cannot be read, ``host`` is empty and ``unreadable_connection`` is the line.
     """
 
     kind: str
@@ -126,7 +126,7 @@ def _read_connection(value: str, media: MediaDescription) -> None:
     """Read a c= line; words behind the address are ignored."""
     network, family, host, *_ = [*value.split(), "", "", ""]
     if network.upper() == "IN" and family.upper() in ("IP4", "IP6") and host:
-        # in a multicast address a TTL follows the slash
+        # a multicast address is followed by a slash and a TTL
         media.host, media.unreadable_connection = host.partition("/")[0], ""
     else:
         media.host, media.unreadable_connection = "", f"c={value[:60]}"

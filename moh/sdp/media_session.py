@@ -1,7 +1,7 @@
 """The media session of one call: what was offered and answered, and the stream that plays (RFC 3264 §8, RFC 7088 §2.4).
 
-The laws kept here: the version in ``o=`` counts up exactly when the server's description has changed; the tune goes on
-at its position, whatever is negotiated in between; a refused offer changes nothing.
+The laws kept here: the version in ``o=`` counts up exactly when the server's description has changed. The tune goes on
+at its position, whatever is negotiated in between. A refused offer changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ number of wake-ups has a bound, whatever callers wish for.
 
 
 def shared_ptime(wanted: int) -> int:
-    """The one of ``SHARED_PTIMES`` that is nearest below ``wanted``; the shortest where none is below."""
+    """The longest of ``SHARED_PTIMES`` up to ``wanted``, or the shortest of them if all are longer."""
     return max((ptime for ptime in SHARED_PTIMES if ptime <= wanted), default=SHARED_PTIMES[0])
 
 
@@ -55,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Playing:
-    """The stream that plays: its target, since when, and from which second of the tune."""
+    """The stream that plays: its target, the time of its start, and the second of the tune that it started at."""
 
     target: Target
     since: float
@@ -65,7 +65,7 @@ class Playing:
 class MediaSession:
     """Offer, answer and stream of one call. ``call`` is its name in actions; ``tune`` is the tune it plays.
 
-    Of its latest description a digest is kept, and not the text, which is as long as the other side's offer is.
+    The session keeps a digest of the server's latest description. The text itself may be as long as the phone's offer.
     """
 
     def __init__(self, call: str, origin: Origin, tune: int) -> None:
@@ -77,7 +77,7 @@ class MediaSession:
         self.wanted: Optional[Choice] = None
         """What the latest offer and answer agreed on."""
         self.position = 0.0
-        """Seconds into the tune where it was stopped."""
+        """The second of the tune at which the latest stream was stopped."""
         self._playing: Optional[Playing] = None
         self._serial = 0
         self._version = 0
@@ -115,7 +115,7 @@ class MediaSession:
         )
 
     def offer(self, towards: str) -> bytes:
-        """The offer for an INVITE without one from ``towards``: all codecs, each time (RFC 7088 §4.1)."""
+        """The offer for an INVITE from ``towards`` that has no offer: always with all codecs (RFC 7088 §4.1)."""
         side = self._side(self._local_host or self.origin.local_host(towards))
         codecs = self.origin.codecs
         return self._describe(side, lambda version: write_offer(side, self.origin.session_id, version, codecs))
@@ -126,7 +126,7 @@ class MediaSession:
         self.wanted = choice
 
     def _host_towards(self, choice: Choice) -> str:
-        """The local address for what was chosen; any one, preferably the latest, where nothing will be sent."""
+        """The local address for the chosen stream. If nothing will be sent, any address, preferably the latest."""
         if choice.playing:
             return self.origin.local_host(choice.remote.host)
         if self._local_host:
@@ -141,7 +141,7 @@ class MediaSession:
         return Side(Address(local_host, port), port if self.origin.shared else port + 1, self.origin.srtp_key)
 
     def _ptime(self, choice: Choice) -> int:
-        """The length of the packets in milliseconds: a call on a port of its own gets what it wishes for."""
+        """The length of the packets in milliseconds. A call on a port of its own gets the length that it asks for."""
         return shared_ptime(choice.ptime) if self.origin.shared else choice.ptime
 
     def _describe(self, side: Side, write: Callable[[int], bytes]) -> bytes:
@@ -186,9 +186,9 @@ class MediaSession:
         return stopped
 
     def gone(self, serial: int, now: float) -> bool:
-        """Note that the stream with this ``serial`` has ended; whether it should still be playing."""
+        """Note that the stream with this ``serial`` has ended. Return whether it should still be playing."""
         if serial != self._serial:
-            return False  # a later one has been started since
+            return False  # a later stream was started since
         self.stream_open = False
         unasked = self._playing is not None
         self._pause(now)

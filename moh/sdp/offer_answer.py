@@ -1,9 +1,9 @@
 """Offer and answer: which stream of an offer gets the music, and in which format (RFC 3264 §6, §8).
 
-The first audio stream that can be played to is chosen; without one, the first that is on hold. The answer refuses all
-others with port 0. The laws kept here: the SDP alone says where the music goes, a stream's own lines before those of
-the session, and never the source of the SIP message (RFC 7088 §2.1); where nothing will be sent, nothing about where to
-refuses the offer.
+The first audio stream that can be played to is chosen or, without such a stream, the first that is on hold. The answer
+refuses all other streams with port 0. The laws kept here: only the SDP says where the music goes, the lines of the
+stream before the lines of the session, and never the source of the SIP message (RFC 7088 §2.1). An offer that wants no
+music is not refused because of its address or port.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .description import UNREADABLE, MediaDescription, SessionDescription, numbe
 PTIME, MIN_PTIME, MAX_PTIME, STEP = 20, 10, 120, 10
 """Milliseconds of sound in a packet: the default (RFC 3551 §4.2), and the range that an offer can ask for.
 
-Rounded down to a multiple of ``STEP``. ``MediaSession`` allows fewer lengths to calls that share their port.
+The length is rounded down to a multiple of ``STEP``. ``MediaSession`` allows fewer lengths to calls that share a port.
 """
 MIN_PORT = 1024
 """The lowest port that music is sent to; the ports below belong to services."""
@@ -31,9 +31,9 @@ SECURE = ("RTP/SAVP", "RTP/SAVPF")
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 """The SRTP suites (RFC 4568 §6.2) that ffmpeg supports."""
 DECLARATIVE = ("KDR=", "WSH=", "FEC_ORDER=", "FEC_KEY=", "-")
-"""How the SRTP session parameters begin that need no answer (RFC 4568 §6.3): they say how the other side sends."""
+"""The beginnings of SRTP session parameters that need no answer (RFC 4568 §6.3): they say how the phone sends."""
 NOWHERE = Address("0.0.0.0", 0)
-"""The address of a stream to which nothing will be sent and that names none."""
+"""The address of a stream that names no address, and to which nothing will be sent."""
 NO_PAYLOAD_TYPE = -1
 """``Choice.payload_type`` of a stream on hold that has no supported format."""
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
@@ -52,7 +52,7 @@ class Crypto:
 class Choice:
     """The chosen stream of an offer, and how the answer describes it.
 
-    ``index`` counts the m= lines of the offer. ``direction`` is the one in the answer, ``sendonly`` or ``inactive``.
+    ``index`` counts the m= lines of the offer. ``direction`` is the answer's direction, ``sendonly`` or ``inactive``.
     ``crypto`` is set for SRTP. ``name`` is the host name in c= while its address is not known; ``remote`` may be used
     only when ``name`` is empty and ``playing`` is true.
     """
@@ -74,12 +74,12 @@ class Choice:
 
 
 def _known(encoding: str, payload_type: int, codecs: Sequence[Codec]) -> Optional[Codec]:
-    """The supported codec of a format: by its rtpmap, or without one by its static payload type (RFC 3551 §6).
+    """The supported codec of a format: by its rtpmap or, without an rtpmap, by its static payload type (RFC 3551 §6).
 
-    Behind a static payload type the name decides, because what phones write as its rate varies. RFC 7587 knows one
-    Opus, whatever number of channels is written.
+    For a static payload type only the name in the rtpmap counts, because phones write various rates. For Opus the
+    number of channels in the rtpmap does not count, because RFC 7587 has only one Opus.
     """
-    words = ((piece.split() or [""])[0] for piece in encoding.split("/"))  # what stands behind a word is ignored
+    words = ((piece.split() or [""])[0] for piece in encoding.split("/"))  # only the first word of each piece counts
     name, rate, channels, *_ = [*words, "", "", ""]
     by_number = next((codec for codec in codecs if codec.static_type == payload_type), None)
     if not name or (by_number is not None and by_number.name.upper() == name.upper()):
@@ -102,13 +102,13 @@ def choose(
     srtp: bool = True,
     permit: Callable[[Choice], Choice] = lambda choice: choice,
 ) -> Choice:
-    """Choose the first audio stream, RTP or SRTP, that has a supported codec; its formats in the offer's order.
+    """Choose the first audio stream, RTP or SRTP, that has a supported codec, and the first supported of its formats.
 
     ``names`` maps host names to their addresses; a name without an address has an empty one. ``reoffer`` says that the
     call had an offer before, so that this one may remove the stream by port 0. Without ``srtp`` SRTP streams are
-    skipped. ``permit`` returns the choice of a stream that wants music as it may be followed, or raises ``Refusal``;
-    then the next stream is tried. Raises ``Refusal`` 488 with a Warning (RFC 3261 §20.43), or 400, that says why the
-    last audio stream does not fit.
+    skipped. ``permit`` gets the choice of a stream that wants music; it returns the choice, perhaps changed, or raises
+    ``Refusal``, and then the next stream is tried. Raises ``Refusal`` 488 with a Warning (RFC 3261 §20.43), or 400,
+    that says why the last audio stream does not fit.
     """
     refused: Optional[Refusal] = None
     fault: Optional[Refusal] = None
@@ -147,7 +147,7 @@ def choose(
 
 
 def _is_held(media: MediaDescription) -> bool:
-    """Whether the other side wants no music in a stream; ``000.000.000.000`` and ``0`` mean the unspecified address."""
+    """Whether the phone wants no music in a stream. ``000.000.000.000`` and ``0`` mean the unspecified address."""
     if media.direction in ("inactive", "sendonly") or is_unspecified(media.host):
         return True
     return 0 < len(media.host) <= LONGEST and set(media.host) <= set("0.:[]")
@@ -158,7 +158,7 @@ def _no_stream(code: int, why: str) -> Refusal:
 
 
 def _protocol_fault(media: MediaDescription, srtp: bool) -> Optional[Refusal]:
-    """Why the protocol of a stream cannot be spoken; ``None`` where it can."""
+    """Why this server does not support the protocol of a stream; ``None`` where it does."""
     protocol = media.protocol.upper()
     if protocol not in PLAIN + SECURE:
         return _no_stream(302, f"protocol is {media.protocol[:20]!r}; expected RTP/AVP or RTP/SAVP")

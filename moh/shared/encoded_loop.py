@@ -1,7 +1,8 @@
-"""A tune encoded once for each codec and kept in memory: the payload of a packet is only cut out of it.
+"""A tune that is encoded once for each codec and kept in memory. The payload of a packet is a part of it.
 
-The law kept here: a position in the endless tune always gives the same octets, across the loop point as well. An ffmpeg
-encodes the tune dozens of times faster than it is played, so its beginning is played while the rest is being encoded.
+The endless tune is the tune repeated for ever. The law kept here: a position in the endless tune always gives the same
+octets, across the loop point as well. An ffmpeg encodes the tune dozens of times faster than it is played, so the
+beginning is played while the rest is still being encoded.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from ..net.threads import Thread
 LONGEST_PACKET = 120
 """Milliseconds of the beginning that are repeated behind the end in memory, so that a packet is always in one piece."""
 SHORTEST_LOOP = 30.0
-"""Seconds. A loop that is stretched to whole frames is at least that long: half a frame is then inaudible, less than a
-thousandth of it."""
+"""Seconds. A loop that is stretched to whole frames has at least this length. Then the stretching, half a frame at
+most, is less than a thousandth of the loop and inaudible."""
 WARM_UP = 1200
 """Milliseconds of the tune's end that are encoded before its beginning, so that the encoder passes the loop point like
-any other place. A whole number of packets of any length that codecs with frames allow."""
+any other place. This is a whole number of packets, for each packet length of the codecs with frames."""
 READ_TIMEOUT = 8
 """Seconds without an octet after which an ffmpeg that encodes counts as hung."""
 HEAD_START = 1000
@@ -36,25 +37,25 @@ HEAD_START = 1000
 
 
 class Plan:
-    """What is encoded of a tune, and how many octets that makes.
+    """Which samples of a tune are encoded, and how many octets the encoded loop has.
 
-    A codec of samples takes the tune as it is. A codec of frames (``codec.ptimes``) needs a whole number of frames: a
-    tune shorter than ``SHORTEST_LOOP`` is taken several times, and the whole is stretched by half a frame at most.
+    A codec without frames takes the tune as it is. A codec with frames (``codec.ptimes``) needs a whole number of
+    frames: a tune shorter than ``SHORTEST_LOOP`` is repeated, and the result is stretched by half a frame at most.
     """
 
     def __init__(self, codec: Codec, ptime: int, seconds: float) -> None:
-        """``seconds`` is the length of the tune; ``ptime`` that of a frame in milliseconds, where there are frames."""
+        """``seconds`` is the length of the tune. ``ptime`` is the length of a frame in ms, for a codec with frames."""
         per_ms = codec.sample_rate // 1000
         tune = round(seconds * codec.sample_rate)
         times = -(-round(SHORTEST_LOOP * codec.sample_rate) // tune) if codec.ptimes else 1
         self.source = max(1, times) * tune
-        """Samples of music that make the loop."""
+        """Samples of music that become the loop, before stretching."""
         frame = ptime * per_ms if codec.ptimes else per_ms // codec.octets_per_ms
         self.samples = max(1, round(self.source / frame)) * frame
-        """Samples that the loop has."""
+        """Samples of the loop, after stretching."""
         warm_up = WARM_UP * per_ms * self.source // self.samples
         self.start = -warm_up % tune
-        """Sample of the tune that encoding begins with, ``WARM_UP`` before the loop's beginning."""
+        """The sample of the tune at which encoding begins, ``WARM_UP`` before the beginning of the loop."""
         self.octets = self.samples * codec.octets_per_ms // per_ms
         """Octets of the loop."""
 
@@ -71,13 +72,13 @@ class EncodedLoop:
         notify: Callable[[EncodedLoop], None],
         faults: FaultLog,
     ) -> None:
-        """``music`` is ``seconds`` long and has the codec's sample rate; ``ptime`` counts for codecs with frames only.
+        """``music`` is ``seconds`` long and has the codec's sample rate. Only codecs with frames use ``ptime``.
 
-        ``notify`` is called from another thread: when the first packets may leave, and when ``failure`` is set.
+        Another thread calls ``notify`` when the first packets may leave, and when ``failure`` is set.
         """
         self.plan = Plan(codec, ptime, seconds)
         self.failure = ""
-        """Why there will be no packets, or no more; empty while all is well."""
+        """Why there will be no packets or no more packets; empty while there is no failure."""
         self.began: Optional[float] = None
         """When the endless tune began, by the monotonic clock; ``None`` until enough of it is encoded."""
         self._codec = codec
@@ -92,13 +93,13 @@ class EncodedLoop:
     def payload_at(self, position: int, octets: int) -> Optional[memoryview]:
         """The payload of ``octets`` at ``position``, in octets since the beginning of the endless tune.
 
-        ``None`` where that is not encoded yet. ``octets`` is at most what ``LONGEST_PACKET`` makes.
+        Returns ``None`` if this part is not encoded yet. ``octets`` is at most the payload of ``LONGEST_PACKET``.
         """
         begin = position % self.plan.octets
         return self._octets[begin : begin + octets] if begin + octets <= self._encoded else None
 
     def _encode(self, command: list[str]) -> None:
-        """The thread: read what ffmpeg encodes until the loop is whole, then end ffmpeg."""
+        """Read what ffmpeg encodes until the loop is complete, then end ffmpeg. This runs in a thread of its own."""
         reason = ""
         try:
             with tempfile.TemporaryFile() as errors:
@@ -131,7 +132,7 @@ class EncodedLoop:
             self._notify(self)
 
     def _read(self, process: subprocess.Popen[bytes]) -> bool:
-        """Read the whole loop; returns whether all of it came."""
+        """Read the whole loop. Return whether all octets came."""
         assert process.stdout is not None
         pipe = process.stdout.fileno()
         poll = select.poll()

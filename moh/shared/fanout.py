@@ -1,8 +1,8 @@
-"""One RTP stream to many receivers: what its next packet is, and when it is due. No clock and no socket in here.
+"""One RTP stream to many receivers, called a fan-out: its next packet, and when that is due. The caller gives the time.
 
-The laws kept here: each deadline is counted from the beginning, so that none drifts. After a stall there is no burst to
-make up for lost time: the tune and the timestamp are where they would be without it, and the sequence number goes on by
-one, because nothing was sent in between (RFC 3550 §5.1).
+The laws kept here: each deadline is counted from the beginning of the stream, so that deadlines do not drift. After a
+stall the missed packets are left out and not sent in a burst: the tune and the timestamp are where they would be
+without the stall, and the sequence number goes on by one, because nothing was sent in between (RFC 3550 §5.1).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from ..net.sendmmsg import DestinationTable
 from .encoded_loop import EncodedLoop
 
 MOST_RECEIVERS = 200
-"""Receivers of one fan-out. Their packets leave in one go, in half a millisecond; the next fan-out has another time."""
+"""Receivers of one fan-out at most. Their packets leave together, within half a millisecond. Other fan-outs send at
+other times."""
 FIRST_OCTET = 0x80
 """Version 2 of RTP, without padding, extension and contributing sources (RFC 3550 §5.1)."""
 COMMON_HEADER = struct.Struct("!HII")
-"""What follows the payload type in an RTP header: sequence number, timestamp, SSRC. All receivers get the same."""
+"""The part of an RTP header behind the payload type, the same for all receivers: sequence number, timestamp, SSRC."""
 
 
 def packet_rate(ptime: int) -> int:
@@ -29,10 +30,10 @@ def packet_rate(ptime: int) -> int:
 
 
 class FanoutKey(NamedTuple):
-    """What the packets of a call depend on. Calls with equal keys can share a fan-out.
+    """The facts that the packets of a call depend on. Calls with equal keys can share a fan-out.
 
-    The payload type is not in here: it is a constant of each receiver, in front of what all receivers get. Each key
-    costs a wake-up of the pacer for each packet, so there must be few of them, whatever the callers ask for.
+    The payload type is not in the key: it is a constant of each receiver, in front of the octets that all receivers
+    get. The pacer wakes up once for each key and packet, so there must be few keys, whatever the callers ask for.
     """
 
     tune: int
@@ -40,17 +41,17 @@ class FanoutKey(NamedTuple):
     ptime: int
     ipv6: bool
     alternate: int
-    """0 and 1 in turn for the starts of a call, so that a call that stops and starts gets another SSRC: for the former
-    one it has just received an RTCP BYE."""
+    """0 and 1 in turn for the starts of a call. So a call that stops and starts gets another SSRC: for its former SSRC
+    it has just received an RTCP BYE."""
 
     @property
     def octets(self) -> int:
-        """Octets of payload."""
+        """Octets of payload in a packet."""
         return self.codec.octets_per_ms * self.ptime
 
     @property
     def ticks(self) -> int:
-        """By how much the timestamp grows with each packet."""
+        """The difference of the timestamps of two packets in a row."""
         return self.codec.clock_rate * self.ptime // 1000
 
 
@@ -69,13 +70,13 @@ class Receiver:
         self.sent_before = 0
         """Packets that the fan-out had sent when this receiver joined."""
         self.source = ""
-        """The local address that its packets leave from; empty for any."""
+        """The local address that this receiver's packets leave from; empty means any."""
         self.report_at = 0.0
-        """When its next sender report is due."""
+        """When the next sender report to this receiver is due."""
 
     @property
     def rtcp(self) -> Address:
-        """Where its RTCP goes: of ``a=rtcp`` only the port is followed, so that no offer sends RTCP to another host."""
+        """The address for RTCP: the host of the RTP, and the port in ``a=rtcp``. So RTCP goes to no other host."""
         return Address(self.target.remote.host, self.target.remote_rtcp.port)
 
 
@@ -99,8 +100,8 @@ class Fanout:
     ) -> None:
         """``began`` is when the tune began, ``due`` when the first packet is to leave, both in seconds of the clock.
 
-        ``offset`` is the pacer's note of its place in the cycle. ``chance`` holds random numbers: the SSRC, the first
-        sequence number and the timestamp of the tune's beginning.
+        ``offset`` is the millisecond of the pacer's ``CYCLE`` at which this fan-out sends. ``chance`` holds random
+        numbers: the SSRC, the first sequence number and the timestamp of the tune's beginning.
         """
         self.key = key
         self.loop = loop
@@ -109,27 +110,27 @@ class Fanout:
         self.due = due
         self.receivers: list[Receiver] = []
         self.no_route: list[Receiver] = []
-        """Receivers for which the kernel found no route for the last packet; some may have left since."""
+        """Receivers for which the kernel found no route for the latest packet. Some of them may have left since."""
         self.sent = 0
-        """Packets that a receiver has got that was there from the beginning."""
+        """Packets that this fan-out has sent, each counted once for all receivers."""
         self._packets = 0
         self.skipped = 0
         """Packets that were never sent because their time had passed."""
         self._period = key.ptime / 1000
         self.tick = int((due - began) / self._period)
-        """Packets of the tune before the one that is due."""
+        """The number of the packet that is due, counted from the beginning of the tune."""
         self._origin = due - self.tick * self._period
         self.ssrc, self._sequence, self._timestamp = chance
 
     def join(self, receiver: Receiver) -> None:
-        """Send to a receiver from the next packet on."""
+        """Add a receiver. It gets packets from the next packet on."""
         target = receiver.target
         self.table.add(target.remote, receiver.source, bytes((FIRST_OCTET, target.payload_type)))
         receiver.fanout, receiver.slot, receiver.sent_before = self, len(self.receivers), self.sent
         self.receivers.append(receiver)
 
     def leave(self, receiver: Receiver) -> None:
-        """Send no more to a receiver. The last one moves to its slot."""
+        """Remove a receiver. The receiver in the last slot moves to its slot."""
         last = self.receivers.pop()
         self.table.remove(receiver.slot)
         if last is not receiver:
@@ -138,7 +139,7 @@ class Fanout:
         receiver.fanout = None
 
     def send_due(self, now: float) -> None:
-        """Send the packet that is due. Where more than one is overdue, go on with the one that is due now."""
+        """Send the packet that is due. If several packets are overdue, send only the latest of them."""
         if now - self.due >= self._period:
             behind = int((now - self.due) / self._period)
             self.skipped += behind
@@ -162,9 +163,9 @@ class Fanout:
         self.due = self._origin + self.tick * self._period
 
     def stats(self) -> tuple[int, int, int]:
-        """Packets sent to all receivers together, packets the kernel did not take, packets skipped for all of them."""
+        """The packets sent to all receivers together, the packets that the kernel did not take, the packets skipped."""
         return self._packets - self.table.lost, self.table.lost, self.skipped
 
     def timestamp(self, now: float) -> int:
-        """The timestamp of the sound that is heard ``now``, for a sender report."""
+        """The timestamp of the sound that is played ``now``, for a sender report."""
         return self._timestamp + round((now - self._origin) / self._period * self.key.ticks)

@@ -1,8 +1,8 @@
-"""What comes back to the port of the shared stream: datagrams are counted, RTCP and network errors are reported.
+"""Reads the port of the shared stream: datagrams are counted, RTCP and network errors are reported.
 
 Of the datagrams only RTCP is read (RFC 3550 §6). With ``IP_RECVERR`` the kernel reports packets that did not arrive. An
-error that a remote host reports (ICMP) counts for the address that it names only, because any host can send ICMP that
-names this port, without forging an address. An error that our own kernel reports counts for the whole host.
+error that a remote host reports (ICMP) counts only for the address in the error, because any host can send ICMP about
+this port without forging an address. An error that this machine's kernel reports counts for the whole host.
 
 Only one thread may use an object of this module.
 """
@@ -25,33 +25,33 @@ from ..rtp.liveness import BYE_TIMEOUT
 from ..rtp.rtcp import PACKET_TYPES, SHORTEST, has_bye, is_rtp_or_rtcp
 
 MOST_POLLED = 256
-"""Datagrams, and errors, that one poll takes from a socket."""
+"""Datagrams that one poll takes from a socket at most; also the errors that one poll takes at most."""
 KEPT_OCTETS = 256
 """Octets that are kept of each datagram: RTCP of a phone is shorter."""
 FEEDBACK_INTERVAL = 0.5
-"""Seconds from one report to the next: each costs some work for every receiver."""
+"""Seconds between two reports: each report costs some work for every receiver."""
 READ_TRIES = 2
-"""Times that ``recvmmsg`` is called: the first call may return the error of a packet that was refused instead."""
+"""How often ``recvmmsg`` is called: instead of datagrams, the first call may return the error of a sent packet."""
 BY_ICMP, BY_ICMP6 = 2, 3
 PORT_UNREACHABLE = {(BY_ICMP, 3, 3), (BY_ICMP6, 1, 4)}
-"""Origin, type and code of an error (struct sock_extended_err; RFC 792, RFC 4443 §3.1)."""
+"""Errors by origin, type and code (struct sock_extended_err; RFC 792, RFC 4443 §3.1): the port is unreachable."""
 HOST_UNREACHABLE = {
     *((BY_ICMP, 3, code) for code in (0, 1, 9, 10, 13)),
     *((BY_ICMP6, 1, code) for code in (0, 1, 3, 5, 6)),
 }
-"""The same: the network or the host is unreachable, or a filter forbids to send there."""
+"""Errors by origin, type and code: the network or the host is unreachable, or a filter on the way rejects packets."""
 NO_NEIGHBOUR = {(BY_ICMP, 3, 1), (BY_ICMP6, 1, 3)}
-"""The same, as our own kernel reports a neighbour that does not answer ARP or neighbour discovery."""
+"""Errors that this machine's kernel reports if a neighbour does not answer ARP or neighbour discovery."""
 MOST_ORIGINS_CHECKED = 8
-"""Hosts for which one poll asks whether they are this machine: each question takes two system calls."""
+"""Hosts that one poll compares with this machine at most: each comparison takes two system calls."""
 CONGESTED_PART = 4
-"""A socket is congested when more than one part in so many of its send buffer is full."""
+"""A socket is congested when more than a quarter (one part in ``CONGESTED_PART``) of its send buffer is full."""
 EXTENDED_ERROR = struct.Struct("@IBBBxII")
 ERROR_MESSAGES = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))
 MOST_NEW_SENDERS = 16
-"""Senders of RTP or RTCP that one poll reports; the others are reported when their next packets come."""
+"""New senders of RTP or RTCP that one poll reports. Further senders are reported when their next packets come."""
 MOST_KNOWN_SENDERS = 4096
-"""Senders that are known to have been reported; beyond that all are reported once more."""
+"""Reported senders that are remembered. Beyond that all are forgotten, and each is reported once more."""
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p)
 
 
@@ -63,14 +63,14 @@ class RtcpPacket(NamedTuple):
 
 
 class SendErrors(NamedTuple):
-    """Where packets of the shared stream did not arrive, by what the network reports."""
+    """The addresses that packets of the shared stream did not reach, as the network reports."""
 
     port_unreachable: list[Address]
-    """The remote host reports that no socket has this port."""
+    """Addresses whose host reports that no program has the port."""
     host_unreachable: list[Address]
-    """A host on the way reports that there is no way."""
+    """Addresses to which, as a host on the way reports, there is no way."""
     silent_hosts: list[str]
-    """Our own kernel reports that this neighbour does not answer."""
+    """Neighbours that, as this machine's kernel reports, do not answer."""
 
 
 class FeedbackSocket:
@@ -111,7 +111,7 @@ class FeedbackSocket:
         packets = []
         for slot in found:
             data = octets[slot * KEPT_OCTETS : slot * KEPT_OCTETS + min(self._headers[slot].length, KEPT_OCTETS)]
-            if len(data) > 1:  # of a shorter one, the second octet is that of the slot's former datagram
+            if len(data) > 1:  # behind a datagram of one octet the slot holds octets of its former datagram
                 name = self._names.raw[slot * NAME : (slot + 1) * NAME]
                 packets.append(RtcpPacket(data, unpacked(name, self._sock.family)))
         return count, packets
@@ -154,7 +154,7 @@ class FeedbackSocket:
         return found
 
     def is_congested(self) -> bool:
-        """Whether so many packets have not left that a silent neighbour may block those to other receivers."""
+        """Whether so many packets wait in the kernel that a silent neighbour may block packets to other receivers."""
         return unsent(self._sock) > self._send_buffer // CONGESTED_PART
 
 
@@ -179,19 +179,19 @@ class FeedbackReport(NamedTuple):
     rtcp: frozenset[Address]
     """Sources of other RTCP only."""
     silent_hosts: frozenset[str] = frozenset()
-    """Neighbours that do not answer: packets to them wait in the kernel and block those to all others."""
+    """Neighbours that do not answer: packets to them wait in the kernel and block packets to all other receivers."""
     host_unreachable: frozenset[Address] = frozenset()
     """Addresses without a way to them, by ICMP."""
 
 
 class Feedback:
-    """Feedback of all media sockets, counted, reported at most twice a second."""
+    """Counts the feedback of all media sockets, and reports it at most twice a second."""
 
     def __init__(self, sockets: Iterable[socket.socket]) -> None:
         self.received = 0
         """Datagrams so far."""
         self.rtcp = 0
-        """Those of them that were RTCP."""
+        """How many of these datagrams were RTCP."""
         self.senders: queue.SimpleQueue[str] = queue.SimpleQueue()
         """Hosts that have sent RTP or RTCP, each once or more often. Any thread may take them out."""
         self._sockets = [FeedbackSocket(sock) for sock in sockets]
@@ -205,7 +205,7 @@ class Feedback:
         self._rtcp_counts_until = 0.0  # only after a BYE it matters that a receiver sends more RTCP
 
     def poll(self) -> int:
-        """Read what is waiting. Returns the most that one socket had, ``MOST_POLLED`` at most."""
+        """Read all sockets. Return the number of datagrams from the socket that had most, ``MOST_POLLED`` at most."""
         most = 0
         for sock in self._sockets:
             count, packets = sock.poll()
@@ -226,11 +226,14 @@ class Feedback:
         return most
 
     def is_congested(self) -> bool:
-        """Whether to poll at once: packets that cannot leave take the room of those that could."""
+        """Whether to poll at once: packets that cannot leave take the room of packets that could."""
         return any(sock.is_congested() for sock in self._sockets)
 
     def report(self, now: float) -> Optional[FeedbackReport]:
-        """What has come since the last report; ``None`` where that was a moment ago, or nothing of interest came."""
+        """What has come since the last report.
+
+        ``None`` where the last report is less than ``FEEDBACK_INTERVAL`` ago, or nothing of interest has come.
+        """
         if now < self._report_at and not self._is_urgent:
             return None
         self._report_at, self._is_urgent = now + FEEDBACK_INTERVAL, False

@@ -33,39 +33,39 @@ from .receivers import Receivers
 from .reports import Reports
 
 EARLY = 0.0002
-"""Seconds by which a packet may leave before its time: less than another wake-up would cost."""
+"""Seconds by which a packet may leave before its time. Another sleep and wake-up would take longer."""
 LONGEST_SLEEP = 0.01
-"""Seconds after which at the latest the queue of commands is looked at, while there are receivers."""
+"""Seconds between two polls of the command queue at most, while there are receivers."""
 RESERVED = 0.0005
 """Seconds before the next packet in which no other work is begun."""
 CYCLE = 0.02
-"""Seconds in which the turns of all fan-outs come round."""
+"""Seconds in which each fan-out with packets of 20 ms sends once."""
 OFFSETS = (0, 10, 5, 15, 2, 12, 7, 17, 1, 11, 6, 16, 3, 13, 8, 18, 4, 14, 9, 19)
 """Milliseconds within ``CYCLE`` at which fan-outs send, in the order in which they are assigned: spread out, so that
 there are no bursts."""
 STAGGER = 0.0005
-"""Seconds by which the turns of one pacer come after those of the pacer before it."""
+"""Seconds by which the second pacer sends later than the first, so that they do not send at the same time."""
 POLL_INTERVAL, BUSY_POLL_INTERVAL = 0.1, 0.02
-"""Seconds from one poll of the feedback to the next; the latter where the last poll found something."""
+"""Seconds between two polls of the feedback; ``BUSY_POLL_INTERVAL`` counts if the last poll found datagrams."""
 IDLE_POLL_INTERVAL = 1.0
-"""The same while this pacer has no receivers."""
+"""Seconds between two polls of the feedback while this pacer has no receivers."""
 CHECK_INTERVAL = 0.5
 """Seconds from one check of unreachable receivers to the next."""
 SOURCE_LIFETIME = 5.0
-"""Seconds for which an answer of ``way_out`` is remembered."""
+"""Seconds for which a result of ``way_out`` is remembered."""
 MOST_SOURCES = 100
-"""Answers of ``way_out`` that are remembered at most."""
+"""Results of ``way_out`` that are remembered at most."""
 INTERNAL_ERROR = "unexpected error in the shared stream"
 """Why a stream ends after a fault of this program; the log has the traceback."""
 
 log = logging.getLogger("moh")
 
 Command = Union[StartStream, StopStream, EncodedLoop, FeedbackReport, None]
-"""A start or stop, a loop that has begun or failed, feedback for all pacers; ``None`` ends the pacer."""
+"""A start or stop of a stream, an encoded loop that has begun or failed, or feedback. ``None`` ends the pacer."""
 
 
 class Pacer:
-    """One thread with its fan-outs. Any thread may put into ``commands``."""
+    """One thread with its fan-outs. Any thread may put commands into ``commands``."""
 
     def __init__(
         self,
@@ -76,13 +76,14 @@ class Pacer:
         ended: queue.SimpleQueue[StreamEnded],
         faults: FaultLog,
     ) -> None:
-        """``sockets`` by whether they are IPv6. ``encoded_loop`` gives that of a tune in a codec and ptime.
+        """``sockets`` holds the IPv6 socket under ``True`` and the IPv4 socket under ``False``.
 
-        The pacer with ``number`` 0 reads the feedback for all pacers and gives it to them by ``command_all``.
+        ``encoded_loop`` returns the encoded loop of a tune for a codec and a ptime. The pacer with ``number`` 0 reads
+        the feedback for all pacers, and passes it on by ``command_all``.
         """
         self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self.load = 0
-        """Packets a second of the calls that ``SharedStream`` has assigned to this pacer; it keeps the count."""
+        """Packets a second of the calls that ``SharedStream`` has assigned to this pacer. ``SharedStream`` sets it."""
         self._sockets = sockets
         self._encoded_loop = encoded_loop
         self._command_all = command_all
@@ -108,7 +109,7 @@ class Pacer:
         self.thread.start()
 
     def stats(self) -> tuple[int, ...]:
-        """Fan-outs now; packets sent, lost and skipped; datagrams received, those with RTCP; receivers dropped."""
+        """The numbers of ``SharedStreamStats`` from ``fanouts`` on, in their sequence."""
         fanouts = [fanout for _, _, fanout in list(self._schedule)]
         past = [sum(column) for column in zip(self._past, *(fanout.stats() for fanout in fanouts))]
         back = (self._feedback.received, self._feedback.rtcp) if self._feedback else (0, 0)
@@ -142,7 +143,7 @@ class Pacer:
             time.sleep(min(ahead, LONGEST_SLEEP))
 
     def _idle(self) -> None:
-        """Without a receiver that gets music: wait for a command; poll the feedback to other pacers' packets."""
+        """While no receiver gets music: wait for a command, and poll the feedback to packets of other pacers."""
         self._reports.clear()
         paused = self._reachability.has_paused
         timeout = CHECK_INTERVAL if paused else IDLE_POLL_INTERVAL if self._feedback else None
@@ -155,7 +156,7 @@ class Pacer:
             self._try(self._check_reachability, time.monotonic())
 
     def _try(self, step: Callable[..., None], *args: Any) -> bool:
-        """Whether the step succeeded. A fault is reported, and the thread goes on for its other receivers."""
+        """Call ``step`` and return whether it succeeded. A fault is reported, and the thread goes on."""
         try:
             step(*args)
         except Exception as error:
@@ -179,7 +180,7 @@ class Pacer:
             self._poll_at, self._congestion_check_at = now, now + BUSY_POLL_INTERVAL
 
     def _do_other_work(self, now: float) -> bool:
-        """Do one piece of other work; whether there was any."""
+        """Do one piece of other work. Return whether there was any."""
         if not self.commands.empty():
             self._handle_command(self.commands.get())
         elif self._reports.is_due(now):
@@ -217,7 +218,7 @@ class Pacer:
     # -- receivers come and go ---------------------------------------------------------------------------------------
 
     def _start(self, order: StartStream) -> None:
-        """Add a receiver, or move it to another fan-out; it waits while its loop is being encoded."""
+        """Add a receiver, or move it to another fan-out. It waits until the first part of its loop is encoded."""
         receiver = self._receivers.get(order.call)
         if receiver is None:
             receiver = Receiver(order.call, order.serial, order.target)
@@ -243,10 +244,10 @@ class Pacer:
             self._join(receiver, key, loop, loop.began)
 
     def _loop_changed(self, loop: EncodedLoop) -> None:
-        """A loop has begun, and the receivers that wait for it join; or it has failed, and all its receivers end."""
+        """Let the receivers that wait for ``loop`` join, if it has begun; end all its receivers, if it has failed."""
         for receiver, serial, key in self._waiting.pop(loop, []):
             if self._receivers.get(receiver.call) is not receiver or receiver.serial != serial:
-                continue  # it was stopped or moved meanwhile
+                continue  # the receiver was stopped or moved meanwhile
             if loop.began is None or loop.failure:
                 self._end(receiver, loop.failure)
             else:
@@ -256,14 +257,14 @@ class Pacer:
                 self._end(receiver, loop.failure)
 
     def _join_or_end(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop) -> None:
-        """Have one of several receivers join; if that fails its stream ends, and the others have their turn."""
+        """Let a receiver join. If that fails, its stream ends, and the thread goes on with the other receivers."""
         if not self._try(self._join, receiver, key, loop, loop.began):
             self._end(receiver, INTERNAL_ERROR)
 
     def _join(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop, began: float) -> None:
         now = time.monotonic()
         fanouts = self._fanouts.setdefault(key, [])
-        # the fullest one that has room, so that emptier ones come to an end
+        # choose the fullest fan-out that has room, so that emptier fan-outs lose their receivers and end
         room = [each for each in fanouts if len(each.receivers) < MOST_RECEIVERS and each.loop is loop]
         fanout = max(room, key=lambda each: len(each.receivers)) if room else self._open(key, loop, began, now)
         receiver.source = self._source(key.ipv6, receiver.target.local.host, receiver.target.remote.host, now)
@@ -272,7 +273,7 @@ class Pacer:
         self._reports.plan_first(receiver, now)
 
     def _source(self, ipv6: bool, local: str, remote: str, now: float) -> str:
-        """``way_out``, remembered for some seconds: each question to the kernel releases the interpreter's lock."""
+        """The result of ``way_out``, remembered for some seconds: its system calls release the interpreter's lock."""
         if self._sockets[ipv6].getsockname()[0] == local:
             return ""
         key = (local, ipv6, is_loopback(remote))
@@ -285,7 +286,7 @@ class Pacer:
         return source
 
     def _open(self, key: FanoutKey, loop: EncodedLoop, began: float, now: float) -> Fanout:
-        """Open a fan-out, at the offset within the cycle that has the fewest packets."""
+        """Open a fan-out at the offset within ``CYCLE`` at which the fewest packets are sent."""
         offset = min(self._load, key=lambda each: self._load[each])
         due = now - now % CYCLE + offset / 1000 + self._stagger
         due += CYCLE * (due < now + EARLY)
@@ -297,7 +298,7 @@ class Pacer:
         return fanout
 
     def _leave(self, receiver: Receiver, silently: bool = False) -> None:
-        """Send no more to a receiver, after an RTCP BYE unless ``silently``."""
+        """Remove a receiver from its fan-out. Unless ``silently``, send it an RTCP BYE first."""
         self._reachability.forget(receiver)
         fanout = receiver.fanout
         if fanout is None:
@@ -325,7 +326,7 @@ class Pacer:
             self._reports.send_report(receiver, now)
 
     def _poll(self, feedback: Feedback, now: float) -> None:
-        """Read what has come back; if it was as much as one poll takes, poll again at once."""
+        """Poll the feedback. If the poll took as many datagrams as it can, poll again at once."""
         count = feedback.poll()
         self._poll_at = now + (0.0 if count == MOST_POLLED else BUSY_POLL_INTERVAL if count else POLL_INTERVAL)
         if (report := feedback.report(now)) is not None:
@@ -353,7 +354,7 @@ class Pacer:
         elif step.action is Action.PROBE:
             self._reports.send_probe(receiver)
         elif step.action is Action.PAUSE and fanout is not None:
-            self._leave(receiver, silently=True)  # without BYE, because it may come back to the same SSRC
+            self._leave(receiver, silently=True)  # no BYE, because the receiver may get the same SSRC again later
             self._reachability.pause(receiver, fanout.key, fanout.loop, now)
             log.debug("[%s] host unreachable at %s", receiver.call, receiver.target.remote)
         elif step.action is Action.RESUME and (paused := self._reachability.forget(receiver)) is not None:

@@ -1,8 +1,7 @@
-"""Which receivers packets do not reach: whether they are dropped, or paused and probed until there is a way again.
+"""Decides what happens to receivers that packets do not reach: they are dropped, or paused and probed.
 
-It decides only: it takes reports and a clock and returns steps, which the pacer carries out. The law kept here: a
-receiver is paused only where its packets would block those to all others; in any other case music is sent to it until
-it is dropped.
+This module takes reports and the time, and returns steps, which the pacer carries out. The law kept here: a receiver is
+paused only if packets to it would block the packets to all others; otherwise it gets music until it is dropped.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ class ErrorKind(NamedTuple):
 
 PORT_ERROR = ErrorKind("port unreachable", PORT_ERROR_GAP, PORT_UNREACHABLE_TIMEOUT)
 HOST_ERROR = ErrorKind("host unreachable", HOST_ERROR_GAP, HOST_UNREACHABLE_TIMEOUT)
-"""As a host on the way reports it."""
+"""The error that a host on the way to the receiver reports."""
 SEND_ERROR = ErrorKind("no route", SEND_ERROR_GAP, HOST_UNREACHABLE_TIMEOUT)
-"""As our own kernel reports it when it is asked to send."""
+"""The error that this machine's kernel reports when a packet is to be sent."""
 
 
 class Action(enum.Enum):
@@ -57,7 +56,7 @@ class Action(enum.Enum):
 
 
 class Step(NamedTuple):
-    """One action for one receiver; with a verdict where it is dropped."""
+    """One action for one receiver. If the receiver is dropped, the step has a verdict."""
 
     action: Action
     receiver: Receiver
@@ -65,7 +64,7 @@ class Step(NamedTuple):
 
 
 class Paused(NamedTuple):
-    """A receiver that gets no music, and what it got before."""
+    """The state of a receiver that gets no music now, and the stream that it got before."""
 
     key: FanoutKey
     loop: EncodedLoop
@@ -80,11 +79,11 @@ class Reachability:
     def __init__(self) -> None:
         self._streaks: dict[str, Streak] = {}
         self.bye_at: Optional[float] = None
-        """When its RTCP BYE came; ``None`` if none came, or other RTCP since."""
+        """When the receiver's RTCP BYE came; ``None`` if no BYE came, or if other RTCP came after it."""
         self.paused: Optional[Paused] = None
 
     def note(self, kind: ErrorKind, address: Address, now: float) -> Optional[Verdict]:
-        """Note one more error of a packet to ``address``; returns a verdict where the receiver is to be dropped."""
+        """Note one more error of a packet to ``address``. Return a verdict if the receiver is to be dropped."""
         if (streak := self._streaks.get(kind.name)) is None:
             streak = self._streaks[kind.name] = Streak(now, kind.gap)
         seconds = streak.extend(now)
@@ -94,7 +93,7 @@ class Reachability:
 
 
 class ReachabilityTable:
-    """What is known about the receivers of one pacer; most have no entry."""
+    """What is known about the receivers of one pacer. Most receivers have no entry."""
 
     def __init__(self) -> None:
         self._entries: dict[Receiver, Reachability] = {}
@@ -108,17 +107,17 @@ class ReachabilityTable:
         return any(entry.paused for entry in self._entries.values())
 
     def forget(self, receiver: Receiver) -> Optional[Paused]:
-        """Remove a receiver's entry: it has ended, or is resumed or moved. Returns what it got before its pause."""
+        """Remove the entry of a receiver that has ended, resumes or moves. Return its state if it was paused."""
         entry = self._entries.pop(receiver, None)
         return entry.paused if entry is not None else None
 
     def pause(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop, now: float) -> None:
-        """Note that a receiver gets no more music for the time being; former errors no longer count."""
+        """Note that a receiver gets no music for now. Its former errors no longer count."""
         entry = self._entries[receiver] = Reachability()
         entry.paused = Paused(key, loop, Unreachable(now))
 
     def feedback(self, report: FeedbackReport, receivers: Iterable[Receiver], now: float) -> list[Step]:
-        """What a report means for ``receivers``, all that it may concern."""
+        """The steps that follow from ``report``. ``receivers`` are all receivers that the report may concern."""
         if report.silent_hosts:
             for receiver, entry in self._entries.items():
                 if entry.paused and receiver.target.remote.host in report.silent_hosts:
@@ -142,11 +141,11 @@ class ReachabilityTable:
         return steps
 
     def no_route(self, receivers: Iterable[Receiver], now: float) -> list[Step]:
-        """What it means that the kernel has just found no route to ``receivers``."""
+        """The steps that follow if the kernel has just found no route to ``receivers``."""
         return [step for receiver in receivers for step in self._note(SEND_ERROR, receiver, now)]
 
     def check(self, answers: Mapping[str, bool], now: float) -> list[Step]:
-        """What is due for paused receivers. ``answers`` says of neighbours whether they answer ARP."""
+        """The steps that are due for paused receivers. ``answers`` says for each neighbour whether it answers ARP."""
         steps = []
         for receiver, entry in self._entries.items():
             if entry.paused is None:

@@ -1,7 +1,7 @@
 """The receivers of one pacer, by their calls and by their addresses.
 
-The law kept here: a datagram that comes back costs work for the receivers that it concerns, and for no other. Any host
-can send datagrams to the port of the shared stream.
+Any host can send datagrams to the port of the shared stream. The law kept here: the work for such a datagram depends
+only on the number of receivers that it concerns.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Receivers:
             self._by_address.setdefault(address, []).append(receiver)
 
     def remove(self, receiver: Receiver) -> None:
-        """Remove a receiver; nothing is changed where it is not in here."""
+        """Remove a receiver. If it is not in this table, nothing changes."""
         if self._by_call.get(receiver.call) is not receiver:
             return
         del self._by_call[receiver.call]
@@ -51,7 +51,7 @@ class Receivers:
     def concerned(self, report: FeedbackReport) -> Collection[Receiver]:
         """The receivers that a report may concern, each once.
 
-        These are all receivers where a neighbour is silent. Only our own kernel reports that, and no datagram can.
+        If a neighbour is silent, these are all receivers. Only this machine's kernel reports that; no datagram can.
         """
         if report.silent_hosts:
             return self._by_call.values()

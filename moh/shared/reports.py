@@ -1,4 +1,4 @@
-"""RTCP to the receivers of the shared stream: sender reports in their time, BYE, and probes (RFC 3550 §6)."""
+"""RTCP to the receivers of the shared stream: sender reports, BYE, and probes (RFC 3550 §6)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..rtp.rtcp import cname_of, empty_report, report_and_bye, sender_report, so
 from .fanout import Fanout, Receiver
 
 SENDER_REPORT_INTERVAL = 5.0 / 1.21828
-"""Seconds between sender reports to a receiver, times 0.5 to 1.5 (RFC 3550 §6.3.1)."""
+"""Seconds between sender reports to a receiver, before they are varied by a factor of 0.5 to 1.5 (RFC 3550 §6.3.1)."""
 
 log = logging.getLogger("moh")
 
 
 class Reports:
-    """The schedule of the sender reports, and what is sent to a receiver's RTCP port. For one thread."""
+    """Schedules the sender reports, and sends RTCP to the receivers. Only one thread may use it."""
 
     def __init__(self, sockets: Mapping[bool, socket.socket]) -> None:
-        """``sockets`` by whether they are IPv6."""
+        """``sockets`` holds the IPv6 socket under ``True`` and the IPv4 socket under ``False``."""
         self._sockets = sockets
         self._schedule: list[tuple[float, int, Receiver]] = []
         self._count = itertools.count()  # reports that are due at the same time are sent in the order of planning
@@ -43,11 +43,11 @@ class Reports:
         self._plan(receiver, now, 0.5)
 
     def is_due(self, now: float) -> bool:
-        """Whether ``pop`` has something to do."""
+        """Whether a report is due, so that ``pop`` may be called."""
         return bool(self._schedule) and self._schedule[0][0] <= now
 
     def pop(self) -> Optional[Receiver]:
-        """Take the earliest report off the schedule: its receiver; ``None`` if that has left or moved since."""
+        """Remove the earliest report from the schedule. Return its receiver; ``None`` if that has left or moved."""
         when, _, receiver = heapq.heappop(self._schedule)
         return receiver if receiver.fanout is not None and receiver.report_at == when else None
 
@@ -67,7 +67,7 @@ class Reports:
             self._send(receiver, report_and_bye(_report(receiver, fanout, now), fanout.ssrc, cname))
 
     def send_probe(self, receiver: Receiver) -> None:
-        """Send an empty report from an SSRC of its own, to try the way to a paused receiver."""
+        """Send an empty report with a new SSRC to a paused receiver, to find out whether packets reach it."""
         self._send(receiver, empty_report(secrets.randbits(32), cname_of(receiver.target.local.host)))
 
     def _plan(self, receiver: Receiver, now: float, share: float) -> None:

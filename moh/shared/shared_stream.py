@@ -1,7 +1,8 @@
 """The shared stream: any number of calls get the same packets, which leave from one port.
 
-A pacer thread sends them; a second one helps where the first has more to do than a core can. The law kept here is that
-of the ffmpeg supervisor: each call that was started is reported ended exactly once, for its latest start.
+A thread, called a pacer, sends the packets. A second pacer gets calls when the first has as many as a core can serve.
+The law kept here is that of the ffmpeg supervisor: each call that was started is reported as ended exactly once, for
+its latest start.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from .feedback import FeedbackReport
 from .pacer import Pacer
 
 PACKETS_PER_PACER = 250_000
-"""Packets a second that one pacer gets before the next one gets any: those of 5,000 calls with packets of 20 ms."""
+"""Packets a second that a pacer sends before the next pacer gets calls: 5,000 calls with packets of 20 ms."""
 CLOSE_TIMEOUT = 5.0
-"""Seconds that a pacer may take to end; it sends BYE to 10,000 receivers in less than one."""
+"""Seconds that a pacer may take to end; it sends BYE to 10,000 receivers in less than one second."""
 
 log = logging.getLogger("moh")
 
 
 class Place(NamedTuple):
-    """Where a call is: its pacer, the serial of its latest start, and the packets a second that it adds there."""
+    """The pacer of a call, the serial of the call's latest start, and the packets a second that the call needs."""
 
     pacer: Pacer
     serial: int
@@ -39,20 +40,20 @@ class Place(NamedTuple):
 
 
 class SharedStreamStats(NamedTuple):
-    """Calls and fan-outs now; the rest is counted since the start."""
+    """The present numbers of calls and fan-outs; all other numbers count since the start."""
 
     calls: int
     fanouts: int
     sent: int
-    """Packets."""
+    """Packets that were sent."""
     lost: int
     """Packets that the kernel did not take."""
     skipped: int
-    """Packets whose time had passed, each counted once for a whole fan-out."""
+    """Packets that were left out because their time had passed, counted once for each fan-out."""
     received: int
-    """Datagrams that came back."""
+    """Datagrams that came to the port of the shared stream."""
     rtcp: int
-    """Those of them that were RTCP."""
+    """How many of these datagrams were RTCP."""
     dropped: int
     """Receivers that were dropped because packets did not reach them, or because they sent RTCP BYE."""
 
@@ -61,9 +62,9 @@ class SharedStream:
     """The shared stream, with the methods of ``Supervisor``. ``order`` never waits; ``ended`` reports the ends."""
 
     def __init__(self, bind: str, port: int, tunes: Tunes, threads: Optional[int] = None) -> None:
-        """Take ``port`` of ``bind``, for IPv4 and IPv6 if both are there. Raises ``OSError`` where it is not free.
+        """Open ``port`` at ``bind``, for IPv4 and IPv6 if the machine has both. Raises ``OSError`` if it is not free.
 
-        ``threads`` is the number of pacers, ``None``: two where there are two cores.
+        ``threads`` is the number of pacers; ``None`` means two if the machine has two cores, otherwise one.
         """
         self.port = port
         self.faults = FaultLog("the shared stream")
@@ -74,7 +75,7 @@ class SharedStream:
         self._loops: dict[tuple[int, Codec, int], EncodedLoop] = {}
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
         self._places: dict[str, Place] = {}
-        """The place of each call that is not reported ended yet."""
+        """By call: its place, until the call is reported as ended."""
         self._pacers: list[Pacer] = []
         for number in range(threads or min(2, os.cpu_count() or 1)):
             self._pacers.append(
@@ -82,7 +83,7 @@ class SharedStream:
             )
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
-        """Start or stop a stream, soon; the orders for one call are carried out in the order given."""
+        """Queue a start or stop of a stream. The pacer carries out the actions for one call in the given sequence."""
         with self._lock:
             place = self._places.get(action.call)
             if isinstance(action, StartStream):
@@ -95,7 +96,7 @@ class SharedStream:
                 place.pacer.commands.put(action)
 
     def has(self, call: str) -> bool:
-        """Whether a call was started here and is not reported ended."""
+        """Whether ``call`` was started here and is not reported as ended yet."""
         return call in self._places
 
     def _choose_pacer(self) -> Pacer:
@@ -109,11 +110,11 @@ class SharedStream:
             self._loops = {key: loop for key, loop in self._loops.items() if key[0] in tunes}
 
     def encoded_loop(self, tune: int, codec: Codec, ptime: int) -> EncodedLoop:
-        """The tune in that codec; encoding begins with the first request, and again with the next after a failure."""
+        """The tune encoded with ``codec``. The first call starts the encoding, and so does a call after a failure."""
         key = (tune, codec, ptime if codec.ptimes else 0)
         known = self._loops.get(key)
         if known is not None and not known.failure:
-            return known  # without the lock, so that no pacer waits for a thread that was held up
+            return known  # without the lock, so that a pacer does not wait for another thread that has it
         with self._lock:
             known = self._loops.get(key)
             if known is None or known.failure:
@@ -148,7 +149,7 @@ class SharedStream:
         return [host for pacer in self._pacers for host in pacer.senders()]
 
     def stats(self) -> SharedStreamStats:
-        """What has been done so far; nearly exact, because the threads go on meanwhile."""
+        """The statistics so far. They are nearly exact, because the pacers go on meanwhile."""
         columns = zip(*(pacer.stats() for pacer in self._pacers))
         return SharedStreamStats(len(self._places), *(sum(column) for column in columns))
 

@@ -159,7 +159,7 @@ class Call:
         self._set_session_timer(timer, now)
 
     def acknowledge(self, request: Request) -> bool:
-        """An ACK to a 200 came; whether it is the first to the last 200."""
+        """Handle an ACK to a 200. Return whether it is the first ACK to the latest 200."""
         waiting = self._unacknowledged
         if self.ended or waiting is None or request.cseq.number != waiting.cseq:
             return False

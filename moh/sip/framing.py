@@ -1,8 +1,8 @@
 """Cuts a stream into messages by their Content-Length (RFC 3261 §18.3).
 
-Memory is bounded: a stream with a message that is too long, or that cannot be cut, is broken, and its connection has to
-end. Keep-alives (RFC 5626 §3.5.1) come out as ``PING``; those in a row come out as one piece, so that any number of
-them costs one step.
+The buffer is bounded. A message that is too long, or data without message boundaries, breaks the stream (``broken``),
+and the connection has to end. Keep-alives (RFC 5626 §3.5.1) come out as ``PING``; several in a row come out as one
+piece, so that they are handled once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .parser import MAX_DATAGRAM, end_of_head
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
 BODY_NOT_READ = b"BYE "
-"""How a message begins that comes out without waiting for its body: the call ends even if no body follows."""
+"""The beginning of messages that come out before their body has come: the call ends even if no body follows."""
 BEGUN = (PING[:3], PING[:2], PING[:1], b"")
 """Beginnings of a keep-alive, the longest first."""
 
@@ -25,22 +25,22 @@ class Framer:
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._looked = 0  # searched already: a stream that comes octet by octet costs no more than one at once
+        self._looked = 0  # octets that were searched already, so that no octet is searched twice
         self._wanted = 0  # octets of the message that has begun, once its head is complete; 0 before
         self._skipped = 0  # octets still to come of a body that is not read
         self.broken = False
-        """Whether nothing more can be cut: the connection has to end after the message that came out last."""
+        """Whether no more messages can be cut. Then the connection has to end after the latest message."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether a message has begun and is not complete; part of a keep-alive does not count."""
+        """Whether a message has begun and is not complete. Part of a keep-alive does not count as a message."""
         return self._skipped > 0 or bytes(self._held[:1]) not in (b"", b"\r", b"\n")
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Add octets; returns the messages and keep-alives that are complete now, in order.
+        """Add octets. Return the messages and keep-alives that are complete now, in order.
 
-        Keep-alives in a row are one piece, which is ``PING`` as many times. A message that is too long comes out as far
-        as it has come, so that ``parse`` finds its fault.
+        Keep-alives in a row come out as one piece, in which ``PING`` is repeated. Of a message that is too long, the
+        part that has come so far comes out, so that ``parse`` finds its fault.
         """
         out: list[bytes] = []
         if self.broken:
@@ -79,19 +79,19 @@ class Framer:
         return self._take(self._wanted) if len(self._held) >= self._wanted else None
 
     def _skip(self) -> bytes:
-        """Remove what has come of a body that is not read."""
+        """Remove the part of an unread body that has come so far."""
         length = min(self._skipped, len(self._held))
         del self._held[:length]
         self._skipped -= length
         return b""
 
     def _cut_keep_alive(self) -> Optional[bytes]:
-        """Cut all white space between two messages at once; returns the keep-alives in it."""
+        """Cut all white space between two messages at once. Return the keep-alives in it."""
         if self._held in BEGUN:
             return None
         space = len(self._held) - len(self._held.lstrip(PONG))
         *pings, rest = self._take(space).split(PING)
-        if not self._held:  # the beginning of another one waits for its rest
+        if not self._held:  # the beginning of another keep-alive waits for its rest
             self._held += next(begun for begun in BEGUN if rest.endswith(begun))
         return PING * len(pings)
 
@@ -115,7 +115,7 @@ class Framer:
 
 
 def declared_length(head: bytes) -> int:
-    """The Content-Length in ``head``; 0 without one. Raises ``Refusal`` 400 unless it is one number."""
+    """The Content-Length in ``head``; 0 without Content-Length. Raises ``Refusal`` 400 unless it is one number."""
     lengths: list[bytes] = []
     continued = False  # whether a folded line would continue a Content-Length
     for line in head.split(b"\n"):

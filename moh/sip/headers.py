@@ -1,7 +1,7 @@
 """The parts of header fields: lists, parameters, URIs, Via, CSeq, names with addresses (RFC 3261 §20, §25).
 
 Each parser takes text and returns a frozen value, or raises ``Refusal`` 400 that names the part and shows it. Each
-walks the text once; none uses a pattern that could backtrack.
+parser reads the text once, and no pattern can backtrack.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def read_host_port(text: str) -> tuple[str, Optional[int]]:
 
 @dataclass(frozen=True)
 class Uri:
-    """A SIP or SIPS URI, or only the scheme of another one (RFC 3261 §19.1). ``text`` is the URI as it came."""
+    """A SIP or SIPS URI, or the scheme of any other URI (RFC 3261 §19.1). ``text`` is the URI as it came."""
 
     text: str
     scheme: str
@@ -108,7 +108,7 @@ class Uri:
 
     @classmethod
     def parse(cls, text: str) -> Uri:
-        """Read a URI. One of another scheme than sip or sips is kept unread; its request is refused with 416."""
+        """Read a URI. Of a URI with another scheme than sip or sips only the scheme is read; its request gets 416."""
         scheme, colon, rest = text.partition(":")
         if not colon or not is_token(scheme) or not NOT_IN_URI.isdisjoint(text):
             raise Refusal(400, f"URI is {text[:60]!r}; expected 'sip:user@host'")
@@ -128,12 +128,12 @@ class NameAddr:
 
     text: str
     uri: str
-    """Empty where it cannot be read."""
+    """The URI; empty if it cannot be read."""
     params: Mapping[str, str]
     tags: tuple[str, ...] = ()
-    """The different values of its tags, empty ones left out."""
+    """The different values of all tags, without empty values."""
     all_tags: int = 0
-    """How many tags it has, empty and equal ones too."""
+    """The number of tags, including empty and equal tags."""
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
@@ -153,20 +153,20 @@ class NameAddr:
 
     @classmethod
     def salvage(cls, text: str) -> NameAddr:
-        """What is left of a value that ``parse`` refuses: its parameters."""
+        """Read only the parameters of a value that ``parse`` refuses."""
         params = _split_anyway(text)[1:]
         return cls(text, "", read_params(params), *_tags(params))
 
     @property
     def tag(self) -> str:
-        """The tag of one end of a dialog (§19.3); empty where there is none.
+        """The tag of one end of a dialog (§19.3); empty if there is none.
 
-        In lower case: a tag is a token, and tokens have no case (§7.3.1).
+        It is in lower case, because a tag is a token, and tokens have no case (§7.3.1).
         """
         return self.tags[0].lower() if self.tags else ""
 
     def tagged(self, tag: str) -> str:
-        """The text with ``tag``; as it came where it has a tag already. Never with two tags, nor with an empty one."""
+        """The text with ``tag``, or as it came if it has a tag already. The result has one tag, and no empty tag."""
         if self.all_tags == 0:
             return f"{self.text.rstrip('; ')};tag={tag}" if tag else self.text
         if self.all_tags == len(self.tags) == 1:
@@ -183,13 +183,13 @@ def _name(piece: str) -> str:
 
 
 def _tags(params: list[str]) -> tuple[tuple[str, ...], int]:
-    """The different values of the parameters called ``tag``, without quotes and empty ones, and how many there are."""
+    """The different values of the parameters called ``tag``, without quotes and empty values; the number of tags."""
     values = [piece.partition("=")[2].strip().strip('"') for piece in params if _name(piece) == "tag"]
     return tuple(dict.fromkeys(filter(None, values))), len(values)
 
 
 def _split_anyway(text: str) -> list[str]:
-    """``text`` cut at each semicolon; where its quotes do not match, also at those inside of quotes."""
+    """``text`` cut at each semicolon outside of quotes; if its quotes do not match, cut at every semicolon."""
     try:
         return split(text, ";")
     except Refusal:
@@ -206,7 +206,7 @@ def _closing_quote(text: str) -> int:
 
 @dataclass(frozen=True)
 class Via:
-    """One hop of a request, which its answer takes back (RFC 3261 §20.42, RFC 3581)."""
+    """The value of Via: one hop of a request, by which the answer goes back (RFC 3261 §20.42, RFC 3581)."""
 
     text: str
     transport: str
@@ -229,12 +229,12 @@ class Via:
 
     @classmethod
     def salvage(cls, text: str) -> Via:
-        """What is left of a Via that ``parse`` refuses: its parameters; it has no transport and no host."""
+        """Read only the parameters of a Via that ``parse`` refuses. The result has no transport and no host."""
         return cls(text, "", "", None, read_params(_split_anyway(text)[1:]))
 
     @property
     def readable(self) -> bool:
-        """Whether it says by which transport and from which host the request came."""
+        """Whether ``parse`` could read the Via, so that it has a transport and a host."""
         return bool(self.transport)
 
     @property
@@ -258,7 +258,7 @@ class CSeq:
 
     @classmethod
     def parse(cls, text: str) -> CSeq:
-        """Read ``<number> <method>``, the number below 2**31 (§8.1.1.5); one semicolon behind them is no fault."""
+        """Read ``<number> <method>``, the number below 2**31 (§8.1.1.5). One semicolon at the end is no fault."""
         parts = text.removesuffix(";").split()
         if len(parts) != 2 or not (parts[0].isascii() and parts[0].isdigit()) or not is_token(parts[1]):
             raise Refusal(400, f"CSeq is {text[:60]!r}; expected '<number> <method>'")

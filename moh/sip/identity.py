@@ -1,6 +1,6 @@
-"""Our own addresses as a caller sees them, and the tokens that cannot be guessed.
+"""The server's own addresses as a caller sees them, and the tokens that cannot be guessed.
 
-The law kept here: each advertised address is one that the caller can reach without any setting, as far as is known.
+The law kept here: as far as the server knows, the caller can reach each advertised address without any setting.
 """
 
 from __future__ import annotations

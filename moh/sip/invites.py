@@ -31,7 +31,7 @@ from .responder import RETRY_LATER, Responder
 from .validation import ALLOW, SUPPORTED, check_request, requires_100rel
 
 NO_ANSWER = "no answer in the ACK"
-"""``Call.ended_by`` of a call whose ACK did not carry the answer to our offer, or one that does not fit."""
+"""``Call.ended_by`` of a call whose ACK carried no answer to our offer, or an answer that does not fit."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Limits:
 
 
 class Invites:
-    """Negotiates what is played, makes calls of it and changes them."""
+    """Negotiates the music of calls, makes calls and changes them."""
 
     def __init__(
         self, identity: Identity, limits: Limits, guard: AddressValidator, registry: Registry, responder: Responder,
@@ -147,7 +147,7 @@ class Invites:
         port = self._acquire_port(alone=offer is not None and offer.choice.crypto is not None)
         try:
             call = self._new_call(incoming, port, now)
-            # 180 stops retransmissions of the INVITE; those of an unvalidated source have to pay for those of the 200
+            # no 180 for an unvalidated source: the octets of its repeated INVITEs allow repeating the 200
             ringing = peer.validated and not requires_100rel(request)
             exchange = self._responder.exchange(incoming, call.id, _dialog_headers(request, call))
             at_once = self._may_play_at_once(incoming, offer)
@@ -158,7 +158,7 @@ class Invites:
             self._registry.ports.release(port)
             raise
         self._count_limited(incoming, offer, call)
-        if (oldest := self._guard.call_opened(call.id, peer)) is not None:
+        if (oldest := self._guard.call_answered(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.text[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
         actions.append(Note(logging.INFO, call.id, text))

@@ -15,21 +15,21 @@ from .message import NO_CSEQ, NO_PARTY, NO_VIA, Headers, Request, Response
 MAX_DATAGRAM = 65535
 """Longest message read, in octets."""
 MAX_HEADERS = 256
-"""Most header lines in a message, folded ones counted each."""
+"""Most header lines in a message; each line of a folded header field counts."""
 MAX_HEAD = 16384
-"""Longest start line and header fields together, in octets; a call through many proxies needs a tenth of it."""
+"""Longest start line and header fields together, in octets. A call through many proxies needs a tenth of that."""
 MAX_LINE = 4096
-"""Longest value of one header field, unfolded: reading a Via or Contact walks it several times."""
+"""Longest value of one header field, unfolded: a Via or Contact is read several times."""
 HEAD_ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
-"""What ends the header fields: the end of the last line and an empty line."""
+"""The ends of a head, which is the start line and the header fields: the last line's end, and an empty line."""
 FIRST_LOOK = 512
-"""Octets that are searched first for the end of a head; if it is not there, the next search takes twice as many."""
+"""Octets that are searched first for the end of a head. Each further search takes twice as many octets."""
 MAX_VIAS = 70
-"""Most Via values: as many as the usual Max-Forwards allows hops."""
+"""Most Via values: 70, because the usual Max-Forwards allows 70 hops."""
 MAX_NAME = 256
 """Longest Call-ID and longest tag, in octets: a call keeps them to its end."""
 MAX_ECHO = 8192
-"""Most octets that an answer to an INVITE repeats: it is kept until the ACK, to be resent."""
+"""Most octets that an answer to an INVITE repeats: the answer is kept until the ACK, to be resent."""
 
 COMPACT = {
     "a": "accept-contact",
@@ -58,12 +58,13 @@ COMPACT = {
 IDENTITY = ("call-id", "cseq", "from", "to")
 """Header fields that each message holds once (RFC 4475 §3.3.8)."""
 NEEDED = frozenset((*IDENTITY, "via", "content-length", "content-type", "content-encoding", "require"))
-"""Header fields that must be readable: they route, identify or frame the request, or say what it cannot do without.
+"""Header fields that must be readable: they route, identify or frame the request, or name required extensions.
 
-All others are ignored where they are malformed (RFC 3261 §8.2.2).
+All other header fields are ignored if they are malformed (RFC 3261 §8.2.2).
 """
 NEEDED_BY_DIALOG = frozenset(("contact", "record-route"))
-"""Those that must be readable as well where a dialog may begin; within a dialog the former Contact stays."""
+"""Header fields that must also be readable in a request that begins a dialog. Within a dialog an unreadable Contact is
+ignored, and the former one stays."""
 ECHOED = (*IDENTITY, "via", "record-route", "timestamp")
 """Header fields that an answer repeats."""
 GO_BY_IDENTITY = ("BYE", "ACK", "CANCEL")
@@ -103,7 +104,7 @@ def parse(data: bytes) -> Union[Request, Response, None]:
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:
-    """Cut a datagram at the empty line, with any line ends; without an empty line all of it is head."""
+    """Cut a datagram at the empty line, with any line ends. Without an empty line the whole datagram is the head."""
     data = data[:MAX_DATAGRAM].lstrip(b"\r\n\0")
     end = end_of_head(data)
     if end is None:
@@ -113,10 +114,10 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
 
 
 def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple[int, int]]:
-    """The first of ``HEAD_ENDS`` from ``start`` on: where it begins, and its octets; ``None`` while there is none.
+    """The position and the length of the first of ``HEAD_ENDS`` from ``start`` on; ``None`` while there is none.
 
-    The search stops soon behind the end. Searching all octets for each mark would make a stream of many short heads
-    cost their number times its length.
+    The search stops soon behind the end. If each search went through all octets, a stream of many short heads would
+    take time in proportion to the number of heads times the length of the stream.
     """
     window = FIRST_LOOK
     while True:
@@ -128,14 +129,14 @@ def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple
 
 
 Faults = dict[str, Refusal]
-"""What is wrong with a message, by the header field that is at fault; with the whole of it by the empty name."""
+"""The faults of a message, by the name of the header field. The empty name stands for the whole message."""
 
 
 def _read_headers(lines: list[str]) -> tuple[Headers, Faults]:
-    """Unfold the header lines and give each field its long name; what is no field is left out, and may be a fault."""
+    """Unfold the header lines, and give each field its long name. A line that is no field is left out or is a fault."""
     headers: Headers = []
     faults: Faults = {}
-    left_out = True  # the line before, and so what is folded behind it
+    left_out = True  # whether the line before was left out; a folded line after it is left out too
     for count, line in enumerate(lines):
         if count >= MAX_HEADERS:
             faults[""] = Refusal(513, f"More than {MAX_HEADERS} header lines")
@@ -170,9 +171,9 @@ def _note_too_long(faults: Faults, name: str) -> None:
 
 
 def _top_via(headers: Headers, faults: Faults) -> Via:
-    """The first Via; where it cannot be read, what is left of it, and a fault."""
+    """The first Via. If it cannot be read, note the fault and return only its parameters."""
     if "via" in faults:
-        return NO_VIA  # an answer finds its way only with all Vias
+        return NO_VIA  # a Via was left out, and an answer needs all Vias to find its way
     for name, value in headers:
         if name == "via":
             text = value
@@ -290,7 +291,7 @@ def _octets(text: str) -> int:
 
 
 def _measured_or_whole_body(request: Request) -> bytes:
-    """The body of a request that no Content-Length may spoil."""
+    """The body as long as Content-Length says or, if Content-Length is wrong, the rest of the datagram."""
     try:
         return _measured_body(request)
     except Refusal:
@@ -300,7 +301,7 @@ def _measured_or_whole_body(request: Request) -> bytes:
 def _measured_body(request: Request) -> bytes:
     """The body, as long as Content-Length says (§18.3); without Content-Length the rest of the datagram.
 
-    An empty Content-Length is none where no body is there either.
+    An empty Content-Length of a message without a body is ignored.
     """
     lengths = request.all("content-length")
     if not lengths or not (any(lengths) or request.body or request.all("content-type")):

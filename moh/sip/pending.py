@@ -1,7 +1,7 @@
 """Requests that wait for the address of a host name in c= (RFC 7088 §5.4).
 
-A request leaves this table either ready to be handled again, with the addresses found so far, or to be refused. What is
-done with it is decided by the user agent.
+A request leaves this table either ready to be handled again, with the addresses found so far, or to be refused. The
+user agent then handles or refuses it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class PendingRequests:
         self._by_key: dict[Key, PendingRequest] = {}
         self._schedule: Schedule[PendingRequest] = Schedule()
         self.lookups: set[Resolve] = set()
-        """Look-ups that run; one runs on even where no request waits for it any more."""
-        # the latest request and look-up that were added, with the number of that turn
+        """Look-ups that run. A look-up runs on even if no request waits for it any more."""
+        # the latest request and look-up that were added, each with the number of the turn that added it
         self._new_request: tuple[int, Optional[PendingRequest]] = (0, None)
         self._new_lookup: tuple[int, Optional[Resolve]] = (0, None)
 
@@ -76,10 +76,10 @@ class PendingRequests:
         return [*actions, *new_lookup]
 
     def _start(self, lookup: Resolve, most: int) -> list[Action]:
-        """Look a name up, unless the same source has it looked up already. Raises ``Refusal`` where too many are.
+        """Start a look-up, unless the same look-up of this source runs already. Raises ``Refusal`` 503 for too many.
 
-        A name counts until its look-up is over, even where no request waits for it any more: until then it may delay
-        others. The status is 503, since the offer may be good, and another attempt may find fewer look-ups.
+        A look-up counts until it is over, even if no request waits for it any more: until then it may delay others. The
+        status is 503, since the offer may be good, and there may be fewer look-ups at the next attempt.
         """
         if lookup in self.lookups:
             return []
@@ -90,7 +90,7 @@ class PendingRequests:
         return [lookup]
 
     def roll_back(self) -> None:
-        """Forget what the present turn has added: it raised an exception, and its actions are lost."""
+        """Forget what the present turn has added: the turn raised an exception, and its actions are lost."""
         (added_in, request), (begun_in, lookup) = self._new_request, self._new_lookup
         if request is not None and added_in == self._registry.turn:
             self.drop(request)
@@ -100,7 +100,7 @@ class PendingRequests:
     # -- requests that are ready -----------------------------------------------------------------------------------
 
     def resolved(self, lookup: Resolve) -> list[PendingRequest]:
-        """The requests that waited for ``lookup``, which is over."""
+        """Note that ``lookup`` is over. Return the requests that waited for it."""
         self.lookups.discard(lookup)
         return [pending for pending in self._by_key.values() if pending.lookup == lookup]
 
@@ -109,7 +109,7 @@ class PendingRequests:
         return self._schedule.due(now)
 
     def ready(self, pending: PendingRequest, address: str, now: float) -> Incoming:
-        """Take out a request that is ready to be handled again; an empty ``address`` says that its name has none."""
+        """Remove and return a request that is ready to be handled again. ``address`` is empty if its name has none."""
         incoming = self.take_out(pending, now)
         names = {**incoming.names, pending.lookup.name: address}
         return incoming._replace(names=names, deadline=pending.deadline)
@@ -122,7 +122,7 @@ class PendingRequests:
     # -- requests that wait no longer ------------------------------------------------------------------------------
 
     def discard_unwanted(self, lookup: Resolve) -> bool:
-        """Whether no request waits for ``lookup`` any more; then it is forgotten, and needs no result."""
+        """Return whether no request waits for ``lookup`` any more. If so, forget it: it needs no result."""
         if any(pending.lookup == lookup for pending in self._by_key.values()):
             return False
         self.lookups.discard(lookup)
@@ -137,12 +137,12 @@ class PendingRequests:
         return any(pending.incoming.request.to.tag == call_id for pending in self._by_key.values())
 
     def take(self, key: Key, now: float) -> list[Incoming]:
-        """Take out the request of this key, to be refused; empty where it does not wait."""
+        """Remove and return the request of this key, to be refused. The list is empty if it does not wait."""
         pending = self._by_key.get(key)
         return [] if pending is None else [self.take_out(pending, now)]
 
     def take_of_call(self, call_id: str, now: float) -> list[Incoming]:
-        """Take out the requests within a call, to be refused."""
+        """Remove and return the requests within a call, to be refused."""
         if not self._by_key:
             return []
         found = [pending for pending in self._by_key.values() if pending.incoming.request.to.tag == call_id]
@@ -157,11 +157,11 @@ class PendingRequests:
         ]
 
     def drop(self, pending: PendingRequest) -> None:
-        """Take a request out of the table."""
+        """Remove a request from the table."""
         self._by_key.pop(pending.incoming.key, None)
         self._schedule.set(pending, None)
 
     def take_out(self, pending: PendingRequest, now: float) -> Incoming:
-        """Take a request out of the table; its source is looked up anew, since its call may have validated it."""
+        """Remove and return a request. Its ``peer`` is made anew, since its call may have validated its source."""
         self.drop(pending)
         return pending.incoming._replace(peer=self._guard.peer(pending.incoming.peer.flow, now))

@@ -1,8 +1,8 @@
 """The tables of the user agent: transactions by their key, calls by id and by dialog, merged requests, the schedule.
 
-The laws kept here: whatever a message or a timer touched is settled once, when its handling ends, even by an exception;
-settled means that its next timer is set, or that it leaves every table where it is done. A call's port is released when
-the call is finished, and only then.
+A turn is the handling of one message, timer or event. The laws kept here: each call and transaction that a turn has
+touched is settled once, at the end of the turn, even after an exception. To settle it means to set its next timer, or
+to remove it from every table if it is done. A call's port is released when the call is finished, and only then.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .timers import T1, Schedule
 from .transaction import Key, ServerTransaction, State
 
 Owner = Union[ServerTransaction, Call]
-"""What owns timers."""
+"""A transaction or a call: both have timers."""
 
 
 class Registry:
-    """All transactions and calls. What its methods return "to be changed" is touched, and settled by ``settle``."""
+    """All transactions and calls. A call that a method returns "to be changed" is touched, so that it is settled."""
 
     def __init__(self, ports: PortPool, guard: AddressValidator, counters: Counters) -> None:
         self.ports = ports
         self.transactions: dict[Key, ServerTransaction] = {}
         self.merged: dict[Key, Key] = {}
-        """Keys of first INVITEs by what copies of them have in common, whichever way these come (§8.2.2.2)."""
+        """The transaction keys of first INVITEs, by ``_merge_key``, which all copies of an INVITE share (§8.2.2.2)."""
         self.calls: dict[str, Call] = {}
         self.dialogs: dict[DialogId, Call] = {}
         self.media_limits = MediaLimits()
@@ -45,7 +45,7 @@ class Registry:
         # what the present turn has changed: each call as it was before, ``None`` for a new call or a transaction
         self._touched: dict[Owner, Optional[Checkpoint]] = {}
         self._answering: dict[ServerTransaction, None] = {}  # the transactions that the present turn answers
-        self._failed: set[Owner] = set()  # whose latest turn raised an exception
+        self._failed: set[Owner] = set()  # owners whose latest turn raised an exception
 
     # -- settling --------------------------------------------------------------------------------------------------
 
@@ -55,9 +55,9 @@ class Registry:
             self._touched[owner] = owner.checkpoint() if isinstance(owner, Call) else None
 
     def settle(self, now: float) -> list[Action]:
-        """Set the timers of all that has been touched, and forget what is done.
+        """Settle all that this turn has touched: set its timers, or forget it if it is done.
 
-        An exception costs its owner only, as in ``fail``; the actions are what that takes.
+        An exception costs its owner only: the owner goes to ``fail``. Return the actions of ``fail``.
         """
         touched, self._touched = self._touched, {}
         self._answering = {}
@@ -75,7 +75,7 @@ class Registry:
             if owner.id in self.media_limits:
                 self.media_limits.keep(owner.id, () if owner.ended else owner.media.destinations)
             if owner.ended:
-                self._guard.call_closed(owner.id)
+                self._guard.call_acknowledged_or_ended(owner.id)
                 if owner.finished:
                     self._forget_call(owner)
                     return
@@ -87,10 +87,10 @@ class Registry:
     # -- faults ----------------------------------------------------------------------------------------------------
 
     def roll_back(self) -> None:
-        """Undo what the present turn has done with calls: it raised an exception, and its actions are lost.
+        """Undo the changes of the present turn to calls: the turn raised an exception, and its actions are lost.
 
         So no call waits for the end of a stream that was never ordered. A request that was to be answered is forgotten,
-        since its answer was not sent. What has been touched is still to be settled.
+        since its answer was not sent. ``settle`` still has to follow.
         """
         for transaction in list(self._answering):
             self.forget_transaction(transaction)
@@ -101,11 +101,11 @@ class Registry:
                 owner.restore(before)
             elif isinstance(owner, Call):
                 del self._touched[owner]
-                self._guard.call_closed(owner.id)
+                self._guard.call_acknowledged_or_ended(owner.id)
                 self._drop_call(owner)
 
     def fail(self, owner: Owner, now: float) -> list[Action]:
-        """The turn of ``owner`` raised an exception: it gets another turn soon. If that raises one too, it is ended."""
+        """Handle an exception in the turn of ``owner``: it gets another turn soon; after a second exception it ends."""
         self._touched.pop(owner, None)
         if owner not in self._failed:
             self._failed.add(owner)
@@ -117,11 +117,11 @@ class Registry:
         return []
 
     def succeeded(self, owner: Owner) -> None:
-        """The turn of ``owner`` raised no exception."""
+        """Note that the turn of ``owner`` raised no exception."""
         self._failed.discard(owner)
 
     def abandon(self, call: Call, now: float) -> list[Action]:
-        """End a call whose turns raise exceptions: by BYE if that can be done. Its port waits for its stream only."""
+        """End a call whose turns raise exceptions, by BYE if possible. Its port becomes free when its stream ends."""
         self._failed.add(call)
         before = call.checkpoint()
         actions: list[Action] = []
@@ -135,7 +135,7 @@ class Registry:
         call.abandon()
         self._touched.pop(call, None)
         self._schedule.set(call, None)
-        self._guard.call_closed(call.id)
+        self._guard.call_acknowledged_or_ended(call.id)
         if not call.media.stream_open:
             self._forget_call(call)
         return actions
@@ -159,7 +159,7 @@ class Registry:
     # -- transactions ----------------------------------------------------------------------------------------------
 
     def open_transaction(self, key: Key, method: str, to_tag: str, flow: Flow, answer_to: Address) -> ServerTransaction:
-        """The transaction of ``key``: the one that is there, or a new one. Its answers carry ``to_tag``."""
+        """Return the transaction of ``key``; make it if there is none. Its answers carry ``to_tag``."""
         transaction = self.transactions.get(key)
         if transaction is None:
             transaction = self.transactions[key] = ServerTransaction(key, method, to_tag, flow, answer_to)
@@ -169,7 +169,7 @@ class Registry:
         return transaction
 
     def forget_transaction(self, transaction: ServerTransaction) -> None:
-        """Take a transaction out of every table: from now on its request would be a new one if it came again."""
+        """Remove a transaction from every table. If its request comes again, it counts as a new request."""
         self._touched.pop(transaction, None)
         self._failed.discard(transaction)
         self._schedule.set(transaction, None)
@@ -178,12 +178,12 @@ class Registry:
             self.merged.pop(transaction.merge_key, None)
 
     def remember_merged(self, transaction: ServerTransaction, request: Request) -> None:
-        """Recognise copies of a first INVITE that come another way (§8.2.2.2)."""
+        """Remember a first INVITE, so that copies of it that come another way are recognised (§8.2.2.2)."""
         transaction.merge_key = _merge_key(request.call_id, request.from_.tag, request.cseq.number, request.method)
         self.merged[transaction.merge_key] = transaction.key
 
     def is_merged(self, request: Request) -> bool:
-        """Whether a request outside of any dialog is a copy of one that came another way."""
+        """Whether a request outside of any dialog is a copy of a request that came another way."""
         if request.to.tag:
             return False
         return _merge_key(request.call_id, request.from_.tag, request.cseq.number, request.method) in self.merged
@@ -200,26 +200,26 @@ class Registry:
     def add_call(self, call: Call) -> None:
         """Keep a call that has been answered."""
         self.calls[call.id] = self.dialogs[call.dialog.id] = call
-        self._touched[call] = None  # which marks it as new
+        self._touched[call] = None  # ``None`` marks the call as new
 
     def call(self, call_id: str) -> Optional[Call]:
-        """The call of this id, to be changed; ``None`` where it is gone."""
+        """The call with this id, to be changed; ``None`` if the call is gone."""
         call = self.calls.get(call_id)
         if call is not None:
             self.touch(call)
         return call
 
     def call_in_dialog(self, request: Request) -> Optional[Call]:
-        """The call whose dialog a request names, to be changed; ``None`` where there is none."""
+        """The call whose dialog a request names, to be changed; ``None`` if there is no such call."""
         call = self.dialogs.get(dialog_id(request))
         if call is not None:
             self.touch(call)
         return call
 
     def call_for(self, request: Request) -> Optional[Call]:
-        """The call that a request is for, to be changed; ``None`` outside of any.
+        """The call that a request is for, to be changed; ``None`` for a request outside of any call.
 
-        Raises ``Refusal`` 481 where its To tag names no call that goes on.
+        Raises ``Refusal`` 481 if the To tag of the request names no call that goes on.
         """
         if not request.to.tag:
             return None
@@ -234,12 +234,12 @@ class Registry:
         return self.call(branch[len(BRANCH) : len(BRANCH) + 16]) if branch.startswith(BRANCH) else None
 
     def _forget_call(self, call: Call) -> None:
-        """Take a finished call out of every table, count what ended it and release its port."""
+        """Remove a finished call from every table, count what ended it and release its port."""
         if self._drop_call(call):
             self._counters.count(f"ended by {call.ended_by}")
 
     def _drop_call(self, call: Call) -> bool:
-        """Take a call out of every table and release its port; whether it was still there."""
+        """Remove a call from every table and release its port. Return whether the call was still there."""
         self._schedule.set(call, None)
         self._failed.discard(call)
         self.media_limits.remove(call.id)
@@ -247,10 +247,10 @@ class Registry:
         if call.id not in self.calls:
             return False
         self.ports.release(call.media.origin.port)
-        del self.calls[call.id]  # at once: an exception between the two would release the port twice
+        del self.calls[call.id]  # directly after the release: an exception between would release the port twice
         return True
 
 
 def _merge_key(call_id: str, from_tag: str, cseq: int, method: str) -> Key:
-    """What two copies of one request have in common when they come different ways (§8.2.2.2)."""
+    """The values that two copies of one request share if they come different ways (§8.2.2.2)."""
     return (call_id, from_tag, str(cseq), method)

@@ -1,7 +1,7 @@
 """The answers of the user agent: how a request is answered or refused, what is logged of it, and what may be sent.
 
-The laws kept here: a refusal outside of a call keeps nothing of an unvalidated source; only the first refusal of a kind
-is logged at once; what is sent is what the address validator permits.
+The laws kept here: a refusal outside of a call keeps nothing of an unvalidated source. Only the first refusal of a kind
+is logged at once. Only messages that the address validator permits are sent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .validation import METHODS
 from .writer import NOWHERE, answer_address, default_port, write_response
 
 RETRY_LATER = ("Retry-After", "5")
-"""Seconds after which a caller may try again that was refused for want of a port, of music or of room (§20.33)."""
+"""The header field for a caller that was refused because ports, music or room were missing (§20.33). In seconds."""
 COUNTED = (*METHODS, "REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER", "PRACK")
 """Methods that are counted by their names. All others are counted together, so that no flood of names fills memory."""
 
@@ -55,7 +55,7 @@ class Responder:
     def answer_statelessly(
         self, request: Request, flow: Flow, status: int, headers: HeaderFields, reason: str = ""
     ) -> Send:
-        """Answer and keep nothing: a retransmission gets an equal answer with the same tag (§8.2.7)."""
+        """Answer without keeping anything. A retransmission gets an equal answer with the same tag (§8.2.7)."""
         tag = self._identity.stateless_tag(request)
         data = write_response(request, flow, status, tag, headers, reason=reason)
         return Send(data, _answer_address(request, flow), flow)
@@ -63,10 +63,11 @@ class Responder:
     # -- refusals --------------------------------------------------------------------------------------------------
 
     def refuse(self, incoming: Incoming, refusal: Refusal, now: float) -> list[Action]:
-        """Answer with the status of the refusal: an INVITE by a transaction that resends it, other requests at once.
+        """Answer with the status of the refusal.
 
-        Within a call each refusal is kept: what is refused now might be accepted when it is retransmitted. Outside of
-        a call nothing is kept of an unvalidated source, which may be a flood of forged addresses.
+        Within a call each refusal is kept in a transaction: otherwise a refused request might be accepted when it is
+        retransmitted. Outside of a call only the refusal of an INVITE is kept, to be resent; and nothing is kept for an
+        unvalidated source, which may be one of a flood of forged addresses.
         """
         request = incoming.request
         within = dialog_id(request) in self._registry.dialogs
@@ -83,7 +84,7 @@ class Responder:
         return [*actions, *self._log_refusal(request, incoming.peer.flow, refusal, now)]
 
     def refuse_statelessly(self, request: Request, flow: Flow, refusal: Refusal, now: float) -> list[Action]:
-        """Refuse and keep nothing."""
+        """Refuse without keeping anything."""
         answer = self.answer_statelessly(request, flow, refusal.status, refusal.headers, refusal.why)
         return [answer, *self._log_refusal(request, flow, refusal, now)]
 
@@ -95,7 +96,7 @@ class Responder:
     # -- the log ---------------------------------------------------------------------------------------------------
 
     def log_first(self, reason: str, flow: Flow, text: str, now: float) -> list[Action]:
-        """Count ``reason``; a note if it is the first of its kind from this source."""
+        """Count ``reason``. Return a note if it is the first of its kind from this source."""
         if self._counters.count_and_should_log(reason, flow.remote.host, now):
             return [Note(logging.INFO, "", text)]
         return []
@@ -110,9 +111,9 @@ class Responder:
     # -- what may leave --------------------------------------------------------------------------------------------
 
     def permitted(self, actions: list[Action], now: float) -> list[Action]:
-        """``actions`` without the messages to unvalidated addresses that no received octets have paid for.
+        """Return ``actions`` without messages that ``AddressValidator.may_send`` forbids.
 
-        Also without the answers to which no Via shows the way.
+        Answers whose Via does not say where to send them are left out too.
         """
         actions = [action for action in actions if not (isinstance(action, Send) and action.to == NOWHERE)]
         may_send = self._guard.may_send
@@ -123,7 +124,7 @@ class Responder:
 
 
 def _answer_address(request: Request, flow: Flow) -> Address:
-    """Where an answer goes; by TCP and TLS that counts only once the connection is gone (§18.2.2)."""
+    """Where an answer goes. By TCP and TLS this address is used only if the connection is closed (§18.2.2)."""
     if request.via is NO_VIA:
         return NOWHERE
     if flow.reliable:

@@ -14,7 +14,7 @@ from .message import Message
 MIN_SE = 90
 """Seconds of the shortest interval that RFC 4028 §4 allows."""
 OUR_INTERVAL = 1800
-"""Seconds of the interval that we propose to a phone which supports timers and proposes none (RFC 4028 §4)."""
+"""The session interval in seconds that we propose to a phone that supports timers but gives no interval (§4)."""
 MARGIN = 32.0
 """Seconds before its expiry at which a session without refresh is ended, at most a third of the interval (§10)."""
 

@@ -1,7 +1,7 @@
 """Turns: the handling of one message, timer or event, each of which may raise an unexpected exception.
 
-The law kept here: an exception costs only the owner in whose turn it was raised. The turn has changed no call then, and
-the actions of all other turns are performed.
+The law kept here: an exception costs only the call or transaction in whose turn it was raised. That turn then has
+changed no call, and the actions of all other turns are performed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Step = Callable[[float], list[Action]]
 
 
 class Turn(NamedTuple):
-    """What a call, a transaction or a waiting request has to do now. ``failed`` follows if ``step`` raises."""
+    """One step of a call, a transaction or a waiting request. ``failed`` is called if ``step`` raises an exception."""
 
     about: str
     step: Step
@@ -26,7 +26,7 @@ class Turn(NamedTuple):
 
 
 class Turns:
-    """Takes turns, and settles what each has touched."""
+    """Runs turns, and settles the calls and transactions that each turn has touched."""
 
     def __init__(self, registry: Registry, pending: PendingRequests, responder: Responder) -> None:
         self._registry = registry
@@ -34,7 +34,7 @@ class Turns:
         self._responder = responder
 
     def take(self, turns: Iterable[Turn], now: float) -> list[Action]:
-        """The actions of all turns, and a ``Fault`` for each exception."""
+        """Run all turns. Return their actions, and a ``Fault`` for each exception."""
         actions: list[Action] = []
         try:
             for turn in turns:
@@ -44,12 +44,12 @@ class Turns:
                     actions.append(Fault(error, turn.about))
                     self.roll_back()
                     actions += self.settled(turn.failed(now), now)
-        except Exception as error:  # in what follows a fault, or in what yields the turns
+        except Exception as error:  # raised by ``turn.failed``, or by the iterator of the turns
             actions.append(Fault(error, "the turns of all calls"))
         return actions
 
     def settled(self, actions: list[Action], now: float) -> list[Action]:
-        """What may be performed of the ``actions`` of a turn, which ends with this."""
+        """End a turn that has the ``actions``: settle what it touched. Return the actions that may be performed."""
         return [*self._responder.permitted(actions, now), *self._registry.settle(now)]
 
     def roll_back(self) -> None:

@@ -48,10 +48,10 @@ class UserAgent:
         self._turns = Turns(self.registry, self.pending, self._responder)
         self._invites = Invites(identity, limits, self.guard, self.registry, self._responder, self.pending)
 
-    # -- the doors: each settles what it has touched, and returns what may be sent -----------------------------------
+    # -- events: each method settles the calls that it touched, and returns the actions that may be performed ---------
 
     def receive(self, message: Union[Request, Response], flow: Flow, now: float) -> list[Action]:
-        """Handle one message that came by ``flow``. An exception leaves its call as it was; BYE ends it even so."""
+        """Handle one message that came by ``flow``. An exception leaves its call unchanged; but a BYE ends the call."""
         try:
             return self._turns.settled(self._handle(message, flow, now), now)
         except Exception:
@@ -93,7 +93,7 @@ class UserAgent:
         return self._turns.take(turns, now)
 
     def discard_unwanted(self, asked: Resolve) -> bool:
-        """Whether no request waits for this look-up any more; then it is forgotten, and needs no result."""
+        """Return whether no request waits for this look-up any more. If so, forget it: it needs no result."""
         return self.pending.discard_unwanted(asked)
 
     def stream_gone(self, call_id: str, serial: int, why: str, hopeless: str = "", *, now: float) -> list[Action]:
@@ -106,7 +106,7 @@ class UserAgent:
         return self._turns.take([Turn("the end of a stream", step, partial(self._turns.take, again))], now)
 
     def media_heard(self, hosts: Iterable[str], now: float) -> list[Action]:
-        """These hosts have sent RTP or RTCP, so that they take part in calls: no limit keeps music from them."""
+        """Note that ``hosts`` have sent RTP or RTCP. So they take part in calls, and no limit keeps music from them."""
         for host in hosts:
             self.registry.media_limits.heard(host)
         return []
@@ -160,7 +160,7 @@ class UserAgent:
 
     @property
     def idle(self) -> bool:
-        """Whether no call is left, and no BYE and no stream of one."""
+        """Whether no call is left, and no BYE or stream of an ended call."""
         return not self.registry.calls
 
     @property
@@ -248,10 +248,10 @@ class UserAgent:
         return self._dispatch(Incoming(request, peer, key), now)
 
     def _handle_response(self, response: Response, now: float) -> list[Action]:
-        """The answer to our BYE or UPDATE; strays are dropped (§18.1.2).
+        """Handle the answer to our BYE or UPDATE. Stray answers are dropped (§18.1.2).
 
-        It pays for the next UPDATE, which goes the way of the call: wherever an answer comes from, it costs its sender
-        as much as a request. Otherwise a phone that is not validated would lose its call although it answers each.
+        The octets of an answer are credited to the flow of the call, by which the next UPDATE leaves. Otherwise an
+        unvalidated phone would lose its call although it answers each UPDATE.
         """
         call = self.registry.call_of_response(response)
         if call is None:
@@ -328,19 +328,19 @@ class UserAgent:
         return self._responder.answer(incoming, 200, call.id, now, headers)
 
     def _invite(self, incoming: Incoming, now: float) -> list[Action]:
-        """A first INVITE. One too many leaves nothing behind, and costs little more than its parsing (§8.2.7)."""
+        """Handle a first INVITE. One above the rate is refused, and nothing is kept of it (§8.2.7)."""
         if why := self.guard.call_refusal(incoming.peer, now):
             refusal = Refusal(503, why, RETRY_LATER)
             return self._responder.refuse_statelessly(incoming.request, incoming.peer.flow, refusal, now)
         return self._invites.negotiate(incoming, None, now)
 
     def _count_as_read(self, call: Call, peer: Peer, now: float) -> bool:
-        """A request with our tag came, so our 200 has been read; returns whether that has validated its source now.
+        """Note that a request with our tag came, so that our 200 was read. Return whether this validates its source.
 
-        After our BYE it proves nothing: the BYE holds the tag as well, and goes to the Contact, not to the source of
-        the INVITE.
+        After our BYE a request with our tag proves nothing: the BYE holds the tag as well, and goes to the Contact, not
+        to the source of the INVITE.
         """
-        self.guard.call_closed(call.id)
+        self.guard.call_acknowledged_or_ended(call.id)
         return not call.ended and self.guard.validate(peer.flow, call.dialog.invited_by, now) and not peer.validated
 
     def _bye(self, request: Request, call: Call, now: float) -> list[Action]:
@@ -353,7 +353,7 @@ class UserAgent:
         return actions
 
     def _cancel(self, incoming: Incoming, now: float) -> list[Action]:
-        """An INVITE that waits is ended with 487; any other has its final answer already (§9.2).
+        """Handle a CANCEL: an INVITE that waits gets 487; any other INVITE has its final answer already (§9.2).
 
         CANCEL has to come from the source of the INVITE (§22.1), since its answer holds the tag of the call. Otherwise
         an attacker could send an INVITE with a forged address and get the tag by a CANCEL from its own.
@@ -367,7 +367,7 @@ class UserAgent:
         return actions
 
     def _acknowledge(self, request: Request, peer: Peer, now: float) -> list[Action]:
-        """An ACK is never answered. It belongs to a refused INVITE, to a call, or to nothing that is known."""
+        """Handle an ACK. It belongs to a refused INVITE, to a call, or to nothing that is known; it gets no answer."""
         if request.fault is not None:
             return []
         key = transaction_key(request)

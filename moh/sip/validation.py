@@ -1,6 +1,6 @@
 """The checks of RFC 3261 §8.2 that need only the request itself, in the order of that section.
 
-The methods, extensions and bodies that we understand are listed here and nowhere else.
+Only this module lists the methods, extensions and bodies that the server understands.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from .message import Request
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE", "INFO")
 EXTENSIONS = ("100rel", "timer")
-"""Option tags that we understand. We comply with 100rel by sending no provisional answer where it is required."""
+"""Option tags that the server understands. Where 100rel is required, the server sends no provisional answer."""
 SDP = "application/sdp"
 BODY_IGNORED = ("BYE", "INFO")
-"""Methods whose body is ignored, whatever it is."""
+"""Methods whose body is ignored, whatever its type."""
 MAX_UNSUPPORTED = 512
-"""Most characters of Unsupported: an answer that may be kept repeats no more."""
+"""Most characters of Unsupported: they are in an answer that may be kept."""
 MAX_PARTS = 32
 """Most parts of a multipart body that are read."""
 
@@ -28,16 +28,16 @@ SUPPORTED = ("Supported", ", ".join(EXTENSIONS))
 
 
 def check_request(request: Request, secure: bool = False) -> None:
-    """Raises ``Refusal`` 405, 416, 420, 415 or 406 for a request that we do not understand.
+    """Raises ``Refusal`` 405, 416, 420, 415 or 406 for a request that the server does not understand.
 
-    ``secure`` means that it came by TLS. Removes a body that may be ignored, and replaces a multipart body by its
-    session description.
+    ``secure`` says that the request came by TLS. A body that may be ignored is removed from ``request``, and a
+    multipart body is replaced by the session description in it.
     """
     if request.method not in METHODS:
         raise Refusal(405, f"Method {request.method[:20]} is not for a music server", ALLOW)
     if request.method == "CANCEL":
-        return  # it repeats the Request-URI of its INVITE, and may not have Require (§9.1)
-    if request.method in ("BYE", "ACK"):  # the one ends the call whatever it requires, the other has no answer
+        return  # a CANCEL repeats the Request-URI of its INVITE, and may not have Require (§9.1)
+    if request.method in ("BYE", "ACK"):  # a BYE ends the call whatever it requires; an ACK has no answer
         _check_body(request)
         return
     if request.parsed_uri.scheme not in (("sip", "sips") if secure else ("sip",)):
@@ -49,9 +49,9 @@ def check_request(request: Request, secure: bool = False) -> None:
 
 
 def _check_require(request: Request) -> None:
-    """Raises ``Refusal`` 420 for an extension that we do not understand, 400 where Require cannot be read (§8.2.2.3).
+    """Raises ``Refusal`` 420 for an unknown extension, and 400 if Require cannot be read (§8.2.2.3).
 
-    Names are compared without regard to case, and come back as they were written, as far as ``MAX_UNSUPPORTED``.
+    Names are compared without regard to case. Unsupported repeats them as they were written, up to ``MAX_UNSUPPORTED``.
     """
     if not request.all("require"):
         return
@@ -94,7 +94,7 @@ def _check_body(request: Request) -> None:
 def _session_part(request: Request) -> Optional[bytes]:
     """The first session description in a multipart body (RFC 5621 §3.1, RFC 2046 §5.1); ``None`` where there is none.
 
-    A multipart within a multipart is not read, since such nesting would have no bound.
+    A multipart inside a multipart is not opened, because the nesting has no limit and each level costs time.
     """
     params = read_params(split(request.first("content-type") or "", ";")[1:])
     boundary = params.get("boundary", "").strip('"')
@@ -134,6 +134,6 @@ def _is_readable(value: str) -> bool:
 
 
 def _media_type(text: str) -> str:
-    """The type in ``text``, in lower case; white space may be round the slash (§25.1)."""
+    """The type in ``text``, in lower case. White space before and after the slash is allowed (§25.1)."""
     kind, slash, subtype = text.partition(";")[0].lower().partition("/")
     return f"{kind.strip()}{slash}{subtype.strip()}"

@@ -41,7 +41,7 @@ def default_port(flow: Flow) -> int:
 
 
 NOWHERE = Address("", 0)
-"""Where an answer goes whose Via does not say it: it is not sent."""
+"""The address of an answer whose Via does not say where to send it. Such an answer is not sent."""
 
 
 def answer_address(via: Via, source: Address) -> Address:

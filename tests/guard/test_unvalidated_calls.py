@@ -65,7 +65,7 @@ def test_beyond_512_calls_the_oldest_without_ack_ends() -> None:
         agent.calls == 1
         and not agent.guard._unacknowledged
         and not agent.guard._unvalidated
-        and not agent.guard._calls_of
+        and not agent.guard._unacknowledged_of
     )
 
 
