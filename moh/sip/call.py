@@ -44,7 +44,7 @@ MAX_SDP = 2048
 """Most octets of a session description that a call keeps for its re-INVITE; a longer one is replaced by a new offer."""
 
 Checkpoint = tuple[dict[str, Any], dict[str, Any]]
-"""What a call and its media session held at one moment."""
+"""The attributes of a call and of its media session at one moment."""
 
 
 class Offer(NamedTuple):
@@ -71,7 +71,7 @@ class Call:
         self.media = media
         self.ended = False
         self.ended_by = ""
-        """What ended the call, as one of a few fixed texts of two words; empty before."""
+        """Why the call ended, as one of a few fixed texts of two words; empty before its end."""
         self._new_token = new_token
         self._began = now
         self._ends_at = None if longest is None else now + longest
@@ -93,8 +93,8 @@ class Call:
     ) -> list[Action]:
         """Answer an INVITE or re-INVITE: 180 if ``ringing``, then 200; music before the ACK only if ``music_at_once``.
 
-        Without an ``offer`` the 200 carries our own. Raises ``Refusal``, and has changed nothing, where no offer may
-        come now or none of our addresses leads to where the music should go.
+        Without an ``offer`` the 200 carries our own offer. Raises ``Refusal``, and has changed nothing, if no offer may
+        come now, or if this server has no route to the receiver of the music.
         """
         request = exchange.request
         timer = self._check(request, with_offer=True)
@@ -120,7 +120,7 @@ class Call:
         return actions
 
     def answer_update(self, exchange: Exchange, offer: Optional[Offer], now: float) -> list[Action]:
-        """Answer an UPDATE: the music follows an offer at once; without one it only refreshes (RFC 3311 §5.2).
+        """Answer an UPDATE (RFC 3311 §5.2): the music follows an offer at once; without one, the session is refreshed.
 
         Raises ``Refusal`` as ``answer_invite`` does.
         """
@@ -146,7 +146,7 @@ class Call:
     def _refresh_dialog(
         self, request: Request, flow: Flow, timer: Optional[Agreement], body: bytes, now: float
     ) -> None:
-        """Take over what each INVITE and UPDATE brings: a new target, a way back, a session timer.
+        """Take over the target, the flow and the session timer of an INVITE or UPDATE.
 
         ``body`` is the session description in our answer. It is kept only where a re-INVITE will have to repeat it.
         """
@@ -172,9 +172,9 @@ class Call:
         return self._unacknowledged is not None and self._unacknowledged.offered
 
     def start_music(self, now: float, answer: Optional[Choice] = None) -> list[Action]:
-        """The ACK has come: music to where the offer said, or to where the ``answer`` in the ACK says.
+        """Start the music after the ACK, as the offer in the INVITE or the ``answer`` in the ACK says.
 
-        Raises ``Refusal`` 488 where none of our addresses leads to where that is.
+        Raises ``Refusal`` 488 if this server has no route to the receiver.
         """
         if self.ended:
             return []
@@ -183,13 +183,13 @@ class Call:
         return self.media.follow(now)
 
     def remote_bye(self, why: str, now: float) -> list[Action]:
-        """The other side's BYE came: stop the music at once."""
+        """Handle a BYE of the phone: stop the music at once."""
         return [] if self.ended else self._end(f"BYE from the caller{why}", "BYE", now)
 
     # -- our own requests ------------------------------------------------------------------------------------------
 
     def hang_up(self, why: str, by: str, now: float, resend: bool = True) -> list[Action]:
-        """End the call with our own BYE; nothing if it has ended. ``by`` becomes ``ended_by``.
+        """End the call with our own BYE, unless it has ended. ``by`` becomes ``ended_by``.
 
         With ``resend`` the call is kept, and the BYE resent, until it is answered. Otherwise the BYE is sent once.
         """
@@ -248,9 +248,9 @@ class Call:
         return [invite.ack_to_2xx]
 
     def stream_ended(self, serial: int, why: str, hopeless: str, now: float) -> list[Action]:
-        """The stream of that ``serial`` has ended. If we have not stopped it, start it again once, then send BYE.
+        """Note the end of the stream with this ``serial``. If we did not stop it, start it again once, then send BYE.
 
-        ``hopeless`` is why another start would be in vain, in two words: then send BYE at once. Otherwise it is empty.
+        ``hopeless`` says in two words why another start would fail too; then send BYE at once. Otherwise it is empty.
         """
         unexpected = self.media.gone(serial, now)
         if self.ended or not unexpected:
@@ -315,11 +315,11 @@ class Call:
     # -- faults ----------------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
-        """What ``restore`` needs to undo all that happens to the call from now on."""
+        """Return a checkpoint by which ``restore`` can undo all later changes to the call."""
         return {name: getattr(self, name) for name in Call.__slots__}, vars(self.media).copy()
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Make the call what it was, because the actions for what has happened since are lost."""
+        """Undo all changes since ``checkpoint``, because the actions that belong to these changes are lost."""
         own, media = checkpoint
         for name, value in own.items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""The dialog of one call (RFC 3261 §12): its two ends, its sequence numbers, and the way that our requests take."""
+"""The dialog of one call (RFC 3261 §12): its two ends, its sequence numbers, and the route of our requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Dialog:
     ``own`` is the address by which the other side reaches us; ``local_tag`` is our tag. Raises ``Refusal`` 400 for a
     Contact or a Record-Route that cannot be read, 513 for more than ``MAX_KEPT`` octets.
 
-    What is kept is octets: text with one character beyond Latin-1 would take up to four for each of its characters.
+    Text is kept as octets, because one character beyond Latin-1 would make each character of a text take up to four.
     """
 
     __slots__ = (
@@ -73,9 +73,10 @@ class Dialog:
         return f"sip:moh@{self._own}{transport}"
 
     def refresh_target(self, message: Message) -> None:
-        """The Contact of an INVITE or UPDATE, or of the 2xx to ours, becomes the target of our next request (§12.2).
+        """Make the Contact in ``message`` the target of our next request (§12.2).
 
-        A Contact that cannot be read or is too long changes nothing: otherwise such a hold would not stop the music.
+        ``message`` is an INVITE or UPDATE of the phone, or the 2xx to ours. A Contact that cannot be read or is too
+        long changes nothing. If it were refused, a hold with such a Contact would not stop the music.
         """
         try:
             target = message.target
@@ -85,7 +86,7 @@ class Dialog:
             self._remote_target = packed
 
     def accept_cseq(self, request: Request) -> None:
-        """Note the sequence number of a request. Raises ``Refusal`` 500 if a later one has come already (§12.2.2)."""
+        """Note the sequence number of a request. Raises ``Refusal`` 500 if a later request came before (§12.2.2)."""
         if request.cseq.number < self.remote_cseq:
             raise Refusal(500, f"CSeq is {request.cseq.number}; expected more than {self.remote_cseq}")
         self.remote_cseq = request.cseq.number
@@ -128,10 +129,10 @@ class Dialog:
     def _address(self, uri: str) -> Address:
         """Where a request to ``uri`` is sent: to its literal address, or back the way that the INVITE came.
 
-        It goes back that way for a host name, and for an address that the caller itself could not reach: a private one
-        if it called from a public address, as behind a NAT, or the loopback, which is that of the phone's host. So it
-        does for an address that is not that of one host: 0.0.0.0 is the loopback to a socket, and a multicast group
-        has members in our own network.
+        The request goes back that way if the URI has a host name, or an address that the caller itself could not reach:
+        a private address if the call came from a public one, as behind a NAT, or the loopback address of the phone. The
+        same holds for an address that is not that of one host: to a socket 0.0.0.0 is the loopback, and a multicast
+        group has members in the server's own network.
         """
         try:
             parsed: Optional[Uri] = Uri.parse(uri)

@@ -20,22 +20,22 @@ class Incoming(NamedTuple):
     request: Request
     peer: Peer
     key: Key
-    """The key of its transaction. An answer to an offer of ours has none, and a key of its own."""
+    """The key of the request's transaction. An answer to our offer has no transaction, but a key of its own."""
     names: Mapping[str, str] = NO_NAMES
-    """The host names in its session description that are resolved, with their addresses; empty for "no address"."""
+    """The addresses of the host names in the request that were looked up; empty for a name without an address."""
     deadline: Optional[float] = None
-    """When the resolution of its host names must be over; ``None`` for a request that has not waited."""
+    """When the look-ups of the host names must be over; ``None`` for a request that has not waited."""
 
     @property
     def resumed(self) -> bool:
-        """Whether it has waited, and so has been checked and counted already."""
+        """Whether the request has waited, so that it was checked and counted before."""
         return self.deadline is not None
 
     @property
     def answers_late_offer(self) -> bool:
-        """Whether it is an ACK with the answer to the offer in our 200."""
+        """Whether the request is an ACK with the answer to the offer in our 200."""
         return self.request.method == "ACK" and self.key[-1] != REFRESH
 
     def validated(self) -> Incoming:
-        """The same request, after it has validated its source."""
+        """Return the same request with a validated source."""
         return self._replace(peer=self.peer._replace(validated=True))

@@ -1,4 +1,4 @@
-"""What a SIP message is once it has been read: a request or a response, with its header fields and body (RFC 3261 §7).
+"""A SIP message that has been read: a request or a response, with its header fields and body (RFC 3261 §7).
 
 ``parser`` reads messages from octets, ``writer`` writes octets.
 """
@@ -15,16 +15,16 @@ from .headers import CSeq, NameAddr, Uri, Via, split
 
 Headers = list[tuple[str, str]]
 NO_PARTY = NameAddr("", "", MappingProxyType({}))
-"""From or To of a request that has none."""
+"""From or To of a request without this header field."""
 NO_VIA = Via("", "", "", None, MappingProxyType({}))
-"""Via of a request that has none."""
+"""Via of a request without Via."""
 NO_CSEQ = CSeq(0, "")
 """CSeq of a message where it cannot be read."""
 
 
 @dataclass
 class Message:
-    """What requests and responses share: header fields with long lower-case names, in order, and a body."""
+    """The common part of requests and responses: header fields with long lower-case names, in order, and a body."""
 
     headers: Headers
     body: bytes
@@ -47,7 +47,7 @@ class Message:
         return [item for value in self.all(name) for item in split(value, ",") if item]
 
     def readable(self, name: str) -> list[str]:
-        """The members of a list header that can do without some of them: a line that cannot be read has none."""
+        """The members of a list header, without those in lines that cannot be read."""
         items: list[str] = []
         for value in self.all(name):
             try:
@@ -61,7 +61,7 @@ class Message:
         return {item.lower() for item in self.readable(name)} if name in self._values else set()
 
     def allows(self, method: str) -> bool:
-        """Whether Allow names ``method``, in the same case: methods have one (§7.1)."""
+        """Whether Allow names ``method``. Upper and lower case differ in methods (§7.1)."""
         return method in self.readable("allow")
 
     def contact(self) -> Optional[NameAddr]:
@@ -80,8 +80,8 @@ class Message:
 class Request(Message):
     """A request as it came. ``fault`` says why it must be refused; such a request holds only what could be read.
 
-    ``via`` is the top one. ``from_``, ``to`` and ``cseq`` have been read as well, unless ``fault`` is about them. BYE,
-    ACK and CANCEL have no other fault: their URI may be empty, and their Via one that cannot be read.
+    ``via`` is the top Via. ``from_``, ``to`` and ``cseq`` have been read as well, unless ``fault`` is about them. In a
+    BYE, ACK or CANCEL no other header field is a fault: ``uri`` may be empty, and ``via`` may be unreadable.
     """
 
     method: str

@@ -1,6 +1,7 @@
-"""Session timers on the answering side (RFC 4028), by which a call ends whose caller has vanished.
+"""Session timers on the answering side (RFC 4028): they end a call whose caller has vanished.
 
-Where the choice is ours, the phone refreshes: RFC 7088 §2.7 permits it to refuse our own requests.
+If the server may choose, the phone refreshes the session: RFC 7088 §2.7 permits a phone to refuse requests of the
+server.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ MARGIN = 32.0
 
 
 DIALOG_GONE = frozenset((404, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 604))
-"""Responses to a refresh that end the call: to each of them the dialog, or our use of it, is no more (RFC 5057 §5.1).
+"""Responses to a refresh that end the call: they say that the dialog, or our use of it, has ended (RFC 5057 §5.1).
 
-A 403 is none of them, although §5.1 lists it: phones answer it to what a music server sends by itself (RFC 7088 §2.7).
-Nor is any 5xx: a proxy may be out of order while the phone waits.
+A 403 does not end the call, although §5.1 lists it: phones answer requests of a music server with 403 (RFC 7088 §2.7).
+A 5xx does not end it either: a proxy may be out of order while the phone waits.
 """
 NEEDS_BYE = frozenset((408, 480, 483))
-"""Those that a proxy gives for a phone that may still have the dialog (RFC 4028 §10, RFC 5057 §5.1)."""
+"""Responses of ``DIALOG_GONE`` that a proxy sends for a phone which may still have the dialog (RFC 4028 §10)."""
 UPDATE_UNKNOWN = (405, 501)
 """Responses of a phone that does not take an UPDATE, whatever its Allow says."""
 RETRY_AFTER_GLARE = 2.0
-"""Longest time in seconds until a re-INVITE is tried again that met one of the phone's (RFC 3261 §14.1)."""
+"""Seconds at most until our re-INVITE is sent again after it met a re-INVITE of the phone (RFC 3261 §14.1)."""
 
 
 class Agreement(NamedTuple):
@@ -39,7 +40,7 @@ class Agreement(NamedTuple):
     interval: int
     ours: bool
     supported: bool = True
-    """Whether the phone supports session timers; a proxy may have asked for one although it does not."""
+    """Whether the phone supports session timers. If it does not, a proxy has asked for one."""
 
     def headers(self) -> list[tuple[str, str]]:
         """The header fields of the 2xx (§9), with Require if the phone supports timers."""
@@ -56,7 +57,7 @@ class Agreement(NamedTuple):
 
 
 def _read(message: Message, name: str) -> tuple[Optional[int], str]:
-    """The seconds and the refresher, in lower case, that a header field names; ``None`` where it has no number."""
+    """The seconds and the refresher, in lower case, in the header field ``name``; ``None`` if it has no number."""
     text, *params = (message.first(name) or "").split(";")
     number = text.strip()
     seconds = min(int(number), 2**31) if number.isascii() and number.isdigit() and len(number) < 11 else None
@@ -64,9 +65,9 @@ def _read(message: Message, name: str) -> tuple[Optional[int], str]:
 
 
 def agree(request: Message) -> Optional[Agreement]:
-    """What our 2xx to an INVITE or UPDATE says of the session timer; ``None`` for no timer.
+    """The session timer for our 2xx to an INVITE or UPDATE; ``None`` for no timer.
 
-    Raises ``Refusal`` 422 for an interval that is too short (§9, table 2). One that is no number is ignored.
+    Raises ``Refusal`` 422 for an interval that is too short (§9, table 2). An interval that is no number is ignored.
     """
     supported = "timer" in request.option_tags("supported") | request.option_tags("require")
     interval, refresher = _read(request, "session-expires")

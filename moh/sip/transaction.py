@@ -1,10 +1,10 @@
 """One request and its answers (RFC 3261 §17, RFC 6026): retransmissions are absorbed here and nowhere else.
 
-The law kept here: of its answer to a request that is no INVITE, a transaction keeps what is its own. What it repeats
-of the request, a retransmission brings again.
+The law kept here: of the answer to a request other than INVITE, a transaction keeps only the parts that do not come
+from the request. A retransmission of the request brings the other parts again.
 
-A final answer to an INVITE that is no 2xx is resent here; a 2xx is resent by its call (§13.3.1.4). The owner of
-a transaction calls ``tick`` at ``next_due``.
+A final answer to an INVITE is resent here, except for a 2xx, which its call resends (§13.3.1.4). The owner of a
+transaction calls ``tick`` at ``next_due``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .timers import T2, T4, TRANSACTION_LIFE, retransmit_times
 from .writer import write_response
 
 MAX_KEY_PART = 128
-"""Longest part of a key, in characters, that is kept as it is."""
+"""Longest part of a key in characters; of a longer part the key has a digest."""
 
 Key = tuple[str, ...]
 HeaderFields = Sequence[tuple[str, str]]
@@ -58,8 +58,8 @@ NEXT = {
 def transaction_key(request: Request, method: str = "") -> Key:
     """The key of the transaction that ``request`` belongs to (§17.2.3).
 
-    An ACK belongs to its INVITE. ``method`` asks for the transaction of another request of the same branch: CANCEL asks
-    for that of the INVITE. Without the magic cookie the rules of RFC 2543 hold. Of a long part the key holds a digest.
+    An ACK belongs to its INVITE. ``method`` is given for the transaction of another request of the same branch, as
+    CANCEL needs that of the INVITE. Without the magic cookie in the branch the rules of RFC 2543 hold.
     """
     method = method or request.method
     if method == "ACK":
@@ -73,14 +73,14 @@ def transaction_key(request: Request, method: str = "") -> Key:
 
 
 def _short(text: str) -> str:
-    """``text``, or a digest of one that takes much memory."""
+    """``text`` or, if ``text`` takes much memory, a digest of it."""
     if len(text) <= MAX_KEY_PART and text.isascii():
         return text
     return f"digest {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()}"
 
 
 class Answer(NamedTuple):
-    """What an answer says of its own; all else it repeats from the request."""
+    """The parts of an answer that do not come from its request."""
 
     status: int
     to_tag: str
@@ -135,7 +135,7 @@ class ServerTransaction:
         return [send]
 
     def repeat_answer(self, request: Request) -> list[Action]:
-        """``request`` is a retransmission: send the same answer again, or nothing while there is none."""
+        """Send the same answer again, because ``request`` is a retransmission; nothing if there is no answer yet."""
         if self.state in (State.CONFIRMED, State.GONE):
             return []
         if self._answer is not None:
@@ -143,7 +143,7 @@ class ServerTransaction:
         return [] if self._last is None else [self._last]
 
     def acknowledge(self, now: float) -> None:
-        """The ACK to a refused INVITE came: stop resending the answer, absorb further ACKs for T4."""
+        """Note that the ACK to a refused INVITE came: stop resending the answer, and absorb further ACKs for T4."""
         if self.state is State.COMPLETED and self.invite:
             self._enter("ACK", now if self.flow.reliable else now + T4)
             self._next_resend = None
@@ -276,13 +276,13 @@ class Unacknowledged:
         self.cseq = cseq
         self.send = send
         self.offered = offered
-        """The 200 carried our offer, so that the ACK has to carry the answer."""
+        """Whether the 200 carried our offer, so that the ACK has to carry the answer."""
         self.starts_music = False
-        """The music starts, or moves, only when the ACK comes."""
+        """Whether the music starts or moves only when the ACK comes."""
         self.gives_up = now + TRANSACTION_LIFE
         self._times = retransmit_times(now)
         self.next_due = next(self._times)
 
     def schedule_next(self, now: float) -> None:
-        """Schedule the next retransmission; after the last one only giving up is left."""
+        """Schedule the next retransmission or, after the last retransmission, the time to give up."""
         self.next_due = next((when for when in self._times if when > now), self.gives_up)
