@@ -16,8 +16,9 @@ BIN_MS = 0.01
 class Farm:
     """A farm for ``count`` callers, whose addresses begin at ``first``. All callers have the same ``port``.
 
-    The farm counts the packets of each ``each``-th caller. It ends with this process, or after ``seconds``. ``prefix``
-    stands before its command, ``where`` is its first argument.
+    The farm counts the packets of every ``each``-th caller. It ends with this process, or after ``seconds``. ``prefix``
+    is a command that runs the farm's program, such as ``ip netns exec NAME``. ``where`` says how the farm receives:
+    ``udp``, or ``packet:`` and the name of a device (see ``farm.c``).
     """
 
     def __init__(

@@ -193,7 +193,7 @@ class Callers:
             self._listeners.close(caller.listener)
 
     def _check(self, caller: Caller) -> None:
-        """Record whether the caller has received music. Called before the caller stops to listen at this address."""
+        """Record whether the caller has received music. Called before the caller stops listening at this address."""
         listener = caller.listener
         if listener is None or not listener.wanted or listener.own is not None or not caller.answered:
             return

@@ -27,7 +27,10 @@ class BoundedEvent(threading.Event):
 
 
 class Thread(threading.Thread):
-    """A daemon thread. ``start`` raises ``RuntimeError`` if the system gives no thread, or the thread does not run."""
+    """A daemon thread.
+
+    ``start`` raises ``RuntimeError`` if the system cannot create the thread, or if the thread does not begin in time.
+    """
 
     def __init__(self, target: Callable[..., object], name: str, args: tuple[Any, ...] = ()) -> None:
         super().__init__(name=name, daemon=True)

@@ -116,8 +116,8 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
 def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple[int, int]]:
     """The position and the length of the first of ``HEAD_ENDS`` from ``start`` on; ``None`` while there is none.
 
-    The search stops soon behind the end. If each search went through all octets, a stream of many short heads would
-    take time in proportion to the number of heads times the length of the stream.
+    The search reads at most about twice the length of the head, and not all of ``data``. Otherwise each of many short
+    heads in a stream would cost a search through the whole rest of the stream.
     """
     window = FIRST_LOOK
     while True:

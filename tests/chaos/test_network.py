@@ -85,7 +85,10 @@ def test_a_call_that_is_cut_off_ends_when_its_receiver_is_unreachable(start_serv
 
 @contextmanager
 def far_away(ear: Ear, seed: int) -> Iterator[tuple[BadWire, BadWire]]:
-    """Put two relays in front of ``ear``: one for RTP, one for RTCP on the next port. An offer names the relays."""
+    """Put two relays in front of ``ear``: one for RTP, one for RTCP on the next port.
+
+    The test has to name the address of the first relay in its offer, instead of that of ``ear``.
+    """
     host, port = ear.address
     first = free_ports(2)
     with BadWire(ear.address, seed, port=first) as rtp, BadWire((host, port + 1), seed + 1, port=first + 1) as rtcp:

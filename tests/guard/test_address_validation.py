@@ -84,7 +84,7 @@ def test_a_call_that_is_never_acknowledged_is_counted_once() -> None:
 
 
 def test_a_private_source_cannot_direct_more_at_a_public_address() -> None:
-    """From a private address, with a Contact at a public one, which the BYE goes to."""
+    """The BYE goes to the public Contact of a private caller, with three octets at most for each of the INVITE."""
     agent = make_agent()
     message = invite(contact="Contact: <sip:201@198.51.100.7>")
     out = [*agent.receive(message, FLOW, now=0.0)]
@@ -165,7 +165,7 @@ def test_the_via_of_a_public_source_cannot_direct_packets_into_the_private_netwo
 @pytest.mark.parametrize("source", ["198.51.100.7", "203.0.113.9"])
 def test_a_packet_to_an_address_out_of_the_sources_reach_is_paid_from_its_credit(source: str) -> None:
     guard, flow = AddressValidator(), Flow(Address(source, 5060), SERVER)
-    guard.validate(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)  # the second source is validated
+    guard.validate(PUBLIC_FLOW, PUBLIC_FLOW, now=0.0)  # that is 203.0.113.9; 198.51.100.7 is not validated
     guard.credit(flow, 100, now=0.0)
     assert guard.may_send(Send(bytes(300), PHONE, flow), now=0.0)
     assert not guard.may_send(Send(bytes(1), PHONE, flow), now=0.0)

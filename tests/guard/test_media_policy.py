@@ -221,8 +221,11 @@ def test_private_and_shared_networks_and_this_machine_direct_music_inwards(sourc
     assert 200 in statuses(agent.receive(invite(body=offer(host)), Flow(Address(source, 5062), SERVER), now=0.0))
 
 
-def test_the_advertised_address_is_no_source_on_this_machine() -> None:
-    """It may be a router's, so that an attacker can write it into a datagram."""
+def test_a_caller_from_the_advertised_address_counts_as_one_on_the_internet() -> None:
+    """It may be the address of a router in front of the server.
+
+    Then the kernel does not drop forged datagrams from it, as it does for the machine's own addresses.
+    """
     agent = make_agent(destinations=NAMING)
     router = Flow(Address("198.51.100.200", 5062), SERVER)
     assert statuses(agent.receive(invite(body=offer("10.77.0.9")), router, now=0.0)) == [488]
