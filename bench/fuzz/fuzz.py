@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from bench.fuzz.mutations import FORGED, REAL, SERVER, WIRE, Caller, mutated
-from moh.common.actions import Action, Flow, Resolve, Send, StartStream, StopStream
+from moh.common.actions import Action, Fault, Flow, Resolve, Send, StartStream, StopStream
 from moh.common.addresses import is_private
 from moh.guard.media_policy import MediaPolicy
 from moh.rtp.port_pool import PortPool
@@ -178,6 +178,8 @@ class Fuzz:
 
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
+            if isinstance(action, Fault):
+                raise action.error
             if isinstance(action, Send):
                 self._send(action)
             elif isinstance(action, StartStream):

@@ -11,7 +11,7 @@ from typing import Optional
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from moh.common.actions import Action, Address, Flow, Resolve, Send, StartStream, StopStream
+from moh.common.actions import Action, Address, Fault, Flow, Resolve, Send, StartStream, StopStream
 from moh.common.addresses import is_private
 from moh.sip.message import Request, Response
 from moh.sip.parser import parse
@@ -110,6 +110,8 @@ class Phones(RuleBasedStateMachine):
     def do(self, actions: list[Action]) -> None:
         self.failed = True  # until all actions are done
         for action in actions:
+            if isinstance(action, Fault):
+                raise action.error
             if isinstance(action, Send):
                 self.read(action)
             elif isinstance(action, StartStream):
@@ -144,6 +146,7 @@ class Phones(RuleBasedStateMachine):
             if asked.finals:  # the core has forgotten the refusal, so it handles the retransmission as a new request
                 assert not (is_private(asked.flow.remote.host) or asked.flow.reliable), "answered, and begun anew"
                 asked.finals.clear()
+                asked.tags.clear()
                 for offered in asked.offered:
                     offered.refused = False
             return
