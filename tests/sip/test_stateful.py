@@ -146,7 +146,7 @@ class Conversations(Phones):
     def ack_of_refusal(self, index: int) -> None:
         talk = self.talks[-1 - index % min(len(self.talks), 5)]
         last = talk.invites[-1]
-        asked = self.ask("ACK", talk, branch=last.via.branch, cseq=f"CSeq: {last.cseq.number} ACK")
+        asked = self.ask("ACK", talk, via=f"Via: {last.via.text}", cseq=f"CSeq: {last.cseq.number} ACK")
         answered = self.by_branch[last.via.branch, "INVITE"]
         if any(not data.startswith(b"SIP/2.0 200") for data in answered.finals):
             assert self.agent.receive(asked.message, asked.flow, self.now) == []
