@@ -195,8 +195,8 @@ class Phones(RuleBasedStateMachine):
             method,
             *extra,
             body=body,
-            via=via,
             **{
+                "via": via,
                 "cseq": f"CSeq: {talk.cseq} {method}",
                 "call_id": f"Call-ID: {talk.number}",
                 "from_": f"From: <sip:{talk.number}@pbx.lan>;tag=phone{talk.number}",
