@@ -16,6 +16,7 @@ from moh.net import sendmmsg as module
 from moh.net.mmsg import EACH
 from moh.net.sendmmsg import MOST_SENT, DestinationTable
 from moh.net.sockets import family_of, media_sockets
+from tests.support.media_socket import media_socket
 from tests.support.running import free_ports
 
 PACKET = b"twelve bytes"
@@ -28,11 +29,8 @@ def host(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sock(host: str) -> Iterator[socket.socket]:
-    """A socket with the same options as that of the shared stream."""
-    sockets = media_sockets(host, free_ports(2))
-    yield sockets[":" in host]
-    for each in sockets.values():
-        each.close()
+    with media_socket(host) as opened:
+        yield opened
 
 
 class Listener:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from moh.common.actions import Address
-from moh.net.sockets import family_of, media_sockets
+from moh.net.sockets import family_of
 from moh.net.threads import drained
 from moh.rtp.rtcp import bye, sender_report
 from moh.shared import feedback as module
@@ -25,7 +25,7 @@ from moh.shared.feedback import (
     FeedbackSocket,
     SendErrors,
 )
-from tests.support.running import free_ports
+from tests.support.media_socket import media_socket
 
 GOODBYE = bye(7, "phone")
 SPEAKS = sender_report(7, 0.0, 0, 0, 0)
@@ -41,11 +41,8 @@ def host(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sock(host: str) -> Iterator[socket.socket]:
-    """A socket with the same options as that of the shared stream."""
-    sockets = media_sockets(host, free_ports(2))
-    yield sockets[":" in host]
-    for each in sockets.values():
-        each.close()
+    with media_socket(host) as opened:
+        yield opened
 
 
 @pytest.fixture
