@@ -14,6 +14,7 @@ from .addresses import Network, is_unicast, is_unspecified, literal, networks
 from .errors import SettingsError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+DIRECTIONS = ("sendonly", "sendrecv")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -85,6 +86,12 @@ def _grace(text: str) -> float:
         raise ValueError("a length of time as 30s, 5m or 1h, or 0 for none") from None
 
 
+def _direction(text: str) -> str:
+    if text.lower() not in DIRECTIONS:
+        raise ValueError(f"one of {', '.join(DIRECTIONS)}")
+    return text.lower()
+
+
 def _loudness(text: str) -> Optional[float]:
     if text.lower() == "off":
         return None
@@ -123,6 +130,12 @@ class Settings:
         "",
         _advertised_address,
         "IP address to write into answers; empty: the one that the phone dialled",
+    )
+    direction: str = _setting(
+        "MOH_DIRECTION",
+        "sendonly",
+        _direction,
+        "what answers say: sendonly; sendrecv behind a PBX that plays its own music instead",
     )
     allow: tuple[Network, ...] = _setting(
         "MOH_ALLOW", "", _networks, "networks that may call, such as 192.168.0.0/16,203.0.113.7; empty: all"

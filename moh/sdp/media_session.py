@@ -43,6 +43,8 @@ class Origin:
 
     ``shared`` says that other calls have the same port; then RTCP uses it too, and there is no SRTP. ``local_host``
     gives the local address from which media to a given host leaves; it raises ``Refusal`` 488 where there is no route.
+    With ``two_way`` the server offers ``sendrecv``, and answers an offer of ``sendrecv`` with it (RFC 3264 §6.1): some
+    PBXs take ``sendonly`` for hold, and play their own music. What the other side then sends is ignored.
     """
 
     port: int
@@ -51,6 +53,7 @@ class Origin:
     srtp_key: str
     codecs: tuple[Codec, ...]
     local_host: Callable[[str], str]
+    two_way: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class MediaSession:
         if choice.playing and choice.crypto is not None and self.origin.shared:
             raise no_srtp()
         side = self._side(self._host_towards(choice))
-        choice = replace(choice, ptime=self._ptime(choice))
+        choice = replace(choice, ptime=self._ptime(choice), direction=self._direction(session, choice))
         return self._describe(
             side, lambda version: write_answer(session, choice, side, self.origin.session_id, version)
         )
@@ -117,8 +120,10 @@ class MediaSession:
     def offer(self, towards: str) -> bytes:
         """The offer for an INVITE from ``towards`` that has no offer: always with all codecs (RFC 7088 §4.1)."""
         side = self._side(self._local_host or self.origin.local_host(towards))
-        codecs = self.origin.codecs
-        return self._describe(side, lambda version: write_offer(side, self.origin.session_id, version, codecs))
+        origin, direction = self.origin, "sendrecv" if self.origin.two_way else "sendonly"
+        return self._describe(
+            side, lambda version: write_offer(side, origin.session_id, version, origin.codecs, direction)
+        )
 
     def accept(self, choice: Choice) -> None:
         """Take over the answer to the latest offer of this server. Raises ``Refusal`` 488 as ``answer`` does."""
@@ -143,6 +148,12 @@ class MediaSession:
     def _ptime(self, choice: Choice) -> int:
         """The length of the packets in milliseconds. A call on a port of its own gets the length that it asks for."""
         return shared_ptime(choice.ptime) if self.origin.shared else choice.ptime
+
+    def _direction(self, session: SessionDescription, choice: Choice) -> str:
+        """The direction to answer with; towards a stream on hold ``inactive``, since the other side wants nothing."""
+        # an offer without a direction is sendrecv (RFC 8866 §6.7)
+        both_ways = choice.playing and session.media[choice.index].direction in ("sendrecv", "")
+        return "sendrecv" if both_ways and self.origin.two_way else choice.direction
 
     def _describe(self, side: Side, write: Callable[[int], bytes]) -> bytes:
         """The description that ``write`` makes, with the next version if it differs from the latest one."""

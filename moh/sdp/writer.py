@@ -36,12 +36,14 @@ def write_answer(offer: SessionDescription, choice: Choice, side: Side, session_
     return _joined(lines)
 
 
-def write_offer(side: Side, session_id: int, version: int, codecs: Sequence[Codec] = CODECS) -> bytes:
-    """Write an offer for an INVITE without one: all codecs, each time (RFC 7088 §4.1), and ``sendonly``."""
+def write_offer(
+    side: Side, session_id: int, version: int, codecs: Sequence[Codec] = CODECS, direction: str = "sendonly"
+) -> bytes:
+    """Write an offer for an INVITE without one: all codecs, each time (RFC 7088 §4.1)."""
     lines = _preamble(side.local.host, session_id, version, ["0 0"])
     lines.append(f"m=audio {side.local.port} RTP/AVP {' '.join(str(codec.offered_type) for codec in codecs)}")
     lines += [f"a=rtpmap:{codec.offered_type} {codec.encoding}" for codec in codecs]
-    return _joined([*lines, *_rtcp(side), f"a=ptime:{PTIME}", "a=sendonly"])
+    return _joined([*lines, *_rtcp(side), f"a=ptime:{PTIME}", f"a={direction}"])
 
 
 def _preamble(host: str, session_id: int, version: int, times: Sequence[str]) -> list[str]:

@@ -78,7 +78,8 @@ def user_agent(
         most=settings.ffmpeg_calls,
         shared=shared.port if shared else None,
     )
-    return UserAgent(identity, ports, Limits(codecs, settings.max_call, media_policy(settings)), validator)
+    two_way = settings.direction == "sendrecv"
+    return UserAgent(identity, ports, Limits(codecs, settings.max_call, media_policy(settings), two_way), validator)
 
 
 def media_policy(settings: Settings) -> MediaPolicy:

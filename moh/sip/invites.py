@@ -36,12 +36,14 @@ NO_ANSWER = "no answer in the ACK"
 
 @dataclass(frozen=True)
 class Limits:
-    """What the owner permits: codecs that ffmpeg can make, the longest call, and where music may go."""
+    """What the owner permits: codecs that ffmpeg can make, the longest call, where music may go, what answers say."""
 
     codecs: tuple[Codec, ...] = CODECS
     longest_call: Optional[float] = None
     """Seconds; ``None`` for no limit."""
     destinations: MediaPolicy = field(default_factory=MediaPolicy)
+    two_way: bool = False
+    """As in ``Origin``."""
 
 
 class Invites:
@@ -188,6 +190,7 @@ class Invites:
             srtp_key=identity.new_key(),
             codecs=self._limits.codecs,
             local_host=partial(identity.media_host, own.host, flow),
+            two_way=self._limits.two_way,
         )
         media = MediaSession(dialog.id[1], origin, self.tune or 0)
         return Call(dialog, media, self._limits.longest_call, identity.new_token, now)

@@ -37,6 +37,7 @@ def test_each_variable_is_read() -> None:
             "MOH_SIP_PORT": " 5070 ",
             "MOH_RTP_PORTS": "20001 - 20003",
             "MOH_ADVERTISED_ADDRESS": "203.0.113.1",
+            "MOH_DIRECTION": "SendRecv",
             "MOH_ALLOW": "203.0.113.7",
             "MOH_ALLOW_MEDIA": "192.168.0.0/16, 2001:db8::/32",
             "MOH_MUSIC": "/my music.mp3",
@@ -53,6 +54,7 @@ def test_each_variable_is_read() -> None:
         sip_port=5070,
         rtp_ports=(20001, 20003),
         advertised_address="203.0.113.1",
+        direction="sendrecv",
         allow=(IPv4Network("203.0.113.7/32"),),
         allow_media=(IPv4Network("192.168.0.0/16"), IPv6Network("2001:db8::/32")),
         music="/my music.mp3",
@@ -141,6 +143,11 @@ def test_sip_by_tcp_and_by_tls_cannot_share_a_port() -> None:
     assert Settings.from_environment({"MOH_SIP_PORT": "5061"}).sip_port == 5061, "without TLS there is no such port"
 
 
+@pytest.mark.parametrize("text", ["yes", "recvonly", "send recv", "inactive"])
+def test_an_unknown_direction_is_named(text: str) -> None:
+    assert complaint(MOH_DIRECTION=text) == f"MOH_DIRECTION is {text!r}; expected one of sendonly, sendrecv"
+
+
 def test_an_unknown_level_is_named() -> None:
     assert complaint(MOH_LOG="loud") == "MOH_LOG is 'loud'; expected one of debug, info, warning, error"
 
@@ -158,10 +165,9 @@ def test_another_loudness_is_refused(text: str) -> None:
 def test_the_table_has_a_line_for_each_setting() -> None:
     table = Settings.table()
     assert [name for name, _, _ in table] == [
-        "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_ALLOW",
-        "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN", "MOH_TLS_CERT",
-        "MOH_TLS_KEY", "MOH_TLS_PORT",
-        "MOH_LOG",
+        "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_DIRECTION",
+        "MOH_ALLOW", "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN",
+        "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG",
     ]  # fmt: skip
     assert all(text for _, _, text in table)
     assert Settings.from_environment({name: default for name, default, _ in table}) == Settings()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from conftest import StartServer
 from tests.support.peers import HOST, Terminal, loudness, program
 from tests.support.running import Running, free_ports, wait_for
 
@@ -63,50 +66,84 @@ def modules_of_baresip() -> str:
     return str(folders[0])
 
 
-@TRANSPORTS
-def test_baresip_receives_music(own_server: Running, tmp_path: Path, transport: str) -> None:
-    """Module aubridge of baresip connects its player to its microphone. Module sndfile records the microphone."""
+@contextmanager
+def baresip_in_a_call(server: Running, folder: Path, transport: str = "") -> Iterator[Terminal]:
+    """Baresip in a call. Its module aubridge connects its player to its microphone, which module sndfile records."""
     baresip = program("baresip", "baresip-core")
     ports = free_ports(10)  # otherwise baresip may take a port in the server's range, which the server refuses
-    config = BARESIP.format(modules=modules_of_baresip(), folder=tmp_path, rtp_port=ports, last_rtp_port=ports + 9)
-    (tmp_path / "config").write_text(config)
-    (tmp_path / "accounts").write_text(f"<sip:phone@{HOST}>;regint=0\n")
-    (tmp_path / "contacts").touch()
-    with Terminal([baresip, "-f", str(tmp_path)], tmp_path, {"HOME": str(tmp_path)}) as phone:
+    config = BARESIP.format(modules=modules_of_baresip(), folder=folder, rtp_port=ports, last_rtp_port=ports + 9)
+    (folder / "config").write_text(config)
+    (folder / "accounts").write_text(f"<sip:phone@{HOST}>;regint=0\n")
+    (folder / "contacts").touch()
+    with Terminal([baresip, "-f", str(folder)], folder, {"HOME": str(folder)}) as phone:
         phone.says("baresip is ready")
-        phone.type(f"/dial sip:123@{HOST}:{own_server.port}{transport}")
+        phone.type(f"/dial sip:123@{HOST}:{server.port}{transport}")
         phone.says("Call established")
         phone.says("incoming rtp for 'audio' established")
+        yield phone
+        phone.type("/quit")
+        assert phone.process.wait(10) == 0
+
+
+@contextmanager
+def linphone_in_a_call(server: Running, folder: Path, transport: str = "") -> Iterator[Terminal]:
+    """Linphone in a call, of which it records what it plays as ``heard.wav``."""
+    linphone = program("linphonec", "linphone-cli")
+    (folder / ".local" / "share" / "linphone").mkdir(parents=True)
+    (folder / "linphonerc").write_text(LINPHONE.format(port=free_ports(1), rtp_port=free_ports(2)))
+    home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder), "TERM": "dumb"}
+    with Terminal([linphone, "-c", "linphonerc", "-l", "linphone.log"], folder, home) as phone:
+        phone.says("linphonec>")
+        phone.type("soundcard use files")
+        phone.says("Using wav files")
+        phone.type(f"record {folder / 'heard.wav'}")
+        phone.type(f"call sip:123@{HOST}:{server.port}{transport}")
+        yield phone
+        phone.type("terminate")
+        phone.says("ended (No error)")
+        phone.type("quit")
+        phone.process.wait(10)
+
+
+@TRANSPORTS
+def test_baresip_receives_music(own_server: Running, tmp_path: Path, transport: str) -> None:
+    with baresip_in_a_call(own_server, tmp_path, transport) as phone:
         # the "sendonly" in the answer has stopped the recording: start it again
         phone.type("/auplay aubridge,c")
         phone.says("switch audio player")
         phone.type("/ausrc aubridge,c")
         (recording,) = tmp_path.glob("dump-*-enc.wav")
         wait_for(lambda: size(recording) > ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
-        phone.type("/quit")
-        assert phone.process.wait(10) == 0
     assert loudness(recording) > SILENCE
     assert own_server.has_no_ffmpeg()
 
 
 @TRANSPORTS
 def test_linphone_receives_music(own_server: Running, tmp_path: Path, transport: str) -> None:
-    linphone = program("linphonec", "linphone-cli")
-    (tmp_path / ".local" / "share" / "linphone").mkdir(parents=True)
-    (tmp_path / "linphonerc").write_text(LINPHONE.format(port=free_ports(1), rtp_port=free_ports(2)))
     recording = tmp_path / "heard.wav"
-    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "TERM": "dumb"}
-    with Terminal([linphone, "-c", "linphonerc", "-l", "linphone.log"], tmp_path, home) as phone:
-        phone.says("linphonec>")
-        phone.type("soundcard use files")
-        phone.says("Using wav files")
-        phone.type(f"record {recording}")
-        phone.type(f"call sip:123@{HOST}:{own_server.port}{transport}")
+    with linphone_in_a_call(own_server, tmp_path, transport) as phone:
         phone.says("has been paused by")  # linphone reports "sendonly" so; it plays the music
         wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
-        phone.type("terminate")
-        phone.says("ended (No error)")
-        phone.type("quit")
-        phone.process.wait(10)
     assert loudness(recording) > SILENCE
     assert own_server.has_no_ffmpeg()
+
+
+# -- MOH_DIRECTION=sendrecv ------------------------------------------------------------------------------------------
+
+
+def test_baresip_goes_on_recording_after_an_answer_of_sendrecv(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(MOH_DIRECTION="sendrecv").ready()
+    with baresip_in_a_call(server, tmp_path) as phone:
+        (recording,) = tmp_path.glob("dump-*-enc.wav")
+        wait_for(lambda: size(recording) > ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
+    assert loudness(recording) > SILENCE
+    assert server.has_no_ffmpeg()
+
+
+def test_linphone_is_not_paused_by_an_answer_of_sendrecv(start_server: StartServer, tmp_path: Path) -> None:
+    server, recording = start_server(MOH_DIRECTION="sendrecv").ready(), tmp_path / "heard.wav"
+    with linphone_in_a_call(server, tmp_path) as phone:
+        wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
+        assert "has been paused by" not in phone.said
+    assert loudness(recording) > SILENCE
+    assert server.has_no_ffmpeg()

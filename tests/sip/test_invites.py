@@ -24,25 +24,76 @@ from tests.support.ladder import (
     tag,
 )
 
+DIRECTIONS = ("sendrecv", "sendonly", "inactive", "recvonly")
+
 
 def direction(body: bytes) -> str:
-    return next(line[2:] for line in body.decode().split("\r\n") if line[2:] in ("sendonly", "inactive", "recvonly"))
+    (found,) = (line[2:] for line in body.decode().split("\r\n") if line[2:] in DIRECTIONS)
+    return found
+
+
+def version(body: bytes) -> int:
+    """Return the version in the line ``o=- <session> <version> IN IP4 <address>``."""
+    return int(body.split(b"o=", 1)[1].split()[2])
+
+
+def towards(attribute: str) -> str:
+    """Return an offer whose direction is ``attribute``."""
+    return OFFER.replace("a=recvonly\n", f"{attribute}\n" if attribute else "")
+
+
+DIRECTION_TABLE = [
+    # offered, answered, answered with MOH_DIRECTION=sendrecv
+    ("a=recvonly", "sendonly", "sendonly"),
+    ("a=sendrecv", "sendonly", "sendrecv"),
+    ("", "sendonly", "sendrecv"),
+    ("a=active", "sendonly", "sendrecv"),
+    ("a=sendonly", "inactive", "inactive"),
+    ("a=inactive", "inactive", "inactive"),
+]
+"""RFC 3264 §6.1. An offer without a direction, or with an unknown one, is ``sendrecv``."""
+
+
+@pytest.mark.parametrize(("offered", "answer", "two_way_answer"), DIRECTION_TABLE)
+def test_the_direction_follows_the_table(offered: str, answer: str, two_way_answer: str) -> None:
+    for two_way, expected in ((False, answer), (True, two_way_answer)):
+        actions = make_agent(two_way=two_way).receive(invite(body=towards(offered)), FLOW, now=0.0)
+        assert direction(response(actions).body) == expected
+        assert bool(music(actions)) == (expected != "inactive")
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_hold_and_resume_of_a_call_that_was_answered_with_sendrecv(method: str) -> None:
+    """Each change of the direction is a new version in ``o=``; the music stops, and goes on where it was."""
+    agent = make_agent(two_way=True)
+    first = response(agent.receive(invite(body=towards("a=sendrecv")), FLOW, now=0.0))
+    agent.receive(ack(call := tag(first)), FLOW, now=0.1)
+    versions, played = [version(first.body)], []
+    for number, (offered, now) in enumerate([("a=sendonly", 10.0), ("a=sendrecv", 30.0), ("a=recvonly", 31.0)], 131):
+        changed = request(
+            method, body=towards(offered), to_tag=call, cseq=f"CSeq: {number} {method}",
+            via=f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKre{number};rport",
+        )  # fmt: skip
+        actions = agent.receive(changed, FLOW, now=now)
+        versions.append(version(response(actions).body))
+        played.append([type(action).__name__ for action in music(actions)])
+        agent.receive(ack(call, cseq=f"CSeq: {number} ACK"), FLOW, now=now)
+        if offered == "a=sendonly":
+            agent.stream_gone(call, 1, "stopped", now=10.1)
+    assert played == [["StopStream"], ["StartStream"], []], "recvonly after sendrecv changes the answer, not the music"
+    assert versions == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    ("offered", "answer", "plays"),
-    [
-        ("a=recvonly", "sendonly", True),
-        ("a=sendrecv", "sendonly", True),
-        ("a=active", "sendonly", True),
-        ("a=sendonly", "inactive", False),
-        ("a=inactive", "inactive", False),
-    ],
+    ("answered_with", "plays"),
+    [("a=sendrecv", True), ("a=recvonly", True), ("a=sendonly", False), ("a=inactive", False)],
 )
-def test_the_direction_follows_the_table(offered: str, answer: str, plays: bool) -> None:
-    actions = make_agent().receive(invite(body=OFFER.replace("a=recvonly", offered)), FLOW, now=0.0)
-    assert direction(response(actions).body) == answer
-    assert bool(music(actions)) == plays
+def test_our_own_offer_is_sendrecv_where_answers_are(answered_with: str, plays: bool) -> None:
+    agent = make_agent(two_way=True)
+    offer = response(agent.receive(invite(body=""), FLOW, now=0.0))
+    assert direction(offer.body) == "sendrecv"
+    assert bool(music(agent.receive(ack(tag(offer), body=towards(answered_with)), FLOW, now=0.3))) == plays
+    assert agent.calls == 1
 
 
 def test_the_unspecified_address_is_hold() -> None:

@@ -48,10 +48,11 @@ def make_agent(
     shared: Optional[int] = None,
     destinations: MediaPolicy = EVERYWHERE,
     ipv6: bool = True,
+    two_way: bool = False,
 ) -> UserAgent:
     """Return an agent whose tokens count up from token000000000001. ``PortPool`` explains ``most`` and ``shared``.
 
-    Without ``ipv6`` no route leads to IPv6 addresses.
+    Without ``ipv6`` no route leads to IPv6 addresses. ``two_way`` is ``MOH_DIRECTION=sendrecv``.
     """
     issued = iter(range(1, 1_000_000))
     identity = Identity(
@@ -61,7 +62,7 @@ def make_agent(
         advertised=advertised,
         secret=b"secret",
     )
-    limits = Limits(longest_call=longest_call, destinations=destinations)
+    limits = Limits(longest_call=longest_call, destinations=destinations, two_way=two_way)
     agent = UserAgent(identity, PortPool(*ports, most=most, shared=shared), limits)
     agent.music_ready(0, now=0.0)
     return agent
