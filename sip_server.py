@@ -11,18 +11,23 @@ A call in short: INVITE, 180, 200, an ffmpeg or the shared stream that plays to 
 
 from __future__ import annotations
 
+import sys
+
 if __name__ == "__main__":  # hold signals back during all other imports, which take a third of a second
     from moh.server.signals import hold_signals
 
     hold_signals()
+    from moh.server.command_line import missing_package, read_arguments
 
-import argparse
+    read_arguments()
+    if missing := missing_package():
+        sys.exit(missing)
+
 import logging
 import math
 import os
 import socket
 import socketserver
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -354,22 +359,10 @@ class DatagramHandler(socketserver.BaseRequestHandler):
         self.server.handle_message(data, Flow(remote, Address(local, self.server.server_address[1])))
 
 
-def read_arguments() -> None:
-    """Read the command line. Its only option is ``--help``: all settings are environment variables."""
-    rows = [f"  {env:<24}{text} [{default or 'empty'}]" for env, default, text in Settings.table()]
-    argparse.ArgumentParser(
-        prog="sip_server.py",
-        description="Plays music to every caller: the server behind the Music On Hold URI of a SIP phone.",
-        epilog="settings, from the environment, with their defaults:\n" + "\n".join(rows),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
-
-
 def main() -> int:
     """Run until SIGTERM or SIGINT. Return 0 after an orderly end, or 1, with one line printed, if it cannot start."""
     signals = Signals()
     signals.handle()
-    read_arguments()
     try:
         settings = Settings.from_environment(os.environ)
         handler = LogHandler(log_descriptor())

@@ -16,7 +16,8 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 for argument in "$@"; do
     case $argument in
         -h | --help)
-            set_up requirements.txt
+            # The help needs no package. Without a Python that runs it, set_up says which one is needed.
+            { read_version && [[ $version =~ ^3\.(9|[1-9][0-9])$ ]]; } || set_up requirements.txt
             exec "$python" sip_server.py --help
             ;;
     esac
