@@ -42,7 +42,7 @@ say "Python $version, $(ffmpeg -version | cut -d' ' -f1-3 | head -n1)"
 check "$bin/ruff" check .
 check "$bin/ruff" format --check .
 check "$bin/mypy"
-! have shellcheck || check shellcheck start.sh test.sh tools/setup.sh tools/build_ffmpeg.sh .ci/run
+! have shellcheck || check shellcheck start.sh test.sh tools/setup.sh tools/build_ffmpeg.sh tools/lock.sh .ci/run
 check "$bin/hadolint" --ignore DL3008 Dockerfile
 ! docker compose version &>/dev/null || check docker compose config --quiet
 if [[ -n ${CI:-} ]]; then check audit; fi

@@ -43,13 +43,14 @@ in_venv() { # FILE...: has the virtual environment the packages that these list,
     done
 }
 
-in_python() { # FILE: has the interpreter itself the packages that it lists (as in the container)?
+in_python() { # FILE: has the interpreter itself the very packages that it lists (as in the container)?
     "$python" - "$1" 2>/dev/null <<'PYTHON'
 import re, sys
 from importlib.metadata import version
 for line in open(sys.argv[1]):
-    name = re.match(r"[\w.-]*", line).group()
-    name and version(name)
+    found = re.match(r"([\w.-]+)==([\w.]+)", line)
+    if found and version(found[1]) != found[2]:
+        sys.exit(1)
 PYTHON
 }
 
@@ -88,13 +89,16 @@ set_up() { # [NAME=COMMAND ...] [FILE ...]
 }
 
 fill_venv() { # FILE...: install the packages that these list into the virtual environment
-    local file
+    local file stale=
     say "Installing Python packages into $venv ..."
-    if [[ $("$venv/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) != "$version" ]]; then
+    for file in "$@"; do # a package that is listed no more must not stay
+        if [[ -f $venv/$file && $(<"$venv/$file") != "# $version"$'\n'"$(<"$file")" ]]; then stale=1; fi
+    done
+    if [[ -n $stale || $("$venv/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) != "$version" ]]; then
         quietly "$python" -m venv --clear "$venv"
     fi
     for file in "$@"; do
-        quietly "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$file"
+        quietly "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$file"
         printf '# %s\n%s\n' "$version" "$(<"$file")" >"$venv/$file" # the next start compares it
     done
 }
