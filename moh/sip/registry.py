@@ -202,6 +202,11 @@ class Registry:
         self.calls[call.id] = self.dialogs[call.dialog.id] = call
         self._touched[call] = None  # ``None`` marks the call as new
 
+    @property
+    def active_calls(self) -> int:
+        """How many calls go on."""
+        return sum(not call.ended for call in self.calls.values())
+
     def call(self, call_id: str) -> Optional[Call]:
         """The call with this id, to be changed; ``None`` if the call is gone."""
         call = self.calls.get(call_id)

@@ -6,12 +6,11 @@ nothing; a retransmitted request gets the same answer and does nothing twice.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Optional, Union
 
-from ..common.actions import Action, Flow, Note, Resolve
+from ..common.actions import Action, Flow, Resolve
 from ..common.addresses import source_of
 from ..common.counters import Counters
 from ..common.errors import Refusal
@@ -25,6 +24,7 @@ from .message import Request, Response
 from .pending import PendingRequest, PendingRequests
 from .registry import Owner, Registry
 from .responder import RETRY_LATER, Responder
+from .stopping import Stopping
 from .transaction import State, transaction_key
 from .turns import Turn, Turns
 from .validation import ACCEPT, ALLOW, SUPPORTED, check_request
@@ -47,6 +47,9 @@ class UserAgent:
         self.pending = PendingRequests(identity, self.guard, self.registry, self._responder)
         self._turns = Turns(self.registry, self.pending, self._responder)
         self._invites = Invites(identity, limits, self.guard, self.registry, self._responder, self.pending)
+        self._stopping = Stopping(
+            self.registry, self.pending, self._responder, self._invites, self._turns, self._give_up
+        )
 
     # -- events: each method settles the calls that it touched, and returns the actions that may be performed ---------
 
@@ -121,16 +124,7 @@ class UserAgent:
 
         Present calls may go on for ``grace`` seconds. A second call of this method may shorten that time.
         """
-        self._invites.closing = True
-        turns = [
-            Turn("a request that waits", partial(self._refuse_at_stop, waiting), partial(self._give_up, waiting))
-            for waiting in self.pending.answerable(but_within_calls=grace > 0)
-        ]
-        for call in self.registry.calls.values():
-            turns.append(Turn("a stop", partial(self._stop, call, grace), partial(self._stop_later, call, grace)))
-        if grace:
-            turns.append(Turn("a stop", partial(self._log_grace, grace), lambda now: []))
-        return self._turns.take(turns, now)
+        return self._stopping.close(grace, now)
 
     # -- what the server may ask -----------------------------------------------------------------------------------
 
@@ -148,7 +142,7 @@ class UserAgent:
     @property
     def calls(self) -> int:
         """How many calls go on."""
-        return sum(not call.ended for call in self.registry.calls.values())
+        return self.registry.active_calls
 
     @property
     def next_due(self) -> Optional[float]:
@@ -205,25 +199,6 @@ class UserAgent:
             return []
         call.media.lost(serial)
         return self.registry.abandon(call, now)
-
-    def _refuse_at_stop(self, waiting: PendingRequest, now: float) -> list[Action]:
-        return self._responder.refuse(self.pending.take_out(waiting, now), Refusal(503, "The server stops"), now)
-
-    def _stop(self, call: Call, grace: float, now: float) -> list[Action]:
-        self.registry.touch(call)
-        if not grace:
-            return call.hang_up("the server stops", "server stops", now)
-        call.end_at_latest(now + grace, "server stops")
-        return []
-
-    def _stop_later(self, call: Call, grace: float, now: float) -> list[Action]:
-        """The call could not end at once: let its next turn end it."""
-        call.end_at_latest(now + grace, "server stops")
-        return self.registry.fail(call, now)
-
-    def _log_grace(self, grace: float, now: float) -> list[Action]:
-        text = f"the server stops: {self.calls} calls may go on for {grace:.0f} s"
-        return [Note(logging.INFO, "", text)] if self.calls else []
 
     # -- one message or timer --------------------------------------------------------------------------------------
 
