@@ -6,8 +6,10 @@ Each field carries the name of its variable and its help, so that ``--help`` and
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import SequenceMatcher
 from typing import Any, Optional
 
 from .addresses import Network, is_unicast, is_unspecified, literal, networks
@@ -16,6 +18,13 @@ from .errors import SettingsError
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 DIRECTIONS = ("sendonly", "sendrecv")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+ON_HOST = {name: f"{name}_ON_HOST" for name in ("MOH_MUSIC", "MOH_TLS_CERT", "MOH_TLS_KEY")}
+"""The variables by which ``docker-compose.yml`` passes the owner's own paths, for messages; by the setting's name."""
+ALIKE = 0.6
+"""How much a name has to be like that of a setting (``difflib``) to be taken for a slip of it."""
+OF_KUBERNETES = re.compile(r"MOH_SERVICE_(HOST|PORT(_\w+)?)|MOH_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
+"""Variables that Kubernetes and Docker's ``--link`` give to other containers where one is named ``moh``."""
 
 
 def _setting(env: str, default: str, read: Callable[[str], Any], help_text: str) -> Any:
@@ -110,6 +119,24 @@ def _level(text: str) -> int:
     return LEVELS[text.lower()]
 
 
+def _refuse_unknown(environment: Mapping[str, str], known: list[str]) -> None:
+    """Raise ``SettingsError`` for a variable that looks like a setting and is none. An empty one sets nothing."""
+    for name, value in environment.items():
+        if name in (*known, *ON_HOST.values()) or not value.strip() or not re.match("MOH[_-]", name, re.IGNORECASE):
+            continue
+        if not OF_KUBERNETES.fullmatch(name) and not (name == "MOH_PORT" and "://" in value):
+            nearest = _nearest(name, known)
+            hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"expected one of {', '.join(known)}"
+            raise SettingsError(f"{name} is not a setting; {hint}")
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
+    """The names in ``known`` that are most like ``name``; none where all are rather different."""
+    meant = name[4:].upper().replace("-", "_")
+    likeness = {env: SequenceMatcher(None, meant, env[4:]).ratio() for env in known}
+    return [env for env in known if likeness[env] == max(likeness.values()) >= ALIKE]
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the owner can choose. A value that cannot be right raises ``SettingsError`` with one line for the owner."""
@@ -170,6 +197,7 @@ class Settings:
         But a list of networks that is blank and not empty is refused: ``MOH_ALLOW="$A $B"`` is blank where both
         variables are empty, and the default would let every source call.
         """
+        _refuse_unknown(environment, [env for env, _, _ in cls.table()])
         values = {}
         for setting in fields(cls):
             env, read = setting.metadata["env"], setting.metadata["read"]
@@ -185,6 +213,10 @@ class Settings:
             raise SettingsError(f"MOH_SIP_PORT is '{settings.sip_port}'; expected none of MOH_RTP_PORTS {first}-{last}")
         if settings.tls_cert and settings.tls_port == settings.sip_port:
             raise SettingsError(f"MOH_TLS_PORT is '{settings.tls_port}'; expected another port than MOH_SIP_PORT")
+        for env, default, _ in cls.table():
+            text = environment.get(env, "").strip()
+            if env in ("MOH_TLS_KEY", "MOH_TLS_PORT") and not settings.tls_cert and text not in ("", default):
+                raise SettingsError(f"{env} is {text!r}, but there is no TLS without MOH_TLS_CERT; expected both")
         return settings
 
     @classmethod

@@ -47,7 +47,7 @@ def test_each_variable_is_read() -> None:
             "MOH_TLS_KEY": "/tls/key.pem",
             "MOH_TLS_PORT": "5071",
             "MOH_LOG": "DEBUG",
-            "MOH_UNKNOWN": "ignored",
+            "OTHER": "ignored",
         }
     ) == Settings(
         bind="192.0.2.9",
@@ -65,6 +65,46 @@ def test_each_variable_is_read() -> None:
         tls_port=5071,
         log=logging.DEBUG,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MOH_ALOW", "MOH_ALLOW"), ("MOH_ALLOWED", "MOH_ALLOW"), ("moh_allow", "MOH_ALLOW"), ("MOH-ALLOW", "MOH_ALLOW"),
+        ("Moh_Music", "MOH_MUSIC"), ("MOH_MUSIK", "MOH_MUSIC"), ("MOH_MUSIC_FILE", "MOH_MUSIC"),
+        ("MOH_PORT", "MOH_SIP_PORT or MOH_TLS_PORT"), ("MOH_RTP_PORT", "MOH_RTP_PORTS"), ("MOH_KEY", "MOH_TLS_KEY"),
+        ("MOH_ADVERTISED_ADRESS", "MOH_ADVERTISED_ADDRESS"), ("MOH_MAXCALL", "MOH_MAX_CALL"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_is_no_setting_stops_the_start_with_the_nearest_name(name: str, meant: str) -> None:
+    assert complaint(**{name: "1"}) == f"{name} is not a setting; did you mean {meant}?"
+
+
+def test_where_no_name_is_near_all_are_named() -> None:
+    names = ", ".join(env for env, _, _ in Settings.table())
+    assert complaint(MOH_VOLUME="9") == f"MOH_VOLUME is not a setting; expected one of {names}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MOH_ALOW", ""), ("MOH_ALOW", "  "),  # a newer docker-compose.yml with an older image
+        ("MOHAIR", "1"), ("XMOH_ALLOW", "1"),
+        ("MOH_MUSIC_ON_HOST", "./my.mp3"), ("MOH_TLS_KEY_ON_HOST", "/key.pem"),
+        # Kubernetes, where a service is named moh; Docker's --link
+        ("MOH_SERVICE_HOST", "10.0.0.9"), ("MOH_SERVICE_PORT", "5060"), ("MOH_SERVICE_PORT_SIP", "5060"),
+        ("MOH_PORT", "udp://10.0.0.9:5060"), ("MOH_PORT_5060_UDP", "udp://10.0.0.9:5060"),
+        ("MOH_PORT_5060_UDP_ADDR", "10.0.0.9"), ("MOH_PORT_5060_TCP_PORT", "5060"),
+    ],
+)  # fmt: skip
+def test_variables_that_set_nothing_stop_no_start(name: str, value: str) -> None:
+    assert Settings.from_environment({name: value}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["MOH_TLS_KEY", "MOH_TLS_PORT"])
+def test_what_sets_nothing_without_a_certificate_is_named(name: str) -> None:
+    assert complaint(**{name: "5071"}) == f"{name} is '5071', but there is no TLS without MOH_TLS_CERT; expected both"
+    assert Settings.from_environment({name: "5071", "MOH_TLS_CERT": "c.pem"}).tls_cert == "c.pem"
 
 
 @pytest.mark.parametrize("text", ["five", "0", "65536", "-1", "5060.0", "²", "٥٠٦٠", "9" * 5000])

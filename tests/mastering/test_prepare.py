@@ -204,7 +204,8 @@ def test_the_length_is_described_in_minutes_and_seconds(seconds: float, text: st
 
 
 def run(music: object, cache: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MOH_MUSIC": str(music), "MOH_CACHE": str(cache)}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
+    environment = {**others, "MOH_MUSIC": str(music), "MOH_CACHE": str(cache)}
     command = [sys.executable, "-m", "moh.mastering.prepare"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
