@@ -51,7 +51,7 @@ from moh.server.signals import Signals
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
 from moh.server.tuning import IdleCollector, fill_standard_descriptors, raise_descriptor_limit, steady_interpreter
-from moh.server.wiring import available_codecs, binding, open_shared_stream, ready_line, stream_listeners, user_agent
+from moh.server.wiring import available_codecs, binding, open_shared_stream, ready_lines, stream_listeners, user_agent
 from moh.server.workers import Client, Workers
 from moh.sip.parser import MAX_DATAGRAM, parse
 from moh.transport.resolver import Resolver
@@ -281,7 +281,10 @@ class SipServer(socketserver.UDPServer):
             self.engines.keep(tunes)
             log.info("%s %s", "music:" if first else "new music, for the next callers:", result.summary())
             if first:
-                log.info("moh %s %s", __version__, ready_line(self._settings, result))
+                ready, *advice = ready_lines(self._settings, result)
+                log.info("moh %s %s", __version__, ready)
+                for line in advice:
+                    log.info("%s", line)
         elif self.agent.ready:
             log.error("the new music is refused, the former plays on: %s", result)
         elif not self.failure:

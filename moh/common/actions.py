@@ -141,8 +141,10 @@ class Resolve(NamedTuple):
 
     name: str
     source: str
-    """The source of the request, as ``addresses.source_of`` gives it."""
+    """The source of the request, as ``addresses.source_of`` gives it; empty for all trusted sources together."""
     trust: Trust
+    version: int = 0
+    """The IP version of the address, 4 or 6; 0 for any."""
 
 
 Action = Union[Send, StartStream, StopStream, Resolve, Note, Fault]

@@ -36,6 +36,13 @@ class Counters:
     def count_and_should_log(self, reason: str, source: str, now: float) -> bool:
         """Count one event from ``source``. Return whether to log it now; if not, ``drain`` reports it later."""
         self.count(reason)
+        if self.should_log(reason, source, now):
+            return True
+        self._unlogged[reason] = (self._unlogged.get(reason, (0, ""))[0] + 1, source)
+        return False
+
+    def should_log(self, reason: str, source: str, now: float) -> bool:
+        """Return whether to log an event that is counted as another reason; ``drain`` does not report it."""
         if now - self._since >= SUMMARY_EVERY and not self._unlogged:
             self._since, self._lines = now, 0
         logged_at = self._logged.get((reason, source), -SAME_SOURCE_AFTER)
@@ -46,7 +53,6 @@ class Counters:
             if len(self._logged) > MAX_PAIRS:
                 self._logged.popitem(last=False)
             return True
-        self._unlogged[reason] = (self._unlogged.get(reason, (0, ""))[0] + 1, source)
         return False
 
     def drain(self, now: float) -> str:

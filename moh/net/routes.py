@@ -5,7 +5,6 @@ Each function opens a socket or reads a file. None of them sends a packet.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from pathlib import Path
 
@@ -16,9 +15,6 @@ ARP = Path("/proc/net/arp")
 ATF_COM = 2  # the flag of an ARP entry whose hardware address is known
 DISCARD_PORT = 9
 """The port to which a socket is connected to learn a route (RFC 863). No packet is sent there."""
-CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
-"""Files that Docker and Podman put into each container."""
-DOCKER_NETWORKS = ipaddress.ip_network("172.16.0.0/12")
 
 
 def local_address_towards(host: str) -> str:
@@ -60,12 +56,6 @@ def is_broadcast(host: str) -> bool:
     except OSError:
         pass
     return False
-
-
-def in_a_bridge(host: str) -> bool:
-    """Whether ``host`` seems to be an address that Docker gave to this container, which no phone can reach."""
-    contained = any(Path(mark).exists() for mark in CONTAINER_MARKS)
-    return contained and ipaddress.ip_address(host) in DOCKER_NETWORKS
 
 
 def way_out(local: str, remote: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Optional
 
 from ..common.actions import Address
-from ..common.addresses import is_unspecified
+from ..common.addresses import is_loopback, is_unspecified
 from ..common.codecs import CODECS, Codec
 from ..common.config import Settings
 from ..common.errors import SettingsError
@@ -21,7 +21,8 @@ from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
 from ..guard.rate_limit import named_networks
 from ..mastering.prepare import Music
-from ..net.routes import has_port, in_a_bridge, is_broadcast, is_ours, local_address_towards
+from ..net.container import is_behind_a_bridge, local_addresses
+from ..net.routes import has_port, is_broadcast, is_ours, local_address_towards
 from ..rtp.port_pool import PortPool, shared_port
 from ..shared.shared_stream import SharedStream
 from ..sip.identity import Identity
@@ -71,6 +72,7 @@ def user_agent(
         new_key=lambda: base64.b64encode(secrets.token_bytes(30)).decode(),
         advertised=settings.advertised_address,
         secret=secrets.token_bytes(16),
+        is_behind_a_bridge=is_behind_a_bridge,
     )
     ports = PortPool(
         *settings.rtp_ports,
@@ -106,13 +108,31 @@ def open_shared_stream(settings: Settings, tunes: Tunes) -> Optional[SharedStrea
         return None
 
 
-def ready_line(settings: Settings, music: Music) -> str:
-    """The line that says what the owner types into the phone, as far as this machine knows its address."""
+STAND_IN = "ADDRESS-OF-THIS-MACHINE"
+"""What the owner replaces by the address of the machine that runs our container: we cannot know it."""
+
+
+def ready_lines(settings: Settings, music: Music) -> list[str]:
+    """The line that says what the owner types into the phone; in a container a second line says how to find it."""
     host = settings.advertised_address or settings.bind
     if is_unspecified(host):
-        # the local address towards other networks: 192.0.2.1 belongs to no host (RFC 5737), and no packet is sent
-        host = local_address_towards("192.0.2.1") or "127.0.0.1"
-        if in_a_bridge(host):
-            host = "ADDRESS-OF-THIS-MACHINE"
+        host = address_on_the_network()
+    bridged = not settings.advertised_address and is_behind_a_bridge(host)
     first, last = settings.rtp_ports
-    return f"ready: sip:123@{Address(host, settings.sip_port)}, music {music.describe()}, RTP ports {first}-{last}"
+    address = f"{STAND_IN}:{settings.sip_port}" if bridged else str(Address(host, settings.sip_port))
+    lines = [f"ready: sip:123@{address}, music {music.describe()}, RTP ports {first}-{last}"]
+    if bridged:
+        lines.append(
+            f"{STAND_IN} is the first address that the command 'hostname -I' prints on the machine that runs this "
+            f"container; {settings.sip_port} is right unless another port was published for it"
+        )
+    return lines
+
+
+def address_on_the_network() -> str:
+    """The local address that phones are most likely to reach; the loopback address where this machine has no other."""
+    # the local address towards other networks: 192.0.2.1 belongs to no host (RFC 5737), and no packet is sent
+    if host := local_address_towards("192.0.2.1"):
+        return host
+    others = [host for _, host in local_addresses() if not is_loopback(host) and not host.startswith("fe80:")]
+    return next(iter(others), "127.0.0.1")

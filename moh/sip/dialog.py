@@ -29,8 +29,8 @@ def dialog_id(request: Request) -> DialogId:
 class Dialog:
     """The dialog that our 2xx to ``request`` makes, with us as its UAS (§12.1.1).
 
-    ``own`` is the address by which the other side reaches us; ``local_tag`` is our tag. Raises ``Refusal`` 400 for a
-    Contact or a Record-Route that cannot be read, 513 for more than ``MAX_KEPT`` octets.
+    ``own`` is how the other side reaches us, host and port as a URI has them; ``local_tag`` is our tag. Raises
+    ``Refusal`` 400 for a Contact or a Record-Route that cannot be read, 513 for more than ``MAX_KEPT`` octets.
 
     Text is kept as octets, because one character beyond Latin-1 would make each character of a text take up to four.
     """
@@ -40,7 +40,7 @@ class Dialog:
         "invited_by", "remote_cseq", "takes_update",
     )  # fmt: skip
 
-    def __init__(self, request: Request, flow: Flow, local_tag: str, own: Address) -> None:
+    def __init__(self, request: Request, flow: Flow, local_tag: str, own: str) -> None:
         self.id: DialogId = (request.call_id, local_tag, request.from_.tag)
         self._own = own
         self.flow = flow

@@ -8,13 +8,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple, Optional
 
 from ..common.actions import Address, Flow
-from ..common.addresses import is_loopback, is_unicast, is_unspecified, literal, same_family
+from ..common.addresses import (
+    is_loopback,
+    is_unicast,
+    is_unspecified,
+    lenient_literal,
+    literal,
+    out_of_reach,
+    same_family,
+)
 from ..common.errors import Refusal
 from .headers import NameAddr, Uri, Via
 from .message import Request
 from .writer import default_port
+
+MAX_NAME = 253
+"""Longest host name in characters (RFC 1035 §2.3.4, without the octets of the first and last length)."""
+
+
+class Reach(NamedTuple):
+    """How a caller reaches us."""
+
+    contact: str
+    """The host, with the port, as a URI has them: a literal address or a name."""
+    media: str
+    """The literal address for session descriptions."""
 
 
 @dataclass
@@ -24,7 +45,8 @@ class Identity:
     ``new_token`` makes an unguessable token of 16 hexadecimal digits, ``new_key`` a key and salt for SRTP, 30 octets in
     base64. ``local_address`` returns the address from which a packet to a given host would leave, empty without a
     route. ``advertised`` is the owner's setting for the address in Contact and SDP, empty without one. ``secret`` is
-    the key for the tags of stateless answers.
+    the key for the tags of stateless answers. ``is_behind_a_bridge`` says whether an address is one that a container
+    engine gave to this container, so that other machines reach a published port instead.
     """
 
     new_token: Callable[[], str]
@@ -32,9 +54,46 @@ class Identity:
     new_key: Callable[[], str]
     advertised: str = ""
     secret: bytes = field(default=b"", repr=False)
+    is_behind_a_bridge: Callable[[str], bool] = lambda host: False
+
+    @property
+    def advice(self) -> str:
+        """What the owner can do about an answer that names an address which the caller cannot reach."""
+        former = f", which is {self.advertised}," if self.advertised else ""
+        return f"set MOH_ADVERTISED_ADDRESS{former} to an address of this machine that phones can reach"
+
+    def reach(self, request: Request, flow: Flow, resolved: str = "") -> Reach:
+        """How this caller reaches us; ``resolved`` is the address of the ``dialled_name``, empty where none is known.
+
+        The name goes into Contact even without an address, since the caller has one. It does not where it leads to the
+        caller itself, or to a proxy that has forwarded the request.
+        """
+        own = self.own_address(request, flow)
+        # a loopback address that a proxy of the container engine listens at: our packets come from our own address
+        host = flow.local.host if is_loopback(own.host) and own.host != self.advertised else own.host
+        if not self.dialled_name(request, flow):
+            return Reach(str(own), host)
+        uri = request.parsed_uri
+        if resolved and _is_of_sender(_address(resolved, uri.port, flow), request, flow):
+            return Reach(str(own), host)
+        usable = is_unicast(resolved) and not is_loopback(resolved) and same_family(resolved, host)
+        # a name without a port leads to the port that its SRV records name (RFC 3263 §4.2)
+        contact = uri.host if uri.port is None else f"{uri.host}:{uri.port}"
+        return Reach(contact, resolved if usable else host)
+
+    def dialled_name(self, request: Request, flow: Flow) -> str:
+        """The host name in the Request-URI, in lower case, where it has to be our Contact; otherwise empty.
+
+        It has to be where the address that the request came to is translated on its way: a router or a container
+        engine has received the request at another address. Where that is not so, our own address is the better
+        Contact: the caller has reached it, and needs no DNS for it. The name of the caller or of a proxy is not ours.
+        """
+        if self._is_advertised(flow) or not self._is_translated(flow):
+            return ""
+        return _name_of_us(request, flow)
 
     def own_address(self, request: Request, flow: Flow) -> Address:
-        """The address and SIP port by which this caller reaches us.
+        """The address and SIP port by which this caller reaches us, as far as they are known without any look-up.
 
         That is the owner's setting; without one, the host of the Request-URI, if it is a literal address of the family
         that the request came by; otherwise the address that the request came to. The Request-URI says nothing of us
@@ -44,12 +103,22 @@ class Identity:
         address = literal(uri.host)
         host, port = flow.local
         if address is not None and is_unicast(uri.host) and same_family(str(address), host):
-            dialled = Address(str(address), uri.port or default_port(flow))
+            dialled = _address(str(address), uri.port, flow)
             if not _is_of_sender(dialled, request, flow):
                 host, port = dialled
-        if self.advertised and same_family(self.advertised, flow.local.host):
+        if self._is_advertised(flow):
             host = self.advertised
+            if address is None and self._is_translated(flow) and _name_of_us(request, flow):
+                port = uri.port or default_port(flow)
         return Address(host, port)
+
+    def _is_advertised(self, flow: Flow) -> bool:
+        """Whether the owner has set the address for callers of this family."""
+        return bool(self.advertised) and same_family(self.advertised, flow.local.host)
+
+    def _is_translated(self, flow: Flow) -> bool:
+        """Whether this caller cannot reach the address that its request came to: it is behind a bridge or a router."""
+        return self.is_behind_a_bridge(flow.local.host) or out_of_reach(flow.local.host, flow.remote.host)
 
     def media_host(self, own: str, flow: Flow, remote: str) -> str:
         """The local address of media to ``remote``, for a caller that reaches us by ``own``.
@@ -77,8 +146,26 @@ class Identity:
         return digest.hexdigest()
 
 
+def _name_of_us(request: Request, flow: Flow) -> str:
+    """The host name in the Request-URI in lower case; empty for an address, and for a name of caller or proxy."""
+    uri = request.parsed_uri
+    name = uri.host.lower()
+    if len(name) > MAX_NAME or lenient_literal(name) or not all(map(_is_label, name.rstrip(".").split("."))):
+        return ""
+    return "" if _is_of_sender(_address(name, uri.port, flow), request, flow) else name
+
+
+def _is_label(text: str) -> bool:
+    """Whether ``text`` can stand between two dots of a host name."""
+    return 0 < len(text) < 64 and text[0] != "-" and text[-1] != "-"
+
+
+def _address(host: str, port: Optional[int], flow: Flow) -> Address:
+    return Address(host, port or default_port(flow))
+
+
 def _is_of_sender(dialled: Address, request: Request, flow: Flow) -> bool:
-    """Whether ``dialled`` is an address of the caller or of a proxy between the caller and us.
+    """Whether ``dialled``, with a literal or a name, is the caller or a proxy between the caller and us.
 
     The source and the proxies in Record-Route count with any port. Those in Via and Contact may have any address behind
     a NAT: a phone on the host of our container has ours, with another port.
@@ -93,7 +180,7 @@ def _is_of_sender(dialled: Address, request: Request, flow: Flow) -> bool:
     if request.target is not None:
         contact = Uri.parse(request.target)
         named.append((contact.host, contact.port))
-    return dialled in [Address(_host(host), port or default_port(flow)) for host, port in named]
+    return dialled in [_address(_host(host), port, flow) for host, port in named]
 
 
 def _vias(request: Request) -> Iterator[Via]:
@@ -106,6 +193,6 @@ def _vias(request: Request) -> Iterator[Via]:
 
 
 def _host(text: str) -> str:
-    """A literal address as ``Address`` has it; other text as it is."""
+    """A literal address as ``Address`` has it; a name in lower case."""
     address = literal(text)
-    return text if address is None else str(address)
+    return text.lower() if address is None else str(address)

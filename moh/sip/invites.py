@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Optional
 
-from ..common.actions import Action, Flow, Note
+from ..common.actions import Action, Flow, Note, Resolve, Trust
 from ..common.codecs import CODECS, Codec
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
@@ -20,9 +20,10 @@ from ..sdp.description import parse_sdp
 from ..sdp.media_session import MediaSession, Origin, no_srtp
 from ..sdp.offer_answer import Choice, choose, rtcp_beside_rtp
 from .call import NO_ACK, Call, Offer
+from .dialled import DialledNames
 from .dialog import Dialog
 from .headers import NameAddr
-from .identity import Identity
+from .identity import Identity, Reach
 from .incoming import REFRESH, Incoming
 from .message import Request, Response
 from .pending import PendingRequests
@@ -63,6 +64,7 @@ class Invites:
         self._registry = registry
         self._responder = responder
         self._pending = pending
+        self._dialled = DialledNames()
 
     def check_room(self, call: Optional[Call]) -> None:
         """Raises ``Refusal`` 503 where a new call would be refused; only a stopping server refuses within a call."""
@@ -79,16 +81,67 @@ class Invites:
         """Answer an INVITE or UPDATE, for a new call or within ``call``; let it wait while a host name is resolved."""
         if call is not None and self._pending.holds_request_of(call.id):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        offer = self._read_offer(incoming, call)
+        offer = self._read_offer(incoming, call, now)
         if offer is not None and offer.choice.name:
             return self._pending.wait(incoming, offer.choice.name, now)
         if call is None:
+            waiting = self._wait_for_dialled(incoming, now)
+            if waiting is not None:
+                return waiting
             return self._begin_call(incoming, offer, now)
         if incoming.request.method == "UPDATE":
             return self._update_call(incoming, call, offer, now)
         return self._change_call(incoming, call, offer, now)
 
-    def _read_offer(self, incoming: Incoming, call: Optional[Call]) -> Optional[Offer]:
+    # -- the name that was dialled ---------------------------------------------------------------------------------
+
+    def learn_name(self, asked: Resolve, address: str, now: float) -> None:
+        """Remember the result of a look-up if its name was dialled; ``address`` is empty for a name without one."""
+        if asked.version:
+            self._dialled.learn(asked, address, now)
+
+    def _wait_for_dialled(self, incoming: Incoming, now: float) -> Optional[list[Action]]:
+        """Let a first INVITE wait for the address of the name that it dialled; ``None`` where it need not wait.
+
+        No look-up is made for an unvalidated source, nor where too many names are being looked up: such a call is
+        answered without the address.
+        """
+        name = self._identity.dialled_name(incoming.request, incoming.peer.flow)
+        if not name or incoming.peer.trust is Trust.UNVALIDATED or self._address_of(name, incoming, now) is not None:
+            return None
+        self.check_room(None)
+        try:
+            return self._pending.wait_for_dialled(incoming, name, now)
+        except Refusal:
+            return None
+
+    def _address_of(self, name: str, incoming: Incoming, now: float) -> Optional[str]:
+        """The address of a dialled name; empty if it has none, ``None`` if that is not known."""
+        known = self._dialled.address(name, 6 if ":" in incoming.peer.flow.local.host else 4, now)
+        return known or incoming.names.get(name, known)
+
+    def _log_unknown_name(self, incoming: Incoming, now: float) -> list[Action]:
+        """A warning for the owner where the dialled name has no address here, so that the SDP names our own one."""
+        request, flow = incoming.request, incoming.peer.flow
+        name = self._identity.dialled_name(request, flow)
+        if not name or self._address_of(name, incoming, now) != "":
+            return []
+        text = (
+            f"{flow.remote} dialled {name[:80]!r}, which has no address here, so the answer says that the music comes "
+            f"from {flow.local.host}; {self._identity.advice}"
+        )
+        return self._responder.log_first("dialled name without address", flow, text, now, logging.WARNING)
+
+    def _reach(self, incoming: Incoming, now: float) -> Reach:
+        """How the caller reaches us. A caller on the internet does not learn which inward address a name has."""
+        request, flow = incoming.request, incoming.peer.flow
+        name = self._identity.dialled_name(request, flow)
+        address = (self._address_of(name, incoming, now) or "") if name else ""
+        return self._identity.reach(request, flow, "" if self._limits.destinations.hides(flow, address) else address)
+
+    # -- offers ----------------------------------------------------------------------------------------------------
+
+    def _read_offer(self, incoming: Incoming, call: Optional[Call], now: float) -> Optional[Offer]:
         """The session description in a request and the stream that we choose; ``None`` where it has no body."""
         request, flow = incoming.request, incoming.peer.flow
         if not request.body.strip():
@@ -96,7 +149,7 @@ class Invites:
         session = parse_sdp(request.body)
         if call is None:
             srtp = self._registry.ports.exclusive_available
-            own = self._identity.own_address(request, flow).host
+            own = self._reach(incoming, now).media
             local_host: Callable[[str], str] = partial(self._identity.media_host, own, flow)
         else:
             srtp, local_host = not call.media.origin.shared, call.media.origin.local_host
@@ -164,6 +217,7 @@ class Invites:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.text[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
         actions.append(Note(logging.INFO, call.id, text))
+        actions += self._log_unknown_name(incoming, now)
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 
     def _acquire_port(self, alone: bool) -> int:
@@ -181,15 +235,15 @@ class Invites:
 
     def _new_call(self, incoming: Incoming, port: int, now: float) -> Call:
         identity, flow = self._identity, incoming.peer.flow
-        own = identity.own_address(incoming.request, flow)
-        dialog = Dialog(incoming.request, flow, identity.new_token(), own)
+        reach = self._reach(incoming, now)
+        dialog = Dialog(incoming.request, flow, identity.new_token(), reach.contact)
         origin = Origin(
             port,
             shared=port == self._registry.ports.shared,
             session_id=int(identity.new_token()[:12], 16),
             srtp_key=identity.new_key(),
             codecs=self._limits.codecs,
-            local_host=partial(identity.media_host, own.host, flow),
+            local_host=partial(identity.media_host, reach.media, flow),
             two_way=self._limits.two_way,
         )
         media = MediaSession(dialog.id[1], origin, self.tune or 0)
@@ -244,7 +298,7 @@ class Invites:
         try:
             if not incoming.resumed:
                 check_request(incoming.request, secure=incoming.peer.flow.transport == "TLS")
-            answer = self._read_offer(incoming, call)
+            answer = self._read_offer(incoming, call, now)
             if answer is None and not incoming.answers_late_offer:
                 return []  # a 2xx without a body has refreshed the session as well
             if answer is None:

@@ -1,4 +1,4 @@
-"""Requests that wait for the address of a host name in c= (RFC 7088 §5.4).
+"""Requests that wait for the address of a host name: the one in c= (RFC 7088 §5.4), or the one that was dialled.
 
 A request leaves this table either ready to be handled again, with the addresses found so far, or to be refused. The
 user agent then handles or refuses it.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from ..common.actions import Action, Resolve
+from ..common.actions import Action, Resolve, Trust
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
 from .identity import Identity
@@ -22,6 +22,8 @@ from .transaction import Key
 
 RESOLUTION_TIMEOUT = 4.0
 """Seconds that the resolution of all host names in one request may take; the phone gets 100 meanwhile."""
+DIALLED_TIMEOUT = 2.0
+"""Seconds that an INVITE waits for the address of the name that it dialled. Without the address it is answered too."""
 
 
 @dataclass(eq=False)
@@ -31,6 +33,8 @@ class PendingRequest:
     incoming: Incoming
     lookup: Resolve
     deadline: float
+    dialled: bool = False
+    """Whether the name is the one that was dialled."""
 
 
 class PendingRequests:
@@ -59,20 +63,35 @@ class PendingRequests:
 
         Raises ``Refusal`` 503 where too many names of this source are being looked up.
         """
-        request, peer = incoming.request, incoming.peer
-        lookup = Resolve(name, peer.source, peer.trust)
+        deadline = now + RESOLUTION_TIMEOUT if incoming.deadline is None else incoming.deadline
+        lookup = Resolve(name, incoming.peer.source, incoming.peer.trust)
+        return self._wait(PendingRequest(incoming, lookup, deadline), now)
+
+    def wait_for_dialled(self, incoming: Incoming, name: str, now: float) -> list[Action]:
+        """Keep an INVITE until ``name``, which it dialled, has an address; as ``wait`` does.
+
+        All trusted sources together have one look-up of a name, since a thousand phones may dial it at once.
+        """
+        peer = incoming.peer
+        deadline = now + DIALLED_TIMEOUT if incoming.deadline is None else min(incoming.deadline, now + DIALLED_TIMEOUT)
+        source = "" if peer.trust is Trust.TRUSTED else peer.source
+        lookup = Resolve(name, source, peer.trust, 6 if ":" in peer.flow.local.host else 4)
+        return self._wait(PendingRequest(incoming, lookup, deadline, dialled=True), now)
+
+    def _wait(self, pending: PendingRequest, now: float) -> list[Action]:
+        incoming = pending.incoming
+        request = incoming.request
         actions: list[Action] = []
-        new_lookup = self._start(lookup, peer.allowance.names)
+        new_lookup = self._start(pending.lookup, incoming.peer.allowance.names)
         if request.method != "ACK" and not incoming.resumed:
             exchange = self._responder.exchange(incoming, self._identity.stateless_tag(request))
             if request.method == "INVITE":
                 actions += exchange.respond(100, "", now)
                 if not request.to.tag:
                     self._registry.remember_merged(exchange.transaction, request)
-        deadline = now + RESOLUTION_TIMEOUT if incoming.deadline is None else incoming.deadline
-        pending = self._by_key[incoming.key] = PendingRequest(incoming, lookup, deadline)
+        self._by_key[incoming.key] = pending
         self._new_request = (self._registry.turn, pending)
-        self._schedule.set(pending, deadline)
+        self._schedule.set(pending, pending.deadline)
         return [*actions, *new_lookup]
 
     def _start(self, lookup: Resolve, most: int) -> list[Action]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 
 from ..common.actions import Action, Address, Flow, Note, Send
+from ..common.addresses import is_private, out_of_reach
 from ..common.counters import Counters
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
 from .call import Call
 from .dialog import dialog_id
+from .headers import Uri
 from .identity import Identity
 from .incoming import Incoming
 from .message import NO_VIA, Request
@@ -95,11 +97,28 @@ class Responder:
 
     # -- the log ---------------------------------------------------------------------------------------------------
 
-    def log_first(self, reason: str, flow: Flow, text: str, now: float) -> list[Action]:
+    def log_first(self, reason: str, flow: Flow, text: str, now: float, level: int = logging.INFO) -> list[Action]:
         """Count ``reason``. Return a note if it is the first of its kind from this source."""
         if self._counters.count_and_should_log(reason, flow.remote.host, now):
-            return [Note(logging.INFO, "", text)]
+            return [Note(level, "", text)]
         return []
+
+    def log_missing_ack(self, call: Call, now: float) -> list[Action]:
+        """A warning with the facts about a call whose 200 got no ACK, the first time for its source.
+
+        Scanners on the internet never send an ACK. So for a caller there it is logged only if the Contact cannot be
+        reached from there, and one line stands for all such callers.
+        """
+        flow, contact = call.dialog.flow, call.dialog.contact
+        source = flow.remote.host
+        if not is_private(source):
+            if not out_of_reach(Uri.parse(contact).host, source):
+                return []
+            source = "the internet"
+        if not self._counters.should_log("no ACK for our Contact", source, now):
+            return []
+        text = f"no ACK came from {flow.remote} for the answer whose Contact is {contact}; {self._identity.advice}"
+        return [Note(logging.WARNING, call.id, text)]
 
     def only_first_notes(self, actions: list[Action], call: Call, now: float) -> list[Action]:
         """``actions`` for the call of an unvalidated source: without notes, unless it is the first of its kind."""

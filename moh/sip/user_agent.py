@@ -89,6 +89,7 @@ class UserAgent:
 
     def resolved(self, asked: Resolve, address: str, now: float) -> list[Action]:
         """Handle the result of the look-up that ``asked`` for an address; empty for a name without one."""
+        self._invites.learn_name(asked, address, now)
         turns = [
             Turn("a resolved name", partial(self._resume, pending, address), partial(self._give_up, pending))
             for pending in self.pending.resolved(asked)
@@ -239,7 +240,8 @@ class UserAgent:
     def _resume(self, pending: PendingRequest, address: str, now: float) -> list[Action]:
         """Handle a request that has waited for ``address``, which is empty for a name without one."""
         ready = self.pending.ready(pending, address, now)
-        notes = self._invites.log_hidden_name(ready, pending.lookup.name, address, now)
+        name = pending.lookup.name
+        notes = [] if pending.dialled else self._invites.log_hidden_name(ready, name, address, now)
         if ready.request.method == "ACK":
             return [*notes, *self._resume_ack(ready, now)]
         return [*notes, *self._dispatch(ready, now)]
@@ -249,11 +251,11 @@ class UserAgent:
         was_ended = isinstance(owner, Call) and owner.ended
         actions = owner.tick(now)
         self.registry.succeeded(owner)
-        if was_ended or not isinstance(owner, Call):
+        if was_ended or not isinstance(owner, Call) or owner.ended_by != NO_ACK:
             return actions
-        if owner.ended_by == NO_ACK and not self.guard.is_validated(owner.dialog.flow, now):
-            return self._responder.only_first_notes(actions, owner, now)
-        return actions
+        if not self.guard.is_validated(owner.dialog.flow, now):
+            actions = self._responder.only_first_notes(actions, owner, now)
+        return [*actions, *self._responder.log_missing_ack(owner, now)]
 
     # -- one request -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Looks up the host names in SDP, in threads of its own, so that no call waits for the DNS server of another call.
+"""Looks up the host names in requests, in threads of its own, so that no call waits for the DNS server of another.
 
 A silent DNS server holds a thread for many seconds, and a look-up cannot be cancelled. So a queue with priorities would
 not be enough: a few names of unvalidated sources would hold all threads. The law kept here: each kind of ``Trust`` has
@@ -75,16 +75,20 @@ class Resolver:
             asked = names.get()
             try:
                 if not self._is_unwanted(asked):
-                    self._answers.put((asked, look_up(asked.name)))
+                    self._answers.put((asked, look_up(asked.name, asked.version)))
             except Exception as error:
                 self.faults.report(error, time.monotonic(), f"looking up {asked.name!r}")
                 self._answers.put((asked, ""))
 
 
-def look_up(name: str) -> str:
-    """The first address of ``name``, IPv4 before IPv6; empty where it has none. May take many seconds."""
+def look_up(name: str, version: int = 0) -> str:
+    """The first address of ``name``, IPv4 before IPv6; empty where it has none. May take many seconds.
+
+    ``version`` is 4 or 6 for an address of this IP version, 0 for any.
+    """
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
     try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(name, None, family, socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         return ""
     addresses = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)

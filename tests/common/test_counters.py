@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moh.common.counters import MAX_LINES, MAX_PAIRS, Counters
+from moh.common.counters import MAX_LINES, MAX_PAIRS, SAME_SOURCE_AFTER, Counters
 
 
 def test_the_first_event_of_a_reason_and_source_is_logged_at_once_and_the_rest_in_one_line() -> None:
@@ -41,3 +41,12 @@ def test_the_pairs_that_are_kept_are_bounded() -> None:
         counters.count_and_should_log("a", str(number), now=10.0 * number)
         counters.drain(now=10.0 * number + 9.9)
     assert len(counters._logged) == MAX_PAIRS
+
+
+def test_an_event_that_is_counted_elsewhere_may_be_logged_once_and_is_in_no_summary() -> None:
+    counters = Counters()
+    assert counters.should_log("no ACK", "192.0.2.1", now=0.0)
+    assert not counters.should_log("no ACK", "192.0.2.1", now=1.0)
+    assert counters.should_log("no ACK", "192.0.2.2", now=1.0)
+    assert counters.should_log("no ACK", "192.0.2.1", now=SAME_SOURCE_AFTER)
+    assert counters.counts == {} and counters.drain(now=2 * SAME_SOURCE_AFTER) == ""

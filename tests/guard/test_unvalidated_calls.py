@@ -181,13 +181,14 @@ def test_a_scanner_gets_no_response_and_has_one_log_line(name: str) -> None:
     )
 
 
-def test_calls_without_ack_have_two_log_lines_and_a_count() -> None:
+def test_calls_without_ack_have_two_log_lines_and_a_count_and_one_about_our_private_contact() -> None:
     agent = make_agent(ports=(10000, 12000))
     lines: list[str] = []
     for number in range(100):
         lines += notes(agent.receive(caller(number), PUBLIC_FLOW, now=50.0))
     lines += notes(agent.tick(now=90.0))
-    assert [text.split(" ")[0] for text in lines] == ["answered", "ended"]
+    assert [text.split(" ")[0] for text in lines] == ["answered", "ended", "no"]
+    assert lines[-1].startswith("no ACK came from 203.0.113.9:5062 for the answer whose Contact is sip:moh@192.168.1.")
     assert agent.tally.drain(now=100.0).startswith("99 answered, not acknowledged yet (last 203.0.113.9), 99 ")
 
 

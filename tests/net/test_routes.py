@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moh.net import routes
-from moh.net.routes import has_port, in_a_bridge, is_ours, local_address_towards, neighbours, way_out
+from moh.net.routes import has_port, is_ours, local_address_towards, neighbours, way_out
 
 
 def test_an_address_belongs_to_this_machine_or_not() -> None:
@@ -28,13 +27,6 @@ def test_a_port_is_free_if_the_next_one_is_free_as_well() -> None:
         assert not has_port("127.0.0.77", port)
         assert not has_port("127.0.0.77", port - 1)
         assert has_port("127.0.0.78", port)
-
-
-def test_only_in_a_container_an_address_of_docker_is_a_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "CONTAINER_MARKS", ("/",))
-    assert in_a_bridge("172.17.0.2") and not in_a_bridge("192.168.1.2")
-    monkeypatch.setattr(routes, "CONTAINER_MARKS", ("/no/such/file",))
-    assert not in_a_bridge("172.17.0.2")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.support.ladder import FLOW, PHONE, PUBLIC_FLOW, SERVER, bye, invite
 
 
 def made_by(request: Request, flow: Flow = FLOW) -> Dialog:
-    return Dialog(request, flow, "ours", SERVER)
+    return Dialog(request, flow, "ours", str(SERVER))
 
 
 def read(send: Send) -> Request:
@@ -142,7 +142,7 @@ def test_a_contact_or_route_that_cannot_be_read_is_refused(line: str) -> None:
 
 def test_ipv6_has_brackets_on_the_wire_and_none_in_the_address() -> None:
     flow = Flow(Address("2001:db8::9", 5060), SERVER)
-    dialog = Dialog(invite(contact="Contact: <sip:201@[2001:db8::5]:5066>"), flow, "ours", Address("2001:db8::1", 5060))
+    dialog = Dialog(invite(contact="Contact: <sip:201@[2001:db8::5]:5066>"), flow, "ours", "[2001:db8::1]:5060")
     sent = dialog.request("BYE", "z9hG4bKb")
     assert sent.to == Address("2001:db8::5", 5066)
     assert read(sent).via.text.startswith("SIP/2.0/UDP [2001:db8::1]:5060;")

@@ -6,7 +6,7 @@ import pytest
 
 from moh.common.actions import Address, Flow
 from moh.common.errors import Refusal
-from moh.sip.identity import Identity
+from moh.sip.identity import Identity, Reach
 from moh.sip.message import Request
 from moh.sip.parser import parse
 
@@ -15,13 +15,16 @@ BRIDGE = Flow(Address("192.168.1.50", 5062), Address("172.17.0.2", 5060))
 LOOPBACK = Flow(Address("127.0.0.1", 5062), Address("127.0.0.1", 5060))
 
 
-def identity(advertised: str = "", local: str = "192.168.1.100", secret: bytes = b"secret") -> Identity:
+def identity(
+    advertised: str = "", local: str = "192.168.1.100", secret: bytes = b"secret", bridge: str = BRIDGE.local.host
+) -> Identity:
     return Identity(
         new_token=lambda: "0123456789abcdef",
         new_key=lambda: "a" * 40,
         local_address=lambda host: local,
         advertised=advertised,
         secret=secret,
+        is_behind_a_bridge=lambda host: host == bridge,
     )
 
 
@@ -118,6 +121,94 @@ def test_an_address_that_the_caller_shares_with_us_is_ours(uri: str, lines: str,
 def test_the_advertised_address_takes_precedence_but_the_port_is_the_dialled_one() -> None:
     advertised = identity(advertised="198.51.100.1")
     assert advertised.own_address(invite("sip:a@192.0.2.1:5070"), LAN) == Address("198.51.100.1", 5070)
+
+
+# -- a name that was dialled -----------------------------------------------------------------------------------------
+
+ROUTER = Flow(Address("203.0.113.9", 5062), Address("192.168.1.100", 5060))
+"""A caller on the internet, for whom a router forwards the port to us."""
+BRIDGE_TCP = BRIDGE._replace(transport="TCP", connection=1)
+BRIDGE_IPV6 = Flow(Address("2001:db8::50", 5062), Address("fd00::2", 5060))
+OWN = "172.17.0.2"
+
+
+@pytest.mark.parametrize(
+    ("uri", "flow", "resolved", "contact", "media"),
+    [
+        ("sip:123@moh.lan:5060", BRIDGE, "192.168.1.100", "moh.lan:5060", "192.168.1.100"),
+        ("sip:123@moh.lan:6060", BRIDGE, "192.168.1.100", "moh.lan:6060", "192.168.1.100"),
+        ("sip:123@MOH.Lan.:6060", BRIDGE, "192.168.1.100", "MOH.Lan.:6060", "192.168.1.100"),
+        ("sip:123@moh.lan:6060;transport=tcp", BRIDGE_TCP, "192.168.1.100", "moh.lan:6060", "192.168.1.100"),
+        # SRV records may have led the caller to another port than 5060, and will again
+        ("sip:123@moh", BRIDGE, "192.168.1.100", "moh", "192.168.1.100"),
+        ("sip:123@moh.example", ROUTER, "198.51.100.1", "moh.example", "198.51.100.1"),
+        # the name of our own container, which other containers dial
+        ("sip:123@moh:5060", BRIDGE, OWN, "moh:5060", OWN),
+        # no address, or one that says nothing of where the music comes from
+        ("sip:123@moh.lan:5060", BRIDGE, "", "moh.lan:5060", OWN),
+        ("sip:123@localhost:6060", BRIDGE, "127.0.0.1", "localhost:6060", OWN),
+        ("sip:123@moh.lan:5060", BRIDGE, "0.0.0.0", "moh.lan:5060", OWN),
+        ("sip:123@moh.lan:5060", BRIDGE, "224.0.1.75", "moh.lan:5060", OWN),
+        ("sip:123@moh.lan:5060", BRIDGE, "2001:db8::100", "moh.lan:5060", OWN),
+        ("sip:123@moh.lan:5060", BRIDGE_IPV6, "2001:db8::100", "moh.lan:5060", "2001:db8::100"),
+        # an address that was dialled is used as before
+        ("sip:123@192.168.1.100:6060", BRIDGE, "", "192.168.1.100:6060", "192.168.1.100"),
+        ("sip:123@127.0.0.1:6060", BRIDGE, "", "127.0.0.1:6060", OWN),
+        ("sip:123@127.1:6060", BRIDGE, "127.0.0.1", "172.17.0.2:5060", OWN),
+    ],
+)
+def test_behind_a_bridge_or_a_router_we_are_the_name_that_was_dialled(
+    uri: str, flow: Flow, resolved: str, contact: str, media: str
+) -> None:
+    assert identity(bridge=flow.local.host if flow is not ROUTER else "").reach(invite(uri), flow, resolved) == Reach(
+        contact, media
+    )
+
+
+def test_a_caller_that_has_reached_our_own_address_needs_no_name() -> None:
+    call = invite("sip:123@moh.lan:5070")
+    assert identity().dialled_name(call, LAN) == ""
+    assert identity().reach(call, LAN, "192.168.1.200") == Reach("192.168.1.100:5060", "192.168.1.100")
+
+
+@pytest.mark.parametrize(
+    "host", ["moh..lan", ".", "-moh.lan", "moh-.lan", f"{'a' * 64}.lan", f"{'a.' * 127}lan", "2130706433"]
+)
+def test_what_is_no_name_is_not_looked_up(host: str) -> None:
+    assert identity().dialled_name(invite(f"sip:123@{host}"), BRIDGE) == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "resolved"),
+    [
+        # the caller, or a proxy that has forwarded the request, by name
+        ("Via: SIP/2.0/UDP PBX.lan;branch=z9hG4bKa\r\n", ""),
+        ("Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKa\r\nVia: SIP/2.0/UDP pbx.lan:5060;branch=z9hG4bKb\r\n", ""),
+        ("Contact: <sip:201@pbx.lan>\r\n", ""),
+        ("Record-Route: <sip:pbx.lan:5080;lr>\r\n", ""),
+        # by address
+        ("", BRIDGE.remote.host),
+        ("Contact: <sip:201@192.168.1.60:5060>\r\n", "192.168.1.60"),
+        ("Record-Route: <sip:192.168.1.60:5080;lr>\r\n", "192.168.1.60"),
+    ],
+)
+def test_the_name_of_the_caller_or_of_a_proxy_is_never_ours(lines: str, resolved: str) -> None:
+    call = invite("sip:moh@pbx.lan", lines=lines)
+    assert identity().reach(call, BRIDGE, resolved) == Reach("172.17.0.2:5060", OWN)
+
+
+@pytest.mark.parametrize(
+    ("uri", "contact"),
+    [
+        ("sip:123@moh.lan:6060", "198.51.100.1:6060"),
+        ("sip:123@moh.lan", "198.51.100.1:5060"),
+        ("sip:123@192.168.1.100:6060", "198.51.100.1:6060"),
+    ],
+)
+def test_the_advertised_address_takes_precedence_over_a_name_which_is_not_looked_up(uri: str, contact: str) -> None:
+    advertised = identity(advertised="198.51.100.1")
+    assert advertised.dialled_name(invite(uri), BRIDGE) == ""
+    assert advertised.reach(invite(uri), BRIDGE) == Reach(contact, "198.51.100.1")
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,11 @@ def test_no_ack_in_32_seconds_ends_the_call_with_bye() -> None:
     actions = agent.tick(now=32.0)
     assert methods(actions) == ["BYE"]
     assert isinstance(music(actions)[0], StopStream)
-    assert notes(actions) == ["ended after 32 s, music for 32 s: no ACK in 32 s"]
+    assert notes(actions) == [
+        "ended after 32 s, music for 32 s: no ACK in 32 s",
+        "no ACK came from 192.168.1.50:5062 for the answer whose Contact is sip:moh@192.168.1.100:5060; "
+        "set MOH_ADVERTISED_ADDRESS to an address of this machine that phones can reach",
+    ]
 
 
 def test_bye_twice_is_200_twice() -> None:

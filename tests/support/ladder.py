@@ -49,10 +49,12 @@ def make_agent(
     destinations: MediaPolicy = EVERYWHERE,
     ipv6: bool = True,
     two_way: bool = False,
+    bridge: str = "",
 ) -> UserAgent:
     """Return an agent whose tokens count up from token000000000001. ``PortPool`` explains ``most`` and ``shared``.
 
     Without ``ipv6`` no route leads to IPv6 addresses. ``two_way`` is ``MOH_DIRECTION=sendrecv``.
+    ``bridge`` is the agent's address where it is in a container.
     """
     issued = iter(range(1, 1_000_000))
     identity = Identity(
@@ -61,6 +63,7 @@ def make_agent(
         new_key=lambda: "K" * 40,
         advertised=advertised,
         secret=b"secret",
+        is_behind_a_bridge=lambda host: host == bridge,
     )
     limits = Limits(longest_call=longest_call, destinations=destinations, two_way=two_way)
     agent = UserAgent(identity, PortPool(*ports, most=most, shared=shared), limits)

@@ -36,7 +36,7 @@ class Silent:
         self.asked: list[str] = []
         self.resolver = Resolver(lambda asked: self.end.is_set() or asked.name.startswith("given-up"))
 
-    def look_up(self, name: str) -> str:
+    def look_up(self, name: str, version: int = 0) -> str:
         self.asked.append(name)
         if name.startswith("silent"):
             self.end.wait(20)
@@ -50,6 +50,14 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
     monkeypatch.setattr(resolver, "look_up", system.look_up)
     yield system
     system.end.set()
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "address"),
+    [("127.0.0.1", 4, "127.0.0.1"), ("127.0.0.1", 6, ""), ("::1", 6, "::1"), ("::1", 0, "::1")],
+)
+def test_an_address_of_the_other_ip_version_is_none(name: str, version: int, address: str) -> None:
+    assert look_up(name, version) == address
 
 
 def test_a_name_is_looked_up_in_the_background() -> None:

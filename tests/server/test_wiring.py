@@ -1,0 +1,68 @@
+"""The line that says what to type into the phone, on a machine, in a container and with the owner's own address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moh.common.config import Settings
+from moh.mastering.prepare import Music
+from moh.server import wiring
+from moh.server.wiring import ready_lines
+
+MUSIC = Music({}, 192.0, Path("/music/hold.mp3"))
+
+
+def lines(
+    monkeypatch: pytest.MonkeyPatch, address: str, environment: dict[str, str], bridge: bool = False
+) -> list[str]:
+    """Return the lines of a machine with ``address``, which is one of a container's own network if ``bridge``."""
+    monkeypatch.setattr(wiring, "local_address_towards", lambda host: address)
+    monkeypatch.setattr(wiring, "is_behind_a_bridge", lambda host: bridge and host == address)
+    return ready_lines(Settings.from_environment(environment), MUSIC)
+
+
+@pytest.mark.parametrize(
+    ("environment", "typed"),
+    [
+        ({}, "sip:123@192.168.1.100:5060"),
+        ({"MOH_SIP_PORT": "5070"}, "sip:123@192.168.1.100:5070"),
+        ({"MOH_BIND": "192.168.1.101"}, "sip:123@192.168.1.101:5060"),
+        ({"MOH_BIND": "2001:db8::1"}, "sip:123@[2001:db8::1]:5060"),
+        ({"MOH_ADVERTISED_ADDRESS": "198.51.100.1"}, "sip:123@198.51.100.1:5060"),
+    ],
+)
+def test_the_line_says_what_to_type(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], typed: str) -> None:
+    expected = f"ready: {typed}, music hold.mp3 (3 min 12 s), RTP ports 10000-10100"
+    assert lines(monkeypatch, "192.168.1.100", environment) == [expected]
+
+
+@pytest.mark.parametrize("address", ["172.17.0.2", "192.168.96.2", "10.88.0.5"])
+@pytest.mark.parametrize("bind", ["", "own"])
+def test_in_a_container_it_does_not_name_the_container_and_a_second_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, address: str, bind: str
+) -> None:
+    found = lines(monkeypatch, address, {"MOH_BIND": address if bind else ""}, bridge=True)
+    assert found == [
+        "ready: sip:123@ADDRESS-OF-THIS-MACHINE:5060, music hold.mp3 (3 min 12 s), RTP ports 10000-10100",
+        "ADDRESS-OF-THIS-MACHINE is the first address that the command 'hostname -I' prints on the machine that runs "
+        "this container; 5060 is right unless another port was published for it",
+    ]
+    advertised = lines(monkeypatch, address, {"MOH_ADVERTISED_ADDRESS": "192.168.1.100"}, bridge=True)
+    assert [line.partition(",")[0] for line in advertised] == ["ready: sip:123@192.168.1.100:5060"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "typed"),
+    [
+        ([("lo", "127.0.0.1"), ("eth0", "192.168.1.100")], "192.168.1.100"),
+        ([("lo", "127.0.0.1"), ("lo", "::1"), ("eth0", "fe80::1"), ("eth0", "fd00::1")], "[fd00::1]"),
+        ([("lo", "127.0.0.1")], "127.0.0.1"),
+    ],
+)
+def test_a_network_of_phones_without_a_way_out_has_an_address_too(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, str]], typed: str
+) -> None:
+    monkeypatch.setattr(wiring, "local_addresses", lambda: addresses)
+    assert lines(monkeypatch, "", {})[0].startswith(f"ready: sip:123@{typed}:5060,")
