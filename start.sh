@@ -1,16 +1,44 @@
 #!/usr/bin/env bash
 # Installs what is missing, then starts the server, which converts the music and plays it: ./start.sh [--help]
-# Every setting is an environment variable; --help lists them. PYTHON=python3.13 chooses another Python.
+# Every setting is an environment variable; --help lists them. The file .env may set them too, as for Docker Compose;
+# a variable of the shell comes first. PYTHON=python3.13 chooses another Python.
 set -euo pipefail
 
 trap '' HUP USR1 # they are for the server, which handles them; before it runs they must not end this script
 
-# A relative path starts at the caller's working folder, not at this script's folder.
-for name in MOH_MUSIC MOH_CACHE; do
+with_home() { # TEXT: print it with its $HOME replaced
+    local text=${1//\$HOME/${HOME:-}}
+    printf %s "${text//\$\{HOME\}/${HOME:-}}"
+}
+
+read_env() { # FILE: export the settings that it has, as Docker Compose reads them
+    local line name value
+    while IFS= read -r line || [[ -n $line ]]; do
+        line=${line#$'\xef\xbb\xbf'}
+        [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?((MOH|moh)[_-][^[:space:]=:]*|PYTHON|TZ)[[:space:]]*[=:](.*)$ ]] || continue
+        name=${BASH_REMATCH[2]} value=${BASH_REMATCH[4]}
+        value=${value#"${value%%[![:space:]]*}"}
+        case $value in
+            \'*\'*) value=${value#\'} value=${value%%\'*} ;;
+            \"*\"*) value=${value#\"} value=$(with_home "${value%%\"*}") ;;
+            *) value=${value%%[[:space:]]#*} value=$(with_home "${value%"${value##*[![:space:]]}"}") ;;
+        esac
+        if [[ ${value:0:2} == \~/ ]]; then value=${HOME:-}${value:1}; fi
+        if [[ $name == *[!A-Za-z0-9_]* ]]; then
+            printf '%s in the file .env is not a setting; expected a name of letters, digits and _\n' "$name" >&2
+            exit 1
+        fi
+        [[ -n ${!name:-} ]] || export "$name=$value"
+    done <"$1"
+}
+
+# A relative path starts at the caller's working folder, not at this script's folder; in .env at this script's folder.
+for name in MOH_MUSIC MOH_CACHE MOH_TLS_CERT MOH_TLS_KEY; do
     path=${!name:-}
     if [[ -n $path && $path != [/~]* ]]; then export "$name=$PWD/$path"; fi
 done
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+if [[ -f .env ]]; then read_env .env; fi
 . tools/setup.sh
 
 for argument in "$@"; do

@@ -29,6 +29,7 @@ from .filter_graphs import LONGEST, Analysis
 from .formats import EXPECTED, refused_format
 from .loop import RATE, Loop, close_loop
 from .loudness import SILENT, Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
+from .owner_name import in_owner_words, owner_name
 from .progress import ProgressLog
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
@@ -65,7 +66,7 @@ class Music:
 
     def describe(self) -> str:
         """Name and length, as text: ``music.mp3 (3 min 12 s)``."""
-        name = "the built-in piece" if self.source == BUILTIN else self.source.name
+        name = "the built-in piece" if self.source == BUILTIN else Path(owner_name(self.source)).name
         if not name.isprintable():
             name = repr(name)
         minutes, seconds = divmod(round(self.seconds), 60)
@@ -90,6 +91,14 @@ def find_source(settings: Settings) -> Path:
 def prepare(settings: Settings, progress: Optional[Progress] = None) -> Music:
     """Convert the music, unless it is in the cache. Raises ``SettingsError`` for a file that cannot be played."""
     source = find_source(settings)
+    try:
+        return _prepare_complete(source, settings, progress)
+    except SettingsError as error:
+        raise SettingsError(in_owner_words(str(error), source)) from None
+
+
+def _prepare_complete(source: Path, settings: Settings, progress: Optional[Progress]) -> Music:
+    """The music of ``source``. While the file changes, wait and try again."""
     try:
         for attempt in range(ATTEMPTS):
             if attempt:

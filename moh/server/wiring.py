@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import secrets
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Optional
 
 from ..common.actions import Address
@@ -20,6 +22,7 @@ from ..ffmpeg.launch import encoders
 from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
 from ..guard.rate_limit import named_networks
+from ..mastering.owner_name import in_owner_words, owner_name
 from ..mastering.prepare import Music
 from ..net.container import is_behind_a_bridge, local_addresses
 from ..net.routes import has_port, is_broadcast, is_ours, local_address_towards
@@ -46,8 +49,23 @@ def stream_listeners(settings: Settings) -> list[tuple[int, Optional[ssl.SSLCont
     """The TCP and TLS ports to listen on (RFC 3261 §18), each with its TLS context: TLS only with a certificate."""
     listeners: list[tuple[int, Optional[ssl.SSLContext]]] = [(settings.sip_port, None)]
     if settings.tls_cert:
-        listeners.append((settings.tls_port, tls_context(settings.tls_cert, settings.tls_key)))
+        listeners.append((settings.tls_port, _tls_context(settings)))
     return listeners
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    files = {"MOH_TLS_CERT": Path(settings.tls_cert), "MOH_TLS_KEY": Path(settings.tls_key)}
+    for env, path in files.items():
+        if path.is_file() and not os.access(path, os.R_OK):
+            may_not = f"user {os.geteuid()} may not read it; expected a file that this user may read"
+            raise SettingsError(f"{env} is {owner_name(path, env)!r}: {may_not}")
+    try:
+        return tls_context(settings.tls_cert, settings.tls_key)
+    except SettingsError as error:
+        text = str(error)
+        for env, path in files.items():
+            text = in_owner_words(text, path, env)
+        raise SettingsError(text) from None
 
 
 @contextmanager

@@ -30,6 +30,7 @@ ROWS: dict[str, list[dict[str, str]]] = {
     "MOH_RTP_PORTS": [{"MOH_RTP_PORTS": "20000-20003"}],
     "MOH_FFMPEG_CALLS": [{"MOH_FFMPEG_CALLS": "0"}],
     "MOH_ADVERTISED_ADDRESS": [{"MOH_ADVERTISED_ADDRESS": "203.0.113.1"}],
+    "MOH_DIRECTION": [{"MOH_DIRECTION": "sendrecv"}],
     "MOH_ALLOW": [{"MOH_ALLOW": allow} for allow in ("203.0.113.7", "10.99.0.0/16,2001:db8::/32", "0.0.0.0/0")],
     "MOH_ALLOW_MEDIA": [{"MOH_ALLOW_MEDIA": "203.0.113.7"}],
     "MOH_MUSIC": [{"MOH_MUSIC": str(ROOT / "moh" / "builtin.mp3")}],

@@ -1,12 +1,21 @@
-"""The files of the container take the privileges away that docs/security.md names.
+"""The files of the container pass all settings on, and take the privileges away that docs/security.md names.
 
 ``tests/chaos`` tests that the server works without these privileges.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moh.common.config import ON_HOST, Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -33,10 +42,89 @@ def test_the_compose_file_grants_no_privilege() -> None:
     assert not any("docker.sock" in line for line in lines("docker-compose.yml"))
 
 
-def test_the_bind_of_the_compose_file_is_read_only() -> None:
+def test_the_binds_of_the_compose_file_are_read_only() -> None:
     compose = lines("docker-compose.yml")
-    assert sum(line == "- type: bind" for line in compose) == 1
-    assert compose.count("read_only: true") == 2, "the music and the root"
+    assert sum(line == "- type: bind" for line in compose) == len(ON_HOST)
+    assert compose.count("read_only: true") == len(ON_HOST) + 1, "the files and the root"
+    assert compose.count("bind: { create_host_path: false }") == len(ON_HOST)
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+
+def service(folder: Path, env_file: str = "", **shell: str) -> dict[str, Any]:
+    """Return what Docker Compose reads of the service, with settings in ``.env`` and in the shell."""
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("needs Docker Compose")
+    shutil.copy(ROOT / "docker-compose.yml", folder)
+    (folder / ".env").write_text(env_file)
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
+    ran = subprocess.run(
+        ["docker", "compose", "config", "--format", "json"], cwd=folder, env={**others, **shell}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout)["services"]["moh"]
+    return found
+
+
+def published(found: dict[str, Any]) -> set[str]:
+    return {f"{port['host_ip']}:{port['published']}:{port['target']}/{port['protocol']}" for port in found["ports"]}
+
+
+def test_the_compose_file_passes_each_setting() -> None:
+    compose = lines("docker-compose.yml")
+    for env, _, _ in Settings.table():
+        assert any(re.match(rf"{env}: \$\{{{env}\b", line) for line in compose), (
+            f"docker-compose.yml does not pass {env}"
+        )
+    for env, name in ON_HOST.items():
+        assert f"{name}: ${{{env}:-}}" in compose
+
+
+VALUES = {
+    "MOH_BIND": "192.0.2.9", "MOH_SIP_PORT": "5070", "MOH_RTP_PORTS": "20000-20003", "MOH_FFMPEG_CALLS": "1",
+    "MOH_ADVERTISED_ADDRESS": "192.0.2.9", "MOH_DIRECTION": "sendrecv", "MOH_ALLOW": "192.0.2.0/24",
+    "MOH_ALLOW_MEDIA": "192.0.2.0/24", "MOH_MUSIC": "./my.mp3", "MOH_CACHE": "/cache/moh", "MOH_LOUDNESS": "-20",
+    "MOH_MAX_CALL": "1h", "MOH_DRAIN": "30s", "MOH_TLS_CERT": "./c.pem", "MOH_TLS_KEY": "./k.pem",
+    "MOH_TLS_PORT": "5071", "MOH_LOG": "debug",
+}  # fmt: skip
+IN_THE_CONTAINER = {"MOH_MUSIC": "/music.mp3", "MOH_TLS_CERT": "/tls-cert.pem", "MOH_TLS_KEY": "/tls-key.pem"}
+
+
+@pytest.mark.parametrize("where", ["shell", ".env"])
+def test_a_setting_reaches_the_server_from_the_shell_and_from_the_env_file(tmp_path: Path, where: str) -> None:
+    assert list(VALUES) == [env for env, _, _ in Settings.table()]
+    text = "".join(f"{name}={value}\n" for name, value in VALUES.items())
+    found = service(tmp_path, text) if where == ".env" else service(tmp_path, **VALUES)
+    passed = {**VALUES, **IN_THE_CONTAINER}
+    passed.update({name: VALUES[env] for env, name in ON_HOST.items()})
+    assert found["environment"] == {**passed, "TZ": os.environ.get("TZ", "")}
+    Settings.from_environment(found["environment"])
+    binds = {bind["target"]: bind["source"] for bind in found["volumes"]}
+    assert binds == {path: str(tmp_path / VALUES[env]) for env, path in IN_THE_CONTAINER.items()}
+    rtp = {f"0.0.0.0:{port}:{port}/udp" for port in range(20000, 20004)}
+    sip = {"0.0.0.0:5070:5070/udp", "0.0.0.0:5070:5070/tcp", "0.0.0.0:5071:5071/tcp"}
+    assert published(found) == rtp | sip, "the same numbers outside and inside"
+    assert found["stop_grace_period"] == "35s", "MOH_DRAIN and 5 s"
+
+
+def test_without_settings_the_defaults_apply(tmp_path: Path) -> None:
+    found = service(tmp_path)
+    assert {name: value for name, value in found["environment"].items() if value} == {"MOH_CACHE": "/tmp/moh"}
+    assert Settings.from_environment({**found["environment"], "MOH_CACHE": ""}) == Settings()
+    assert not {bind["target"] for bind in found["volumes"]} & set(IN_THE_CONTAINER.values()), "no music was given"
+    rtp = {f"0.0.0.0:{port}:{port}/udp" for port in range(10000, 10101)}
+    assert published(found) == rtp | {"0.0.0.0:5060:5060/udp", "0.0.0.0:5060:5060/tcp"}
+    assert found["stop_grace_period"] == "5s"
+
+
+def test_a_mistyped_name_in_the_env_file_reaches_the_server(tmp_path: Path) -> None:
+    assert service(tmp_path, "MOH_ALOW=10.0.0.0/8")["environment"]["MOH_ALOW"] == "10.0.0.0/8"
+
+
+def test_a_certificate_without_a_published_port_stops_the_start(tmp_path: Path) -> None:
+    assert service(tmp_path, "MOH_TLS_CERT=c.pem")["environment"]["MOH_TLS_PORT"] == "empty"
 
 
 def test_the_image_runs_as_its_own_user() -> None:

@@ -46,12 +46,6 @@ def test_the_table_of_settings_is_the_one_in_the_code() -> None:
     ]
 
 
-def test_the_compose_file_names_every_setting() -> None:
-    compose = text_of("docker-compose.yml")
-    for env, _, _ in Settings.table():
-        assert env in compose or env == "MOH_CACHE", f"docker-compose.yml has no line for {env}"
-
-
 def test_the_files_of_the_owner_stand_at_the_top() -> None:
     for name in (
         "Dockerfile", "docker-compose.yml", "start.sh", "sip_server.py", "test_sip_client.py", "test_udp.py",

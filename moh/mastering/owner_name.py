@@ -1,0 +1,51 @@
+"""The name by which the owner knows a file. In a container a file has another path than on the owner's machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+
+from ..common.config import ON_HOST
+
+MOUNTS = Path("/proc/self/mountinfo")
+"""What is mounted in this container, and from where: proc(5)."""
+GONE = "//deleted"
+"""What the kernel writes behind the path of a bound file that has been removed or replaced on its machine."""
+
+
+def owner_name(path: Path, setting: str = "MOH_MUSIC") -> str:
+    """The path as the owner wrote it for ``setting`` where Compose passes it; otherwise the name of the bound file.
+
+    A file that is not bound into a container has its own path.
+    """
+    bound = _bound_name(path)
+    return (os.environ.get(ON_HOST[setting], "").strip() or bound) if bound else str(path)
+
+
+def in_owner_words(text: str, path: Path, setting: str = "MOH_MUSIC") -> str:
+    """The message ``text``, in which the owner's name stands in place of ``path``."""
+    return text.replace(repr(str(path)), repr(owner_name(path, setting)))
+
+
+def _bound_name(path: Path) -> str:
+    """The name on its machine of a file that is bound at ``path``; empty for any other.
+
+    The kernel knows its path within its own file system only, so the folders in it may not be those of the machine.
+    """
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    sources = {place: source for _, _, _, source, place, *_ in (line.split(" ") for line in lines)}
+    source = _unescaped(sources.get(_escaped(str(path)), ""))
+    return PurePosixPath(source[: -len(GONE)] if source.endswith(GONE) else source).name
+
+
+def _escaped(path: str) -> str:
+    """As the kernel writes a path there."""
+    return re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", path)
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)

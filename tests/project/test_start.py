@@ -1,0 +1,117 @@
+"""End to end: what ``start.sh`` passes on to the server. A copy of it starts a program that prints its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PRINT = "import json, os; print(json.dumps({n: v for n, v in os.environ.items() if n.startswith('MOH') or n == 'TZ'}))"
+HOME = "/home/me"
+ENV_FILES = {
+    "MOH_LOG=debug": {"MOH_LOG": "debug"},
+    "MOH_LOG=debug\r\nMOH_DRAIN=30s\r\n": {"MOH_LOG": "debug", "MOH_DRAIN": "30s"},
+    "\ufeffMOH_LOG=debug": {"MOH_LOG": "debug"},
+    "export MOH_LOG=debug": {"MOH_LOG": "debug"},
+    "  MOH_LOG =  debug  ": {"MOH_LOG": "debug"},
+    "MOH_LOG: debug": {"MOH_LOG": "debug"},
+    "MOH_LOG=debug # each message": {"MOH_LOG": "debug"},
+    "#MOH_LOG=debug\n# MOH_DRAIN=1s\n\nMOH_LOG=": {"MOH_LOG": ""},
+    'MOH_MUSIC="my music.mp3" # mine': {"MOH_MUSIC": "my music.mp3"},
+    "MOH_MUSIC='my #1.mp3'": {"MOH_MUSIC": "my #1.mp3"},
+    "MOH_MUSIC=my music.mp3": {"MOH_MUSIC": "my music.mp3"},
+    "MOH_MUSIC=a#b.mp3": {"MOH_MUSIC": "a#b.mp3"},
+    "MOH_MUSIC=./曲.mp3": {"MOH_MUSIC": "./曲.mp3"},
+    "MOH_MUSIC=$HOME/a.mp3": {"MOH_MUSIC": f"{HOME}/a.mp3"},
+    'MOH_MUSIC="${HOME}/a.mp3"': {"MOH_MUSIC": f"{HOME}/a.mp3"},
+    "MOH_MUSIC='$HOME/a.mp3'": {"MOH_MUSIC": "$HOME/a.mp3"},
+    "MOH_ALLOW=192.168.0.0/16,203.0.113.7\nTZ=Asia/Tokyo\nOTHER=1": {
+        "MOH_ALLOW": "192.168.0.0/16,203.0.113.7", "TZ": "Asia/Tokyo",
+    },
+    "MOH_ALOW=1": {"MOH_ALOW": "1"},
+}  # fmt: skip
+"""Contents of ``.env``, and what comes of them: the same as with Docker Compose, which reads the same file."""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with ``start.sh``, and with a program in the place of the server."""
+    folder = tmp_path / "moh"
+    (folder / "tools").mkdir(parents=True)
+    for name in ("start.sh", "tools/setup.sh", "requirements.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "sip_server.py").write_text(PRINT)
+    return folder
+
+
+def run(project: Path, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    (project / ".env").write_bytes(text.encode())
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MOH") and name != "TZ"}
+    return subprocess.run(
+        [str(project / "start.sh")], cwd=project.parent, env={**others, "HOME": HOME, **environment},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def started(project: Path, text: str, **environment: str) -> dict[str, str]:
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs ffmpeg: apt-get install ffmpeg")
+    ran = run(project, text, PYTHON=sys.executable, **environment)
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    settings: dict[str, str] = json.loads(ran.stdout.splitlines()[-1])
+    return settings
+
+
+@pytest.mark.parametrize("text", ENV_FILES, ids=range(len(ENV_FILES)))
+def test_start_sh_reads_the_env_file(project: Path, text: str) -> None:
+    assert started(project, text) == ENV_FILES[text]
+
+
+@pytest.mark.parametrize("text", ENV_FILES, ids=range(len(ENV_FILES)))
+def test_docker_compose_reads_the_env_file_alike(tmp_path: Path, text: str) -> None:
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("needs Docker Compose")
+    (tmp_path / ".env").write_bytes(text.encode())
+    (tmp_path / "docker-compose.yml").write_text("services: {moh: {image: moh, env_file: .env}}")
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MOH") and name != "TZ"}
+    ran = subprocess.run(
+        ["docker", "compose", "config", "--format", "json"], cwd=tmp_path, env={**others, "HOME": HOME},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    environment = json.loads(ran.stdout.replace("$$", "$"))["services"]["moh"]["environment"]
+    assert {name: value for name, value in environment.items() if name != "OTHER"} == ENV_FILES[text]
+
+
+def test_a_variable_of_the_shell_comes_before_the_env_file(project: Path) -> None:
+    settings = started(project, "MOH_LOG=debug\nMOH_DRAIN=30s", MOH_LOG="error", MOH_DRAIN="")
+    assert settings == {"MOH_LOG": "error", "MOH_DRAIN": "30s"}
+
+
+def test_a_relative_path_starts_where_it_was_written(project: Path) -> None:
+    """In the shell that is the working folder, in ``.env`` the folder of that file, in which the server runs."""
+    paths = {"MOH_MUSIC": "a.mp3", "MOH_CACHE": "./cache", "MOH_TLS_CERT": "c.pem", "MOH_TLS_KEY": "k.pem"}
+    here = project.parent
+    assert started(project, "", **paths) == {name: f"{here}/{path}" for name, path in paths.items()}
+    text = "\n".join(f"{name}={path}" for name, path in paths.items())
+    assert started(project, text) == paths
+    absolute = {"MOH_MUSIC": "/a.mp3", "MOH_CACHE": "~/cache"}
+    assert started(project, "", **absolute) == absolute
+    assert started(project, "MOH_TLS_CERT=~/c.pem") == {"MOH_TLS_CERT": f"{HOME}/c.pem"}
+
+
+def test_a_name_that_no_variable_can_have_stops_the_start(project: Path) -> None:
+    ran = run(project, "MOH-ALLOW=10.0.0.0/8")
+    assert ran.returncode == 1
+    assert ran.stderr == "MOH-ALLOW in the file .env is not a setting; expected a name of letters, digits and _\n"
+
+
+def test_the_env_file_may_choose_the_python(project: Path) -> None:
+    ran = run(project, "PYTHON=/no/such/python3")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("PYTHON=/no/such/python3 does not run.")
