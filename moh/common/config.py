@@ -81,18 +81,19 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _duration(text: str) -> Optional[float]:
-    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+def _duration(text: str, expected: str = "a length of time as 90s, 30m or 4h, or 0 for no limit") -> Optional[float]:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "")
     if not (number.isascii() and number.isdigit() and len(number) < 8):
-        raise ValueError("a length of time as 90s, 30m or 4h, or 0 for no limit")
-    return int(number) * UNITS[unit] or None
+        raise ValueError(expected)
+    if not int(number):
+        return None
+    if not unit:  # the owner who writes 4 means hours or minutes as easily as seconds
+        raise ValueError(f"{number}h, {number}m or {number}s")
+    return int(number) * UNITS[unit]
 
 
 def _grace(text: str) -> float:
-    try:
-        return _duration(text) or 0.0
-    except ValueError:
-        raise ValueError("a length of time as 30s, 5m or 1h, or 0 for none") from None
+    return _duration(text, "a length of time as 30s, 5m or 1h, or 0 for none") or 0.0
 
 
 def _direction(text: str) -> str:

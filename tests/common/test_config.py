@@ -146,7 +146,7 @@ def test_the_address_to_advertise_belongs_to_one_host(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("30m", 1800.0), ("4h", 14400.0), ("0", None)]
+    ("text", "seconds"), [("90s", 90.0), ("30m", 1800.0), ("4h", 14400.0), ("0", None), ("0h", None), ("00", None)]
 )
 def test_the_longest_call_has_a_unit(text: str, seconds: Optional[float]) -> None:
     assert Settings.from_environment({"MOH_MAX_CALL": text}).max_call == seconds
@@ -156,6 +156,12 @@ def test_the_longest_call_has_a_unit(text: str, seconds: Optional[float]) -> Non
 def test_an_invalid_duration_is_named(text: str) -> None:
     expected = "a length of time as 90s, 30m or 4h, or 0 for no limit"
     assert complaint(MOH_MAX_CALL=text) == f"MOH_MAX_CALL is {text!r}; expected {expected}"
+
+
+@pytest.mark.parametrize("text", ["4", "30", "3600", "05"])
+@pytest.mark.parametrize("name", ["MOH_MAX_CALL", "MOH_DRAIN"])
+def test_a_duration_without_a_unit_stops_the_start(name: str, text: str) -> None:
+    assert complaint(**{name: text}) == f"{name} is {text!r}; expected {text}h, {text}m or {text}s"
 
 
 NO_NETWORKS = ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo", '""', "10.0.0.0/8;::1"]
