@@ -99,11 +99,11 @@ class SipServer(socketserver.UDPServer):
                             self.stream_limit.delay,
                         )
                     )  # fmt: skip
+            tunes = Tunes()
+            shared = open_shared_stream(settings, tunes)
         except BaseException:
             self._close_sockets()
             raise
-        tunes = Tunes()
-        shared = open_shared_stream(settings, tunes)
         self.lock = threading.Lock()
         self.agent = user_agent(settings, codecs, shared, validator)
         self.engines = Engines(tunes, shared)

@@ -110,7 +110,7 @@ class Target:
             with self._log.open("rb") as file:
                 file.seek(start)
                 logged = file.read().decode()
-            if found := re.search(r" (\d+) calls: .*\n(?:.*\n)*?.* since the start: (.*)\n", logged):
+            if found := re.search(r" (\d+) calls?: .*\n(?:.*\n)*?.* since the start: (.*)\n", logged):
                 return int(found[1]), counters(found[2])
             time.sleep(0.05)
         raise RuntimeError("the server does not answer SIGUSR1")

@@ -20,7 +20,7 @@ from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN
 
 TROUBLE = ("Traceback", " ERROR ", " CRITICAL ")
-COUNTS = re.compile(r" (\d+) calls: (\d+) by ffmpeg(?:, (\d+) in the shared stream)?")
+COUNTS = re.compile(r" (\d+) calls?: (\d+) by ffmpeg(?:, (\d+) in the shared stream)?")
 
 
 class Sample(NamedTuple):

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, Optional, Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
+from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tunes
 from ..net.threads import drained
@@ -118,7 +119,8 @@ class Supervisor:
         self._wake()
         self._thread.join(CLOSE_TIMEOUT)
         if self._thread.is_alive():
-            log.error("%d ffmpegs have not ended within %.0f s; they are left running", self.playing, CLOSE_TIMEOUT)
+            left = amount(self.playing, "ffmpeg")
+            log.error("not ended within %.0f s, and left running: %s", CLOSE_TIMEOUT, left)
             return  # the thread still uses the sockets that would be closed below
         self._selector.close()
         self._wake_read.close()

@@ -15,6 +15,7 @@ from typing import Optional, Union
 
 from ..common.actions import Address
 from ..common.addresses import LONGEST, is_unicast, is_unspecified, literal, same_family
+from ..common.amounts import amount
 from ..common.codecs import CODECS, OPUS, Codec
 from ..common.errors import Refusal
 from .description import UNREADABLE, MediaDescription, SessionDescription, number
@@ -138,7 +139,7 @@ def choose(
             refused = refused or fault
     if reoffer and refused is None and (audio or not active):
         return SWITCHED_OFF
-    why = f"none of the {len(session.media)} streams is audio that is switched on; expected one m=audio"
+    why = f"no audio that is switched on in {amount(len(session.media), 'stream')}; expected one m=audio"
     refusal = refused or _no_stream(304, why)
     try:
         raise refusal

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional, Union
+from typing import Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
+from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tune, Tunes
 from ..ffmpeg.supervisor import Supervisor
@@ -20,8 +21,8 @@ from ..shared.shared_stream import SharedStream
 class Engines:
     """Both engines behind one set of methods."""
 
-    def __init__(self, tunes: Tunes, shared: Optional[SharedStream]) -> None:
-        """``tunes`` is the table of tunes that ``shared`` uses too. ``shared`` is ``None`` without a shared stream."""
+    def __init__(self, tunes: Tunes, shared: SharedStream) -> None:
+        """``tunes`` is the table of tunes that ``shared`` uses too."""
         self._tunes = tunes
         self.ffmpegs = Supervisor(tunes)
         self.shared = shared
@@ -29,9 +30,7 @@ class Engines:
     def order(self, action: Union[StartStream, StopStream]) -> None:
         """Have the engine of the call start or stop its stream soon. This method never waits."""
         shared = self.shared
-        if shared is not None and (
-            action.target.local.port == shared.port if isinstance(action, StartStream) else shared.has(action.call)
-        ):
+        if action.target.local.port == shared.port if isinstance(action, StartStream) else shared.has(action.call):
             shared.order(action)
         else:
             self.ffmpegs.order(action)
@@ -43,36 +42,32 @@ class Engines:
     def keep(self, tunes: set[int]) -> None:
         """Drop all tunes except ``tunes``, and what the engines hold for the dropped tunes."""
         self._tunes.keep(tunes)
-        if self.shared is not None:
-            self.shared.keep(tunes)
+        self.shared.keep(tunes)
 
     def ended(self) -> list[StreamEnded]:
         """The streams that have ended since the last call of this method."""
-        return self.ffmpegs.ended() + (self.shared.ended() if self.shared is not None else [])
+        return self.ffmpegs.ended() + self.shared.ended()
 
     def senders(self) -> list[str]:
         """Hosts that have sent RTP or RTCP, each once at least, since the last call of this."""
-        return self.ffmpegs.senders() + (self.shared.senders() if self.shared is not None else [])
+        return self.ffmpegs.senders() + self.shared.senders()
 
     @property
     def faults(self) -> list[FaultLog]:
         """The fault logs of the engines' threads."""
-        return [self.ffmpegs.faults] + ([self.shared.faults] if self.shared is not None else [])
+        return [self.ffmpegs.faults, self.shared.faults]
 
     def summary(self) -> str:
         """How many calls each engine plays to, for people."""
-        by_ffmpeg = f"{self.ffmpegs.playing} by ffmpeg"
-        if self.shared is None:
-            return by_ffmpeg
         stats = self.shared.stats()
         return (
-            f"{by_ffmpeg}, {stats.calls} in the shared stream ({stats.fanouts} fan-outs, {stats.sent} packets, "
-            f"{stats.lost} not sent, {stats.skipped} skipped, {stats.received} datagrams received, "
-            f"{stats.dropped} receivers dropped)"
+            f"{self.ffmpegs.playing} by ffmpeg, {stats.calls} in the shared stream "
+            f"({amount(stats.fanouts, 'fan-out')}, {amount(stats.sent, 'packet')}, {stats.lost} not sent, "
+            f"{stats.skipped} skipped, {amount(stats.received, 'datagram')} received, "
+            f"{amount(stats.dropped, 'receiver')} dropped)"
         )
 
     def close(self) -> None:
         """End all music and wait until it has ended."""
         self.ffmpegs.close()
-        if self.shared is not None:
-            self.shared.close()
+        self.shared.close()

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Union
 
+from ..common.amounts import amount
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
 
@@ -108,7 +109,7 @@ class LogHandler(logging.Handler):
         missing = self._dropped + self._unwritten - self._reported
         more = []
         if missing:
-            text = f"{missing} lines of the log were dropped: more came than could be written"
+            text = f"dropped {amount(missing, 'line')} of the log: more came than could be written"
             warning = {"name": "moh", "levelname": "WARNING", "levelno": logging.WARNING, "msg": text}
             more.append(self._line(logging.makeLogRecord(warning)))
         if self._write("".join(lines + more).encode("utf-8", "backslashreplace")):

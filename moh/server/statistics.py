@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
+from ..common.amounts import amount
 from ..common.counters import Counters
 from ..common.faults import FaultLog
 from ..guard.rate_limit import RateLimiter
@@ -53,10 +54,10 @@ class Statistics:
             return
         datagrams, connections = drops[0] - self._logged[0], drops[1] - self._logged[1]
         if datagrams:
-            log.warning("dropped %d datagrams: more came than %d workers can handle", datagrams, WORKERS)
+            log.warning("dropped %s: more came than %d workers can handle", amount(datagrams, "datagram"), WORKERS)
         if connections:
             why = "too many at once, too many from one address, or not in MOH_ALLOW"
-            log.warning("refused %d connections: %s", connections, why)
+            log.warning("refused %s: %s", amount(connections, "connection"), why)
         self._logged, self._logged_at = drops, now
 
     def log_summary(self, engines: Engines, faults: Sequence[FaultLog]) -> None:
@@ -64,7 +65,7 @@ class Statistics:
         with self._lock:  # a worker changes the calls while it handles a message
             calls = self._agent.calls
             so_far = self._agent.tally.summary()
-        log.info("%d calls: %s", calls, engines.summary())
+        log.info("%s: %s", amount(calls, "call"), engines.summary())
         rejected = joined(f"{self._workers.dropped} for want of workers", self._limiter.tally)
         log.info(
             "since the start: %s; datagrams rejected: %s; delayed by TCP: %s; unexpected errors: %d",

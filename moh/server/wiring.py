@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import errno
 import logging
 import os
 import secrets
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,9 @@ from ..sip.invites import Limits
 from ..sip.user_agent import UserAgent
 from ..transport.tcp import tls_context
 
+PORT_PATIENCE = 2.0
+"""Seconds to wait for the port of the shared stream: a DNS client may have it for the length of one query."""
+
 log = logging.getLogger("moh")
 
 
@@ -42,6 +47,9 @@ def available_codecs() -> tuple[Codec, ...]:
     codecs = tuple(codec for codec in CODECS if codec.encoder in available)
     if not codecs:
         raise SettingsError("ffmpeg does not run, or encodes nothing that a phone plays; expected it on the PATH")
+    for codec in CODECS:
+        if codec not in codecs:
+            log.warning("no call gets %s: the installed ffmpeg has no encoder %r", codec.name, codec.encoder)
     return codecs
 
 
@@ -75,13 +83,17 @@ def binding(settings: Settings, transport: str) -> Iterator[None]:
         yield
     except OSError as error:
         port = f"MOH_TLS_PORT {settings.tls_port}" if transport == "TLS" else f"MOH_SIP_PORT {settings.sip_port}"
-        where = f"MOH_BIND {settings.bind}, {port} ({transport})"
-        why = f"{error.strerror}; expected an address of this machine and a port that is free"
-        raise SettingsError(f"Cannot listen on {where}: {why}") from None
+        if error.errno == errno.EADDRINUSE:
+            why = "another program uses this port; expected a port that is free"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            why = "this machine has no such address; expected one of its own, or 0.0.0.0 for all of them"
+        else:
+            why = f"{error.strerror}; expected an address of this machine and a port that is free"
+        raise SettingsError(f"Cannot listen on MOH_BIND {settings.bind}, {port} ({transport}): {why}") from None
 
 
 def user_agent(
-    settings: Settings, codecs: tuple[Codec, ...], shared: Optional[SharedStream], validator: AddressValidator
+    settings: Settings, codecs: tuple[Codec, ...], shared: SharedStream, validator: AddressValidator
 ) -> UserAgent:
     """The SIP core, with random tokens, RTP ports and limits as ``settings`` say."""
     identity = Identity(
@@ -96,7 +108,7 @@ def user_agent(
         *settings.rtp_ports,
         usable=lambda port: has_port(settings.bind, port),
         most=settings.ffmpeg_calls,
-        shared=shared.port if shared else None,
+        shared=shared.port,
     )
     two_way = settings.direction == "sendrecv"
     return UserAgent(identity, ports, Limits(codecs, settings.max_call, media_policy(settings), two_way), validator)
@@ -116,14 +128,25 @@ def media_policy(settings: Settings) -> MediaPolicy:
     )
 
 
-def open_shared_stream(settings: Settings, tunes: Tunes) -> Optional[SharedStream]:
-    """The shared stream for calls that get no ffmpeg; ``None``, with a line in the log, if its port is not free."""
-    port = shared_port(*settings.rtp_ports)
-    try:
-        return SharedStream(settings.bind, port, tunes)
-    except OSError as error:
-        log.warning("no shared stream: UDP port %d cannot be used: %s; further calls get 503", port, error.strerror)
-        return None
+def open_shared_stream(settings: Settings, tunes: Tunes) -> SharedStream:
+    """The shared stream, for all calls that get no ffmpeg.
+
+    Raises ``SettingsError`` if its port is in use for longer than ``PORT_PATIENCE``: another server that has the same
+    ports has this one from its start to its end.
+    """
+    first, last = settings.rtp_ports
+    port, give_up = shared_port(first, last), time.monotonic() + PORT_PATIENCE
+    while True:
+        try:
+            return SharedStream(settings.bind, port, tunes)
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            if in_use and time.monotonic() < give_up:
+                time.sleep(PORT_PATIENCE / 20)
+                continue
+            why = f"another program uses UDP port {port}" if in_use else f"UDP port {port}: {error.strerror}"
+            wanted = "expected ports that no other program uses"
+            raise SettingsError(f"Cannot use MOH_RTP_PORTS {first}-{last}: {why}; {wanted}") from None
 
 
 STAND_IN = "ADDRESS-OF-THIS-MACHINE"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Optional, Union
 
+from ..common.amounts import amount
 from ..common.errors import Refusal
 from .headers import CSeq, NameAddr, Via, is_token, split
 from .message import NO_CSEQ, NO_PARTY, NO_VIA, Headers, Request, Response
@@ -310,5 +311,5 @@ def _measured_body(request: Request) -> bytes:
     if len(set(lengths)) > 1 or not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Refusal(400, f"Content-Length is {', '.join(lengths)[:20]!r}; expected one number of octets")
     if int(text) > len(request.body):
-        raise Refusal(400, f"Content-Length is {text}, but only {len(request.body)} octets came")
+        raise Refusal(400, f"Content-Length is {text}, but only {amount(len(request.body), 'octet')} came")
     return request.body[: int(text)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..common.actions import Action, Note
+from ..common.amounts import amount
 from ..common.errors import Refusal
 from .call import Call
 from .invites import Invites
@@ -60,5 +61,5 @@ class Stopping:
 
     def _log_grace(self, grace: float, now: float) -> list[Action]:
         calls = self._registry.active_calls
-        text = f"the server stops: {calls} calls may go on for {grace:.0f} s"
+        text = f"the server stops: {amount(calls, 'call')} may go on for {grace:.0f} s"
         return [Note(logging.INFO, "", text)] if calls else []

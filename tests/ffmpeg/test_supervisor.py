@@ -325,6 +325,6 @@ def test_close_does_not_wait_for_ever(
         closing = threading.Thread(target=supervisor.close, daemon=True)
         closing.start()
         wait_for(lambda: not closing.is_alive(), "the end")
-        assert "1 ffmpegs have not ended" in caplog.text
+        assert "not ended within 0 s, and left running: 1 ffmpeg" in caplog.text
     wait_for(lambda: not supervisor._thread.is_alive(), "the end of the thread, which notices the end of ffmpeg now")
     supervisor.close()

@@ -40,7 +40,6 @@ def ear() -> Iterator[Ear]:
 
 
 def shared_port(engines: Engines) -> int:
-    assert engines.shared is not None
     return engines.shared.port
 
 
@@ -52,7 +51,7 @@ def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines
         assert ear.packets(1)[0].source[1] == own
         assert other.packets(1)[0].source[1] == shared_port(engines)
         said = engines.summary()
-        assert re.match(r"1 by ffmpeg, 1 in the shared stream \(1 fan-outs, \d+ packets, 0 not sent, ", said), said
+        assert re.match(r"1 by ffmpeg, 1 in the shared stream \(1 fan-out, \d+ packets?, 0 not sent, ", said), said
 
         engines.order(StopStream("bob"))
         assert other.falls_silent()
@@ -75,23 +74,6 @@ def test_both_engines_play_the_tune_with_the_same_number(engines: Engines, ear: 
         engines.order(StopStream(call))
         wait_for(engines.ended, "the end")
         assert ear.falls_silent()
-
-
-def test_without_a_shared_stream_ffmpegs_play_to_all_calls(files: dict[int, Path], ear: Ear) -> None:
-    alone = Engines(Tunes(), None)
-    try:
-        assert alone.add_tune(files, 1.0) == 0
-        alone.keep({0})
-        port = free_ports(2)
-        alone.order(start("ann", target(Address(*ear.address), port)))
-        assert ear.packets(1)[0].source[1] == port
-        assert alone.summary() == "1 by ffmpeg"
-        alone.order(StopStream("ann"))
-        (over,) = wait_for(alone.ended, "the end")
-        assert over.call == "ann"
-        assert alone.summary() == "0 by ffmpeg"
-    finally:
-        alone.close()
 
 
 def test_a_stop_of_an_unknown_call_does_nothing(engines: Engines) -> None:

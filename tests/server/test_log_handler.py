@@ -66,9 +66,7 @@ def test_a_reader_that_sleeps_delays_no_thread_and_the_dropped_lines_are_counted
 
     wait_for(all_is_read, "the count of what was dropped")
     lines = read_so_far.decode().splitlines()[1:]
-    assert lines == [f"line {n}" for n in range(50)] + [
-        "31 lines of the log were dropped: more came than could be written"
-    ]
+    assert lines == [f"line {n}" for n in range(50)] + ["dropped 31 lines of the log: more came than could be written"]
 
 
 def test_lines_that_wait_take_a_bounded_number_of_octets(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +132,7 @@ def test_lines_that_cannot_be_written_are_counted_and_have_one_line_on_the_stand
     finally:
         os.close(full)
     assert os.read(pipe[0], 65536).decode().splitlines() == [
-        "the next", "3 lines of the log were dropped: more came than could be written",
+        "the next", "dropped 3 lines of the log: more came than could be written",
     ]  # fmt: skip
     assert capfd.readouterr().err == "The log cannot be written: No space left on device; lines are dropped\n"
 

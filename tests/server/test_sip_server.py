@@ -46,8 +46,8 @@ def bind() -> str:
 @pytest.fixture
 def server(tmp_path: Path, bind: str) -> Iterator[SipServer]:
     """A server that does not run its loop. Its cache is empty, so that no music is ready during a test."""
-    port = str(free_ports(1))
-    settings = Settings.from_environment({"MOH_BIND": bind, "MOH_SIP_PORT": port, "MOH_CACHE": str(tmp_path)})
+    first = free_ports(4)
+    settings = Settings(bind=bind, sip_port=first, rtp_ports=(first + 2, first + 3), cache=str(tmp_path))
     with SipServer(settings) as server:
         yield server
 

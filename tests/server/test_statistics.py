@@ -15,8 +15,10 @@ from moh.server.engines import Engines
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
 from moh.server.workers import Workers
+from moh.shared.shared_stream import SharedStream
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import make_agent
+from tests.support.running import free_ports
 
 
 class Tcp:
@@ -83,7 +85,8 @@ def test_rejections_without_a_line_of_their_own_are_summed_up(world: World, capl
 
 def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    engines, faults = Engines(Tunes(), None), FaultLog("a test")
+    tunes, faults = Tunes(), FaultLog("a test")
+    engines = Engines(tunes, SharedStream("127.0.0.1", free_ports(2), tunes))
     faults.report(MemoryError(), 0.0)
     try:
         world.workers.dropped = 7

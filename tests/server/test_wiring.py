@@ -1,17 +1,26 @@
-"""The line that says what to type into the phone, on a machine, in a container and with the owner's own address."""
+"""The lines of the start: what to type into the phone, and which codecs and ports this machine cannot give."""
 
 from __future__ import annotations
 
+import logging
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from moh.common.codecs import CODECS, PCMU
 from moh.common.config import Settings
+from moh.common.errors import SettingsError
+from moh.common.tunes import Tunes
 from moh.mastering.prepare import Music
 from moh.server import wiring
-from moh.server.wiring import ready_lines
+from moh.server.wiring import available_codecs, open_shared_stream, ready_lines
+from tests.support.running import free_ports
 
 MUSIC = Music({}, 192.0, Path("/music/hold.mp3"))
+ALL = {codec.encoder for codec in CODECS}
+G729 = replace(PCMU, name="G729", static_type=18, encoder="g729")
 
 
 def lines(
@@ -66,3 +75,42 @@ def test_a_network_of_phones_without_a_way_out_has_an_address_too(
 ) -> None:
     monkeypatch.setattr(wiring, "local_addresses", lambda: addresses)
     assert lines(monkeypatch, "", {})[0].startswith(f"ready: sip:123@{typed}:5060,")
+
+
+# -- codecs and ports that this machine cannot give ----------------------------------------------------------------
+
+
+def test_a_codec_without_an_encoder_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wiring, "encoders", lambda: ALL - {"libopus"})
+    monkeypatch.setattr(wiring, "CODECS", (*CODECS, G729))
+    assert [codec.name for codec in available_codecs()] == ["PCMU", "PCMA", "G722"]
+    assert caplog.record_tuples == [
+        ("moh", logging.WARNING, "no call gets opus: the installed ffmpeg has no encoder 'libopus'"),
+        ("moh", logging.WARNING, "no call gets G729: the installed ffmpeg has no encoder 'g729'"),
+    ]
+
+
+def test_with_all_encoders_nothing_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(wiring, "encoders", lambda: ALL)
+    assert available_codecs() == CODECS
+    assert caplog.text == ""
+
+
+def test_without_any_encoder_the_server_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring, "encoders", set)
+    with pytest.raises(SettingsError, match=r"^ffmpeg does not run, or encodes nothing that a phone plays;"):
+        available_codecs()
+
+
+def test_the_shared_stream_names_a_port_that_another_program_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring, "PORT_PATIENCE", 0.0)
+    first = free_ports(4)
+    settings = Settings(bind="127.0.0.1", rtp_ports=(first, first + 3))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other_program:
+        other_program.bind(("127.0.0.1", first + 2))
+        with pytest.raises(SettingsError) as caught:
+            open_shared_stream(settings, Tunes())
+    why = f"another program uses UDP port {first + 2}; expected ports that no other program uses"
+    assert str(caught.value) == f"Cannot use MOH_RTP_PORTS {first}-{first + 3}: {why}"
