@@ -18,14 +18,14 @@ filters=(
     # the stream
     arealtime aresample asetnsamples asetpts asetrate atrim
     # channels
-    aformat amerge amix anull asplit channelmap channelsplit join pan
+    aformat amerge amix amultiply anull asplit channelmap channelsplit join pan
     # time
     acrossfade adelay afade apad areverse concat silenceremove
     # sound
     acompressor alimiter anequalizer bandpass bandreject bass compand dynaudnorm equalizer firequalizer highpass
     highshelf loudnorm lowpass lowshelf treble volume
     # meters
-    astats ebur128 silencedetect volumedetect
+    ametadata astats ebur128 silencedetect volumedetect
 )
 
 # ------------------------------------------------------------------------------------------------------------------

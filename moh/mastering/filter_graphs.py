@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -10,15 +10,23 @@ from typing import Any, Optional
 import ffmpeg
 
 from ..ffmpeg.run import LOG_OPTIONS
+from .curve import WINDOW
 from .formats import ALLOWED
+from .leveller import GRID
 from .loop import LEAD, RATE, WRAP, Loop
 
 LONGEST = 3600.0
 """Seconds of a file that are played at most: few callers wait longer, and the cache often is in memory (tmpfs)."""
 BANDS = {8000: (300, 3400), 16000: (50, 7000)}
 """The band in Hz that is kept for each sample rate: the band of G.711, and the band of G.722."""
+NARROW = 8000
+"""The sample rate of the telephone's band, in which every caller hears the music."""
 THRESHOLD = -45.0
 """The compressor's threshold in dBFS: all sounds that are to be audible are louder."""
+MOMENTARY = "lavfi.r128.M"
+"""The key under which ffmpeg's loudness meter writes the momentary loudness."""
+HEADROOM = 12.0
+"""dB by which the sound is lowered for the meter of peaks, since peaks between samples may be above full level."""
 BUTTERWORTH = (0.541, 1.307)
 """The Q of two second-order filters in a row that make a Butterworth filter of fourth order."""
 
@@ -30,9 +38,9 @@ class Analysis:
     weights: tuple[float, float]
     """The weights of left and right in the mix."""
     level: float
-    """Average level in the telephone's band, in dBFS."""
-    loudest: float
-    """Highest sample in the telephone's band, in dBFS."""
+    """Average level in the telephone's band, in LUFS."""
+    heard: float
+    """For how many seconds it can be heard there."""
     peak: float
     """Highest sample, in dBFS."""
     seconds: float
@@ -49,7 +57,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class RenderPlan:
-    """The settings of the compressor and of the limiter behind it."""
+    """The settings of leveller, compressor, limiter and the gains between them."""
 
     gain: float
     """The gain before the compressor, in dB."""
@@ -59,6 +67,10 @@ class RenderPlan:
     """The gain after the compressor, in dB."""
     ceiling: float
     """The highest sample that the limiter passes, in dBFS."""
+    trim: float = 0.0
+    """The gain after the limiter, in dB."""
+    envelope: Optional[Path] = None
+    """The file of the leveller's gain over time; ``None`` where the leveller has nothing to do."""
 
 
 # -- filters -------------------------------------------------------------------------------------------------------
@@ -96,11 +108,19 @@ def _mono(stream: Any, weights: tuple[float, float]) -> Any:
     return stream.filter("pan", args=f"mono|c0={left}*c0+{right}*c1")
 
 
-def _metered(stream: Any) -> Any:
-    """Add meters for peak and loudness. They run at 32 kHz, so that they also measure peaks between the samples."""
-    stream = stream.filter("aresample", 32000).filter("aformat", channel_layouts="mono")
-    stream = stream.filter("astats", measure_perchannel="none", measure_overall="Peak_level")
-    return stream.filter("ebur128", framelog="verbose")
+def _curve_written(stream: Any, rate: int, target: Path) -> Any:
+    """Write the loudness curve of the sound into a file, as metadata. At twice its sample rate it is exact."""
+    stream = stream.filter("aresample", rate).filter("aformat", channel_layouts="mono")
+    stream = stream.filter("ebur128", framelog="verbose", metadata=1)
+    return stream.filter("ametadata", mode="print", key=MOMENTARY, file=f"file:{target}")
+
+
+def _metered(stream: Any, rate: int) -> list[Any]:
+    """Measure the loudness, and the peak at eight times the sample rate, so that no peak between samples is missed."""
+    each = stream.filter("aformat", sample_fmts="fltp", channel_layouts="mono").filter_multi_output("asplit", 2)
+    loudness = each[0].filter("aresample", 32000).filter("ebur128", framelog="verbose")
+    peak = each[1].filter("aresample", 8 * rate).filter("volume", f"{-HEADROOM}dB").filter("aformat", sample_fmts="s16")
+    return [_discarded(loudness), _discarded(peak.filter("volumedetect"))]
 
 
 def _command(*outputs: Any) -> list[str]:
@@ -135,14 +155,19 @@ def uniform_command(source: Path, target: Path) -> list[str]:
     return _command(_source(source).output(f"file:{target}", f="wav", acodec="pcm_s16le", ar=44100, ac=2))
 
 
-def analysis_command(source: Path, channels: int = 0) -> list[str]:
-    """Measure the sum and the difference of both channels, in the whole band and in the telephone's band."""
+def analysis_command(source: Path, curves: Sequence[Path], channels: int = 0) -> list[str]:
+    """Measure the sum and the difference of both channels: the peak, and the loudness curve in the telephone's band.
+
+    The curve gets a little silence at the end, so that a sound shorter than a value of the curve has a loudness.
+    """
     stereo = _stereo(_source(source), channels).filter("aresample", RATE).filter_multi_output("asplit", 2)
     outputs = []
-    for side, weights in enumerate(((0.5, 0.5), (0.5, -0.5))):
-        mix = _mono(stereo[side], weights).filter("astats", measure_perchannel="none", measure_overall="Peak_level")
-        measured = in_band(mix, 8000).filter("astats", measure_perchannel="none")
-        outputs.append(_discarded(measured))
+    for side, (weights, curve) in enumerate(zip(((0.5, 0.5), (0.5, -0.5)), curves)):
+        measured = _mono(stereo[side], weights).filter(
+            "astats", measure_perchannel="none", measure_overall="Peak_level+Number_of_samples"
+        )
+        band = in_band(measured.filter("aresample", NARROW), NARROW).filter("apad", pad_len=int(WINDOW * NARROW))
+        outputs.append(_discarded(_curve_written(band, NARROW, curve)))
     return _command(*outputs)
 
 
@@ -159,11 +184,20 @@ def downmix_command(source: Path, target: Path, analysis: Analysis, gain: float)
     return _command(led.output(f"file:{target}", f="s16le", acodec="pcm_s16le"))
 
 
-def measure_command(mono: Path, loop: Loop) -> list[str]:
-    """Measure the loop's loudness in the band of each sample rate."""
-    sound = _mono_file(mono).filter("atrim", start_sample=loop.start, end_sample=loop.start + loop.length * loop.times)
-    each = sound.filter("aformat", sample_fmts="fltp").filter_multi_output("asplit", len(BANDS))
-    return _command(*[_discarded(_metered(in_band(each[i], rate))) for i, rate in enumerate(sorted(BANDS))])
+def measure_command(mono: Path, loop: Loop, curves: Mapping[int, Path]) -> list[str]:
+    """Write the loop's loudness curve in the band of each sample rate, and of ``LEAD`` samples before the loop.
+
+    There the filters settle.
+    """
+    end = loop.start + loop.length * loop.times
+    sound = _mono_file(mono).filter("atrim", start_sample=loop.start - LEAD, end_sample=end)
+    sound = sound.filter("asetpts", "PTS-STARTPTS").filter("aformat", sample_fmts="fltp")
+    each = sound.filter_multi_output("asplit", len(curves))
+    outputs = []
+    for i, (rate, curve) in enumerate(curves.items()):
+        band = in_band(each[i] if rate == RATE else each[i].filter("aresample", rate), rate)
+        outputs.append(_discarded(_curve_written(band, 2 * rate, curve)))
+    return _command(*outputs)
 
 
 def render_command(mono: Path, loop: Loop, plans: Mapping[int, tuple[Path, RenderPlan]], soxr: bool) -> list[str]:
@@ -183,17 +217,24 @@ def render_command(mono: Path, loop: Loop, plans: Mapping[int, tuple[Path, Rende
         both = full.filter("asetpts", "PTS-STARTPTS").filter_multi_output("asplit", 2)
         music = both[0].filter("atrim", end_sample=loop.length * rate // RATE)
         written = music.output(f"file:{target}", f="wav", acodec="pcm_s16le", fflags="+bitexact", map_metadata=-1)
-        outputs += [written, _discarded(_metered(both[1]))]
+        outputs += [written, *_metered(both[1], rate)]
     return _command(*outputs)
 
 
 def _rendered(sound: Any, rate: int, plan: RenderPlan) -> Any:
-    sound = in_band(sound, rate).filter("volume", f"{plan.gain:.3f}dB")
+    sound = in_band(sound, rate)
+    if plan.envelope is not None:
+        envelope = ffmpeg.input(f"file:{plan.envelope}", f="f32le", ar=GRID, ac=1, protocol_whitelist="file")
+        envelope = envelope.filter("aresample", rate).filter("aformat", sample_fmts="fltp")
+        sound = ffmpeg.filter([sound, envelope], "amultiply")
+    sound = sound.filter("volume", f"{plan.gain:.3f}dB")
     if plan.ratio > 1:
         sound = sound.filter(
             "acompressor", threshold=_factor(THRESHOLD), ratio=f"{plan.ratio:.3f}", attack=80, release=1200, knee=4
         ).filter("volume", f"{plan.makeup:.3f}dB")
     sound = sound.filter("alimiter", limit=_factor(plan.ceiling), attack=5, release=80, level=0)
+    if plan.trim:
+        sound = sound.filter("volume", f"{plan.trim:.3f}dB")
     return sound.filter("aformat", sample_fmts="s16")
 
 

@@ -1,22 +1,25 @@
 """Mastering for the telephone, by ffmpeg and its meters, in four passes.
 
 ``analyse`` finds out how the channels are to be mixed. ``downmix`` writes one channel of bare samples, which the module
-``loop`` makes a loop. ``measure`` measures how loud the loop is in the telephone's bands. ``render`` writes one file
-for each sample rate, at the wanted loudness. The ffmpeg commands are in ``filter_graphs``.
+``loop`` makes a loop. ``measure`` measures how loud the loop is over time, in the telephone's bands. ``render`` writes
+one file for each sample rate, at the wanted loudness. The ffmpeg commands are in ``filter_graphs``.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
 from ..ffmpeg.run import FfmpegFailed, Progress, declared, has_soxr, run
+from .curve import STEP, average, heard_seconds, integrated, loudness_range
 from .filter_graphs import (
     BANDS,
+    HEADROOM,
+    MOMENTARY,
     THRESHOLD,
     Analysis,
     RenderPlan,
@@ -26,14 +29,16 @@ from .filter_graphs import (
     render_command,
     uniform_command,
 )
-from .loop import RATE, Loop
+from .loop import LEAD, RATE, Loop
 
 PEAK = -6.0
 """The highest true peak in dBFS (dBTP)."""
 WIDE = 9.0
 """Loudness range in LU above which the music is compressed: in a noisy street a caller hears no wider range."""
-SILENT = -60.0
-"""Level in the telephone's band, in dBFS, below which a file counts as silent."""
+MARGIN = 0.15
+"""dB that a measured peak stays below ``PEAK``: the meter rounds to 0.1 dB, and its samples may miss a little."""
+DETECTED = 6.6
+"""dB by which the compressor's detector reads music higher than a loudness meter, measured with music of all kinds."""
 TRIES = 4
 """How often a file is written at most, until it is as loud as wanted after compressor and limiter."""
 
@@ -60,31 +65,38 @@ def meters(said: str, name: str, figure: str) -> list[float]:
 
 
 def _loudness(said: str) -> list[Loudness]:
-    return [
-        Loudness(*figures)
-        for figures in zip(
-            meters(said, "ebur128", "I"), meters(said, "ebur128", "LRA"), meters(said, "astats", "Peak level dB")
-        )
-    ]
+    peaks = [HEADROOM + peak for peak in meters(said, "volumedetect", "max_volume")]
+    return [Loudness(*figures) for figures in zip(meters(said, "ebur128", "I"), meters(said, "ebur128", "LRA"), peaks)]
 
 
-def analyse(source: Path, progress: Optional[Progress]) -> Analysis:
-    """Measure the file: its length, its level, and how its channels are to be mixed to one."""
+def _read_curve(path: Path) -> list[float]:
+    with path.open(encoding="ascii") as lines:
+        values = [float(line.partition("=")[2]) for line in lines if line.startswith(MOMENTARY)]
+    return [-math.inf if math.isnan(value) else value for value in values]  # the meter's silence may be either
+
+
+def analyse(source: Path, folder: Path, progress: Optional[Progress]) -> Analysis:
+    """Measure the file: its length, its loudness, and how its channels are to be mixed to one.
+
+    The curves of the sum and of the difference of both channels are written into ``folder``.
+    """
     channels = 0
+    files = [folder / "sum.curve", folder / "difference.curve"]
     try:
-        said = run(analysis_command(source), progress)
+        said = run(analysis_command(source, files), progress)
     except FfmpegFailed as failed:
         # ffmpeg refuses to mix channels if the file does not say which is left and which is right
         counted = re.search(r"Audio: .*?\b(\d+) channels", failed.said)
         if not counted or int(counted[1]) < 2:
             raise
         channels = int(counted[1])
-        said = run(analysis_command(source, channels), progress)
-    levels = meters(said, "astats", "RMS level dB")
+        said = run(analysis_command(source, files, channels), progress)
     peaks = meters(said, "astats", "Peak level dB")
     lengths = meters(said, "astats", "Number of samples")
-    if len(levels) < 2 or len(peaks) < 4:  # the file has no samples
-        return Analysis((0.5, 0.5), -math.inf, -math.inf, -math.inf, 0.0, None, False)
+    if len(peaks) < 2:  # the file has no samples
+        return Analysis((0.5, 0.5), -math.inf, 0.0, -math.inf, 0.0, None, False)
+    curves = [_read_curve(file) for file in files]
+    levels = [average(curve) for curve in curves]
     # if one channel has the wrong polarity, the sum is nearly silent, and the difference is the music
     side = int(levels[1] > levels[0] + 3.0)
     # ffmpeg makes two channels of a mono file, each 3 dB less loud
@@ -93,8 +105,8 @@ def analyse(source: Path, progress: Optional[Progress]) -> Analysis:
     return Analysis(
         weights=(0.5 * 10 ** (gain / 20), (-0.5 if side else 0.5) * 10 ** (gain / 20)),
         level=levels[side] + gain,
-        loudest=peaks[2 * side + 1] + gain,
-        peak=peaks[2 * side] + gain,
+        heard=heard_seconds([value + gain for value in curves[side]]),
+        peak=peaks[side] + gain,
         seconds=max(lengths) / RATE,
         declared=declared(said),
         soxr=has_soxr(said),
@@ -115,9 +127,12 @@ def downmix(source: Path, target: Path, analysis: Analysis, progress: Optional[P
     return gain
 
 
-def measure(mono: Path, loop: Loop) -> dict[int, Loudness]:
-    """The loudness of the loop, for each sample rate."""
-    return dict(zip(sorted(BANDS), _loudness(run(measure_command(mono, loop)))))
+def measure(mono: Path, loop: Loop) -> dict[int, list[float]]:
+    """The loudness curve of the loop, in the band of each sample rate."""
+    files = {rate: mono.with_name(f"{rate}.curve") for rate in sorted(BANDS)}
+    run(measure_command(mono, loop, files))
+    settled = round(LEAD / RATE / STEP)
+    return {rate: _read_curve(file)[settled:] for rate, file in files.items()}
 
 
 def render(
@@ -131,34 +146,55 @@ def render(
 ) -> dict[int, Loudness]:
     """Write the file for each sample rate, and rewrite a file that is not as loud as ``wanted``.
 
-    Return the loudness of each file.
+    Return the loudness of each file. The law kept here: no peak is above ``PEAK``. After ``TRIES`` a file with such a
+    peak is written less loud.
     """
     results: dict[int, Loudness] = {}
     pending = dict(plans)
-    for _ in range(TRIES):
+    tries = 0
+    while pending:
         command = render_command(mono, loop, {rate: (targets[rate], plan) for rate, plan in pending.items()}, soxr)
         results.update(zip(pending, _loudness(run(command, progress, loop.length / RATE))))
-        pending = {rate: better for rate, plan in pending.items() if (better := _better(plan, results[rate], wanted))}
-        if not pending:
-            break
+        tries += 1
+        improve = _better if tries < TRIES else _lower
+        pending = {rate: better for rate, plan in pending.items() if (better := improve(plan, results[rate], wanted))}
     return results
+
+
+def _over(result: Loudness, wanted: Optional[float]) -> float:
+    """By how many dB the peak is too high. Music whose loudness stays as it is may have any peak up to full level."""
+    return result.peak + MARGIN - (PEAK if wanted is not None else 0.0)
 
 
 def _better(plan: RenderPlan, result: Loudness, wanted: Optional[float]) -> Optional[RenderPlan]:
     """A corrected plan, after ``plan`` gave ``result``; ``None`` where the result is close enough to ``wanted``."""
     off = wanted - result.integrated if wanted is not None else 0.0
-    over = result.peak - (PEAK if wanted is not None else 0.0)
+    over = _over(result, wanted)
     if abs(off) <= 0.3 and over <= 0:
         return None
-    ceiling = plan.ceiling - (over + 0.1 if over > 0 else 0.0)
+    # by twice as much, since the limiter acts on the samples and not on the peaks between them
+    ceiling = plan.ceiling - 2 * (over + 0.05 if over > 0 else 0.0)
     if plan.ratio > 1:
-        return RenderPlan(plan.gain, plan.ratio, plan.makeup + off, ceiling)
-    return RenderPlan(plan.gain + off, plan.ratio, plan.makeup, ceiling)
+        return replace(plan, makeup=plan.makeup + off, ceiling=ceiling)
+    return replace(plan, gain=plan.gain + off, ceiling=ceiling)
 
 
-def choose_plan(now: Loudness, gain: float, wanted: Optional[float]) -> RenderPlan:
-    """The first plan for a loop whose loudness is ``now``. The loop is ``gain`` dB louder than the owner's file."""
+def _lower(plan: RenderPlan, result: Loudness, wanted: Optional[float]) -> Optional[RenderPlan]:
+    """A plan that lowers the peak for certain, and the loudness with it; ``None`` where the peak is low enough."""
+    over = _over(result, wanted)
+    return replace(plan, trim=plan.trim - over - 0.05) if over > 0 else None
+
+
+def choose_plan(
+    curve: Sequence[float], levelled: Sequence[float], gain: float, wanted: Optional[float], envelope: Optional[Path]
+) -> RenderPlan:
+    """The first plan for a loop, by its loudness curve before the leveller and behind it.
+
+    The loop is ``gain`` dB louder than the owner's file.
+    """
     if wanted is None:
         return RenderPlan(-gain, 1.0, 0.0, -1.0)
-    ratio = min(3.0, now.range / (WIDE - 2)) if now.range > WIDE else 1.0
-    return RenderPlan(wanted - now.integrated, ratio, (wanted - THRESHOLD) * (1 - 1 / ratio), PEAK - 0.5)
+    spread = min(loudness_range(curve), loudness_range(levelled))  # what the leveller has lifted needs no compressor
+    ratio = min(3.0, spread / (WIDE - 2)) if spread > WIDE else 1.0
+    makeup = (wanted + DETECTED - THRESHOLD) * (1 - 1 / ratio)
+    return RenderPlan(wanted - integrated(levelled), ratio, makeup, PEAK - 0.5, envelope=envelope)

@@ -15,7 +15,7 @@ import stat
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
@@ -25,12 +25,15 @@ from ..common.errors import SettingsError
 from ..ffmpeg.run import FfmpegFailed, Progress
 from .cache import entry_of, length_of
 from .cache_folder import absolute, cache_folder
-from .filter_graphs import LONGEST, Analysis
+from .curve import integrated, loudness_range
+from .filter_graphs import NARROW
 from .formats import EXPECTED, refused_format
-from .loop import RATE, Loop, close_loop
-from .loudness import SILENT, Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
+from .leveller import lifts, write_envelope
+from .loop import RATE, close_loop
+from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
 from .owner_name import in_owner_words, owner_name
 from .progress import ProgressLog
+from .report import Outcome, in_figures, in_plain_words
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
 DEFAULT_SOURCES = (Path("/music.mp3"), Path("music.mp3"))
@@ -39,6 +42,8 @@ RATES = sorted({codec.sample_rate for codec in CODECS})
 """The sample rates in Hz of the converted files."""
 SHORTEST = 0.1
 """Seconds of sound that a file needs at least."""
+LEAST_HEARD = 1.0
+"""Seconds that can be heard of a file that is no silence, or a tenth of the file if that is less."""
 SILENCE = 26.0
 """How many dB below the music's average level its beginning and end count as silence: -50 dBFS at -24 LUFS."""
 ROOM = 2 * (sum(RATES) + RATE)
@@ -47,6 +52,8 @@ ATTEMPTS = 3
 """How often a file that changes while it is read is read at most."""
 ATTEMPTS_APART = 0.5
 """Seconds between two attempts, in which another program may finish writing the file."""
+
+log = logging.getLogger("moh")
 
 
 @dataclass(frozen=True)
@@ -178,62 +185,48 @@ def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float],
     the folder of ``targets``.
     """
     made = next(iter(targets.values())).parent
-    analysis, uniform = analyse(source, _stage(progress, 0.0, 0.4)), source
+    work = made.parent
+    analysis, uniform = analyse(source, work, _stage(progress, 0.0, 0.4)), source
     if analysis.changes:
-        uniform = made.with_name("uniform.wav")
+        uniform = work / "uniform.wav"
         make_uniform(source, uniform)
-        analysis = analyse(uniform, None)
+        analysis = analyse(uniform, work, None)
     if analysis.seconds < SHORTEST:
         raise SettingsError(_too_short(source, analysis.seconds))
-    if analysis.loudest < SILENT:
+    if analysis.heard < min(LEAST_HEARD, analysis.seconds / 10):
         raise SettingsError(
-            f"Music is {str(source)!r}: silent, or next to it (nothing above {SILENT:.0f} dBFS between "
-            "300 and 3400 Hz); expected music"
+            f"Music is {str(source)!r}: silent, or next to it: {analysis.heard:.1f} of its {analysis.seconds:.1f} s "
+            "can be heard on a telephone (which plays 300 to 3400 Hz); expected music"
         )
     if (needed := analysis.seconds * ROOM) > shutil.disk_usage(made).free:
         raise SettingsError(_no_room(made, needed))
-    mono = made.with_name("mono.s16")
+    mono = work / "mono.s16"
     gain = downmix(uniform, mono, analysis, _stage(progress, 0.4, 0.65))
     loop = close_loop(mono, 32768 * 10 ** ((analysis.level + gain - SILENCE) / 20))
     if loop.length < SHORTEST * RATE:
         raise SettingsError(_too_short(source, loop.length / RATE))
-    before = measure(mono, loop)
-    plans = {rate: choose_plan(before[rate], gain, wanted) for rate in targets}
+    curves = measure(mono, loop)
+    original = Loudness(integrated(curves[NARROW]) - gain, loudness_range(curves[NARROW]), analysis.peak)
+    plans, levelled, lift = {}, dict(curves), 0.0
+    for rate in targets:
+        envelope = None
+        if wanted is not None and (gains := lifts(curves[rate], gain)):
+            envelope = work / f"{rate}.envelope"
+            write_envelope(envelope, gains, loop)
+            levelled[rate] = [value + more for value, more in zip(curves[rate], gains)]
+            lift = max(lift, *gains)
+        plans[rate] = choose_plan(curves[rate], levelled[rate], gain, wanted, envelope)
     after = render(mono, loop, targets, plans, wanted, analysis.soxr, _stage(progress, 0.7, 1.0))
     lengths = {length_of(path) for path in targets.values()}
     if lengths != {loop.length / RATE}:
         raise SettingsError(f"Music is {str(source)!r}: ffmpeg made {lengths} s of it instead of {loop.length / RATE}")
-    original = replace(before[RATES[0]], integrated=before[RATES[0]].integrated - gain)
-    return _report(analysis, loop, original, after, wanted)
+    outcome = Outcome(analysis, loop, wanted, original, after, lift, levelled[NARROW])
+    log.debug("music: %s", in_figures(outcome))
+    return in_plain_words(outcome)
 
 
 def _too_short(source: Path, seconds: float) -> str:
     return f"Music is {str(source)!r}: {seconds:.2f} s of sound; expected at least {SHORTEST} s"
-
-
-def _report(
-    analysis: Analysis, loop: Loop, before: Loudness, after: Mapping[int, Loudness], wanted: Optional[float]
-) -> str:
-    """What was done to the music, in one line. ``before`` is the loudness of the owner's file."""
-    became = after[RATES[0]]
-    done = [
-        f"{before.integrated:.1f} LUFS made {became.integrated:.1f}",
-        f"peak {max(loudness.peak for loudness in after.values()):.1f} dBTP",
-        f"seam {loop.seam}",
-    ]
-    if wanted is not None and abs(became.integrated - wanted) > 1:
-        done.insert(1, f"not {wanted:g} because of its peaks")
-    if before.range - became.range > 1:
-        done.append(f"range of {before.range:.0f} LU made {became.range:.0f}")
-    if analysis.weights[1] < 0:
-        done.append("left and right are out of phase: their difference is played")
-    if loop.trimmed >= RATE // 10:
-        done.append(f"{loop.trimmed / RATE:.1f} s of silence cut")
-    if analysis.seconds >= LONGEST - 1:
-        done.append(f"only the first {LONGEST / 60:.0f} min of it")
-    elif analysis.declared and analysis.seconds < 0.9 * analysis.declared:
-        done.append(f"the file breaks off after {analysis.seconds:.0f} of {analysis.declared:.0f} s")
-    return ", ".join(done)
 
 
 def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[Progress]:
@@ -247,9 +240,11 @@ def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[P
 def main() -> int:
     """Prepare the music and print one line. If that fails, print what is wrong and return exit status 1."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the exception ends ffmpeg and removes unfinished files
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
     try:
-        music = prepare(Settings.from_environment(os.environ), ProgressLog())
+        settings = Settings.from_environment(os.environ)
+        log.setLevel(settings.log)
+        music = prepare(settings, ProgressLog())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from moh.mastering.filter_graphs import Analysis, analysis_command, downmix_command
 
 ANALYSIS = Analysis((0.5, 0.5), -20.0, -3.0, -3.0, 60.0, None, soxr=True)
+CURVES = [Path("sum"), Path("difference")]
 
 
 def test_the_commands_never_ask_and_open_their_files_by_name_only() -> None:
@@ -24,5 +25,5 @@ def test_soxr_resamples_if_ffmpeg_has_it() -> None:
 
 
 def test_channels_without_known_places_are_shared_out_to_left_and_right() -> None:
-    assert "stereo|c0=" in " ".join(analysis_command(Path("a"), 12)).replace("\\", "")
-    assert "stereo|c0=" not in " ".join(analysis_command(Path("a")))
+    assert "stereo|c0=" in " ".join(analysis_command(Path("a"), CURVES, 12)).replace("\\", "")
+    assert "stereo|c0=" not in " ".join(analysis_command(Path("a"), CURVES))

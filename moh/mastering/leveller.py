@@ -1,0 +1,87 @@
+"""Lifts quiet passages, as a sound engineer's hand on the fader would: slowly, and knowing what comes next.
+
+The gain is computed from the loudness curve of the whole loop, so it never exceeds what a passage needs, a loud passage
+never comes upon a raised gain, and the gain at the end of the loop meets the gain at its beginning. Music without long
+quiet passages has no gain at all.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from .curve import FAINTEST, STEP, integrated
+from .loop import LEAD, RATE, Loop
+
+KNEE = 9.0
+"""How many LU below the whole music a passage is quiet."""
+RATIO = 10.0
+"""A passage that was 10 LU below the knee is 1 LU below it afterwards."""
+NOISE = 50.0
+"""How many LU below the whole music a passage is taken for noise and not lifted."""
+TAPER = 3.0
+"""The gain in dB for each LU that a passage is above noise: the lift ends gradually, and not at one loudness."""
+PATIENCE = 5.0
+"""Seconds that a quiet passage lasts at least: shorter ones, such as pauses and dying notes, are the music's own."""
+RISE = 6.0
+"""dB a second by which the gain grows at most."""
+FALL = 12.0
+"""dB a second by which the gain falls at most, before a loud passage begins."""
+GRID = 20
+"""Values of the envelope a second."""
+
+
+def lifts(curve: Sequence[float], gain: float) -> list[float]:
+    """The gain in dB at each value of a loop's curve; empty if no passage is lifted.
+
+    The loop is ``gain`` dB louder than the owner's file.
+    """
+    half = round(PATIENCE / STEP / 2)
+    if len(curve) <= 2 * half:
+        return []
+    whole = integrated(curve)
+    passages = _around(_around(curve, half, max), half, min)  # shorter dips than PATIENCE are filled
+    gains = [_lift(whole - passage, passage - gain) for passage in passages]
+    for step, direction in ((RISE, 1), (FALL, -1)):
+        gains = _limited(gains[::direction], step * STEP)[::direction]
+    return gains if max(gains) > 0 else []
+
+
+def _lift(below: float, loudness: float) -> float:
+    """The gain in dB for a passage ``below`` LU under the whole, whose ``loudness`` in the owner's file is in LUFS."""
+    room = min(NOISE - below, loudness - FAINTEST)
+    return max(0.0, min((below - KNEE) * (1 - 1 / RATIO), TAPER * room))
+
+
+def _around(values: Sequence[float], half: int, choose: Callable[[Iterable[float]], float]) -> list[float]:
+    """For each value the least or the greatest of those up to ``half`` places around it, in a circle."""
+    circle = [*values[-half:], *values, *values[:half]]
+    return [choose(circle[i : i + 2 * half + 1]) for i in range(len(values))]
+
+
+def _limited(values: Sequence[float], step: float) -> list[float]:
+    """Lower values until none is more than ``step`` above the one before it, in a circle."""
+    limited = list(values)
+    for i in range(2 * len(limited)):
+        i %= len(limited)
+        limited[i] = min(limited[i], limited[i - 1] + step)
+    return limited
+
+
+def write_envelope(path: Path, gains: Sequence[float], loop: Loop) -> None:
+    """Write the gains as factors, ``GRID`` a second, from ``LEAD`` samples before the loop to ``LEAD`` after it."""
+    length, lead = loop.length / RATE, LEAD / RATE
+    # the first value is for 0.4 s of sound whose middle is 0.1 s before the loop
+    places = [STEP * i - STEP for i in range(len(gains))] + [length - STEP]
+    factors = array("f")
+    for k in range(int(GRID * (length + 2 * lead)) + 2):
+        at = (k / GRID - lead + STEP) % length - STEP
+        i = min(len(gains) - 1, int((at + STEP) / STEP + 1e-9))
+        share = (at - places[i]) / (places[i + 1] - places[i])
+        decibels = gains[i] * (1 - share) + gains[(i + 1) % len(gains)] * share
+        factors.append(10 ** (decibels / 20))
+    if sys.byteorder == "big":
+        factors.byteswap()
+    path.write_bytes(factors.tobytes())

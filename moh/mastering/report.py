@@ -1,0 +1,107 @@
+"""What was done to the music, in words for the log: plain ones for the owner, and figures for ``MOH_LOG=debug``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from .curve import silences
+from .filter_graphs import LONGEST, NARROW, Analysis
+from .loop import LEAD, RATE, Loop
+from .loudness import Loudness
+
+LEAST_SILENCE = 5.0
+"""Seconds of silence within the music that are told: a caller who hears nothing for so long may hang up."""
+MOST_SILENCES = 3
+"""How many silences are told with their places."""
+MUCH_GAIN = 30.0
+"""dB of gain above which the noise in a file may become audible."""
+LIFTED = 3.0
+"""dB of gain for quiet passages that are worth a word."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the steps of a conversion found and made."""
+
+    analysis: Analysis
+    loop: Loop
+    wanted: Optional[float]
+    """The loudness that was wanted in LUFS; ``None`` if it was to stay as it is."""
+    before: Loudness
+    """The loudness of the owner's file in the telephone's band."""
+    after: Mapping[int, Loudness]
+    """The loudness of the converted file for each sample rate."""
+    lift: float
+    """The most that the leveller lifted a quiet passage, in dB."""
+    levelled: Sequence[float]
+    """The loudness curve in the telephone's band, behind the leveller."""
+
+
+def in_plain_words(outcome: Outcome) -> str:
+    """What was done, for an owner who knows nothing of audio."""
+    analysis, loop, after = outcome.analysis, outcome.loop, outcome.after[NARROW]
+    done = [_louder(after.integrated - outcome.before.integrated)]
+    if outcome.wanted is not None:
+        missing = outcome.wanted - min(loudness.integrated for loudness in outcome.after.values())
+        if missing > 1:
+            done.append(f"{missing:.0f} dB quieter than wanted, since its loudest moments allow no more")
+    if outcome.lift >= LIFTED:
+        done.append(f"quiet passages lifted by up to {outcome.lift:.0f} dB")
+    elif outcome.before.range - after.range > 1:
+        done.append("loud and quiet passages brought closer together")
+    done.append(_seam(loop.seam))
+    if analysis.weights[1] < 0:
+        done.append("left and right cancel each other out, so their difference is played")
+    if loop.trimmed >= RATE // 10:
+        done.append(f"{loop.trimmed / RATE:.1f} s of silence cut off its ends")
+    offset = (loop.start - LEAD) / RATE
+    if found := [(begin + offset, end + offset) for begin, end in silences(outcome.levelled, LEAST_SILENCE)]:
+        done.append(_silent(found))
+    if analysis.seconds >= LONGEST - 1:
+        done.append(f"only the first {LONGEST / 60:.0f} min of it")
+    elif analysis.declared and analysis.seconds < 0.9 * analysis.declared:
+        done.append(f"the file breaks off after {analysis.seconds:.0f} of {analysis.declared:.0f} s")
+    return ", ".join(done)
+
+
+def _louder(gain: float) -> str:
+    if abs(gain) < 0.5:
+        return "as loud as it was"
+    if gain < 0:
+        return f"made {-gain:.0f} dB quieter"
+    return f"made {gain:.0f} dB louder" + (", with any noise in it" if gain > MUCH_GAIN else "")
+
+
+def _seam(seam: str) -> str:
+    if seam == "as it was":
+        return "its end meets its beginning without a gap"
+    if seam == "faded":
+        return "it fades out and begins again"
+    return "its end fades into its beginning"
+
+
+def _silent(places: Sequence[tuple[float, float]]) -> str:
+    told = [f"{_clock(begin)} to {_clock(end)}" for begin, end in places]
+    if len(told) > MOST_SILENCES:
+        told[MOST_SILENCES:] = [f"{len(told) - MOST_SILENCES} more times"]
+    *others, last = told
+    return f"silent from {', '.join(others)} and {last}" if others else f"silent from {last}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def in_figures(outcome: Outcome) -> str:
+    """What was measured before and after, for an audio engineer."""
+    before = outcome.before
+    parts = [f"file {before.integrated:.1f} LUFS in the telephone's band, range {before.range:.1f} LU"]
+    parts += [
+        f"{rate} Hz: {after.integrated:.1f} LUFS, range {after.range:.1f} LU, peak {after.peak:.1f} dBTP"
+        for rate, after in sorted(outcome.after.items())
+    ]
+    parts += [f"leveller at most {outcome.lift:.1f} dB", f"seam {outcome.loop.seam}"]
+    return "; ".join(parts)
