@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
 # Builds the slim ffmpeg from the distribution's own source package: tools/build_ffmpeg.sh FOLDER
-# One file of 4 MB that needs no library and runs on this release of Debian or Ubuntu and on others; it can what the
+# One file of 4.6 MB that needs no library and runs on this release of Debian or Ubuntu and on others; it can what the
 # server needs and no more. The Dockerfile has a stage for it. Packages that are missing for that are installed (root).
 set -euo pipefail
 
 # -- what it can ---------------------------------------------------------------------------------------------------
 
 protocols=(file pipe rtp srtp udp)
-demuxers=(aac aiff asf au caf flac matroska mov mp3 ogg 'pcm_*' w64 wav wv)
+demuxers=(aac ac3 aiff amr asf au caf eac3 flac g722 g729 gsm matroska mov mp3 ogg 'pcm_*' w64 wav wv)
 decoders=(
-    aac adpcm_ima_wav adpcm_ms alac flac mp1float mp2float mp3float opus 'pcm_*' vorbis wavpack wmapro wmav1 wmav2
+    # music
+    aac alac flac mp1float mp2float mp3float opus 'pcm_*' vorbis wavpack wmalossless wmapro wmav1 wmav2
+    # telephony
+    adpcm_g722 adpcm_g726 adpcm_g726le adpcm_ima_oki adpcm_ima_qt adpcm_ima_wav adpcm_ms amrnb amrwb g723_1 g729 gsm
+    gsm_ms truespeech wmavoice
+    # films
+    ac3 eac3
 )
-parsers=(aac flac mpegaudio opus vorbis)
+parsers=(aac ac3 flac g723_1 g729 gsm mpegaudio opus vorbis)
+# Only since ffmpeg 5: a former one reads AMR without its parser, and no Speex.
+newer_decoders=(speex)
+newer_parsers=(amr)
 encoders=(adpcm_g722 libopus pcm_alaw pcm_f32le pcm_mulaw pcm_s16le)
 muxers=(data null pcm_f32le pcm_s16le rtp wav)
 filters=(
@@ -106,8 +115,8 @@ quietly ./configure --extra-version="${version##*-}" \
     --enable-network --enable-libopus --enable-libsoxr \
     --enable-protocol="$(list "${protocols[@]}")" \
     --enable-demuxer="$(list "${demuxers[@]}")" \
-    --enable-decoder="$(list "${decoders[@]}")" \
-    --enable-parser="$(list "${parsers[@]}")" \
+    --enable-decoder="$(list "${decoders[@]}" "${newer_decoders[@]}")" \
+    --enable-parser="$(list "${parsers[@]}" "${newer_parsers[@]}")" \
     --enable-encoder="$(list "${encoders[@]}")" \
     --enable-muxer="$(list "${muxers[@]}")" \
     --enable-filter="$(list "${filters[@]}")" \

@@ -34,9 +34,8 @@ class FfmpegFailed(Exception):
     """ffmpeg ended with an error. ``why`` is the first error message, ``said`` is all output that was kept."""
 
     def __init__(self, status: int, said: str) -> None:
-        errors = re.findall(r"^.*?\[(?:error|fatal)\] (.*\S)", said, re.MULTILINE)
         plain = [line.strip() for line in said.splitlines() if line.strip()]
-        self.why = (errors or plain or [f"exit {status}"])[0]
+        self.why = first_error(said) or next(iter(plain), f"exit {status}")
         self.said = said
         super().__init__(self.why)
 
@@ -105,6 +104,12 @@ def _read_output(output: IO[bytes]) -> str:
     if size > OUTPUT_KEPT:
         said += b"\n" + os.pread(handle, OUTPUT_KEPT, max(OUTPUT_KEPT, size - OUTPUT_KEPT))
     return said.decode("utf-8", "replace")
+
+
+def first_error(said: str) -> str:
+    """The first error message that ffmpeg printed; empty where it printed none."""
+    found = re.search(r"^.*?\[(?:error|fatal)\] (.*\S)", said, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def declared(said: str) -> Optional[float]:

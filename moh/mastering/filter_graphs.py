@@ -1,4 +1,7 @@
-"""The ffmpeg commands of a conversion, as filter graphs. Pure functions; the module ``loudness`` runs the commands."""
+"""The ffmpeg commands of a conversion, as filter graphs. The module ``loudness`` runs the commands.
+
+Pure functions, but for one thing: of a bare file the beginning is read, to see that it has no header.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import ffmpeg
 
 from ..ffmpeg.run import LOG_OPTIONS
 from .curve import WINDOW
-from .formats import ALLOWED
+from .formats import input_options
 from .leveller import GRID
 from .loop import LEAD, RATE, WRAP, Loop
 
@@ -53,6 +56,8 @@ class Analysis:
     """The number of channels, if ffmpeg does not know their places (left, right, ...); otherwise 0."""
     changes: bool = False
     """Whether sample rate or channels change within the file. Then ``uniform_command`` has to rewrite it first."""
+    said: str = ""
+    """What ffmpeg printed of the file."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def _discarded(stream: Any) -> Any:
 
 
 def _source(path: Path) -> Any:
-    return ffmpeg.input(f"file:{path}", t=LONGEST, protocol_whitelist="file", format_whitelist=ALLOWED)["a:0"]
+    return ffmpeg.input(f"file:{path}", t=LONGEST, **input_options(path))["a:0"]
 
 
 def _mono_file(path: Path) -> Any:

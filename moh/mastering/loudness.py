@@ -94,7 +94,7 @@ def analyse(source: Path, folder: Path, progress: Optional[Progress]) -> Analysi
     peaks = meters(said, "astats", "Peak level dB")
     lengths = meters(said, "astats", "Number of samples")
     if len(peaks) < 2:  # the file has no samples
-        return Analysis((0.5, 0.5), -math.inf, 0.0, -math.inf, 0.0, None, False)
+        return Analysis((0.5, 0.5), -math.inf, 0.0, -math.inf, 0.0, None, False, said=said)
     curves = [_read_curve(file) for file in files]
     levels = [average(curve) for curve in curves]
     # if one channel has the wrong polarity, the sum is nearly silent, and the difference is the music
@@ -112,6 +112,7 @@ def analyse(source: Path, folder: Path, progress: Optional[Progress]) -> Analysi
         soxr=has_soxr(said),
         channels=channels,
         changes=len(re.findall(r"Number of samples: [1-9]", said)) > 2,  # ffmpeg restarts its meters at a change
+        said=said,
     )
 
 

@@ -11,11 +11,10 @@ import logging
 import os
 import shutil
 import signal
-import stat
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -25,14 +24,16 @@ from ..common.errors import SettingsError
 from ..ffmpeg.run import FfmpegFailed, Progress
 from .cache import entry_of, length_of
 from .cache_folder import absolute, cache_folder
+from .completeness import what_is_missing
 from .curve import integrated, loudness_range
 from .filter_graphs import NARROW
-from .formats import EXPECTED, refused_format
+from .formats import read_as
 from .leveller import lifts, write_envelope
 from .loop import RATE, close_loop
 from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
 from .owner_name import in_owner_words, owner_name
 from .progress import ProgressLog
+from .refusals import facts_of, not_decoded, refuse_other_kinds, refuse_protected, too_short
 from .report import Outcome, in_figures, in_plain_words
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
@@ -117,25 +118,10 @@ def _prepare_complete(source: Path, settings: Settings, progress: Optional[Progr
     raise SettingsError(f"Music is {str(source)!r}: it changes while it is read; expected a file that is complete")
 
 
-def _facts(source: Path) -> os.stat_result:
-    try:
-        facts = source.stat()
-    except OSError as error:
-        raise SettingsError(f"Music is {str(source)!r}: {error.strerror}; expected an audio file") from None
-    if stat.S_ISDIR(facts.st_mode):
-        raise SettingsError(
-            f"Music is {str(source)!r}, a folder; expected an audio file (Docker makes a folder of a file not there)"
-        )
-    if not stat.S_ISREG(facts.st_mode):
-        raise SettingsError(f"Music is {str(source)!r}, a device or pipe; expected an audio file")
-    if facts.st_size == 0:
-        raise SettingsError(f"Music is {str(source)!r}, an empty file; expected an audio file")
-    return facts
-
-
 def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> Optional[Music]:
     """Find the music in the cache, or convert it. Return ``None`` if the file has changed meanwhile."""
-    facts = _facts(source)
+    facts = facts_of(source)
+    refuse_other_kinds(source)
     loudness = "off" if settings.loudness is None else f"{settings.loudness:g}"
     entry = entry_of(cache_folder(settings), source, facts, f"loudness {loudness}", RATES)
     entry.clean()
@@ -152,11 +138,7 @@ def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> 
                 raise
             if error.disk_full:
                 raise SettingsError(_no_room(made.folder)) from None
-            if (kind := refused_format(error.said)) is not None:
-                why = f"ffmpeg reads it as {kind!r}, which is not played; expected {EXPECTED}"
-                raise SettingsError(f"Music is {str(source)!r}: {why}") from None
-            why = f"no audio that ffmpeg can read ({error.why!r})"
-            raise SettingsError(f"Music is {str(source)!r}: {why}; expected an audio file") from None
+            raise not_decoded(source, error.said) from None
         if _differs(source, facts):
             return None
         kept = entry.keep(made, report)
@@ -190,9 +172,10 @@ def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float],
     if analysis.changes:
         uniform = work / "uniform.wav"
         make_uniform(source, uniform)
-        analysis = analyse(uniform, work, None)
+        analysis = replace(analyse(uniform, work, None), declared=analysis.declared, said=analysis.said)
+    refuse_protected(source, analysis.said)
     if analysis.seconds < SHORTEST:
-        raise SettingsError(_too_short(source, analysis.seconds))
+        raise too_short(source, analysis.seconds, SHORTEST, analysis.said)
     if analysis.heard < min(LEAST_HEARD, analysis.seconds / 10):
         raise SettingsError(
             f"Music is {str(source)!r}: silent, or next to it: {analysis.heard:.1f} of its {analysis.seconds:.1f} s "
@@ -204,7 +187,7 @@ def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float],
     gain = downmix(uniform, mono, analysis, _stage(progress, 0.4, 0.65))
     loop = close_loop(mono, 32768 * 10 ** ((analysis.level + gain - SILENCE) / 20))
     if loop.length < SHORTEST * RATE:
-        raise SettingsError(_too_short(source, loop.length / RATE))
+        raise too_short(source, loop.length / RATE, SHORTEST)
     curves = measure(mono, loop)
     original = Loudness(integrated(curves[NARROW]) - gain, loudness_range(curves[NARROW]), analysis.peak)
     plans, levelled, lift = {}, dict(curves), 0.0
@@ -220,13 +203,19 @@ def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float],
     lengths = {length_of(path) for path in targets.values()}
     if lengths != {loop.length / RATE}:
         raise SettingsError(f"Music is {str(source)!r}: ffmpeg made {lengths} s of it instead of {loop.length / RATE}")
-    outcome = Outcome(analysis, loop, wanted, original, after, lift, levelled[NARROW])
+    outcome = Outcome(
+        analysis,
+        loop,
+        wanted,
+        original,
+        after,
+        lift,
+        levelled[NARROW],
+        missing=what_is_missing(source, analysis.seconds, analysis.declared, analysis.said),
+        read_as=read_as(source),
+    )
     log.debug("music: %s", in_figures(outcome))
     return in_plain_words(outcome)
-
-
-def _too_short(source: Path, seconds: float) -> str:
-    return f"Music is {str(source)!r}: {seconds:.2f} s of sound; expected at least {SHORTEST} s"
 
 
 def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[Progress]:

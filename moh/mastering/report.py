@@ -37,6 +37,10 @@ class Outcome:
     """The most that the leveller lifted a quiet passage, in dB."""
     levelled: Sequence[float]
     """The loudness curve in the telephone's band, behind the leveller."""
+    missing: str = ""
+    """What is missing of the owner's file, in words."""
+    read_as: str = ""
+    """As what a file without a header was read, in words."""
 
 
 def in_plain_words(outcome: Outcome) -> str:
@@ -61,8 +65,10 @@ def in_plain_words(outcome: Outcome) -> str:
         done.append(_silent(found))
     if analysis.seconds >= LONGEST - 1:
         done.append(f"only the first {LONGEST / 60:.0f} min of it")
-    elif analysis.declared and analysis.seconds < 0.9 * analysis.declared:
-        done.append(f"the file breaks off after {analysis.seconds:.0f} of {analysis.declared:.0f} s")
+    elif outcome.missing:
+        done.append(outcome.missing)
+    if outcome.read_as:
+        done.append(outcome.read_as)
     return ", ".join(done)
 
 

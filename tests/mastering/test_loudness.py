@@ -209,17 +209,19 @@ def test_a_file_that_breaks_off_plays_as_far_as_it_goes(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     made = prepared(cut)
     assert made.seconds == pytest.approx(2, abs=0.5)
-    assert "the file breaks off after 2 of 4 s" in made.report
+    assert "only 2 of its 4 s can be read" in made.report
     whole.write_bytes(whole.read_bytes()[:30])
-    assert "no audio that ffmpeg can read" in refusal(whole, tmp_path / "cache")
+    assert "no sound that ffmpeg can read" in refusal(whole, tmp_path / "cache")
 
 
 def test_a_file_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
-    """A file with DRM has such audio: ffmpeg has no decoder for it."""
     track = make(tmp_path / "drm.wav")
     content = track.read_bytes()
     track.write_bytes(content[:20] + b"\x99\x99" + content[22:])
-    assert "no audio that ffmpeg can read" in refusal(track, tmp_path / "cache")
+    said = refusal(track, tmp_path / "cache")
+    assert said.endswith(
+        ": its sound is of a kind that ffmpeg does not know; expected it converted to MP3, FLAC or WAV"
+    )
 
 
 def test_an_hour_of_a_longer_file_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,12 +64,6 @@ def test_any_file_name_will_do_and_threads_convert_at_once(tmp_path: Path) -> No
 # -- files that are no music ---------------------------------------------------------------------------------------
 
 
-def test_a_text_is_no_music(tmp_path: Path) -> None:
-    text = tmp_path / "notes.mp3"
-    text.write_text("do re mi\n" * 1000)
-    assert refusal(text, tmp_path / "cache").startswith(f"Music is {str(text)!r}: no audio that ffmpeg can read (")
-
-
 def test_an_empty_file_is_no_music(tmp_path: Path) -> None:
     (tmp_path / "empty.mp3").touch()
     assert refusal(tmp_path / "empty.mp3", tmp_path / "cache").endswith(
@@ -91,18 +85,6 @@ def test_a_pipe_is_no_music_and_is_not_opened(tmp_path: Path) -> None:
     assert "a device or pipe" in refusal(tmp_path / "pipe", tmp_path / "cache")
 
 
-def test_a_silent_film_is_no_music(tmp_path: Path) -> None:
-    film = make(tmp_path / "film.mkv", source="testsrc=duration=0.2:size=64x64")
-    said = refusal(film, tmp_path / "cache")
-    assert str(film) in said
-    assert "matches no streams" in said
-
-
-def test_a_blink_is_no_music(tmp_path: Path) -> None:
-    blink = make(tmp_path / "blink.wav", source="sine=sample_rate=8000:duration=0.05")
-    assert "0.05 s of sound; expected at least 0.1 s" in refusal(blink, tmp_path / "cache")
-
-
 @pytest.mark.parametrize(
     ("name", "why"), [("~nobody-of-that-name/x.mp3", "no such home folder"), ("\udcff.mp3", "a name in UTF-8")]
 )
@@ -113,8 +95,8 @@ def test_a_name_that_means_no_path_is_no_music(tmp_path: Path, name: str, why: s
 
 
 def test_what_is_no_music_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
-    (tmp_path / "empty.mp3").write_bytes(b"nothing")
-    refusal(tmp_path / "empty.mp3", tmp_path / "cache")
+    (tmp_path / "noise.mp3").write_bytes(b"\xff" * 5000)
+    refusal(tmp_path / "noise.mp3", tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -27,6 +27,7 @@ def outcome(
     curve: Any = tuple(MUSIC * 100),
     loop: Mapping[str, Any] = {},
     analysis: Mapping[str, Any] = {},
+    **words: str,
 ) -> Outcome:
     facts = {"weights": (0.5, 0.5), "level": before, "heard": 10.0, "peak": -3.0, "seconds": 180.0, "declared": 180.0}
     place = {"start": LEAD, "length": 10 * RATE, "times": 1, "seam": "as it was", "trimmed": 0}
@@ -38,6 +39,7 @@ def outcome(
         {8000: Loudness(after, ranges[1], -7.0), 16000: Loudness(wide, ranges[1], -6.9)},
         lift,
         curve,
+        **words,
     )
 
 
@@ -69,7 +71,9 @@ WORDS = [
         "as loud as it was" + SEAM + ", left and right cancel each other out, so their difference is played",
     ),
     ({"analysis": {"seconds": 3600.0}}, "as loud as it was" + SEAM + ", only the first 60 min of it"),
-    ({"analysis": {"seconds": 61.0}}, "as loud as it was" + SEAM + ", the file breaks off after 61 of 180 s"),
+    ({"missing": "61 of 180 s"}, "as loud as it was" + SEAM + ", 61 of 180 s"),
+    ({"missing": "x", "analysis": {"seconds": 3600.0}}, f"as loud as it was{SEAM}, only the first 60 min of it"),
+    ({"read_as": "read as G.722"}, "as loud as it was" + SEAM + ", read as G.722"),
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from moh.common.actions import Address, Target
 from moh.common.codecs import CODECS, OPUS, PCMU
 from moh.ffmpeg.commands import encode_command, ffmpeg_command
-from moh.mastering.formats import DEMUXERS, MORE_DEMUXERS
+from moh.mastering.formats import BARE, FORMATS, MORE_FORMATS, SOUNDS
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = (ROOT / "tools" / "build_ffmpeg.sh").read_text(encoding="utf-8")
@@ -52,9 +52,44 @@ def test_the_script_has_the_encoder_of_every_codec() -> None:
     assert names | {"pcm_s16le"} <= listed("encoders")
 
 
-def test_it_has_the_demuxers_of_the_formats_that_are_music() -> None:
-    assert listed("demuxers") == {*DEMUXERS, "'pcm_*'"}
-    assert not listed("demuxers") & set(MORE_DEMUXERS)
+def test_the_script_has_the_demuxers_of_the_formats_that_are_music_and_no_other() -> None:
+    pcm = {"alaw", "mulaw", "s16le"}  # the demuxers of pcm_alaw, ...
+    bare = {bare.demuxer for bare in BARE.values()}
+    assert pcm < bare
+    assert listed("demuxers") == {*FORMATS, *bare - pcm, "'pcm_*'"}
+    assert not listed("demuxers") & set(MORE_FORMATS)
+
+
+def test_the_script_has_the_decoders_of_the_sounds_that_are_played() -> None:
+    assert set(SOUNDS) <= listed("decoders") | listed("newer_decoders")
+
+
+def test_frames_without_a_header_have_their_parser() -> None:
+    """Without its parser, an AMR file of five seconds has 0.16 s, and ffmpeg reports no error."""
+    assert {"aac", "ac3", "flac", "g729", "gsm", "mpegaudio"} <= listed("parsers")
+    assert "amr" in listed("newer_parsers")
+
+
+def section(title: str) -> str:
+    """Return the text of a section of ``docs/sound.md``."""
+    text = (ROOT / "docs" / "sound.md").read_text(encoding="utf-8")
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_documentation_lists_what_the_slim_ffmpeg_reads_and_what_the_whole_one_reads() -> None:
+    slim, whole = section("File formats").split("Debian's whole ffmpeg", 1)
+    whole = whole.partition("\n\n")[0]
+    missing = [word for word in (*FORMATS.values(), *SOUNDS.values()) if not re.search(rf"\b{word}\b", slim)]
+    missing += [word for word in MORE_FORMATS.values() if word not in whole]
+    missing += [ending for ending in BARE if not re.search(rf"`\.{ending}`", slim)]
+    assert missing == []
+
+
+def test_the_documentation_says_at_which_rate_a_bare_file_is_read() -> None:
+    rows = [line for line in section("File formats").splitlines() if line.startswith("| `.")]
+    for ending, bare in BARE.items():
+        (row,) = [row for row in rows if f"`.{ending}`" in row]
+        assert bare.words in row and f"{bare.rate / 1000:g}".replace(".", ".") in row, ending
 
 
 def test_the_script_has_the_protocols_and_muxers_of_the_outputs() -> None:

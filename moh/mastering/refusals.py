@@ -1,0 +1,136 @@
+"""Why a file is not played, in one short line of the owner's words. ffmpeg's own words serve where no others are known.
+
+No message guesses a cause.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from ..common.errors import SettingsError
+from ..ffmpeg.run import declared, first_error
+from .contents import MORE_MUSIC, no_music, read_beginning, tags_only
+from .formats import EXPECTED, SOUNDS, refused_format
+
+AUDIO = "expected an audio file"
+LONGEST_COMPLAINT = 80
+"""Characters that are shown of a message of ffmpeg."""
+NOT_EVEN_FULL = ("4gv", "celt", "mpegh_3d_audio", "smv", "ac4")
+"""Sound that Debian's whole ffmpeg does not decode either."""
+FULL = "the image built with FFMPEG=full plays it (docker compose build --build-arg FFMPEG=full)"
+MORE_SOUNDS = {"amr_nb": "AMR", "amr_wb": "AMR", "dts": "DTS", "truehd": "TrueHD"}
+"""ffmpeg's names of sounds, with those for people. Other names are shown in capitals."""
+CONVERT = "expected it converted to MP3, FLAC or WAV"
+PROTECTED = re.compile(r": Audio: .*\((?:drms|enca|aavd) / |DRM protected stream|encrypted media", re.IGNORECASE)
+"""What ffmpeg prints of sound that is protected against copying."""
+
+
+PROTECTED_WORDS = "protected against copying (DRM); expected a file without that"
+
+
+def refuse(source: Path, why: str) -> SettingsError:
+    """The error for a file that is not played."""
+    return SettingsError(f"Music is {str(source)!r}: {why}")
+
+
+def facts_of(source: Path) -> os.stat_result:
+    """What the file system says of the file. Raises ``SettingsError`` for what cannot be an audio file."""
+    try:
+        facts = source.stat()
+    except PermissionError:
+        raise refuse(source, f"user {os.geteuid()} may not enter its folder; expected chmod a+rx on it") from None
+    except FileNotFoundError:
+        if source.is_symlink():
+            raise refuse(source, f"a link to {os.readlink(source)!r}, which is not there; {AUDIO}") from None
+        raise refuse(source, f"No such file or directory; {AUDIO}") from None
+    except OSError as error:
+        raise refuse(source, f"{error.strerror}; {AUDIO}") from None
+    if stat.S_ISDIR(facts.st_mode):
+        raise SettingsError(
+            f"Music is {str(source)!r}, a folder; expected an audio file (Docker makes a folder of a file not there)"
+        )
+    if not stat.S_ISREG(facts.st_mode):
+        raise SettingsError(f"Music is {str(source)!r}, a device or pipe; {AUDIO}")
+    if facts.st_size == 0:
+        raise SettingsError(f"Music is {str(source)!r}, an empty file; {AUDIO}")
+    try:
+        source.open("rb").close()
+    except OSError as error:
+        raise unreadable(source, error) from None
+    return facts
+
+
+def unreadable(source: Path, error: OSError) -> SettingsError:
+    """The error for a file that cannot be opened or read."""
+    if isinstance(error, PermissionError):
+        mode = stat.S_IMODE(source.stat().st_mode)
+        return refuse(source, f"user {os.geteuid()} may not read it (mode {mode:o}); expected chmod a+r on it")
+    return refuse(source, f"it cannot be read ({error.strerror}); {AUDIO}")
+
+
+def refuse_other_kinds(source: Path) -> None:
+    """Raise ``SettingsError`` for a file whose first octets say that it is no music."""
+    if what := no_music(read_beginning(source)):
+        raise refuse(source, f"{what}; {AUDIO}")
+
+
+def refuse_protected(source: Path, said: str) -> None:
+    """Raise ``SettingsError`` if ffmpeg has said that the sound is protected: what it decodes of that is noise."""
+    if PROTECTED.search(said):
+        raise refuse(source, PROTECTED_WORDS)
+
+
+def not_decoded(source: Path, said: str) -> SettingsError:
+    """The error for a file with which ffmpeg failed and printed ``said``."""
+    return refuse(source, _why_not_decoded(source, said))
+
+
+def _why_not_decoded(source: Path, said: str) -> str:
+    if PROTECTED.search(said):
+        return PROTECTED_WORDS
+    slim = "--disable-everything" in said
+    if kind := refused_format(said):
+        return f"ffmpeg reads it as {kind!r}, which is not played; expected {EXPECTED}"
+    if re.search(r"Stream specifier .* matches no streams", said):
+        return f"there is no sound in it; {AUDIO}"
+    if "Decoder (codec none) not found" in said:
+        return f"its sound is of a kind that ffmpeg does not know; {CONVERT}"
+    if missing := re.search(r"Decoder \(codec (\w+)\) not found", said):
+        sound = {**SOUNDS, **MORE_SOUNDS}.get(missing[1], missing[1].upper())
+        cure = FULL if slim and missing[1] not in NOT_EVEN_FULL else CONVERT
+        return f"its sound is {sound}, which this ffmpeg does not decode; {cure}"
+    beginning = read_beginning(source)
+    for pattern, name in MORE_MUSIC:
+        if slim and re.match(pattern, beginning, re.DOTALL):
+            return f"it is {name}, which this ffmpeg does not read; {FULL}"
+    if tag := tags_only(source):
+        return f"only a title or a cover ({tag} tag), and no sound; {AUDIO}"
+    if "moov atom not found" in said:
+        return "it is incomplete: its index is missing (moov atom not found); expected the whole file"
+    if not beginning.strip(b"\0"):
+        return f"nothing but zeros at its beginning; {AUDIO}"
+    if sound := re.search(r"^.*? Stream #0:.*?: Audio: (\w+)", said, re.MULTILINE):
+        return f"its {sound[1].upper()} sound cannot be decoded ({complaint(said)!r}); {AUDIO}"
+    return f"no sound that ffmpeg can read ({complaint(said)!r}); {AUDIO}"
+
+
+def complaint(said: str) -> str:
+    """ffmpeg's first error message, without the name of the file, and not longer than a line can bear."""
+    message = re.sub(r"^file:.*: ", "", first_error(said) or "no error message")
+    message = re.sub(r" in filtergraph description .*", "", message)
+    return message if len(message) <= LONGEST_COMPLAINT else message[: LONGEST_COMPLAINT - 1] + "…"
+
+
+def too_short(source: Path, seconds: float, shortest: float, said: str = "") -> SettingsError:
+    """The error for a file with less sound than ``shortest``, both in seconds. ``said`` is what ffmpeg printed."""
+    if seconds > 0:  # whole milliseconds, not rounded up: 99.6 ms are not 100
+        return refuse(source, f"{int(1000 * seconds)} ms of sound; expected at least {1000 * shortest:.0f} ms")
+    length = declared(said)
+    if length or first_error(said):
+        what = f"none of its {length:.0f} s can be decoded" if length else "its sound cannot be decoded"
+        why = f" ({complaint(said)!r})" if first_error(said) else ""
+        return refuse(source, f"{what}{why}; {AUDIO}")
+    return refuse(source, f"there is no sound in it; {AUDIO}")
