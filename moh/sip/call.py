@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Flow, Note, Send
 from ..common.errors import Refusal
@@ -42,9 +42,6 @@ SERVER_FAULT = "server fault"
 SDP_BODY = ("Content-Type", "application/sdp")
 MAX_SDP = 2048
 """Most octets of a session description that a call keeps for its re-INVITE; a longer one is replaced by a new offer."""
-
-Checkpoint = tuple[dict[str, Any], dict[str, Any]]
-"""The attributes of a call and of its media session at one moment."""
 
 
 class Offer(NamedTuple):
@@ -313,17 +310,6 @@ class Call:
         return actions
 
     # -- faults ----------------------------------------------------------------------------------------------------
-
-    def checkpoint(self) -> Checkpoint:
-        """Return a checkpoint by which ``restore`` can undo all later changes to the call."""
-        return {name: getattr(self, name) for name in Call.__slots__}, vars(self.media).copy()
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Undo all changes since ``checkpoint``, because the actions that belong to these changes are lost."""
-        own, media = checkpoint
-        for name, value in own.items():
-            setattr(self, name, value)
-        vars(self.media).update(media)
 
     def abandon(self) -> None:
         """End the call without any further action, whatever state it is in."""

@@ -16,7 +16,8 @@ from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
 from ..guard.media_limits import MediaLimits
 from ..rtp.port_pool import PortPool
-from .call import BRANCH, SERVER_FAULT, Call, Checkpoint
+from .call import BRANCH, SERVER_FAULT, Call
+from .checkpoint import Checkpoint, checkpoint, restore
 from .dialog import DialogId, dialog_id
 from .message import Request, Response
 from .timers import T1, Schedule
@@ -52,7 +53,7 @@ class Registry:
     def touch(self, owner: Owner) -> None:
         """Note that ``owner`` may change in this turn."""
         if owner not in self._touched:
-            self._touched[owner] = owner.checkpoint() if isinstance(owner, Call) else None
+            self._touched[owner] = checkpoint(owner) if isinstance(owner, Call) else None
 
     def settle(self, now: float) -> list[Action]:
         """Settle all that this turn has touched: set its timers, or forget it if it is done.
@@ -98,7 +99,7 @@ class Registry:
         for owner, before in list(self._touched.items()):
             if before is not None:
                 assert isinstance(owner, Call)
-                owner.restore(before)
+                restore(owner, before)
             elif isinstance(owner, Call):
                 del self._touched[owner]
                 self._guard.call_acknowledged_or_ended(owner.id)
@@ -123,12 +124,12 @@ class Registry:
     def abandon(self, call: Call, now: float) -> list[Action]:
         """End a call whose turns raise exceptions, by BYE if possible. Its port becomes free when its stream ends."""
         self._failed.add(call)
-        before = call.checkpoint()
+        before = checkpoint(call)
         actions: list[Action] = []
         try:
             actions = call.hang_up("unexpected error in the server", SERVER_FAULT, now, resend=False)
         except Exception as error:
-            call.restore(before)
+            restore(call, before)
             actions = [Fault(error, f"the end of call {call.id[:8]}")]
             if call.media.playing:
                 actions.append(StopStream(call.id))
