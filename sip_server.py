@@ -251,6 +251,8 @@ class SipServer(socketserver.UDPServer):
                 self._ended_streams.append(stream)  # otherwise its call would keep its port for ever
         if senders := self.engines.senders():
             self._drive_safely(self.agent.media_heard, senders)
+        if reports := self.engines.reports():
+            self._drive_safely(self.agent.reported, reports)
         for asked, address in self.resolver.drain():
             self._drive_safely(self.agent.resolved, asked, address)
         for result in self.reloader.drain():

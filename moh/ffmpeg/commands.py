@@ -29,12 +29,20 @@ def looped(music: Path) -> Any:
 
 
 def ffmpeg_command(
-    music: Path, seconds: float, target: Target, position: float, bind: bool, ssrc: int = 0, share_port: bool = False
+    music: Path,
+    seconds: float,
+    target: Target,
+    position: float,
+    bind: bool,
+    ssrc: int = 0,
+    share_port: bool = False,
+    first: int = 0,
 ) -> list[str]:
     """The command that plays ``music``, which is ``seconds`` long, to ``target``, looped, from ``position`` on.
 
     With ``bind`` ffmpeg sends RTP from the target's local address, which has to be an address of this host. ``ssrc`` is
-    1 to 2**31 - 1; 0 leaves the choice to ffmpeg. With ``share_port`` a ``Watchdog`` can use the same ports.
+    1 to 2**31 - 1; 0 leaves the choice to ffmpeg. With ``share_port`` a ``Watchdog`` can use the same ports. The
+    first packet has the sequence number ``first``, 0 to 65535.
 
     ffmpeg sends one packet each ``ptime``: ``asetnsamples`` cuts the sound into packets, and ``arealtime`` paces them.
     ``-re`` would pace the reading of the file, and send bursts. Input seeking does not work with ``-stream_loop``, so
@@ -68,6 +76,7 @@ def ffmpeg_command(
         "payload_type": target.payload_type,
         "cname": cname_of(target.local.host),
         "ssrc": ssrc,
+        "seq": first,
         "rtpflags": "send_bye",
         "f": "rtp",
         **dict(codec.options),

@@ -16,6 +16,7 @@ from ..common.tunes import Tune
 from ..net.routes import way_out
 from ..net.sockets import family_of
 from ..rtp.liveness import HOST_UNREACHABLE_TIMEOUT
+from ..rtp.reception import StreamReport, stream_report
 from ..rtp.rtcp import bye, cname_of
 from .commands import ffmpeg_command
 from .start_queue import PendingStart
@@ -41,6 +42,8 @@ class FfmpegProcess:
     """The serial of the call's latest start, which may be later than that of ``order``."""
     popen: subprocess.Popen[bytes]
     ssrc: int
+    first: int
+    """The sequence number of ffmpeg's first packet."""
     source_host: str
     """The local address that ffmpeg sends from; empty where the system chooses."""
     watchdog: Watchdog
@@ -96,6 +99,14 @@ class FfmpegProcess:
         order = replace(self.order, position=self.order.position + played + RETRY_AFTER)
         return PendingStart(order, now + RETRY_AFTER, unreachable_for)
 
+    def report(self, now: float) -> Optional[StreamReport]:
+        """What the receiver has reported since the last call of this; ``None`` where it has sent no report."""
+        data = self.watchdog.latest_rtcp()
+        if not data:
+            return None
+        sent = int((now - self.began) * 1000 / self.target.ptime)
+        return stream_report(data, self.call, self.ssrc, self.first, sent, self.target.codec.clock_rate)
+
     def send_bye(self) -> None:
         """Send RTCP BYE in place of a killed ffmpeg, from its RTCP port, which is free now (RFC 3550 §6.3.7)."""
         remote, local = self.target.remote, self.target.local
@@ -118,10 +129,11 @@ def start_ffmpeg(
     """
     target = order.target
     source_host = way_out(target.local.host, target.remote.host)
-    ssrc = secrets.randbits(30) + 1
+    ssrc, first = secrets.randbits(30) + 1, secrets.randbits(15)
     share_port = share_port and not target.srtp_suite  # ffmpeg's SRTP does not hand the option on
     music = tune.files[target.codec.sample_rate]
-    command = prefix + ffmpeg_command(music, tune.seconds, target, order.position, bool(source_host), ssrc, share_port)
+    bind = bool(source_host)
+    command = prefix + ffmpeg_command(music, tune.seconds, target, order.position, bind, ssrc, share_port, first)
     log.debug("[%s] = %s", order.call, " ".join(word if word != target.srtp_key else "KEY" for word in command))
     # in a session of its own, so that Ctrl-C in a terminal reaches only the server, which then sends BYE to its callers
     popen = subprocess.Popen(
@@ -130,7 +142,7 @@ def start_ffmpeg(
     watchdog = None
     try:
         watchdog = Watchdog(popen.pid, target, source_host if share_port else None)
-        ffmpeg = FfmpegProcess(order, order.serial, popen, ssrc, source_host, watchdog, unreachable_for)
+        ffmpeg = FfmpegProcess(order, order.serial, popen, ssrc, first, source_host, watchdog, unreachable_for)
         os.set_blocking(ffmpeg.stderr.fileno(), False)
     except BaseException:  # an ffmpeg that is not watched must not play on
         discard(popen, watchdog)

@@ -29,6 +29,7 @@ from ..common.faults import FaultLog
 from ..common.tunes import Tunes
 from ..net.threads import drained
 from ..rtp.liveness import host_unreachable
+from ..rtp.reception import StreamReport
 from .launch import DATA_LIMIT_MB, leash
 from .process import FfmpegProcess, discard, start_ffmpeg
 from .start_queue import PendingStart, StartQueue
@@ -77,6 +78,7 @@ class Supervisor:
         """Each order with the time at which it was given."""
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
         self._senders: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[StreamReport] = queue.SimpleQueue()
         self._ffmpegs: dict[str, FfmpegProcess] = {}
         self._starts = StartQueue()
         self._watch_at = 0.0
@@ -104,6 +106,10 @@ class Supervisor:
     def senders(self) -> list[str]:
         """The hosts that have sent RTP or RTCP to the port of their call since the last call of this method."""
         return drained(self._senders)
+
+    def reports(self) -> list[StreamReport]:
+        """What receivers have reported since the last call of this method; at most one a poll for each ffmpeg."""
+        return drained(self._reports)
 
     @property
     def playing(self) -> int:
@@ -264,6 +270,8 @@ class Supervisor:
                 ffmpeg.kill_at = now  # no SIGTERM: a hanging ffmpeg would not handle it
             if ffmpeg.watchdog.has_new_sender():
                 self._senders.put(ffmpeg.target.remote.host)
+            if (report := ffmpeg.report(now)) is not None:
+                self._reports.put(report)
 
     def _reap(self, now: float) -> None:
         """Finish the ffmpegs that have exited, and kill those that have not exited in time."""
@@ -296,7 +304,8 @@ class Supervisor:
         if ffmpeg.asked_to_end:
             return None
         if self._share_ports and UNKNOWN_OPTION in ffmpeg.last_output:
-            log.warning("this ffmpeg has no option %s: that a receiver is gone is not noticed", UNKNOWN_OPTION.decode())
+            without = "that a receiver is gone is not noticed, and no report of it is read"
+            log.warning("this ffmpeg has no option %s: %s", UNKNOWN_OPTION.decode(), without)
             self._share_ports = False
             return PendingStart(ffmpeg.order, 0.0, ffmpeg.unreachable_for)
         if not NO_ROUTE.search(ffmpeg.last_output):

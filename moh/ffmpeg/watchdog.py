@@ -8,7 +8,7 @@ When the receiver's port is closed, its host answers each packet with ICMP "port
 only to a socket that is connected to the same two ports. ffmpeg could connect its own socket (``connect=1``), but then
 ffmpeg would end if the phone has no RTCP port, and many phones have none. So the watchdog has a second socket on
 ffmpeg's RTP port: it is connected, and only receives. The watchdog has another socket on the RTCP port, because ffmpeg
-does not read RTCP, and a receiver that leaves sends BYE.
+does not read RTCP: a receiver reports what arrives, and a receiver that leaves sends BYE.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Watchdog:
         self._host_errors: Optional[Streak] = None
         self._bye_at: Optional[float] = None
         self._rtcp_came = self._sender_reported = False
+        self._latest = b""
         self._polls = 0
         self._sleeps: Optional[int] = None
         self._unchanged = 0
@@ -109,8 +110,18 @@ class Watchdog:
             self._rtcp_came = self._rtcp_came or is_rtp_or_rtcp(data)
             if has_bye(data):
                 self._bye_at = now if self._bye_at is None else self._bye_at
+                self._latest = self._latest or data
             elif len(data) > 1 and data[1] in PACKET_TYPES:
                 self._bye_at = None
+                self._latest = data
+
+    def latest_rtcp(self) -> bytes:
+        """The latest RTCP packet of the receiver, preferably without BYE; empty if none has come since the last call.
+
+        Call ``verdict`` before.
+        """
+        latest, self._latest = self._latest, b""
+        return latest
 
     def has_new_sender(self) -> bool:
         """Whether the first RTP or RTCP of the receiver has come. This is true only once; call ``verdict`` before."""

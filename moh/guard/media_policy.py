@@ -82,6 +82,17 @@ class MediaPolicy:
             return False
         return not (self._is_named(host) or self._is_trusted(flow))
 
+    def is_private_from_outside(self, flow: Flow, host: str) -> bool:
+        """Whether the source of ``flow`` is in no private network, and names ``host``, which is inwards.
+
+        Such a caller has been trusted by a setting, or is behind a provider's NAT. The music may still not arrive: a
+        phone behind a NAT that does not know its public address names its private one.
+        """
+        source = flow.remote.host
+        if is_private(source) or self._is_own(source) or self._is_own(host) or is_public(host):
+            return False
+        return not (within(source, BEHIND_CARRIERS) and within(host, BEHIND_CARRIERS))
+
     def addresses(self, flow: Flow, names: Mapping[str, str], hosts: Iterable[str]) -> dict[str, str]:
         """The address for each host name of an offer that came by ``flow``; empty for a name without an address.
 

@@ -1,4 +1,4 @@
-"""RTCP packets: those that the server sends itself, and the detection of BYE (RFC 3550 §6).
+"""RTCP packets: those that the server sends itself, and what receivers report or end (RFC 3550 §6).
 
 A call with an ffmpeg of its own has its sender reports from ffmpeg. A ``cname`` is at most 255 octets long.
 """
@@ -6,6 +6,7 @@ A call with an ffmpeg of its own has its sender reports from ffmpeg. A ``cname``
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, BYE = 200, 201, 202, 203
 PACKET_TYPES = range(192, 224)
@@ -15,6 +16,10 @@ VERSION = 2
 SHORTEST = 8
 """Octets of an empty receiver report (§6.4.2), the shortest packet that a receiver sends."""
 CNAME = 1
+REPORT_BLOCK = struct.Struct("!6I")
+"""A report block (§6.4.1), with 8 bits of fraction lost and 24 bits of the packets lost in its second word."""
+FIRST_BLOCK = {SENDER_REPORT: 28, RECEIVER_REPORT: 8}
+"""By packet type: where its first report block begins."""
 NTP_EPOCH = 2_208_988_800
 """Seconds from 1900, the epoch of NTP, to 1970 (RFC 5905 §6)."""
 
@@ -58,6 +63,49 @@ def bye(ssrc: int, cname: str) -> bytes:
 def report_and_bye(report: bytes, ssrc: int, cname: str) -> bytes:
     """The compound packet of a source that ends (§6.3.7), with its last sender ``report``, the CNAME and BYE."""
     return report + source_description(ssrc, cname) + _bye(ssrc)
+
+
+class ReportBlock(NamedTuple):
+    """What a receiver reports of the packets of one source (§6.4.1)."""
+
+    ssrc: int
+    fraction_lost: float
+    """The part of the packets since the report before that was lost, from 0 to 1."""
+    lost: int
+    """The packets lost since the beginning; below 0 where packets came twice."""
+    highest: int
+    """The highest sequence number that came, with the number of its wraps in the upper 16 bits."""
+    jitter: int
+    """In units of the RTP timestamp."""
+
+
+class Compound(NamedTuple):
+    """What a received compound packet holds."""
+
+    is_report: bool
+    """Whether it holds a sender or receiver report."""
+    blocks: list[ReportBlock]
+    """The blocks of all its reports. A receiver that got no packet since its last report has none (§6.4)."""
+
+
+def read_compound(data: bytes) -> Compound:
+    """Read the reports of a compound packet. A block that is cut off, or longer than its packet, is left out."""
+    found = Compound(False, [])
+    while len(data) >= SHORTEST and data[0] >> 6 == VERSION:
+        end = 4 * (int.from_bytes(data[2:4], "big") + 1)
+        start = FIRST_BLOCK.get(data[1])
+        if start is not None and start <= end:
+            found = Compound(True, found.blocks)
+            whole = min((min(end, len(data)) - start) // REPORT_BLOCK.size, data[0] & 31)
+            found.blocks.extend(_block(data, start + number * REPORT_BLOCK.size) for number in range(whole))
+        data = data[end:]
+    return found
+
+
+def _block(data: bytes, start: int) -> ReportBlock:
+    ssrc, losses, highest, jitter, _, _ = REPORT_BLOCK.unpack_from(data, start)
+    lost = losses & 0xFFFFFF
+    return ReportBlock(ssrc, (losses >> 24) / 256, lost - (1 << 24 if lost >> 23 else 0), highest, jitter)
 
 
 def has_bye(data: bytes) -> bool:

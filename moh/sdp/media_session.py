@@ -93,6 +93,20 @@ class MediaSession:
         return self._playing is not None
 
     @property
+    def playing_since(self) -> Optional[float]:
+        """When the stream that plays was started; ``None`` where none plays."""
+        return self._playing.since if self._playing is not None else None
+
+    def played(self, now: float) -> float:
+        """The seconds of music so far."""
+        return self.position if self._playing is None else self._playing.position + (now - self._playing.since)
+
+    @property
+    def ptime(self) -> int:
+        """The milliseconds of music in a packet; 0 before anything is agreed."""
+        return 0 if self.wanted is None else self._ptime(self.wanted)
+
+    @property
     def destinations(self) -> set[str]:
         """The hosts to which music and its RTCP go, and those to which they will go when the ACK has come."""
         found: set[str] = set()
@@ -216,7 +230,7 @@ class MediaSession:
 
     def _pause(self, now: float) -> None:
         if self._playing is not None:
-            self.position = self._playing.position + (now - self._playing.since)
+            self.position = self.played(now)
             self._playing = None
 
     def summary(self) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
 from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tune, Tunes
 from ..ffmpeg.supervisor import Supervisor
+from ..rtp.reception import StreamReport
 from ..shared.shared_stream import SharedStream
 
 
@@ -51,6 +52,14 @@ class Engines:
     def senders(self) -> list[str]:
         """Hosts that have sent RTP or RTCP, each once at least, since the last call of this."""
         return self.ffmpegs.senders() + self.shared.senders()
+
+    def reports(self) -> list[StreamReport]:
+        """What receivers have reported by RTCP since the last call of this method."""
+        return self.ffmpegs.reports() + self.shared.reports()
+
+    def packets_sent(self, call: str) -> Optional[int]:
+        """The packets that the shared stream has sent to ``call``; ``None`` for an ffmpeg, which does not say."""
+        return self.shared.packets_sent(call)
 
     @property
     def faults(self) -> list[FaultLog]:

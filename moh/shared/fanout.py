@@ -55,10 +55,18 @@ class FanoutKey(NamedTuple):
         return self.codec.clock_rate * self.ptime // 1000
 
 
+class StreamStart(NamedTuple):
+    """Where a receiver joined a stream: the stream's SSRC, its next sequence number, the packets sent so far."""
+
+    ssrc: int
+    sequence: int
+    sent: int
+
+
 class Receiver:
     """One call of the shared stream, and its place in a fan-out."""
 
-    __slots__ = ("call", "fanout", "report_at", "sent_before", "serial", "slot", "source", "target")
+    __slots__ = ("call", "fanout", "report_at", "sent_before", "serial", "slot", "source", "start", "target")
 
     def __init__(self, call: str, serial: int, target: Target) -> None:
         self.call = call
@@ -69,6 +77,8 @@ class Receiver:
         self.slot = 0
         self.sent_before = 0
         """Packets that the fan-out had sent when this receiver joined."""
+        self.start: Optional[StreamStart] = None
+        """Where the receiver first joined the stream with the present SSRC: its reports count from there."""
         self.source = ""
         """The local address that this receiver's packets leave from; empty means any."""
         self.report_at = 0.0
@@ -127,6 +137,8 @@ class Fanout:
         target = receiver.target
         self.table.add(target.remote, receiver.source, bytes((FIRST_OCTET, target.payload_type)))
         receiver.fanout, receiver.slot, receiver.sent_before = self, len(self.receivers), self.sent
+        if receiver.start is None or receiver.start.ssrc != self.ssrc:
+            receiver.start = StreamStart(self.ssrc, self._sequence, self.sent)
         self.receivers.append(receiver)
 
     def leave(self, receiver: Receiver) -> None:

@@ -14,6 +14,7 @@ import queue
 import socket
 import struct
 import sys
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
@@ -50,6 +51,8 @@ EXTENDED_ERROR = struct.Struct("@IBBBxII")
 ERROR_MESSAGES = ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR))
 MOST_NEW_SENDERS = 16
 """New senders of RTP or RTCP that one poll reports. Further senders are reported when their next packets come."""
+MOST_KEPT_PACKETS = 1024
+"""RTCP packets that wait for ``SharedStream.reports`` at most; beyond that the oldest are dropped."""
 MOST_KNOWN_SENDERS = 4096
 """Reported senders that are remembered. Beyond that all are forgotten, and each is reported once more."""
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p)
@@ -194,6 +197,8 @@ class Feedback:
         """How many of these datagrams were RTCP."""
         self.senders: queue.SimpleQueue[str] = queue.SimpleQueue()
         """Hosts that have sent RTP or RTCP, each once or more often. Any thread may take them out."""
+        self.packets: deque[RtcpPacket] = deque(maxlen=MOST_KEPT_PACKETS)
+        """The latest RTCP packets. Another thread may take them out and read them, which costs this one no time."""
         self._sockets = [FeedbackSocket(sock) for sock in sockets]
         self._port_unreachable: set[Address] = set()
         self._bye: set[Address] = set()
@@ -211,6 +216,7 @@ class Feedback:
             count, packets = sock.poll()
             self.received += count
             self.rtcp += len(packets)
+            self.packets.extend(packets)
             for host in sock.new_senders:
                 self.senders.put(host)
             for packet in packets:

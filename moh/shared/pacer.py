@@ -27,7 +27,7 @@ from ..net.threads import drained
 from ..rtp.liveness import Verdict
 from .encoded_loop import EncodedLoop
 from .fanout import COMMON_HEADER, MOST_RECEIVERS, Fanout, FanoutKey, Receiver, packet_rate
-from .feedback import MOST_POLLED, Feedback, FeedbackReport
+from .feedback import MOST_POLLED, Feedback, FeedbackReport, RtcpPacket
 from .reachability import Action, ReachabilityTable, Step
 from .receivers import Receivers
 from .reports import Reports
@@ -89,7 +89,8 @@ class Pacer:
         self._command_all = command_all
         self._ended = ended
         self._faults = faults
-        self._receivers = Receivers()
+        self.receivers = Receivers()
+        """Only ``Receivers.reports`` is for other threads."""
         self._waiting: dict[EncodedLoop, list[tuple[Receiver, int, FanoutKey]]] = {}
         self._reachability = ReachabilityTable()
         self._check_at = 0.0
@@ -119,10 +120,17 @@ class Pacer:
         """Hosts that have sent RTP or RTCP, each once at least, since the last call of this. For any thread."""
         return drained(self._feedback.senders) if self._feedback else []
 
+    def rtcp(self) -> list[RtcpPacket]:
+        """The RTCP packets that have come since the last call of this, 1,024 at most. For any one thread."""
+        if self._feedback is None:
+            return []
+        packets = self._feedback.packets
+        return [packets.popleft() for _ in range(len(packets))]
+
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not (self._closing and not self._receivers):
+        while not (self._closing and not self.receivers):
             try:
                 self._turn()
             except Exception as error:  # the thread must go on for its other receivers
@@ -199,34 +207,34 @@ class Pacer:
             if isinstance(command, StartStream):
                 self._start(command)
             elif isinstance(command, StopStream):
-                if (receiver := self._receivers.get(command.call)) is not None:
+                if (receiver := self.receivers.get(command.call)) is not None:
                     self._end(receiver, "stopped")
             elif isinstance(command, EncodedLoop):
                 self._loop_changed(command)
             elif command is None:
                 self._closing = True
-                for receiver in list(self._receivers):
+                for receiver in list(self.receivers):
                     self._try(self._end, receiver, "the server stops")
             else:
                 self._handle_feedback(command, time.monotonic())
         except Exception as error:
             self._faults.report(error, time.monotonic(), type(command).__name__)
             if isinstance(command, StartStream):
-                receiver = self._receivers.get(command.call) or Receiver(command.call, command.serial, command.target)
+                receiver = self.receivers.get(command.call) or Receiver(command.call, command.serial, command.target)
                 self._try(self._end, receiver, repr(error))
 
     # -- receivers come and go ---------------------------------------------------------------------------------------
 
     def _start(self, order: StartStream) -> None:
         """Add a receiver, or move it to another fan-out. It waits until the first part of its loop is encoded."""
-        receiver = self._receivers.get(order.call)
+        receiver = self.receivers.get(order.call)
         if receiver is None:
             receiver = Receiver(order.call, order.serial, order.target)
         else:
             self._leave(receiver)
-            self._receivers.remove(receiver)
+            self.receivers.remove(receiver)
             receiver.serial, receiver.target = order.serial, order.target
-        self._receivers.add(receiver)
+        self.receivers.add(receiver)
         if self._closing:
             self._end(receiver, "the server stops")
             return
@@ -246,7 +254,7 @@ class Pacer:
     def _loop_changed(self, loop: EncodedLoop) -> None:
         """Let the receivers that wait for ``loop`` join, if it has begun; end all its receivers, if it has failed."""
         for receiver, serial, key in self._waiting.pop(loop, []):
-            if self._receivers.get(receiver.call) is not receiver or receiver.serial != serial:
+            if self.receivers.get(receiver.call) is not receiver or receiver.serial != serial:
                 continue  # the receiver was stopped or moved meanwhile
             if loop.began is None or loop.failure:
                 self._end(receiver, loop.failure)
@@ -313,7 +321,7 @@ class Pacer:
         try:
             self._leave(receiver)
         finally:
-            self._receivers.remove(receiver)
+            self.receivers.remove(receiver)
             self._ended.put(StreamEnded(receiver.call, receiver.serial, why, hopeless))
 
     # -- feedback ----------------------------------------------------------------------------------------------------
@@ -333,7 +341,7 @@ class Pacer:
             self._command_all(report)
 
     def _handle_feedback(self, report: FeedbackReport, now: float) -> None:
-        for step in self._reachability.feedback(report, self._receivers.concerned(report), now):
+        for step in self._reachability.feedback(report, self.receivers.concerned(report), now):
             self._carry_out(step, now)
 
     def _check_reachability(self, now: float) -> None:

@@ -10,8 +10,12 @@ from collections.abc import Collection, Iterator
 from typing import Optional
 
 from ..common.actions import Address
+from ..rtp.reception import StreamReport, stream_report
 from .fanout import Receiver
 from .feedback import FeedbackReport
+
+MOST_REPORTED = 8
+"""Receivers with the same address at most that one RTCP packet counts for."""
 
 
 class Receivers:
@@ -47,6 +51,20 @@ class Receivers:
             same.remove(receiver)
             if not same:
                 del self._by_address[address]
+
+    def reports(self, source: Address, data: bytes) -> Iterator[StreamReport]:
+        """What ``source`` reports by an RTCP packet of the music that it gets; nothing if it gets none.
+
+        A thread that is not the pacer's may call this. What it reads may change meanwhile: then one report is wrong.
+        """
+        for receiver in self._by_address.get(source, [])[:MOST_REPORTED]:
+            fanout, start = receiver.fanout, receiver.start
+            if fanout is None or start is None:
+                continue
+            sent, clock_rate = fanout.sent - start.sent, fanout.key.codec.clock_rate
+            report = stream_report(data, receiver.call, start.ssrc, start.sequence, sent, clock_rate)
+            if report is not None:
+                yield report
 
     def concerned(self, report: FeedbackReport) -> Collection[Receiver]:
         """The receivers that a report may concern, each once.

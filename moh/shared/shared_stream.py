@@ -13,11 +13,13 @@ import queue
 import threading
 from typing import NamedTuple, Optional, Union
 
-from ..common.actions import StartStream, StopStream, StreamEnded
+from ..common.actions import Address, StartStream, StopStream, StreamEnded
 from ..common.codecs import Codec
 from ..common.faults import FaultLog
 from ..common.tunes import Tunes
 from ..net.sockets import media_sockets
+from ..rtp.reception import StreamReport
+from ..rtp.rtcp import has_bye
 from .encoded_loop import EncodedLoop
 from .fanout import packet_rate
 from .feedback import FeedbackReport
@@ -147,6 +149,30 @@ class SharedStream:
     def senders(self) -> list[str]:
         """Hosts that have sent RTP or RTCP to the shared port, each once at least, since the last call of this."""
         return [host for pacer in self._pacers for host in pacer.senders()]
+
+    def reports(self) -> list[StreamReport]:
+        """What receivers have reported since the last call of this, one packet for each source. Not for a pacer.
+
+        The pacers only queue what comes: to read it would delay their packets.
+        """
+        latest: dict[Address, bytes] = {}
+        for pacer in self._pacers:
+            for packet in pacer.rtcp():
+                if packet.source not in latest or not has_bye(packet.data):
+                    latest[packet.source] = packet.data
+        return [
+            report
+            for source, data in latest.items()
+            for pacer in self._pacers
+            for report in pacer.receivers.reports(source, data)
+        ]
+
+    def packets_sent(self, call: str) -> Optional[int]:
+        """The packets that ``call`` was sent since it began or was moved; ``None`` where it gets none now."""
+        place = self._places.get(call)
+        receiver = place.pacer.receivers.get(call) if place else None
+        fanout = receiver.fanout if receiver else None
+        return fanout.sent - receiver.sent_before if receiver and fanout else None
 
     def stats(self) -> SharedStreamStats:
         """The statistics so far. They are nearly exact, because the pacers go on meanwhile."""

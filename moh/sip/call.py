@@ -13,6 +13,7 @@ from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Flow, Note, Send
 from ..common.errors import Refusal
+from ..rtp.reception import NO_REPORTS, StreamReport
 from ..sdp.description import SessionDescription
 from ..sdp.media_session import MediaSession
 from ..sdp.offer_answer import Choice
@@ -56,7 +57,7 @@ class Call:
 
     __slots__ = (
         "_began", "_bye", "_ends_at", "_ends_by", "_expires_at", "_glared", "_new_token", "_refresh", "_refresh_at",
-        "_restarted", "_sdp", "_timer", "_unacknowledged", "dialog", "ended", "ended_by", "id", "media",
+        "_restarted", "_sdp", "_timer", "_unacknowledged", "dialog", "ended", "ended_by", "id", "media", "reception",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,8 @@ class Call:
         self.id = dialog.id[1]
         self.dialog = dialog
         self.media = media
+        self.reception = NO_REPORTS
+        """What the receiver of the music has reported."""
         self.ended = False
         self.ended_by = ""
         """Why the call ended, as one of a few fixed texts of two words; empty before its end."""
@@ -262,6 +265,25 @@ class Call:
         note = Note(logging.WARNING, self.id, f"music stopped by itself, starting it again: {why}")
         return [note, *self.media.follow(now)]
 
+    def reported(self, report: StreamReport, now: float) -> bool:
+        """Note what the receiver reports. Return whether this is the first report by which nothing arrives any more."""
+        began = self.media.playing_since
+        if self.ended or began is None:
+            return False
+        before, self.reception = self.reception, self.reception.with_report(report, began, now)
+        return self.reception.nothing_arrives and not before.nothing_arrives
+
+    @property
+    def heard(self) -> str:
+        """What is known of the music's arrival, for the log."""
+        if self.media.wanted is not None and self.media.wanted.crypto:
+            return "the receiver's reports are encrypted (SRTP)"
+        return self.reception.text()
+
+    def age(self, now: float) -> float:
+        """The seconds since the call was answered."""
+        return now - self._began
+
     @property
     def bye_pending(self) -> bool:
         """Whether our BYE waits for its answer, so that the dialog is still known."""
@@ -294,7 +316,7 @@ class Call:
         if waiting is not None and now >= waiting.gives_up:
             return self.hang_up(f"no ACK in {TRANSACTION_LIFE:.0f} s", NO_ACK, now)
         if self._ends_at is not None and now >= self._ends_at:
-            return self.hang_up(f"{self._ends_by}, {now - self._began:.0f} s", self._ends_by, now)
+            return self.hang_up(f"{self._ends_by}, {self.age(now):.0f} s", self._ends_by, now)
         if self._expires_at is not None and now >= self._expires_at:
             return self.hang_up("the session was not refreshed", "session timer", now)
         actions: list[Action] = []
@@ -370,5 +392,6 @@ class Call:
         actions = self.media.stop(now)
         self._unacknowledged = None
         self.ended, self.ended_by = True, by
-        played = f", music for {self.media.position:.0f} s"
-        return [*actions, Note(logging.INFO, self.id, f"ended after {now - self._began:.0f} s{played}: {why}")]
+        played = self.media.position
+        text = f"ended after {self.age(now):.0f} s, music for {played:.0f} s: {why}"
+        return [*actions, Note(logging.INFO, self.id, f"{text}; {self.heard}" if played else text)]

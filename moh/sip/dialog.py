@@ -65,6 +65,11 @@ class Dialog:
         self._secure = request.uri[:5].lower() == "sips:"
 
     @property
+    def from_field(self) -> bytes:
+        """The From of the other side, as octets; ``caller_of`` reads it."""
+        return self._remote
+
+    @property
     def contact(self) -> str:
         """Our Contact URI (§8.1.1.8): of the same transport, and sips where the Request-URI was sips."""
         if self._secure:
@@ -145,6 +150,16 @@ class Dialog:
         if not is_unicast(parsed.host) or out_of_reach(parsed.host, self.flow.remote.host):
             return self.flow.remote
         return Address(str(address), parsed.port or default_port(self.flow))
+
+
+def caller_of(from_field: bytes) -> str:
+    """The user and host in a From, such as ``201@pbx.lan``; the text itself where it has none."""
+    text = _unpacked(from_field)
+    try:
+        uri = NameAddr.parse(text).uri
+    except Refusal:
+        return text
+    return uri.partition(":")[2].partition(";")[0].partition("?")[0] or uri
 
 
 def _packed(text: str) -> bytes:

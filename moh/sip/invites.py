@@ -19,6 +19,7 @@ from ..guard.media_policy import MediaPolicy
 from ..sdp.description import parse_sdp
 from ..sdp.media_session import MediaSession, Origin, no_srtp
 from ..sdp.offer_answer import Choice, choose, rtcp_beside_rtp
+from .arrival import Arrival
 from .call import NO_ACK, Call, Offer
 from .dialled import DialledNames
 from .dialog import Dialog
@@ -52,7 +53,7 @@ class Invites:
 
     def __init__(
         self, identity: Identity, limits: Limits, guard: AddressValidator, registry: Registry, responder: Responder,
-        pending: PendingRequests,
+        pending: PendingRequests, arrival: Arrival,
     ) -> None:  # fmt: skip
         self.tune: Optional[int] = None
         """The tune of new calls; ``None`` before the first music is ready."""
@@ -65,6 +66,7 @@ class Invites:
         self._responder = responder
         self._pending = pending
         self._dialled = DialledNames()
+        self._arrival = arrival
 
     def check_room(self, call: Optional[Call]) -> None:
         """Raises ``Refusal`` 503 where a new call would be refused; only a stopping server refuses within a call."""
@@ -190,11 +192,14 @@ class Invites:
             return ()
         return self._limits.destinations.limited_hosts(flow, choice.remote, choice.remote_rtcp)
 
-    def _count_limited(self, incoming: Incoming, offer: Optional[Offer], call: Call) -> None:
-        """Note where the music of ``call`` goes now, or will go with the ACK."""
+    def _note_destination(self, incoming: Incoming, offer: Optional[Offer], call: Call, now: float) -> list[Action]:
+        """Note where the music of ``call`` goes now, or will go with the ACK. Warn where it may reach no receiver."""
         flow = incoming.peer.flow
-        if offer is not None and (hosts := self._limited(flow, offer.choice)):
+        if offer is None:
+            return []
+        if hosts := self._limited(flow, offer.choice):
             self._registry.media_limits.add(call.id, flow.remote.host, hosts)
+        return self._arrival.check_destination(flow, call, now)
 
     def _begin_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
@@ -212,12 +217,11 @@ class Invites:
         except Exception:  # nothing has been sent or started yet
             self._registry.ports.release(port)
             raise
-        self._count_limited(incoming, offer, call)
+        warning = self._note_destination(incoming, offer, call, now)
         if (oldest := self._guard.call_answered(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.text[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
-        actions.append(Note(logging.INFO, call.id, text))
-        actions += self._log_unknown_name(incoming, now)
+        actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(incoming, now)]
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 
     def _acquire_port(self, alone: bool) -> int:
@@ -265,15 +269,17 @@ class Invites:
         exchange = self._responder.exchange(incoming, call.id, _dialog_headers(incoming.request, call))
         at_once = self._may_play_at_once(incoming, offer)
         actions = call.answer_invite(exchange, offer, now, ringing=False, music_at_once=at_once)
-        self._count_limited(incoming, offer, call)
-        return [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}")]
+        warning = self._note_destination(incoming, offer, call, now)
+        return [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}"), *warning]
 
     def _update_call(self, incoming: Incoming, call: Call, offer: Optional[Offer], now: float) -> list[Action]:
         """Answer an UPDATE."""
         exchange = self._responder.exchange(incoming, call.id, _dialog_headers(incoming.request, call))
         actions = call.answer_update(exchange, offer, now)
-        self._count_limited(incoming, offer, call)
-        return actions if offer is None else [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}")]
+        warning = self._note_destination(incoming, offer, call, now)
+        if offer is None:
+            return actions
+        return [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}"), *warning]
 
     def _may_play_at_once(self, incoming: Incoming, offer: Optional[Offer]) -> bool:
         """Whether the music may start before the ACK."""
@@ -311,10 +317,10 @@ class Invites:
                 return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", NO_ANSWER, now)
             why = f"the answer to our refresh does not fit, the music goes on as before: {refusal.why}"
             return [Note(logging.INFO, call.id, why)]
-        self._count_limited(incoming, answer, call)
+        warning = self._note_destination(incoming, answer, call, now)
         if not actions and not incoming.answers_late_offer:
-            return []
-        return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}")]
+            return warning
+        return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}"), *warning]
 
     def take_refreshed(self, response: Response, call: Call, now: float) -> list[Action]:
         """The 2xx to our re-INVITE: the music follows the answer in it as it follows one in an ACK."""

@@ -97,10 +97,12 @@ class Responder:
 
     # -- the log ---------------------------------------------------------------------------------------------------
 
-    def log_first(self, reason: str, flow: Flow, text: str, now: float, level: int = logging.INFO) -> list[Action]:
+    def log_first(
+        self, reason: str, flow: Flow, text: str, now: float, level: int = logging.INFO, about: str = ""
+    ) -> list[Action]:
         """Count ``reason``. Return a note if it is the first of its kind from this source."""
         if self._counters.count_and_should_log(reason, flow.remote.host, now):
-            return [Note(level, "", text)]
+            return [Note(level, about, text)]
         return []
 
     def log_missing_ack(self, call: Call, now: float) -> list[Action]:

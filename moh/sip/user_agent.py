@@ -16,6 +16,8 @@ from ..common.counters import Counters
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator, Peer, is_scanner
 from ..rtp.port_pool import PortPool
+from ..rtp.reception import StreamReport
+from .arrival import Arrival
 from .call import NO_ACK, SERVER_FAULT, Call
 from .identity import Identity
 from .incoming import Incoming
@@ -24,6 +26,7 @@ from .message import Request, Response
 from .pending import PendingRequest, PendingRequests
 from .registry import Owner, Registry
 from .responder import RETRY_LATER, Responder
+from .snapshot import CallSnapshot, snapshot
 from .stopping import Stopping
 from .transaction import State, transaction_key
 from .turns import Turn, Turns
@@ -46,7 +49,10 @@ class UserAgent:
         self._responder = Responder(identity, self.guard, self.tally, self.registry)
         self.pending = PendingRequests(identity, self.guard, self.registry, self._responder)
         self._turns = Turns(self.registry, self.pending, self._responder)
-        self._invites = Invites(identity, limits, self.guard, self.registry, self._responder, self.pending)
+        self._arrival = Arrival(self.registry, self._responder, limits.destinations)
+        self._invites = Invites(
+            identity, limits, self.guard, self.registry, self._responder, self.pending, self._arrival
+        )
         self._stopping = Stopping(
             self.registry, self.pending, self._responder, self._invites, self._turns, self._give_up
         )
@@ -115,6 +121,10 @@ class UserAgent:
             self.registry.media_limits.heard(host)
         return []
 
+    def reported(self, reports: Iterable[StreamReport], now: float) -> list[Action]:
+        """Note what the receivers of the music report of it."""
+        return self._arrival.reported(reports, now)
+
     def music_ready(self, tune: int, now: float) -> list[Action]:
         """Play ``tune`` to new calls from now on; present calls keep theirs."""
         self._invites.tune = tune
@@ -128,6 +138,16 @@ class UserAgent:
         return self._stopping.close(grace, now)
 
     # -- what the server may ask -----------------------------------------------------------------------------------
+
+    @property
+    def call_ids(self) -> list[str]:
+        """The ids of all calls, the oldest first."""
+        return list(self.registry.calls)
+
+    def snapshots(self, call_ids: Iterable[str], now: float) -> list[CallSnapshot]:
+        """The calls of ``call_ids`` that are still there. To ask for a hundred takes less than a millisecond."""
+        calls = self.registry.calls
+        return [snapshot(calls[call_id], now) for call_id in call_ids if call_id in calls]
 
     @property
     def ready(self) -> bool:

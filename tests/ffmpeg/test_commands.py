@@ -97,6 +97,11 @@ def test_a_port_is_shared_with_the_watchdog_by_an_option_that_ffmpeg_hands_on() 
     assert "localaddr=" not in " ".join(command)
 
 
+def test_the_first_packet_has_the_number_that_was_asked_for() -> None:
+    """The reports of the receiver count from there."""
+    assert after(ffmpeg_command(MUSIC, 1.0, PHONE, 0.0, bind=False, first=32_767), "-seq") == "32767"
+
+
 def test_the_shared_stream_gets_bare_frames_from_the_first_sample_that_it_wants() -> None:
     command = encode_command(MUSIC, OPUS, 20, start=5, resampling=(768_210, 768_320))
     assert after(command, "-filter:a").startswith("atrim=start_sample=5,asetpts=PTS-STARTPTS,asetrate=")

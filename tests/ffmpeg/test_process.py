@@ -27,7 +27,7 @@ def process(port: int, rtcp: int = 4001, script: str = "", unreachable_for: floa
     popen = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
     watchdog = Watchdog(popen.pid, target, None)
     order = StartStream("ann", 1, target, 7.0)
-    return FfmpegProcess(order, 1, popen, 5, "127.0.0.1", watchdog, unreachable_for, began=100.0)
+    return FfmpegProcess(order, 1, popen, 5, 0, "127.0.0.1", watchdog, unreachable_for, began=100.0)
 
 
 def exited(ffmpeg: FfmpegProcess) -> FfmpegProcess:

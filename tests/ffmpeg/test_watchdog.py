@@ -15,6 +15,7 @@ from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
 from moh.ffmpeg.watchdog import POLLS_PER_READING, UNCHANGED_UNTIL_HUNG, Watchdog, voluntary_sleeps
 from moh.rtp.rtcp import bye, source_description
+from tests.support.rtcp import block, receiver_report
 from tests.support.running import free_ports
 
 PHONE = Address("127.0.0.9", 4000)
@@ -121,6 +122,20 @@ def test_a_report_after_the_bye_keeps_the_call(receiver: Receiver) -> None:
     receiver.send(bye(7, "ann"))
     receiver.send(bye(7, "ann"))
     assert [bool(receiver.watchdog.verdict(now)) for now in (30.0, 36.9, 37.0)] == [False, False, True]
+
+
+def test_the_latest_rtcp_packet_is_kept_until_it_is_taken(receiver: Receiver) -> None:
+    """A BYE does not take the place of a report: the report in front of a BYE is often empty."""
+    watching = receiver.watchdog
+    assert watching.latest_rtcp() == b""
+    first, second = (receiver_report(block(5, highest=number)) for number in (1, 2))
+    for data in (first, second, bye(7, "ann"), b"\x80\x00" + bytes(170)):
+        receiver.send(data)
+    assert watching.verdict(0.0) is None
+    assert [watching.latest_rtcp(), watching.latest_rtcp()] == [second, b""]
+    receiver.send(bye(7, "ann"))
+    assert watching.verdict(1.0) is None
+    assert watching.latest_rtcp() == bye(7, "ann")
 
 
 RTP = b"\x80\x00" + bytes(170)

@@ -187,9 +187,13 @@ def test_calls_without_ack_have_two_log_lines_and_a_count_and_one_about_our_priv
     for number in range(100):
         lines += notes(agent.receive(caller(number), PUBLIC_FLOW, now=50.0))
     lines += notes(agent.tick(now=90.0))
-    assert [text.split(" ")[0] for text in lines] == ["answered", "ended", "no"]
+    assert [text.split(" ")[0] for text in lines] == ["answered", "the", "ended", "no"]
+    assert lines[1].startswith("the music goes to 192.168.1.77:17422, a private address, but the caller 203.0.113.9 is")
     assert lines[-1].startswith("no ACK came from 203.0.113.9:5062 for the answer whose Contact is sip:moh@192.168.1.")
-    assert agent.tally.drain(now=100.0).startswith("99 answered, not acknowledged yet (last 203.0.113.9), 99 ")
+    assert agent.tally.drain(now=100.0) == ", ".join(
+        f"99 {reason} (last 203.0.113.9)"
+        for reason in ("private address from outside", "answered, not acknowledged yet", "unacknowledged")
+    )
 
 
 def test_an_unknown_method_is_counted_as_other() -> None:

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from moh.rtp.rtcp import bye, empty_report, has_bye, is_rtp_or_rtcp, report_and_bye, sender_report, source_description
+from moh.rtp.rtcp import (
+    Compound,
+    ReportBlock,
+    bye,
+    empty_report,
+    has_bye,
+    is_rtp_or_rtcp,
+    read_compound,
+    report_and_bye,
+    sender_report,
+    source_description,
+)
+from tests.support.rtcp import block, receiver_report, sender_report_about
 
 
 def test_a_bye_is_an_empty_report_a_cname_and_bye() -> None:
@@ -91,3 +105,66 @@ def test_bye_is_found_anywhere_in_a_compound_packet(data: bytes, found: bool) ->
 )
 def test_rtp_and_rtcp_are_told_from_what_else_comes_to_a_port(data: bytes, media: bool) -> None:
     assert is_rtp_or_rtcp(data) is media
+
+
+# -- what receivers report -------------------------------------------------------------------------------------------
+
+ABOUT_7 = ReportBlock(ssrc=7, fraction_lost=0.25, lost=5, highest=0x0001_0005, jitter=16)
+ABOUT_8 = ReportBlock(ssrc=8, fraction_lost=0.0, lost=-3, highest=9, jitter=0)
+SEVEN, EIGHT = block(7, 64, 5, 0x0001_0005, 16), block(8, 0, -3, 9, 0)
+NAMED = source_description(1, "phone")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (receiver_report(SEVEN), [ABOUT_7]),
+        (receiver_report(SEVEN, EIGHT) + NAMED, [ABOUT_7, ABOUT_8]),
+        (sender_report_about(SEVEN) + NAMED, [ABOUT_7]),
+        (receiver_report(SEVEN) + bye(1, "phone"), [ABOUT_7]),
+        (receiver_report(SEVEN) + receiver_report(EIGHT), [ABOUT_7, ABOUT_8]),  # for more than 31 sources (§6.1)
+        (receiver_report(), []),
+        (sender_report_about(), []),
+        (NAMED + receiver_report(SEVEN), [ABOUT_7]),  # reduced size, RFC 5506
+        (receiver_report(SEVEN, extension=b"abcd"), [ABOUT_7]),  # a profile's extension (§6.4.3)
+    ],
+)
+def test_the_report_blocks_of_all_reports_are_read(data: bytes, expected: list[ReportBlock]) -> None:
+    assert read_compound(data) == Compound(True, expected)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        NAMED,
+        bytes([0x81, 203, 0, 1, 0, 0, 0, 7]),
+        b"\x80\x00" + bytes(170),
+        b"\x41" + receiver_report(SEVEN)[1:],  # version 1
+        receiver_report(SEVEN)[:7],
+    ],
+)
+def test_what_is_no_report_is_none(data: bytes) -> None:
+    assert read_compound(data) == Compound(False, [])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        receiver_report(SEVEN)[:-5],  # cut within the block
+        receiver_report(SEVEN)[:8],  # cut behind its head
+        b"\x9f" + receiver_report()[1:],  # 31 blocks in a packet of two words
+        b"\x81\xc9\x00\x01" + bytes(4) + SEVEN,  # the block is behind the end of the packet
+        b"\x81\xc8\x00\x06" + bytes(24),  # a sender report without room for its block
+    ],
+)
+def test_a_block_that_is_not_whole_is_left_out(data: bytes) -> None:
+    assert read_compound(data) == Compound(True, [])
+
+
+@given(st.binary(max_size=200), st.integers(0, 31), st.sampled_from([200, 201]), st.integers(0, 65535))
+def test_no_datagram_makes_the_reading_fail_or_yields_more_than_it_holds(
+    rest: bytes, count: int, kind: int, length: int
+) -> None:
+    data = bytes([0x80 | count, kind]) + length.to_bytes(2, "big") + rest
+    assert len(read_compound(data).blocks) <= len(data) // 24

@@ -109,7 +109,7 @@ def test_a_receiver_that_sent_bye_is_dropped_when_its_next_report_is_due(
     """By literal clocks, in the place of the thread's own."""
     stream.order(start("ann", to(ear, stream)))
     ear.packets(1)
-    (ann,) = pacer._receivers
+    (ann,) = pacer.receivers
     ends = ends_of(pacer, monkeypatch)
     rtcp = frozenset({Address(ear.address[0], ear.address[1] + 1)})
     pacer._handle_feedback(FeedbackReport(NONE, rtcp, NONE), 0.0)

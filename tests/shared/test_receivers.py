@@ -8,9 +8,12 @@ import pytest
 
 from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
-from moh.shared.fanout import Receiver
+from moh.rtp.reception import StreamReport
+from moh.shared.fanout import Fanout, Receiver
 from moh.shared.feedback import FeedbackReport
-from moh.shared.receivers import Receivers
+from moh.shared.receivers import MOST_REPORTED, Receivers
+from tests.support.rtcp import block, receiver_report
+from tests.support.shared import SEQUENCE, SSRC, a_fanout
 
 NONE: frozenset[Address] = frozenset()
 NO_REPORT = FeedbackReport(NONE, NONE, NONE)
@@ -61,6 +64,52 @@ def test_of_five_thousand_receivers_a_bye_concerns_one_and_a_forged_one_none() -
     bye = NO_REPORT._replace(bye=frozenset({Address("10.0.1.7", 4001)}))
     assert [receiver.call for receiver in receivers.concerned(bye)] == ["call 257"]
     assert not receivers.concerned(NO_REPORT._replace(bye=frozenset({Address("203.0.113.66", 4001)})))
+
+
+def joined(number: int, sent: int) -> tuple[Receiver, Fanout]:
+    """Return a receiver at 10.0.0.<number>, 4000 and 4001, and its fan-out, which has sent ``sent`` packets to it."""
+    fanout, _, _ = a_fanout()
+    receiver = at(f"10.0.0.{number}", 4000, 4001, f"call {number}")
+    fanout.join(receiver)
+    fanout.sent += sent
+    return receiver, fanout
+
+
+@pytest.mark.parametrize("port", [4000, 4001])
+def test_a_receiver_reports_from_the_addresses_of_its_call_and_no_other_host_does(port: int) -> None:
+    receivers = Receivers()
+    ann, _ = joined(1, sent=100)
+    receivers.add(ann)
+    data = receiver_report(block(SSRC, 0, 2, SEQUENCE + 99, 80))
+    (report,) = receivers.reports(Address("10.0.0.1", port), data)
+    assert report == StreamReport("call 1", SSRC, 100, 100, 2, 0.0, 0.01)
+    assert list(receivers.reports(Address("10.0.0.1", 4002), data)) == []
+    assert list(receivers.reports(Address("10.0.0.2", port), data)) == []
+
+
+def test_a_receiver_that_is_paused_and_resumed_in_one_stream_reports_from_its_beginning() -> None:
+    receivers = Receivers()
+    ann, fanout = joined(1, sent=100)
+    receivers.add(ann)
+    fanout.leave(ann)
+    data = receiver_report(block(SSRC, 0, 50, SEQUENCE + 199))
+    assert list(receivers.reports(Address("10.0.0.1", 4001), data)) == [], "nothing is sent while it is paused"
+    fanout._sequence += 150
+    fanout.sent += 50
+    fanout.join(ann)
+    fanout.sent += 50
+    (report,) = receivers.reports(Address("10.0.0.1", 4001), data)
+    assert (report.sent, report.passed, report.lost) == (200, 200, 50)
+
+
+def test_one_packet_counts_for_a_few_receivers_at_one_address_at_most() -> None:
+    receivers = Receivers()
+    for number in range(100):
+        fanout, _, _ = a_fanout()
+        each = at("10.0.0.1", 4000, 4001, f"call {number}")
+        fanout.join(each)
+        receivers.add(each)
+    assert len(list(receivers.reports(Address("10.0.0.1", 4001), receiver_report()))) == MOST_REPORTED
 
 
 def test_a_receiver_that_has_moved_is_found_at_its_new_address_only() -> None:

@@ -350,7 +350,7 @@ def test_thousands_of_calls_leave_nothing_behind(stream: SharedStream) -> None:
 
     wait_for(lambda: left() == 0, "the memory of the fan-outs")
     (pacer,) = stream._pacers
-    wait_for(lambda: not (pacer._receivers or pacer._reports or pacer._schedule), "the end of all tables")
+    wait_for(lambda: not (pacer.receivers or pacer._reports or pacer._schedule), "the end of all tables")
     assert not pacer._fanouts and not pacer._reachability and not pacer._waiting and set(pacer._load.values()) == {0}
 
 

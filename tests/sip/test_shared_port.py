@@ -181,7 +181,7 @@ def test_an_unreachable_receiver_ends_the_call_at_once() -> None:
     sharer = calls(agent, 50)
     actions = agent.stream_gone(sharer, 1, "port unreachable at ...", hopeless="port unreachable", now=5.0)
     assert methods(actions) == ["BYE"] and music(actions) == []
-    assert notes(actions) == ["ended after 5 s, music for 5 s: port unreachable at ..."]
+    assert notes(actions) == ["ended after 5 s, music for 5 s: port unreachable at ...; no report from the receiver"]
 
 
 @pytest.mark.parametrize("by", ["port unreachable", "RTCP BYE"])

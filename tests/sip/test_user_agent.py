@@ -49,7 +49,7 @@ def test_a_whole_call() -> None:
     actions = agent.receive(bye(to_tag), FLOW, now=73.0)
     assert statuses(actions) == [200]
     assert music(actions) == [StopStream(start.call)]
-    assert notes(actions) == ["ended after 73 s, music for 73 s: BYE from the caller"]
+    assert notes(actions) == ["ended after 73 s, music for 73 s: BYE from the caller; no report from the receiver"]
     assert agent.calls == 0
     agent.stream_gone(start.call, start.serial, "ended", now=73.1)
     assert agent.idle
@@ -78,7 +78,7 @@ def test_no_ack_in_32_seconds_ends_the_call_with_bye() -> None:
     assert methods(actions) == ["BYE"]
     assert isinstance(music(actions)[0], StopStream)
     assert notes(actions) == [
-        "ended after 32 s, music for 32 s: no ACK in 32 s",
+        "ended after 32 s, music for 32 s: no ACK in 32 s; no report from the receiver",
         "no ACK came from 192.168.1.50:5062 for the answer whose Contact is sip:moh@192.168.1.100:5060; "
         "set MOH_ADVERTISED_ADDRESS to an address of this machine that phones can reach",
     ]
