@@ -62,8 +62,3 @@ class Counters:
         text = ", ".join(f"{count} {reason} (last {source})" for reason, (count, source) in self._unlogged.items())
         self._unlogged, self._since, self._lines = {}, now, 0
         return text
-
-    def summary(self) -> str:
-        """All counts, the largest first."""
-        ordered = sorted(self.counts.items(), key=lambda item: -item[1])
-        return ", ".join(f"{count} {reason}" for reason, count in ordered)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ..common.amounts import amount
-from ..common.counters import Counters
 from ..common.faults import FaultLog
 from ..guard.rate_limit import RateLimiter
+from ..shared.shared_stream import SharedStreamStats
 from ..sip.user_agent import UserAgent
 from ..transport.tcp import TcpServer
+from .call_list import CallList
 from .engines import Engines
 from .stream_limit import StreamLimit
 from .workers import WORKERS, Workers
@@ -20,6 +22,24 @@ DROPS_EVERY = 10.0
 """Seconds between two lines about dropped datagrams and refused connections."""
 
 log = logging.getLogger("moh")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The present numbers of calls; all other numbers count since the start, by reason."""
+
+    calls: int
+    by_ffmpeg: int
+    shared: SharedStreamStats
+    events: dict[str, int]
+    """Why calls ended and requests were refused."""
+    rejected: dict[str, int]
+    """Datagrams that the rate limiter rejected."""
+    delayed: dict[str, int]
+    """Messages by TCP and TLS that had to wait."""
+    dropped: int
+    """Datagrams for which there was no worker."""
+    unexpected_errors: int
 
 
 class Statistics:
@@ -60,19 +80,35 @@ class Statistics:
             log.warning("refused %s: %s", amount(connections, "connection"), why)
         self._logged, self._logged_at = drops, now
 
-    def log_summary(self, engines: Engines, faults: Sequence[FaultLog]) -> None:
-        """Log the state of the server, for SIGUSR1."""
+    def counts(self, engines: Engines, faults: Sequence[FaultLog]) -> Counts:
+        """What was counted since the start, and how many calls go on now."""
         with self._lock:  # a worker changes the calls while it handles a message
-            calls = self._agent.calls
-            so_far = self._agent.tally.summary()
-        log.info("%s: %s", amount(calls, "call"), engines.summary())
-        rejected = joined(f"{self._workers.dropped} for want of workers", self._limiter.tally)
+            calls, events = self._agent.calls, dict(self._agent.tally.counts)
+        return Counts(
+            calls=calls,
+            by_ffmpeg=engines.ffmpegs.playing,
+            shared=engines.shared.stats(),
+            events=events,
+            rejected=dict(self._limiter.tally.counts),
+            delayed=self._streams.counts(),
+            dropped=self._workers.dropped,
+            unexpected_errors=sum(each.count for each in faults),
+        )
+
+    def log_summary(self, engines: Engines, faults: Sequence[FaultLog]) -> None:
+        """Log the state of the server and its calls, for SIGUSR1."""
+        counts = self.counts(engines, faults)
+        log.info("%s: %s", amount(counts.calls, "call"), engines.summary())
+        rejected = {"for want of workers": counts.dropped, **counts.rejected}
         log.info(
             "since the start: %s; datagrams rejected: %s; delayed by TCP: %s; unexpected errors: %d",
-            so_far or "nothing", rejected, self._streams.summary() or "none", sum(each.count for each in faults),
+            listed(counts.events) or "nothing", listed(rejected), listed(counts.delayed) or "none",
+            counts.unexpected_errors,
         )  # fmt: skip
+        for line in CallList(self._agent, self._lock, engines.packets_sent).lines(counts.calls):
+            log.info("%s", line)
 
 
-def joined(first: str, counters: Counters) -> str:
-    """``first`` and the counts of ``counters``, as one list."""
-    return ", ".join(part for part in (first, counters.summary()) if part)
+def listed(counts: Mapping[str, int]) -> str:
+    """All counts as one list, the largest first."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))

@@ -36,7 +36,7 @@ class StreamLimit:
         with self._lock:
             return self._limiter.tally.drain(now)
 
-    def summary(self) -> str:
-        """All delays since the start, as text; empty where there was none."""
+    def counts(self) -> dict[str, int]:
+        """All delays since the start, by reason."""
         with self._lock:
-            return self._limiter.tally.summary()
+            return dict(self._limiter.tally.counts)

@@ -16,7 +16,6 @@ def test_the_first_event_of_a_reason_and_source_is_logged_at_once_and_the_rest_i
     assert counters.drain(now=110.0) == "2 REGISTER 405 (last 192.0.2.2)"
     assert counters.drain(now=120.0) == ""
     assert counters.counts == {"REGISTER 405": 4, "INVITE 488": 1}
-    assert counters.summary() == "4 REGISTER 405, 1 INVITE 488"
 
 
 def test_after_ten_minutes_the_same_source_is_logged_at_once_again() -> None:

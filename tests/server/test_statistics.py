@@ -12,13 +12,15 @@ from moh.common.faults import FaultLog
 from moh.common.tunes import Tunes
 from moh.guard.rate_limit import RateLimiter
 from moh.server.engines import Engines
-from moh.server.statistics import Statistics
+from moh.server.statistics import Counts, Statistics, listed
 from moh.server.stream_limit import StreamLimit
 from moh.server.workers import Workers
-from moh.shared.shared_stream import SharedStream
+from moh.shared.shared_stream import SharedStream, SharedStreamStats
 from moh.sip.user_agent import UserAgent
-from tests.support.ladder import make_agent
+from tests.support.ladder import FLOW, answered, bye, invite, make_agent
 from tests.support.running import free_ports
+
+VIA = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKother;rport"
 
 
 class Tcp:
@@ -95,7 +97,36 @@ def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixtu
     finally:
         engines.close()
     assert "0 calls: 0 by ffmpeg" in caplog.text
+    assert "[" not in caplog.messages[-1], "no call has a line"
     assert (
         "since the start: nothing; datagrams rejected: 7 for want of workers, 1 not in MOH_ALLOW; "
         "delayed by TCP: none; unexpected errors: 1"
     ) in caplog.text
+
+
+def test_the_counts_are_data(world: World) -> None:
+    faults = FaultLog("a test")
+    faults.report(MemoryError(), 0.0)
+    call = answered(world.agent)
+    world.agent.receive(invite(body="nonsense", call_id="Call-ID: other", via=VIA), FLOW, 1.0)
+    world.limiter.tally.count("not in MOH_ALLOW")
+    world.workers.dropped = 7
+    tunes = Tunes()
+    engines = Engines(tunes, SharedStream("127.0.0.1", free_ports(2), tunes))
+    try:
+        counts = world.statistics.counts(engines, [faults])
+        world.agent.receive(bye(call), FLOW, 2.0)
+        world.agent.stream_gone(call, 1, "stopped", now=2.0)
+        later = world.statistics.counts(engines, [])
+    finally:
+        engines.close()
+    assert counts == Counts(
+        calls=1, by_ffmpeg=0, shared=SharedStreamStats(0, 0, 0, 0, 0, 0, 0, 0), events={"INVITE 400": 1},
+        rejected={"not in MOH_ALLOW": 1}, delayed={}, dropped=7, unexpected_errors=1,
+    )  # fmt: skip
+    assert (later.calls, later.events) == (0, {"INVITE 400": 1, "ended by BYE": 1})
+
+
+def test_counts_are_listed_with_the_largest_first() -> None:
+    assert listed({"INVITE 488": 1, "REGISTER 405": 4}) == "4 REGISTER 405, 1 INVITE 488"
+    assert listed({}) == ""

@@ -20,10 +20,10 @@ def test_the_first_delayed_message_of_a_host_has_a_line_and_all_are_counted(
     limit = StreamLimit(())
     allowed = int(PUBLIC_ALLOWANCE.other[1])
     assert [limit.delay(HOST, PING) for _ in range(allowed)] == [0.0] * allowed
-    assert limit.summary() == ""
+    assert limit.counts() == {}
     assert limit.delay(HOST, PING) > 0
     assert limit.delay(HOST, PING) > 0
     assert caplog.text.count(f"delaying {HOST} by TCP: messages that came too fast") == 1
-    assert limit.summary() == "2 messages that came too fast"
+    assert limit.counts() == {"messages that came too fast": 2}
     assert limit.drain(105.0) == ""
     assert limit.drain(111.0) == f"1 messages that came too fast (last {HOST})"
