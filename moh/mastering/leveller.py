@@ -1,8 +1,8 @@
-"""Lifts quiet passages, as a sound engineer's hand on the fader would: slowly, and knowing what comes next.
+"""The leveller lifts long quiet passages, slowly, so that a caller does not take the line for dead.
 
-The gain is computed from the loudness curve of the whole loop, so it never exceeds what a passage needs, a loud passage
-never comes upon a raised gain, and the gain at the end of the loop meets the gain at its beginning. Music without long
-quiet passages has no gain at all.
+The gain is computed from the loudness curve of the whole loop. So it never exceeds what a passage needs, it is gone
+before a loud passage begins, and at the end of the loop it meets the gain of the beginning. Music without long quiet
+passages gets no gain at all.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ KNEE = 9.0
 """How many LU below the whole music a passage is quiet."""
 RATIO = 10.0
 """A passage that was 10 LU below the knee is 1 LU below it afterwards."""
-NOISE = 50.0
-"""How many LU below the whole music a passage is taken for noise and not lifted."""
+NOISE = 45.0
+"""How many LU below the whole music a passage is taken for the noise of a pause, and not lifted."""
 TAPER = 3.0
 """The gain in dB for each LU that a passage is above noise: the lift ends gradually, and not at one loudness."""
 PATIENCE = 5.0
@@ -42,8 +42,10 @@ def lifts(curve: Sequence[float], gain: float) -> list[float]:
     if len(curve) <= 2 * half:
         return []
     whole = integrated(curve)
-    passages = _around(_around(curve, half, max), half, min)  # shorter dips than PATIENCE are filled
-    gains = [_lift(whole - passage, passage - gain) for passage in passages]
+    # loud moments less than PATIENCE apart are one passage, and no gain lasts less than that
+    passages = _around(_around(curve, half, max), half, min)
+    needed = [_lift(whole - passage, passage - gain) for passage in passages]
+    gains = _around(_around(needed, half, min), half, max)
     for step, direction in ((RISE, 1), (FALL, -1)):
         gains = _limited(gains[::direction], step * STEP)[::direction]
     return gains if max(gains) > 0 else []

@@ -12,9 +12,9 @@ from .loop import LEAD, RATE, Loop
 from .loudness import Loudness
 
 LEAST_SILENCE = 5.0
-"""Seconds of silence within the music that are told: a caller who hears nothing for so long may hang up."""
+"""Seconds of silence within the music that the report names: after them a caller may hang up."""
 MOST_SILENCES = 3
-"""How many silences are told with their places."""
+"""How many silences the report names with their places."""
 MUCH_GAIN = 30.0
 """dB of gain above which the noise in a file may become audible."""
 LIFTED = 3.0
@@ -89,10 +89,10 @@ def _seam(seam: str) -> str:
 
 
 def _silent(places: Sequence[tuple[float, float]]) -> str:
-    told = [f"{_clock(begin)} to {_clock(end)}" for begin, end in places]
-    if len(told) > MOST_SILENCES:
-        told[MOST_SILENCES:] = [f"{len(told) - MOST_SILENCES} more times"]
-    *others, last = told
+    texts = [f"{_clock(begin)} to {_clock(end)}" for begin, end in places]
+    if len(texts) > MOST_SILENCES:
+        texts[MOST_SILENCES:] = [f"{len(texts) - MOST_SILENCES} more times"]
+    *others, last = texts
     return f"silent from {', '.join(others)} and {last}" if others else f"silent from {last}"
 
 

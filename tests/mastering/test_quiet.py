@@ -157,13 +157,20 @@ def test_loudness_off_leaves_a_quiet_half_as_it_is(tmp_path: Path) -> None:
     assert made.report.startswith("as loud as it was, its ")
 
 
-@pytest.mark.parametrize("kind", ["built-in", "noise", "pause of 4 s"])
+LEFT_ALONE = {
+    "steady": "anull",
+    "pause of 4 s": "volume='1-between(t,6,10)':eval=frame",
+    "hiss in a pause of 8 s": "volume='1-0.996*between(t,6,14)':eval=frame",
+}
+
+
+@pytest.mark.parametrize("kind", ["built-in", *LEFT_ALONE])
 def test_music_without_long_quiet_passages_is_left_alone_by_the_leveller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Null comparison: what is written is the same, bit by bit, as without a leveller."""
-    pause = "volume='1-between(t,6,10)':eval=frame" if kind == "pause of 4 s" else "anull"
-    track = prepare.BUILTIN if kind == "built-in" else make(tmp_path / "a.wav", "-af", pause, source=NOISE + "20")
+    shape = LEFT_ALONE.get(kind)
+    track = make(tmp_path / "a.wav", "-af", shape, source=NOISE + "20") if shape else prepare.BUILTIN
     with_it = prepare.prepare(settings(track, tmp_path / "with"))
     monkeypatch.setattr(prepare, "lifts", lambda *_: [])
     without = prepare.prepare(settings(track, tmp_path / "without"))
