@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Call the music-on-hold server as a phone does, listen, hang up, and report what arrived.
 
-    python test_sip_client.py [HOST[:PORT]]       default 127.0.0.1:5060; an IPv6 host as [::1]:5060
+    python test_sip_client.py [HOST[:PORT]]       default 127.0.0.1:5060
+    python test_sip_client.py sip:123@192.0.2.2:5060      as the server's log prints it
     python test_sip_client.py --save heard.wav 192.0.2.2
 
 The call is OPTIONS, INVITE (repeated by Timer A), ACK, music over RTP, BYE, silence (RFC 3261, 3264, 3550, 3551).
@@ -30,6 +31,7 @@ import struct
 import sys
 import textwrap
 import time
+import unicodedata
 import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -627,11 +629,15 @@ def make_call(
     """Make one whole call, from OPTIONS to the silence after BYE.
 
     A server in a container cannot send to this machine's 127.0.0.1: for the server that is the container itself. So
-    if no packet arrives on loopback, a second call offers this machine's network address.
+    if a call over loopback reaches the server from another address, or has no music there, a second call listens at an
+    address of this machine that the server can reach.
     """
     with Call(server, media, codecs, grace=grace) as call:
         call.ask_options()
-        if call.options:
+        other = "" if media or not is_loopback(call.media) else seen_address(call)
+        if other:
+            why = f"the server does not see this machine as {call.media}, so this listens at {other}"
+        elif call.options:
             call.dial()
         if call.answer:
             call.hear(seconds, first_within)
@@ -639,16 +645,41 @@ def make_call(
             if call.packets:
                 call.listen(time.monotonic() + grace + QUIET)
         silent = call.answer and not call.packets and not call.server_bye
-        other = "" if media or not silent or not is_loopback(call.media) else lan_address(call.family)
+        refused = call.final and call.final.status == 488
+        if (silent or refused) and not media and is_loopback(call.media):
+            other = lan_address(call.family)
+            what = (
+                f"the server refused to send music to {call.media}" if refused else f"no music arrived at {call.media}"
+            )
+            why = f"{what}. A server in a container cannot send there, so this calls again and listens at {other}"
     if not other:
         return call
-    print(
-        f"info  no music arrived at {call.media}. A server in a container cannot send there, so this calls "
-        f"again and listens at {other}"
-    )
+    print(f"info  {why}")
     call = make_call(server, other, codecs, seconds, MUSIC_WITHIN, grace)
     call.translated = True
     return call
+
+
+def seen_address(call: Call) -> str:
+    """Return an address of this machine that the server can reach, if it sees another one than `call.media`.
+
+    The reply to OPTIONS has the address that the server sees (RFC 3581 section 4). Empty if that is `call.media`, or
+    if the reply does not say it.
+    """
+    seen = parameter(call.options.header("via"), "received").strip("[]") if call.options else ""
+    if not seen or is_loopback(seen):
+        return ""
+    return seen if is_own(seen) else lan_address(call.family)
+
+
+def is_own(host: str) -> bool:
+    """Return whether `host` is an address of this machine."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 # ── the judgement ───────────────────────────────────────────────────────────────────────────────────────────
@@ -920,12 +951,43 @@ def test_a_caller_hears_music_until_bye(server: tuple[str, int]) -> None:
 
 
 def host_and_port(text: str) -> Address:
-    """Parse HOST, HOST:PORT, [IPv6] or [IPv6]:PORT. The default port is 5060."""
-    found = re.fullmatch(r"\[([0-9A-Fa-f:.%\w]+)\](?::(\d{1,5}))?|([^\s:\[\]@/]+)(?::(\d{1,5}))?", text)
-    port = int((found[2] or found[4] or "5060") if found else 0)
-    if not found or not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected HOST, HOST:PORT or [IPv6]:PORT")
-    return Address(found[1] or found[3], port)
+    """Parse HOST, HOST:PORT, an IPv6 address with or without brackets, or a SIP URI as the server's log prints it.
+
+    The default port is 5060. What a copied line has around the address is left out. Japanese input methods write
+    digits, colons and full stops of full width; they mean the same.
+    """
+    typed = unicodedata.normalize("NFKC", text).replace("\N{IDEOGRAPHIC FULL STOP}", ".").strip(" \t\r\n.,;'\"`")
+    if found := re.search(r"<([^<>]*)>", typed):
+        typed = found[1].strip()
+    scheme = re.match(r"(sips?):(?!\d+$)", typed, re.IGNORECASE)
+    if scheme and scheme[1].lower() == "sips":
+        raise argparse.ArgumentTypeError(
+            f"{text!r} asks for TLS; this check calls by UDP, so expected sip: and not sips:"
+        )
+    uri = typed[scheme.end() :] if scheme else typed
+    target, *parameters = uri.partition("?")[0].split(";")
+    for parameter_text in parameters:
+        name, _, value = parameter_text.strip().lower().partition("=")
+        if name == "transport" and value != "udp":
+            raise argparse.ArgumentTypeError(
+                f"{text!r} asks for {value or name}; this check calls by UDP, so leave {name} out"
+            )
+    host = target.rpartition("@")[2].strip()
+    with contextlib.suppress(ValueError):
+        if ":" in host and ipaddress.ip_address(host):  # IPv6 without brackets, and so without a port
+            return Address(host, 5060)
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\s:\[\]@/<>]+))(?::([^\s:/]*))?", host)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected HOST, HOST:PORT, [IPv6]:PORT or sip:123@HOST:PORT")
+    port = found[3] or "5060"
+    if not (port.isascii() and port.isdigit() and 1 <= int(port[:9]) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} has the port {port!r}; expected a number from 1 to 65535")
+    if (found[2] or "").upper() == "ADDRESS-OF-THIS-MACHINE":
+        raise argparse.ArgumentTypeError(
+            "write the address of the machine that runs the container in place of ADDRESS-OF-THIS-MACHINE; "
+            "'hostname -I' prints it there"
+        )
+    return Address(found[1] or found[2], int(port))
 
 
 def duration(text: str) -> float:
@@ -952,14 +1014,17 @@ def verdict(call: Call, findings: Sequence[Finding]) -> str:
 def main() -> int:
     """Make one call as the command line says. The module's docstring lists the exit statuses."""
     parser = argparse.ArgumentParser(description="Call the music-on-hold server and judge what arrives.")
-    where = "address of the server (default 127.0.0.1:5060)"
+    where = "address of the server, also as sip:123@HOST:PORT (default 127.0.0.1:5060)"
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
     parser.add_argument("--seconds", type=duration, default=5.0, help="how long to listen (default 5)")
     parser.add_argument("--codec", choices=list(CODECS), help="offer only this codec (default: all of them)")
     where = "listen at this address of this machine (default: the one on the route to HOST)"
     parser.add_argument("--media", metavar="ADDRESS", type=ipaddress.ip_address, help=where)
     parser.add_argument("--save", metavar="FILE.wav", help="write the music to this file, 8 kHz 16 bit mono")
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
+    if others:
+        port = f"; a port is written behind a colon: {options.server.host}:{others[0]}" if others[0].isdigit() else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{port}")
     if options.save and options.codec == "G722":
         parser.error("--save can write PCMU and PCMA, not G722")
     server: Address = options.server or Address("127.0.0.1", 5060)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check that the server replies: send SIP OPTIONS over UDP and judge the reply (RFC 3261 section 11).
 
-    python test_udp.py [HOST[:PORT]]        an IPv6 host as [::1]:5060
+    python test_udp.py [HOST[:PORT]]        also as a SIP URI, such as sip:123@192.0.2.2:5060
 
 Without HOST it asks the server of this machine, at the address in MOH_BIND and MOH_SIP_PORT; by default this is
 127.0.0.1:5060.
@@ -16,6 +16,7 @@ SIP independently. pytest collects `test_options_is_answered` and fills in `serv
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import os
 import re
@@ -23,6 +24,7 @@ import secrets
 import socket
 import sys
 import time
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -215,12 +217,43 @@ def test_options_is_answered(server: tuple[str, int]) -> None:
 
 
 def host_and_port(text: str) -> Server:
-    """Parse HOST, HOST:PORT, [IPv6] or [IPv6]:PORT. The default port is 5060."""
-    found = re.fullmatch(r"\[([0-9A-Fa-f:.%\w]+)\](?::(\d{1,5}))?|([^\s:\[\]@/]+)(?::(\d{1,5}))?", text)
-    port = int((found[2] or found[4] or "5060") if found else 0)
-    if not found or not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected HOST, HOST:PORT or [IPv6]:PORT")
-    return Server(found[1] or found[3], port)
+    """Parse HOST, HOST:PORT, an IPv6 address with or without brackets, or a SIP URI as the server's log prints it.
+
+    The default port is 5060. What a copied line has around the address is left out. Japanese input methods write
+    digits, colons and full stops of full width; they mean the same.
+    """
+    typed = unicodedata.normalize("NFKC", text).replace("\N{IDEOGRAPHIC FULL STOP}", ".").strip(" \t\r\n.,;'\"`")
+    if found := re.search(r"<([^<>]*)>", typed):
+        typed = found[1].strip()
+    scheme = re.match(r"(sips?):(?!\d+$)", typed, re.IGNORECASE)
+    if scheme and scheme[1].lower() == "sips":
+        raise argparse.ArgumentTypeError(
+            f"{text!r} asks for TLS; this check calls by UDP, so expected sip: and not sips:"
+        )
+    uri = typed[scheme.end() :] if scheme else typed
+    target, *parameters = uri.partition("?")[0].split(";")
+    for parameter_text in parameters:
+        name, _, value = parameter_text.strip().lower().partition("=")
+        if name == "transport" and value != "udp":
+            raise argparse.ArgumentTypeError(
+                f"{text!r} asks for {value or name}; this check calls by UDP, so leave {name} out"
+            )
+    host = target.rpartition("@")[2].strip()
+    with contextlib.suppress(ValueError):
+        if ":" in host and ipaddress.ip_address(host):  # IPv6 without brackets, and so without a port
+            return Server(host, 5060)
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\s:\[\]@/<>]+))(?::([^\s:/]*))?", host)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected HOST, HOST:PORT, [IPv6]:PORT or sip:123@HOST:PORT")
+    port = found[3] or "5060"
+    if not (port.isascii() and port.isdigit() and 1 <= int(port[:9]) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} has the port {port!r}; expected a number from 1 to 65535")
+    if (found[2] or "").upper() == "ADDRESS-OF-THIS-MACHINE":
+        raise argparse.ArgumentTypeError(
+            "write the address of the machine that runs the container in place of ADDRESS-OF-THIS-MACHINE; "
+            "'hostname -I' prints it there"
+        )
+    return Server(found[1] or found[2], int(port))
 
 
 def server_here(environment: Mapping[str, str]) -> Server:
@@ -234,7 +267,9 @@ def server_here(environment: Mapping[str, str]) -> Server:
 def main() -> int:
     """Ask once as the command line says. The module's docstring lists the exit statuses."""
     parser = argparse.ArgumentParser(description="Check that the SIP server replies. Exit status: 0 yes, 1 no.")
-    where = "address of the server (default: by MOH_BIND and MOH_SIP_PORT, otherwise 127.0.0.1:5060)"
+    where = (
+        "address of the server, also as sip:123@HOST:PORT (default: by MOH_BIND and MOH_SIP_PORT, or 127.0.0.1:5060)"
+    )
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
     server: Server | None = parser.parse_args().server
     try:
