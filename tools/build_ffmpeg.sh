@@ -43,8 +43,28 @@ fail() {
     printf '%s\n' "$*" >&2
     exit 1
 }
+say() { # STEP TEXT: the build takes minutes, and its owner is to see that it goes on
+    printf 'ffmpeg, which plays the music: step %d of 5, %s\n' "$1" "$2"
+}
 quietly() { # COMMAND...: show what it prints only if it fails
     "$@" </dev/null >"$work/log" 2>&1 || { cat "$work/log" >&2 && fail "Failed: ${*:1:3}"; }
+}
+compile() { # STEP FILES COMMAND...: show as a percentage how many of the FILES are compiled
+    local step=$1 files=$2 line done=0 shown=0 share
+    {
+        "${@:3}" </dev/null 2>&1 || echo failed >"$work/failed"
+    } | while IFS= read -r line; do
+        printf '%s\n' "$line" >>"$work/log"
+        [[ $line =~ ^[A-Z0-9]+$'\t'[^[:space:]]+\.o$ ]] || continue
+        done=$((done + 1))
+        share=$((100 * done / files / 20 * 20))
+        if ((share > shown && share < 100)); then
+            say "$step" "compiling it: $share %"
+            shown=$share
+        fi
+    done
+    [[ ! -e $work/failed ]] || { cat "$work/log" >&2 && fail "Failed: ${*:3:3}"; }
+    say "$step" "compiling it: 100 %"
 }
 list() { # NAME...: with commas between
     local IFS=,
@@ -75,7 +95,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work" # apt downloads as a user of its own
 if ((${#missing[@]})); then
-    echo "Installing ${missing[*]} ..."
+    say 1 "installing a compiler (${missing[*]})"
     apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
     quietly "${apt[@]}" update
     quietly "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
@@ -83,7 +103,7 @@ fi
 
 # Few machines have the sources in apt's lists. Lists of our own, made from the machine's, leave those as they are;
 # mirrors, keys and checks are the machine's.
-echo "Downloading the source packages of ffmpeg and soxr ..."
+say 2 "downloading its source"
 mkdir -p "$work/sources" "$work/lists/partial" "$work/source"
 for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
     [[ ! -f $file ]] ||
@@ -100,13 +120,14 @@ cd "$work/source"
 quietly "${apt[@]}" source --only-source ffmpeg libsoxr
 
 # soxr resamples. Of libopus Debian has an archive to link from; of soxr it has a shared library only, and with threads
-echo "Building ..."
+say 3 "compiling its library soxr"
 quietly cmake -S libsoxr-*/ -B "$work/soxr" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$work" \
     -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=OFF -DBUILD_TESTS=OFF -DBUILD_EXAMPLES=OFF -DWITH_LSR_BINDINGS=OFF \
     -DWITH_OPENMP=OFF
 quietly make -C "$work/soxr" -j "$(nproc)" install
 export CPATH=$work/include LIBRARY_PATH=$work/lib
 
+say 4 "choosing the parts that are needed"
 cd ffmpeg-*/
 version=$(dpkg-parsechangelog -S Version)
 quietly ./configure --extra-version="${version##*-}" \
@@ -129,7 +150,9 @@ made PARSER "${parsers[@]}"
 made ENCODER "${encoders[@]}"
 made MUXER "${muxers[@]}"
 made FILTER "${filters[@]}"
-quietly make -j "$(nproc)" ffmpeg
+files=$(make -n ffmpeg 2>/dev/null | grep -c '^printf "[A-Z0-9]*\\t.*\.o;' || true)
+: >"$work/log"
+compile 5 "$((files ? files : 1000))" make -j "$(nproc)" ffmpeg
 
 strip ffmpeg
 install -m 755 ffmpeg "$folder/.ffmpeg.new"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from moh.common.actions import Address, Target
 from moh.common.codecs import CODECS, OPUS, PCMU
@@ -95,3 +98,30 @@ def test_the_documentation_says_at_which_rate_a_bare_file_is_read() -> None:
 def test_the_script_has_the_protocols_and_muxers_of_the_outputs() -> None:
     assert {"file", "pipe", "rtp", "srtp"} <= listed("protocols")
     assert {"null", "pcm_s16le", "rtp", "wav"} <= listed("muxers")
+
+
+# -- the build shows that it goes on -------------------------------------------------------------------------------
+
+
+def compile_with(tmp_path: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run the script's function ``compile`` for a program of ten files. ``command`` stands for ``make``."""
+    functions = SCRIPT[SCRIPT.index("fail() {") : SCRIPT.index("if (($# != 1))")]
+    script = f"set -euo pipefail; work={tmp_path}\n{functions}\ncompile 5 10 bash -c '{command}'"
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=10)
+
+
+@pytest.mark.parametrize("files", [10, 9])
+def test_the_compilation_shows_its_progress(tmp_path: Path, files: int) -> None:
+    lines = rf'echo one thing; for n in $(seq {files}); do printf "CC\tlibavcodec/%d.o\n" $n; done'
+    ran = compile_with(tmp_path, lines)
+    said = [line.rpartition(", ")[2] for line in ran.stdout.splitlines()]
+    assert said == [f"compiling it: {share} %" for share in (20, 40, 60, 80, 100)]
+    assert ran.stdout.startswith("ffmpeg, which plays the music: step 5 of 5, ")
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_compilation_that_fails_shows_all_that_was_printed(tmp_path: Path) -> None:
+    ran = compile_with(tmp_path, r'printf "CC\tlibavcodec/1.o\n"; echo no such file >&2; exit 2')
+    assert ran.returncode == 1
+    assert "no such file" in ran.stderr and "Failed: bash -c" in ran.stderr
+    assert "100 %" not in ran.stdout
