@@ -50,6 +50,7 @@ from moh.server.log_handler import LogHandler, Redacted, log_descriptor
 from moh.server.signals import Signals
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
+from moh.server.time_zone import time_zone_fault
 from moh.server.tuning import IdleCollector, fill_standard_descriptors, raise_descriptor_limit, steady_interpreter
 from moh.server.wiring import available_codecs, binding, open_shared_stream, ready_lines, stream_listeners, user_agent
 from moh.server.workers import Client, Workers
@@ -374,6 +375,8 @@ def main() -> int:
         fill_standard_descriptors()
         logging.basicConfig(handlers=[handler], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line shows them
+        if fault := time_zone_fault(os.environ):
+            log.warning("%s", fault)
         raise_descriptor_limit()
         server = SipServer(settings, signals)
     except SettingsError as error:
