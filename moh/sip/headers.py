@@ -165,6 +165,11 @@ class NameAddr:
         """
         return self.tags[0].lower() if self.tags else ""
 
+    @property
+    def without_parameters(self) -> str:
+        """The display name and the URI, for the log."""
+        return _split_anyway(self.text)[0]
+
     def tagged(self, tag: str) -> str:
         """The text with ``tag``, or as it came if it has a tag already. The result has one tag, and no empty tag."""
         if self.all_tags == 0:

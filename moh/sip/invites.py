@@ -220,7 +220,7 @@ class Invites:
         warning = self._note_destination(incoming, offer, call, now)
         if (oldest := self._guard.call_answered(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
-        text = f"answered {request.from_.text[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
+        text = f"answered {request.from_.without_parameters[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
         actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(incoming, now)]
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 

@@ -146,6 +146,19 @@ def test_a_name_addr_is_read_with_and_without_its_name(text: str, uri: str, tag:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('"Front desk" <sip:201@192.0.2.1>;tag=14e4741b', '"Front desk" <sip:201@192.0.2.1>'),
+        ("sip:201@192.0.2.1;tag=1", "sip:201@192.0.2.1"),
+        ('"a;b" <sip:ann@x;user=phone> ; tag=1', '"a;b" <sip:ann@x;user=phone>'),
+        ('"Ann <sip:ann@x>;tag=1', '"Ann <sip:ann@x>'),
+    ],
+)
+def test_the_log_shows_a_party_without_its_tag(text: str, shown: str) -> None:
+    assert NameAddr.salvage(text).without_parameters == shown
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
