@@ -25,8 +25,8 @@ RUN if [ "$FFMPEG" = full ]; then \
 WORKDIR /app
 COPY requirements.txt ./
 # Without the compiled modules of pip itself, 5 MB without use.
-RUN PYTHONDONTWRITEBYTECODE=1 pip install --no-cache-dir --root-user-action=ignore --require-hashes \
-    -r requirements.txt
+RUN PYTHONDONTWRITEBYTECODE=1 pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
+    --require-hashes -r requirements.txt
 
 COPY moh/ moh/
 COPY tools/setup.sh tools/

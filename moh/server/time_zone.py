@@ -21,6 +21,6 @@ def time_zone_fault(environment: Mapping[str, str]) -> str:
     if name and not WITHOUT_FILE.fullmatch(name) and not zone.is_file():
         return f"TZ is {name!r}, which this machine does not know, so the times in this log are UTC; {expected}"
     if re.search(r"\+\d", re.sub("<.*>", "", name)):  # the sign of POSIX is the opposite of everyday use
-        behind = -time.localtime().tm_gmtoff / 3600
+        behind = time.timezone / 3600
         return f"TZ is {name!r}, so the times in this log are {behind:g} h behind UTC. For a time ahead, {expected}"
     return ""

@@ -12,7 +12,7 @@ READ_THE_WALL_CLOCK = {
 }
 """Modules that may read the wall clock, and for what."""
 WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"}
-STEADY = {"monotonic", "monotonic_ns", "perf_counter", "sleep"}
+STEADY = {"monotonic", "monotonic_ns", "perf_counter", "sleep", "timezone"}
 
 
 def reads_the_wall_clock(path: Path) -> bool:
