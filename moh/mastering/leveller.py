@@ -27,10 +27,14 @@ PATIENCE = 5.0
 """Seconds that a quiet passage lasts at least: shorter ones, such as pauses and dying notes, are the music's own."""
 RISE = 6.0
 """dB a second by which the gain grows at most."""
-FALL = 12.0
-"""dB a second by which the gain falls at most, before a loud passage begins."""
-GRID = 20
+FALL = 200.0
+"""dB a second by which the gain falls at most. It falls in the last tenth of a second before a loud passage, where the
+loud passage masks it; a slow fall would leave a hole there."""
+GRID = 50
 """Values of the envelope a second."""
+EARLIEST = -0.15
+"""Where the gain for the first value of a curve comes, in seconds from the beginning of the loop. The middle of that
+value is at -0.1 s. The rest is half a step: a loud passage may begin anywhere within a step."""
 
 
 def lifts(curve: Sequence[float], gain: float) -> list[float]:
@@ -44,6 +48,8 @@ def lifts(curve: Sequence[float], gain: float) -> list[float]:
     whole = integrated(curve)
     # loud moments less than PATIENCE apart are one passage, and no gain lasts less than that
     passages = _around(_around(curve, half, max), half, min)
+    # a value is the first to be loud when its end meets a loud passage, whose beginning is one value later
+    passages = [min(pair) for pair in zip(passages, passages[-1:] + passages[:-1])]
     needed = [_lift(whole - passage, passage - gain) for passage in passages]
     gains = _around(_around(needed, half, min), half, max)
     for step, direction in ((RISE, 1), (FALL, -1)):
@@ -75,13 +81,11 @@ def _limited(values: Sequence[float], step: float) -> list[float]:
 def write_envelope(path: Path, gains: Sequence[float], loop: Loop) -> None:
     """Write the gains as factors, ``GRID`` a second, from ``LEAD`` samples before the loop to ``LEAD`` after it."""
     length, lead = loop.length / RATE, LEAD / RATE
-    # the first value is for 0.4 s of sound whose middle is 0.1 s before the loop
-    places = [STEP * i - STEP for i in range(len(gains))] + [length - STEP]
     factors = array("f")
     for k in range(int(GRID * (length + 2 * lead)) + 2):
-        at = (k / GRID - lead + STEP) % length - STEP
-        i = min(len(gains) - 1, int((at + STEP) / STEP + 1e-9))
-        share = (at - places[i]) / (places[i + 1] - places[i])
+        at = (k / GRID - lead - EARLIEST) % length
+        i = min(len(gains) - 1, int(at / STEP + 1e-9))
+        share = (at - STEP * i) / (STEP if i < len(gains) - 1 else length - STEP * i)
         decibels = gains[i] * (1 - share) + gains[(i + 1) % len(gains)] * share
         factors.append(10 ** (decibels / 20))
     if sys.byteorder == "big":
