@@ -33,7 +33,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Optional
 
-from moh import __version__
 from moh.common.actions import Action, Address, Fault, Flow, Note, Resolve, Send, StartStream, StreamEnded
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
@@ -41,18 +40,18 @@ from moh.common.faults import FaultLog
 from moh.common.tunes import Tunes
 from moh.guard.address_validation import AddressValidator
 from moh.guard.rate_limit import TOO_SHORT, RateLimiter
-from moh.mastering.prepare import Music
-from moh.mastering.reloader import Reloader, ReloadResult
+from moh.mastering.reloader import Reloader
 from moh.net.recvmmsg import DatagramReader
 from moh.net.sockets import ask_for_local_address, destination, family_of, leaving_from, local_address, plain
 from moh.server.engines import Engines
 from moh.server.log_handler import LogHandler, Redacted, log_descriptor
+from moh.server.now_playing import NowPlaying
 from moh.server.signals import Signals
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
 from moh.server.time_zone import time_zone_fault
 from moh.server.tuning import IdleCollector, fill_standard_descriptors, raise_descriptor_limit, steady_interpreter
-from moh.server.wiring import available_codecs, binding, open_shared_stream, ready_lines, stream_listeners, user_agent
+from moh.server.wiring import available_codecs, binding, open_shared_stream, stream_listeners, user_agent
 from moh.server.workers import Client, Workers
 from moh.sip.parser import MAX_DATAGRAM, parse
 from moh.transport.resolver import Resolver
@@ -109,6 +108,7 @@ class SipServer(socketserver.UDPServer):
         self.agent = user_agent(settings, codecs, shared, validator)
         self.engines = Engines(tunes, shared)
         self.reloader = Reloader(settings)
+        self.now_playing = NowPlaying(settings, self.agent, self.lock, self._drive_safely, self.engines)
         self.resolver = Resolver(self._discard_unwanted)
         # finish_request (socketserver) makes a DatagramHandler, which calls handle_message
         self.workers = Workers(self.finish_request)
@@ -118,8 +118,6 @@ class SipServer(socketserver.UDPServer):
         self._collector = IdleCollector()
         self._service_at = 0.0
         self._ended_streams: list[StreamEnded] = []  # those that the core does not know of yet
-        self.failure = ""
-        """Why the server cannot go on, in one line for the owner."""
         self._signals = signals or Signals()
         self._stops_handled = 0
         self._stop_at: Optional[float] = None
@@ -257,7 +255,9 @@ class SipServer(socketserver.UDPServer):
         for asked, address in self.resolver.drain():
             self._drive_safely(self.agent.resolved, asked, address)
         for result in self.reloader.drain():
-            self._use_music(result)
+            self.now_playing.use(result)
+        if self.now_playing.failure and not self._signals.stops:
+            self.stop()
         self._statistics.log_periodically(self.tcp, now)
         self._obey_signals(now)
         self._collector.collect(self.agent.idle, now)
@@ -272,27 +272,6 @@ class SipServer(socketserver.UDPServer):
         except Exception as error:
             self.faults.report(error, time.monotonic(), f"{step.__name__}{args!r}"[:2000])
             return False
-
-    def _use_music(self, result: ReloadResult) -> None:
-        """Have new calls hear the new music. If it cannot be played, the former music stays."""
-        if isinstance(result, Music):
-            first = not self.agent.ready
-            tune = self.engines.add_tune(result.paths, result.seconds, owner=result)
-            self._drive_safely(self.agent.music_ready, tune)
-            with self.lock:
-                tunes = self.agent.tunes
-            self.engines.keep(tunes)
-            log.info("%s %s", "music:" if first else "new music, for the next callers:", result.summary())
-            if first:
-                ready, *advice = ready_lines(self._settings, result)
-                log.info("moh %s %s", __version__, ready)
-                for line in advice:
-                    log.info("%s", line)
-        elif self.agent.ready:
-            log.error("the new music is refused, the former plays on: %s", result)
-        elif not self.failure:
-            self.failure = str(result)
-            self.stop()
 
     def _obey_signals(self, now: float) -> None:
         signals = self._signals
@@ -388,9 +367,9 @@ def main() -> int:
     steady_interpreter()  # garbage collection and thread switching: no packet of music is to be late
     with server:  # the end of this block calls server_close
         server.serve_forever(poll_interval=POLL)
-    if server.failure:
+    if failure := server.now_playing.failure:
         handler.flush()
-        print(server.failure, file=sys.stderr)
+        print(failure, file=sys.stderr)
         return 1
     log.info("stopped")
     return 0

@@ -53,5 +53,4 @@ done
 
 set_up ffmpeg=ffmpeg requirements.txt
 
-# The server converts the music first; until then it answers calls with 503.
 exec "$python" sip_server.py "$@"

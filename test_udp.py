@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Check that the server replies: send SIP OPTIONS over UDP and judge the reply (RFC 3261 section 11).
 
-    python test_udp.py [HOST[:PORT]]        also as a SIP URI, such as sip:123@192.0.2.2:5060
+    python test_udp.py [HOST[:PORT]] [--wait SECONDS]        also as a SIP URI, such as sip:123@192.0.2.2:5060
 
 Without HOST it asks the server of this machine, at the address in MOH_BIND and MOH_SIP_PORT; by default this is
 127.0.0.1:5060.
 
+With --wait it asks again while the server is not ready yet (503), for so many seconds.
+
 It prints one line. The exit status is 0 (a well-formed 200), 1 (any other result) or 2 (bad usage), so it is also the
-health check of the container. OPTIONS gets the status that an INVITE would get, but starts no call.
+health check of the container. OPTIONS gets the status that an INVITE would get, but starts no call. Asked from its own
+machine, the server also says in a Warning if it cannot play the owner's music; the exit status is 1 then, too.
 
 It needs only the standard library and none of the server's own code. So it runs wherever it is copied to, and reads
 SIP independently. pytest collects `test_options_is_answered` and fills in `server`, a (host, port).
@@ -172,6 +175,9 @@ def fault(question: Question, reply: Reply) -> str:
         return f"answered {status}: it runs, but takes no more calls now{again}"
     if reply.status != 200:
         return f"answered {status} instead of 200: see its log for the reason. Is this the music server?"
+    if warning := re.fullmatch(r'399 \S+ "((?:[^"\\]|\\.)*)"', reply.fields.get("warning", "")):  # RFC 3261 20.43
+        trouble = re.sub(r"\\(.)", r"\1", warning[1])
+        return f"answered {status}, and plays; but something is wrong: {trouble}"
     if wrong := malformed(question, reply):
         return f"sent {wrong}. Is this the music server? Then report the fault with its log, MOH_LOG=debug"
     return ""
@@ -271,13 +277,19 @@ def main() -> int:
         "address of the server, also as sip:123@HOST:PORT (default: by MOH_BIND and MOH_SIP_PORT, or 127.0.0.1:5060)"
     )
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
-    server: Server | None = parser.parse_args().server
+    text = "while the server answers 503, as during its start, ask again for so long"
+    parser.add_argument("--wait", metavar="SECONDS", type=float, default=0.0, help=text)
+    arguments = parser.parse_args()
     try:
-        server = server or server_here(os.environ)
+        server: Server = arguments.server or server_here(os.environ)
     except ValueError as error:
         parser.error(f"{error}; expected an IP address in MOH_BIND and a port in MOH_SIP_PORT")
+    end = time.monotonic() + arguments.wait
     try:
         question, reply = ask(server)
+        while reply.status == 503 and time.monotonic() < end:
+            time.sleep(0.2)
+            question, reply = ask(server)
     except NoReply as error:
         print(f"FAIL {error}")
         return 1

@@ -22,7 +22,7 @@ from ..common.codecs import CODECS
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..ffmpeg.run import FfmpegFailed, Progress
-from .cache import entry_of, length_of
+from .cache import Entry, entry_of, length_of
 from .cache_folder import absolute, cache_folder
 from .completeness import what_is_missing
 from .curve import integrated, loudness_range
@@ -96,6 +96,23 @@ def find_source(settings: Settings) -> Path:
     return BUILTIN
 
 
+def stand_in(settings: Settings, progress: Optional[Progress] = None) -> Optional[Music]:
+    """The built-in piece, for callers that come before the owner's music is converted, or while it cannot be played.
+
+    ``None`` where the cache has the owner's music, or where the built-in piece is the music, or cannot be made either.
+    """
+    try:
+        source = find_source(settings)
+        if source == BUILTIN or _entry_of(source, settings, source.stat()).find() is not None:
+            return None
+    except (OSError, SettingsError):
+        pass  # ``prepare`` reports it
+    try:
+        return prepare(replace(settings, music=str(BUILTIN)), progress)
+    except SettingsError:
+        return None  # the owner's music meets the same obstacle, and that is reported
+
+
 def prepare(settings: Settings, progress: Optional[Progress] = None) -> Music:
     """Convert the music, unless it is in the cache. Raises ``SettingsError`` for a file that cannot be played."""
     source = find_source(settings)
@@ -122,8 +139,7 @@ def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> 
     """Find the music in the cache, or convert it. Return ``None`` if the file has changed meanwhile."""
     facts = facts_of(source)
     refuse_other_kinds(source)
-    loudness = "off" if settings.loudness is None else f"{settings.loudness:g}"
-    entry = entry_of(cache_folder(settings), source, facts, f"loudness {loudness}", RATES)
+    entry = _entry_of(source, settings, facts)
     entry.clean()
     if (found := entry.find()) is not None:
         return Music(entry.paths, found.seconds, source, 0.0, found.report, found.lock)
@@ -143,6 +159,11 @@ def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> 
             return None
         kept = entry.keep(made, report)
     return Music(entry.paths, kept.seconds, source, time.monotonic() - began, kept.report, kept.lock)
+
+
+def _entry_of(source: Path, settings: Settings, facts: os.stat_result) -> Entry:
+    loudness = "off" if settings.loudness is None else f"{settings.loudness:g}"
+    return entry_of(cache_folder(settings), source, facts, f"loudness {loudness}", RATES)
 
 
 def _differs(source: Path, facts: os.stat_result) -> bool:

@@ -19,6 +19,7 @@ from ..rtp.port_pool import PortPool
 from ..rtp.reception import StreamReport
 from .arrival import Arrival
 from .call import NO_ACK, SERVER_FAULT, Call
+from .health import Health
 from .identity import Identity
 from .incoming import Incoming
 from .invites import Invites, Limits
@@ -45,6 +46,7 @@ class UserAgent:
         self.guard = guard or AddressValidator()
         self.tally = Counters()
         """What has been refused, and why calls have ended."""
+        self.health = Health()
         self.registry = Registry(ports, self.guard, self.tally)
         self._responder = Responder(identity, self.guard, self.tally, self.registry)
         self.pending = PendingRequests(identity, self.guard, self.registry, self._responder)
@@ -320,6 +322,7 @@ class UserAgent:
         if call is not None:
             call.dialog.accept_cseq(incoming.request)
         self._invites.check_room(call)
+        headers += self.health.headers(incoming.peer.flow)
         if call is None:
             return [self._responder.answer_statelessly(incoming.request, incoming.peer.flow, 200, headers)]
         return self._responder.answer(incoming, 200, call.id, now, headers)

@@ -5,6 +5,7 @@ An answer copies Via, From, To, Call-ID and CSeq as text, so that they come back
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ..common.actions import Address, Flow
@@ -38,6 +39,11 @@ def answered_via(via: Via, source: Address) -> str:
 def default_port(flow: Flow) -> int:
     """The port of a URI or Via without one, by the transport of ``flow`` (RFC 3261 §18.2.2, §19.1.2)."""
     return SIPS_PORT if flow.transport == "TLS" else SIP_PORT
+
+
+def quoted(text: str) -> str:
+    """``text`` as a quoted-string (RFC 3261 §25.1), with a question mark for each character that cannot be printed."""
+    return '"' + re.sub(r'["\\]', r"\\\g<0>", "".join(c if c.isprintable() else "?" for c in text)) + '"'
 
 
 NOWHERE = Address("", 0)

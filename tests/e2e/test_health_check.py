@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from conftest import StartServer
 from moh.common.config import Settings
 from moh.net.routes import local_address_towards
 from test_udp import server_here
-from tests.support.running import ROOT, free_ports, wait_for
+from tests.support.running import ROOT, free_ports, is_free, wait_for
 
 OWN = "an address of this machine"
 CERTIFICATE = "a certificate"
@@ -103,6 +105,21 @@ def test_a_server_is_healthy_with_this_setting(
     wait_for(is_healthy, "a healthy server", 20)
     assert (checks[-1].returncode, checks[-1].stderr) == (0, ""), checks[-1].stdout + server.log
     assert checks[-1].stdout.startswith("ok   ")
+
+
+def test_the_check_waits_for_a_server_that_is_not_ready_yet(start_server: StartServer, tmp_path: Path) -> None:
+    slow = tmp_path / "bin"
+    slow.mkdir()
+    wait = f"case $* in *-encoders*) ;; *) while [ ! -e {tmp_path}/go ]; do sleep 0.05; done;; esac"
+    (slow / "ffmpeg").write_text(f'#!/bin/sh\n{wait}\nexec {shutil.which("ffmpeg")} "$@"\n')
+    (slow / "ffmpeg").chmod(0o755)
+    server = start_server(MOH_CACHE=str(tmp_path / "cache"), PATH=f"{slow}:{os.environ['PATH']}")
+    wait_for(lambda: not is_free(server.port), "a server that listens")
+    with ThreadPoolExecutor() as pool:
+        ran = pool.submit(check, MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(server.port))
+        server.says("503 The music is not ready yet")
+        (tmp_path / "go").touch()
+        assert (ran.result().returncode, ran.result().stderr) == (0, ""), ran.result().stdout
 
 
 def test_without_a_server_the_check_fails() -> None:

@@ -159,10 +159,6 @@ def test_a_wrong_setting_is_reported_in_one_line(start_server: StartServer, name
     assert "expected" in line
 
 
-def test_a_missing_music_file_is_reported_in_one_line(start_server: StartServer) -> None:
-    assert one_line(start_server(MOH_MUSIC="/no/such.mp3")).startswith("Music is '/no/such.mp3': No such file")
-
-
 def test_without_ffmpeg_the_server_does_not_start(
     own_server: Running, start_server: StartServer, tmp_path: Path
 ) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import wave
 from pathlib import Path
+from typing import Optional
+
+import pytest
 
 from conftest import StartServer
 from tests.support.phone import Ear, Packet, Phone
-from tests.support.running import Running, wait_for
+from tests.support.running import ROOT, Running, wait_for
 
 CALLS = 20
 
@@ -109,6 +116,78 @@ def test_calls_in_progress_keep_their_tune_and_the_next_call_gets_the_new_one(
     for received in receivers.received:
         assert in_sequence(received) and has_pitch(received, 400)
     assert server.has_no_ffmpeg()
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [(None, "No such file or directory"), ("folder", "a folder"), ("", "an empty file"), ("garbage", "expected")],
+    ids=["missing", "folder", "empty", "garbage"],
+)
+def test_a_start_with_bad_music_plays_the_built_in_piece_until_it_is_mended(
+    start_server: StartServer, tmp_path: Path, held: Ear, bad: Optional[str], why: str
+) -> None:
+    music = tmp_path / "music.wav"
+    if bad == "folder":
+        music.mkdir()
+    elif bad is not None:
+        music.write_text(bad)
+    server = start_server(MOH_MUSIC=str(music)).ready()
+    (error,) = [line for line in server.log.splitlines() if " ERROR " in line]
+    assert f"Music is '{music}'" in error and why in error
+    assert error.endswith(". Until that is mended, the built-in piece plays")
+    assert f"ready: sip:123@127.0.0.1:{server.port}, music the built-in piece (48 s)" in server.log
+    with call(server, held) as phone:
+        assert not has_pitch(held.packets(30), 2000), "music, but not the owner's"
+        assert phone.options().status == 200
+        assert phone.bye().status == 200
+    assert health(server) == (1, f"Music is '{music}'")
+
+    if bad == "folder":
+        music.rmdir()
+    tone(music, 2000)
+    server.says("new music, for the next callers")
+    assert health(server)[0] == 0
+    with Ear("127.0.0.3") as late, call(server, late) as phone:
+        assert has_pitch(late.packets(30), 2000)
+        assert phone.bye().status == 200
+
+
+def health(server: Running) -> tuple[int, str]:
+    """Return the exit status of the health check, and what it says of the music."""
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "test_udp.py"), f"127.0.0.1:{server.port}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said = re.search(r"something is wrong: (Music is '[^']*')", ran.stdout)
+    return ran.returncode, said[1] if said else ""
+
+
+def test_while_the_music_is_converted_callers_hear_the_built_in_piece(
+    start_server: StartServer, tmp_path: Path, held: Ear
+) -> None:
+    music = tmp_path / "slow.wav"
+    tone(music, 2000)
+    slow = tmp_path / "bin"
+    slow.mkdir()
+    wait = f"case $* in *slow.wav*) while [ ! -e {tmp_path}/go ]; do sleep 0.05; done;; esac"
+    (slow / "ffmpeg").write_text(f'#!/bin/sh\n{wait}\nexec {shutil.which("ffmpeg")} "$@"\n')
+    (slow / "ffmpeg").chmod(0o755)
+    server = start_server(MOH_MUSIC=str(music), PATH=f"{slow}:{os.environ['PATH']}")
+    wait_for(lambda: health(server)[0] == 0, "the built-in piece", 30)
+    with call(server, held) as phone:
+        assert not has_pitch(held.packets(30), 2000)
+        assert "ready: " not in server.log
+        (tmp_path / "go").touch()
+        server.ready()
+        assert server.log.index("music: slow.wav (2 s), converted in") < server.log.index("ready: ")
+        with Ear("127.0.0.3") as late, call(server, late) as other:
+            assert has_pitch(late.packets(30), 2000)
+            assert other.bye().status == 200
+        held.waiting()
+        assert not has_pitch(held.packets(30), 2000), "a call keeps its tune"
+        assert phone.bye().status == 200
 
 
 def test_a_call_that_is_held_and_resumed_keeps_its_tune(start_server: StartServer, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -14,7 +14,7 @@ import pytest
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.mastering.prepare import Music
-from moh.mastering.reloader import Reloader, ReloadResult, Signature
+from moh.mastering.reloader import Reloader, ReloadResult, Signature, StandIn
 from tests.support.running import wait_for
 
 
@@ -48,7 +48,7 @@ def conversion() -> Conversion:
 
 @pytest.fixture
 def reloader(file: Path, conversion: Conversion) -> Iterator[Reloader]:
-    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, poll_every=0.02)
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, no_stand_in, poll_every=0.02)
     yield reloader
     reloader.close()
     assert "music" not in [thread.name for thread in threading.enumerate()]
@@ -119,9 +119,13 @@ def test_a_bug_in_the_polling_is_logged_and_the_next_change_is_still_seen(
     assert isinstance(next_result(reloader), Music)
 
 
-def at(mtime: int) -> Signature:
+def at(mtime: int, ctime: int = 1) -> Signature:
     """What a poll finds of the file at that state."""
-    return (Path("music.mp3"), 1, 1000, mtime)
+    return (Path("music.mp3"), 1, 1000, mtime, ctime)
+
+
+def no_stand_in(settings: Settings, progress: object) -> None:
+    """A stand-in for ``stand_in``: the music needs no conversion."""
 
 
 MISSING = None
@@ -142,6 +146,7 @@ A, B, C, D = (at(mtime) for mtime in (1, 2, 3, 4))
         pytest.param([A, B, MISSING, B, MISSING, B, B], [1, 7], id="it comes and goes"),
         pytest.param([MISSING, MISSING, MISSING, A, A, A], [1, 5], id="it comes after the start"),
         pytest.param([A, MISSING, MISSING, MISSING], [1], id="it is gone"),
+        pytest.param([A, at(1, 2), at(1, 2), at(1, 2)], [1], id="its mode changes"),
     ],
 )
 def test_a_file_that_still_changes_from_poll_to_poll_is_left_alone(
@@ -165,7 +170,7 @@ def test_a_file_that_still_changes_from_poll_to_poll_is_left_alone(
         return Music({}, 1.0, Path("music.mp3"))
 
     monkeypatch.setattr("moh.mastering.reloader.signature", poll)
-    reloader = Reloader(Settings(), convert, poll_every=0.001)
+    reloader = Reloader(Settings(), convert, no_stand_in, poll_every=0.001)
     try:
         assert finished.wait(10)
     finally:
@@ -177,7 +182,9 @@ def test_a_request_prepares_a_file_though_it_still_changes(monkeypatch: pytest.M
     """SIGHUP: the owner says that it is whole."""
     numbers = itertools.count()
     monkeypatch.setattr("moh.mastering.reloader.signature", lambda settings: at(next(numbers)))
-    reloader = Reloader(Settings(), lambda settings, progress: Music({}, 1.0, Path("music.mp3")), poll_every=0.001)
+    reloader = Reloader(
+        Settings(), lambda settings, progress: Music({}, 1.0, Path("music.mp3")), no_stand_in, poll_every=0.001
+    )
     try:
         assert isinstance(next_result(reloader), Music)
         reloader.check_now()
@@ -216,8 +223,97 @@ def test_the_end_cancels_a_running_conversion(file: Path) -> None:
         finally:
             cancelled.set()
 
-    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), endless)
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), endless, no_stand_in)
     assert running.wait(10)
     reloader.close()
     assert cancelled.is_set()
     assert reloader.drain() == []
+
+
+# -- the stand-in of the start -------------------------------------------------------------------------------------
+
+
+def start(file: Path, conversion: Conversion, stand_in: object) -> Reloader:
+    settings = Settings.from_environment({"MOH_MUSIC": str(file)})
+    return Reloader(settings, conversion, stand_in, poll_every=0.02)  # type: ignore[arg-type]
+
+
+def results_of(reloader: Reloader, count: int) -> list[ReloadResult]:
+    results: list[ReloadResult] = []
+
+    def arrived() -> bool:
+        results.extend(reloader.drain())
+        return len(results) >= count
+
+    wait_for(arrived, f"{count} results")
+    return results
+
+
+PIECE = Music({}, 48.0, Path("builtin.mp3"))
+
+
+def test_the_stand_in_comes_before_the_music_of_the_start(file: Path, conversion: Conversion) -> None:
+    reloader = start(file, conversion, lambda settings, progress: PIECE)
+    first, second = results_of(reloader, 2)
+    reloader.close()
+    assert first == StandIn(PIECE)
+    assert isinstance(second, Music) and second.source == file
+
+
+def test_a_bug_in_the_stand_in_leaves_the_music(
+    file: Path, conversion: Conversion, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(settings: Settings, progress: object) -> Music:
+        raise ZeroDivisionError("a bug")
+
+    reloader = start(file, conversion, broken)
+    assert isinstance(next_result(reloader), Music)
+    reloader.close()
+    assert "Traceback" in caplog.text
+
+
+def test_a_stop_cancels_the_stand_in(file: Path, conversion: Conversion) -> None:
+    began = threading.Event()
+
+    def slow(settings: Settings, progress: Callable[[float], None]) -> Music:
+        began.set()
+        while True:
+            progress(0.1)
+
+    reloader = start(file, conversion, slow)
+    assert began.wait(10)
+    reloader.close()
+    assert "music" not in [thread.name for thread in threading.enumerate()]
+    assert conversion.calls == 0
+
+
+def test_a_file_that_was_refused_is_read_again_when_its_mode_has_changed(file: Path, conversion: Conversion) -> None:
+    """``chmod a+r`` changes neither the size nor the time of the content."""
+    file.write_text("broken")
+    reloader = start(file, conversion, no_stand_in)
+    assert isinstance(next_result(reloader), SettingsError)
+    file.chmod(0o604)
+    assert isinstance(next_result(reloader), SettingsError)
+    assert conversion.calls == 2
+    reloader.close()
+
+
+@pytest.mark.parametrize("content", [None, "broken"])
+def test_a_cure_is_seen_without_a_request(file: Path, conversion: Conversion, content: Optional[str]) -> None:
+    file.unlink()
+    if content:
+        file.write_text(content)
+    reloader = Reloader(
+        Settings.from_environment({"MOH_MUSIC": str(file)}),
+        lambda settings, progress: conversion(settings, progress) if file.exists() else refuse(),
+        no_stand_in,
+        poll_every=0.02,
+    )
+    assert isinstance(next_result(reloader), SettingsError)
+    file.write_text("good")
+    assert isinstance(next_result(reloader), Music)
+    reloader.close()
+
+
+def refuse() -> Music:
+    raise SettingsError("Music is not there")

@@ -10,7 +10,7 @@ from moh.common.actions import Address, Flow
 from moh.sip.headers import Via
 from moh.sip.message import Request, Response
 from moh.sip.parser import parse
-from moh.sip.writer import REASONS, answer_address, answered_via, write_request, write_response
+from moh.sip.writer import REASONS, answer_address, answered_via, quoted, write_request, write_response
 
 WIRE = Path(__file__).parent.parent / "wire"
 SOURCE = Address("192.0.2.1", 40000)
@@ -187,3 +187,17 @@ def test_our_answer_can_be_parsed() -> None:
 def test_our_own_request_ends_with_content_length() -> None:
     octets = write_request("BYE", "sip:ann@192.0.2.1", [("Via", "SIP/2.0/UDP x"), ("CSeq", "1 BYE")])
     assert octets == b"BYE sip:ann@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP x\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a b", '"a b"'),
+        ("曲.mp3", '"曲.mp3"'),
+        ('a "b" \\c', '"a \\"b\\" \\\\c"'),
+        ("a\r\nb\udcff", '"a??b?"'),
+        ("", '""'),
+    ],
+)
+def test_a_quoted_string_is_one_whatever_is_in_it(text: str, written: str) -> None:
+    assert quoted(text) == written

@@ -50,6 +50,7 @@ def make_agent(
     ipv6: bool = True,
     two_way: bool = False,
     bridge: str = "",
+    music: bool = True,
 ) -> UserAgent:
     """Return an agent whose tokens count up from token000000000001. ``PortPool`` explains ``most`` and ``shared``.
 
@@ -67,7 +68,8 @@ def make_agent(
     )
     limits = Limits(longest_call=longest_call, destinations=destinations, two_way=two_way)
     agent = UserAgent(identity, PortPool(*ports, most=most, shared=shared), limits)
-    agent.music_ready(0, now=0.0)
+    if music:
+        agent.music_ready(0, now=0.0)
     return agent
 
 

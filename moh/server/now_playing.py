@@ -1,0 +1,80 @@
+"""Which tune new calls get: what the reloader has prepared is given to the engines and to the core, and logged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Optional
+
+from .. import __version__
+from ..common.config import Settings
+from ..mastering.prepare import BUILTIN, Music
+from ..mastering.reloader import ReloadResult, StandIn
+from ..sip.user_agent import UserAgent
+from .engines import Engines
+from .wiring import ready_lines
+
+log = logging.getLogger("moh")
+
+
+class NowPlaying:
+    """Has new calls hear what has been prepared. ``lock`` guards ``agent``, and ``drive`` takes it."""
+
+    def __init__(
+        self, settings: Settings, agent: UserAgent, lock: threading.Lock, drive: Callable[..., Any], engines: Engines
+    ) -> None:
+        self.failure = ""
+        """Why the server cannot go on, in one line for the owner."""
+        self._stand_in: Optional[Music] = None
+        """The built-in piece while it plays in place of the owner's music."""
+        self._ready = False  # whether it has been logged what plays
+        self._settings = settings
+        self._agent = agent
+        self._lock = lock
+        self._drive = drive
+        self._engines = engines
+
+    def use(self, result: ReloadResult) -> None:
+        """Have new calls hear the new music. If it cannot be played, what plays now goes on."""
+        if isinstance(result, StandIn):
+            self._stand_in = result.music
+            self._play(result.music)
+        elif isinstance(result, Music):
+            first = not self._ready
+            self._play(result)
+            self._stand_in = None
+            self._set_trouble("")
+            log.info("%s %s", "music:" if first else "new music, for the next callers:", result.summary())
+            if first and result.source == BUILTIN and not self._settings.music:
+                none = "MOH_MUSIC is empty, and there is no music.mp3"
+                log.warning("no music was given (%s), so the built-in piece plays", none)
+            self._log_ready(result)
+        elif self._stand_in is not None:
+            self._set_trouble(str(result))
+            log.error("%s. Until that is mended, the built-in piece plays", result)
+            self._log_ready(self._stand_in)
+        elif self._agent.ready:
+            log.error("the new music is refused, the former plays on: %s", result)
+        elif not self.failure:
+            self.failure = str(result)
+
+    def _set_trouble(self, trouble: str) -> None:
+        with self._lock:
+            self._agent.health.trouble = trouble
+
+    def _log_ready(self, music: Music) -> None:
+        """Log once what the owner types into the phone, when it is known what plays."""
+        if not self._ready:
+            self._ready = True
+            ready, *advice = ready_lines(self._settings, music)
+            log.info("moh %s %s", __version__, ready)
+            for line in advice:
+                log.info("%s", line)
+
+    def _play(self, music: Music) -> None:
+        tune = self._engines.add_tune(music.paths, music.seconds, owner=music)
+        self._drive(self._agent.music_ready, tune)
+        with self._lock:
+            tunes = self._agent.tunes
+        self._engines.keep(tunes)
