@@ -2,9 +2,10 @@
 
 A real server plays each track on the loopback to two calls, PCMU and G.722, in real time and for a little more than the
 loop. The RTP of the calls is decoded and measured. For comparison, the output of ``ffmpeg -ar 8000 -ac 1`` is looped,
-encoded by G.711 and measured. Without a TRACK, the tracks are the built-in piece and three tracks made by ffmpeg that
+encoded by G.711 and measured. Without a TRACK, the tracks are the built-in piece and four tracks made by ffmpeg that
 are hard to loop. The measurement needs bench/requirements.txt. The exit status is 1 if the loudness is more than 1 LU
-from the target, if the true peak is above -6 dBTP, or if the seam has a gap or a step greater than those of the music.
+from the target, if the true peak is above -6 dBTP, if the seam has a gap or a step greater than those of the music, or
+if the whole silence that holds the seam, in the telephone's band, is longer than 30 ms.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 
 import test_sip_client as phone
 from bench.common.program import SCRIPT, environment
+from bench.common.silence import FLOOR, LONGEST, in_telephone_band, silence_at
 from moh.common.config import Settings
 from moh.mastering.loudness import PEAK
 from moh.mastering.prepare import BUILTIN, prepare
@@ -41,14 +43,16 @@ def ffmpeg(*options: object, feed: bytes = b"") -> tuple[bytes, str]:
 
 
 def tracks(folder: Path) -> list[Path]:
-    """Return the built-in piece and three tracks that are hard to loop.
+    """Return the built-in piece and four tracks that are hard to loop.
 
-    These three are made in ``folder``: a fade-out, an MP3 without a LAME tag, and a track that is far too loud.
+    These four are made in ``folder``: a fade-out, an MP3 without a LAME tag, a track that is far too loud, and one
+    whose last 3 s are a hum of 50 Hz, which no telephone passes.
     """
     made = {
         "fade-out.mp3": ("-ss", 2, "-t", 12, "-af", "afade=t=out:st=7:d=5,apad=pad_dur=1"),
         "no-tag.mp3": ("-ss", 3, "-t", 9.3, "-write_xing", 0),
         "clipped.mp3": ("-ss", 5, "-t", 9.7, "-af", "volume=24dB,bass=g=9,pan=stereo|c0=c0|c1=0.8*c0"),
+        "hum.mp3": ("-t", 8, "-af", "apad=pad_dur=3,aeval=val(0)+0.01*sin(2*PI*50*t)*gt(t\\,8):c=same"),
     }
     for name, options in made.items():
         ffmpeg("-v", "error", "-y", "-i", BUILTIN, *options, "-c:a", "libmp3lame", "-b:a", "128k", folder / name)
@@ -141,16 +145,23 @@ def longest_gap(samples: np.ndarray, rate: int, floor: float) -> float:
 
 
 def seam(samples: np.ndarray, length: int, rate: int) -> dict[str, float]:
-    """Return the step and the gap at the seam, which is at ``length``, and the largest ones within the music itself."""
+    """Return the step and the gap at the seam, which is at ``length``, and the largest ones within the music itself.
+
+    A gap has no sample above the floor, within half a second of the seam. The silence that holds the seam has no loud
+    20 ms in the telephone's band, and its whole length counts.
+    """
     steps = np.abs(np.diff(samples))
     half = rate // 2
-    floor = 32768 * 10 ** (-50 / 20) * 10 ** ((meter(samples, rate)[0] - TARGET) / 20)
+    silent = FLOOR + meter(samples, rate)[0] - TARGET
+    floor = 32768 * 10 ** (silent / 20)
+    heard = in_telephone_band(np.clip(np.round(samples), -32768, 32767).astype(int).tolist(), rate)
     inside = samples[length // 8 : length * 3 // 4]  # without the ends: a gap there must not excuse one at the seam
     return {
         "step": float(steps[length - 3 : length + 3].max()),
         "own": float(np.percentile(np.delete(steps, np.s_[length - 8 : length + 8]), 99.9)),
         "gap": longest_gap(samples[length - half : length + half], rate, floor),
         "own gap": longest_gap(inside, rate, floor),
+        "silence": float(silence_at(heard, length, rate, silent)),
     }
 
 
@@ -178,12 +189,14 @@ def judge(track: Path, folder: Path, pictures: list[tuple[str, np.ndarray, int]]
         loudness, peak = meter(samples[:length], rate)
         found = seam(samples, length, rate)
         whole = found["step"] <= found["own"] and found["gap"] <= max(5.0, found["own gap"])
+        whole &= found["silence"] <= LONGEST
         good = abs(loudness - TARGET) <= 1 and peak <= PEAK + 0.2 and whole
         if name != "plain PCMU":
             every_good &= good
         print(
             f"  {name:10} {loudness:6.1f} LUFS, peak {peak:5.1f} dBTP; seam: step {found['step']:5.0f} (own 99.9 % "
-            f"{found['own']:5.0f}), gap {found['gap']:6.1f} ms (own {found['own gap']:5.1f}) {'ok' if good else 'BAD'}"
+            f"{found['own']:5.0f}), gap {found['gap']:6.1f} ms (own {found['own gap']:5.1f}), "
+            f"silence {found['silence']:.0f} ms {'ok' if good else 'FAIL'}"
         )
     shown = [f"{low}-{high}" for low, high in BANDS]
     print(f"  {'Hz':10} " + " ".join(f"{band:>9}" for band in shown))
