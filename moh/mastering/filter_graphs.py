@@ -41,7 +41,7 @@ class Analysis:
     weights: tuple[float, float]
     """The weights of left and right in the mix."""
     level: float
-    """Average level in the telephone's band, in LUFS."""
+    """Loudness in the telephone's band, in LUFS. Silence and quiet passages do not count."""
     heard: float
     """For how many seconds it can be heard there."""
     peak: float
@@ -176,17 +176,21 @@ def analysis_command(source: Path, curves: Sequence[Path], channels: int = 0) ->
     return _command(*outputs)
 
 
-def downmix_command(source: Path, target: Path, analysis: Analysis, gain: float) -> list[str]:
-    """Write one channel of bare samples, ``gain`` dB louder.
+def downmix_command(source: Path, target: Path, heard: Path, analysis: Analysis, gain: float) -> list[str]:
+    """Write one channel of bare samples, ``gain`` dB louder, and in ``heard`` its part in the telephone's band.
 
-    The file holds ``LEAD`` samples of silence, the music, and the first ``WRAP`` samples of the music again.
+    Both files hold ``LEAD`` samples of silence, the music, and the first ``WRAP`` samples of the music again.
     """
     mono = _mono(_stereo(_source(source), analysis.channels), analysis.weights).filter_multi_output("asplit", 2)
     beginning = mono[1].filter("atrim", end=WRAP / RATE).filter("asetpts", "PTS-STARTPTS")
     wrapped = ffmpeg.concat(mono[0], beginning, v=0, a=1)
     settled = resampled(wrapped, RATE, analysis.soxr).filter("highpass", f=30).filter("volume", f"{gain:.3f}dB")
-    led = settled.filter("adelay", f"{1000 * LEAD // RATE}").filter("aformat", sample_fmts="s16")
-    return _command(led.output(f"file:{target}", f="s16le", acodec="pcm_s16le"))
+    both = settled.filter_multi_output("asplit", 2)
+    outputs = []
+    for sound, path in ((both[0], target), (in_band(both[1], min(BANDS)), heard)):
+        led = sound.filter("adelay", f"{1000 * LEAD // RATE}").filter("aformat", sample_fmts="s16")
+        outputs.append(led.output(f"file:{path}", f="s16le", acodec="pcm_s16le"))
+    return _command(*outputs)
 
 
 def measure_command(mono: Path, loop: Loop, curves: Mapping[int, Path]) -> list[str]:

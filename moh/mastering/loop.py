@@ -1,7 +1,8 @@
 """The loop point: where the music begins and ends, and the crossfade from its end into its beginning.
 
 The file that is changed here holds bare mono samples of 16 bits. Only the parts near the loop point are read and
-written.
+written. A second file of the same form holds what a telephone passes of the same sound. The beginning and the end are
+looked for in that one: hum, rumble and whistles are no sound there.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import math
 import os
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Optional
 
 RATE = 16000
 """The sample rate of the file in Hz."""
@@ -25,6 +28,39 @@ WRAP = RATE // 2
 """Samples of the music's beginning that follow its end in the file: they show whether the music loops as it is."""
 CROSSFADE = FRAME * 3
 """Samples of a crossfade, 60 ms: long enough to hide a click, too short to be heard as a stutter."""
+TAIL = RATE // 2
+"""Samples at most of a faded end, 0.5 s, that sound on under the beginning, so that nothing audible breaks off."""
+GAP = RATE * 30 // 1000
+"""Samples of silence, 30 ms, that both ends together may have if the music loops as it is."""
+BLOCK = RATE // 200
+"""Samples of a block, 5 ms. The ends are found to a block, and then to a sample."""
+WINDOW = 4
+"""Blocks whose average level decides what is silence: 20 ms. The ear takes no shorter dip for a pause, and six periods
+of the deepest tone that a telephone passes fit in it, so a steady tone has a steady level."""
+SILENCE = 10 ** (-24 / 20)
+"""The level of silence at the ends, as a factor of the music's level: 24 dB below it.
+
+Music of -24 LUFS then is silent below -48 dBFS. The noise of a room hides on a telephone what is below -50 dBFS, and
+2 dB are for the compressor, which is still turned down when a loud passage has just ended. A note that dies away at
+20 dB a second is cut 0.1 s earlier for those 2 dB, and sounds on under the beginning.
+"""
+LASTING = 200
+"""Sound between two silences counts if it has the energy of this many blocks (1 s) at the level of silence. A click has
+less, such as dust on a record or a recorder's stop key. The last beat of a drum has more."""
+PASSAGE = 5 * RATE
+"""Samples that a quiet passage has at least, 5 s. A passage at an end of the music is not cut: the caller hears it,
+since the whole passage can be made louder."""
+FAINT = 10 ** (-40 / 20)
+"""The level below which there is no passage, as a factor of the music's level: tapes and records have noise there."""
+FADE = 10 ** (-5 / 20)
+"""A quiet passage whose outer half is this much less loud than its inner half (5 dB) is the rest of a fade-out."""
+WITHIN = 10 ** (-2 / 20)
+"""The level of silence at the ends of a quiet passage, as a factor of the passage's level (2 dB below it). Music comes
+back to its average again and again; what stays below it at the end is a fade, which the loud beginning would hide."""
+BRIEF = 10
+"""Blocks (50 ms) that take the place of ``LASTING`` there."""
+FADED = 2
+"""The music has faded out if its last sound is at most this many times (6 dB) above the level of silence."""
 RINGING = RATE // 100
 """Samples before the copied beginning in which the resampler may leave a trace of it, even if the music is silent."""
 SHORTEST = 4 * RATE
@@ -79,23 +115,25 @@ class Samples:
         self._file.truncate(2 * end)
 
 
-def close_loop(path: Path, threshold: float) -> Loop:
-    """Make the music in the file a loop without gap or click. Samples below ``threshold`` are silence.
+def close_loop(path: Path, heard: Path, level: float) -> Loop:
+    """Make the music in the file ``path`` a loop without gap or click.
 
     The file holds ``LEAD`` samples of silence, the music, and the first ``WRAP`` samples of the music again (all of
-    them if the music is shorter). If no sample reaches the threshold, the loop has length 0.
+    them if the music is shorter). The file ``heard`` holds the part of the same sound that a telephone passes, and
+    ``level`` is the level of that part (root mean square). If there is no sound in it, the loop has length 0.
     """
-    with path.open("r+b", buffering=0) as file:
-        sound = Samples(file)
+    with path.open("r+b", buffering=0) as file, heard.open("rb", buffering=0) as file_heard:
+        sound, audible = Samples(file), Samples(file_heard)
         found = len(sound) - LEAD
         end = LEAD + (found // 2 if found < 2 * WRAP else found - WRAP)
-        begin, past = _bounds(sound, LEAD, end - RINGING, threshold)
+        begin, past = _ends(audible, LEAD, end - RINGING, level)
         if begin < past > end - 2 * RINGING:
             past = end  # the music is loud to its end: the last loud sample is no mere ringing of the resampler
         if begin >= past:
             return Loop(LEAD, 0, 0, "", end - LEAD)
         trimmed = (begin - LEAD) + (end - past)
-        if trimmed <= FRAME // 4 and (length := _natural_length(sound, end)):
+        silence = SILENCE * level
+        if _may_loop_as_it_is(audible, begin, past, end, silence) and (length := _natural_length(sound, end)):
             # the resampler's transition into the beginning is in the copy only
             fade = min(WRAP, length) // 2
             _crossfade(
@@ -104,32 +142,86 @@ def close_loop(path: Path, threshold: float) -> Loop:
             begin, seam, trimmed = LEAD, "as it was", 0
         else:
             begin, past = max(LEAD, begin - FRAME // 4), min(end, past + FRAME // 4)
-            length, seam = _join(sound, begin, past, threshold)
+            if _level(audible.read(max(begin, past - CROSSFADE), past)) <= FADED * silence:
+                length, seam = _overlap(sound, begin, past, end - RINGING)
+            else:
+                length, seam = _join(sound, begin, past)
         times = max(1, math.ceil(SHORTEST / max(1, length)))
         _repeat(sound, begin, length, times)
     return Loop(begin, length, times, seam, trimmed)
 
 
-def _chunks(begin: int, end: int) -> Iterator[tuple[int, int]]:
-    for at in range(begin, end, FRAME):
-        yield at, min(end, at + FRAME)
+# -- where the sound begins and ends -------------------------------------------------------------------------------
 
 
-def _bounds(sound: Samples, begin: int, end: int, threshold: float) -> tuple[int, int]:
-    """The numbers of the first sample that reaches the threshold, and of the sample after the last that does."""
-    first = end
-    for low, high in _chunks(begin, end):
-        part = sound.read(low, high)
-        if max(part) >= threshold or min(part) <= -threshold:
-            first = low + next(i for i, value in enumerate(part) if abs(value) >= threshold)
-            break
-    last = first
-    for low in range(end - FRAME, first - FRAME, -FRAME):
-        part = sound.read(max(first, low), low + FRAME)
-        if max(part) >= threshold or min(part) <= -threshold:
-            last = max(first, low) + max(i for i, value in enumerate(part) if abs(value) >= threshold) + 1
-            break
-    return first, last
+def _ends(sound: Samples, begin: int, end: int, level: float) -> tuple[int, int]:
+    """The number of the first sample of the sound, and of the sample after its last. Both are ``end`` in silence."""
+    first = _edge(sound, begin, end, 1, level)
+    last = None if first is None else _edge(sound, first, end, -1, level)
+    return (end, end) if first is None or last is None else (first, last)
+
+
+def _edge(sound: Samples, begin: int, end: int, step: int, level: float) -> Optional[int]:
+    """The place between two samples where the sound begins (``step`` 1) or ends (``step`` -1)."""
+    edge = _search(sound, begin, end, step, SILENCE * level)
+    outer = _search(sound, begin, end, step, FAINT * level)
+    if edge is None or outer is None or abs(edge - outer) < PASSAGE:
+        return edge
+    middle = (edge + outer) // 2
+    loud, quiet = (math.sqrt(_power(sound, *sorted((middle, other)))) for other in (edge, outer))
+    if quiet < FADE * loud:
+        return edge
+    return _search(sound, begin, end, step, max(FAINT * level, WITHIN * min(loud, quiet)), BRIEF)
+
+
+def _search(sound: Samples, begin: int, end: int, step: int, silence: float, lasting: int = LASTING) -> Optional[int]:
+    """The place where a sound begins, or ends if ``step`` is -1, that is above the level ``silence``.
+
+    Its energy is at least that of ``lasting`` blocks at this level.
+    """
+    blocks = range(begin, end, BLOCK) if step > 0 else range(end - BLOCK, begin - BLOCK, -BLOCK)
+    number = _first_sound(
+        (_energy(sound.read(max(begin, at), min(end, at + BLOCK))) for at in blocks), silence, lasting
+    )
+    if number is None:
+        return None
+    low = max(begin, blocks[number] - (WINDOW - 1 if step > 0 else 0) * BLOCK)
+    window = sound.read(low, min(end, low + WINDOW * BLOCK))
+    # the average of the window is above the silence, so at least one of its samples is
+    loud = [i for i, value in enumerate(window) if abs(value) >= silence]
+    return low + (loud[0] if step > 0 else loud[-1] + 1)
+
+
+def _first_sound(energies: Iterable[int], silence: float, lasting: int) -> Optional[int]:
+    """The number of the block that completes the first window of a sound; ``None`` if there is no sound."""
+    least = BLOCK * silence**2
+    window: deque[int] = deque(maxlen=WINDOW)
+    start, gathered = None, 0
+    for number, energy in enumerate(energies):
+        window.append(energy)
+        if sum(window) < WINDOW * least:
+            start = None
+            continue
+        if start is None:
+            start, gathered = number, sum(window) - energy
+        gathered += energy
+        if gathered >= lasting * least:
+            return start
+    return None
+
+
+def _energy(samples: Sequence[int]) -> int:
+    return sum(map(mul, samples, samples))
+
+
+def _power(sound: Samples, begin: int, end: int) -> float:
+    parts = (sound.read(at, min(end, at + BLOCK)) for at in range(begin, end, BLOCK))
+    return sum(map(_energy, parts)) / (end - begin)
+
+
+def _level(samples: Sequence[int]) -> float:
+    """The root mean square."""
+    return math.sqrt(_energy(samples) / max(1, len(samples)))
 
 
 def _peak(samples: Sequence[int]) -> int:
@@ -137,6 +229,16 @@ def _peak(samples: Sequence[int]) -> int:
 
 
 # -- music that loops as it is -------------------------------------------------------------------------------------
+
+
+def _may_loop_as_it_is(heard: Samples, begin: int, past: int, end: int, silence: float) -> bool:
+    """Whether the silence at both ends is short, and is not the still deeper silence that an encoder has added."""
+    if (begin - LEAD) + (end - past) > GAP:
+        return False
+    before, after = heard.read(LEAD, begin), heard.read(past, max(past, end - RINGING))
+    after.reverse()
+    added = sum(next((i for i, v in enumerate(part) if abs(v) >= silence / 4), len(part)) for part in (before, after))
+    return added <= FRAME // 4
 
 
 def _natural_length(sound: Samples, end: int) -> int:
@@ -189,19 +291,32 @@ def _prediction(samples: Sequence[int]) -> list[float]:
 # -- music that does not loop as it is -----------------------------------------------------------------------------
 
 
-def _join(sound: Samples, begin: int, past: int, threshold: float) -> tuple[int, str]:
+def _join(sound: Samples, begin: int, past: int) -> tuple[int, str]:
     """Crossfade the end of the music into its beginning. Return the length of the loop and a text for ``Loop.seam``."""
     fade = min(CROSSFADE, (past - begin) // 4)
-    length = past - begin - fade
-    length -= length % (FRAME if length >= 10 * FRAME else 2)
+    length = _whole_packets(past - begin - fade)
     angles = [math.pi / 2 * (i + 0.5) / fade for i in range(fade)]
-    up, seam = [math.sin(angle) for angle in angles], f"cross-faded over {1000 * fade // RATE} ms"
-    if _peak(sound.read(past - fade, past)) < 5 * threshold:
-        # the end has faded out already: the beginning keeps its attack
-        rise = FRAME // 4
-        up, seam = [min(1.0, (i + 0.5) / rise) for i in range(fade)], "faded"
-    _crossfade(sound, begin + length, begin, fade, [math.cos(angle) for angle in angles], up)
-    return length, seam
+    _crossfade(
+        sound, begin + length, begin, fade, [math.cos(angle) for angle in angles], [math.sin(angle) for angle in angles]
+    )
+    return length, f"cross-faded over {1000 * fade // RATE} ms"
+
+
+def _overlap(sound: Samples, begin: int, past: int, end: int) -> tuple[int, str]:
+    """Let the rest of a faded end, up to ``end``, die away under the beginning, which keeps its attack.
+
+    Return the length of the loop and a text for ``Loop.seam``.
+    """
+    length = _whole_packets(min(past, max(end - CROSSFADE, begin + (past - begin) * 3 // 4)) - begin)
+    count, rise = min(TAIL, end - begin - length, length // 2), FRAME // 4
+    down = [math.cos(math.pi / 2 * (i + 0.5) / count) for i in range(count)]
+    _crossfade(sound, begin + length, begin, count, down, [min(1.0, (i + 0.5) / rise) for i in range(count)])
+    return length, "faded"
+
+
+def _whole_packets(length: int) -> int:
+    """The length, cut to whole packets. A very short loop is cut to whole samples at half the rate."""
+    return length - length % (FRAME if length >= 10 * FRAME else 2)
 
 
 def _crossfade(sound: Samples, old: int, new: int, count: int, down: Sequence[float], up: Sequence[float]) -> None:

@@ -104,7 +104,7 @@ def analyse(source: Path, folder: Path, progress: Optional[Progress]) -> Analysi
     gain = 3.0103 if kind and re.search(r" Hz, (mono|1 channels)\b", kind[0]) else 0.0
     return Analysis(
         weights=(0.5 * 10 ** (gain / 20), (-0.5 if side else 0.5) * 10 ** (gain / 20)),
-        level=levels[side] + gain,
+        level=integrated(curves[side]) + gain,
         heard=heard_seconds([value + gain for value in curves[side]]),
         peak=peaks[side] + gain,
         seconds=max(lengths) / RATE,
@@ -121,10 +121,13 @@ def make_uniform(source: Path, target: Path) -> None:
     run(uniform_command(source, target))
 
 
-def downmix(source: Path, target: Path, analysis: Analysis, progress: Optional[Progress]) -> float:
-    """Write the music as one channel, with its peak at -4 dBFS. Return the gain in dB."""
+def downmix(source: Path, target: Path, heard: Path, analysis: Analysis, progress: Optional[Progress]) -> float:
+    """Write the music as one channel, with its peak at -4 dBFS, and its part in the telephone's band as ``heard``.
+
+    Return the gain in dB.
+    """
     gain = -4.0 - analysis.peak
-    run(downmix_command(source, target, analysis, gain), progress, analysis.seconds)
+    run(downmix_command(source, target, heard, analysis, gain), progress, analysis.seconds)
     return gain
 
 

@@ -45,8 +45,6 @@ SHORTEST = 0.1
 """Seconds of sound that a file needs at least."""
 LEAST_HEARD = 1.0
 """Seconds that can be heard of a file that is no silence, or a tenth of the file if that is less."""
-SILENCE = 26.0
-"""How many dB below the music's average level its beginning and end count as silence: -50 dBFS at -24 LUFS."""
 ROOM = 2 * (sum(RATES) + RATE)
 """Octets on the disk that a second of music takes while it is converted."""
 ATTEMPTS = 3
@@ -204,9 +202,10 @@ def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float],
         )
     if (needed := analysis.seconds * ROOM) > shutil.disk_usage(made).free:
         raise SettingsError(_no_room(made, needed))
-    mono = work / "mono.s16"
-    gain = downmix(uniform, mono, analysis, _stage(progress, 0.4, 0.65))
-    loop = close_loop(mono, 32768 * 10 ** ((analysis.level + gain - SILENCE) / 20))
+    mono, heard = work / "mono.s16", work / "heard.s16"
+    gain = downmix(uniform, mono, heard, analysis, _stage(progress, 0.4, 0.65))
+    loop = close_loop(mono, heard, 32768 * 10 ** ((analysis.level + gain) / 20))
+    heard.unlink()  # the results take its room
     if loop.length < SHORTEST * RATE:
         raise too_short(source, loop.length / RATE, SHORTEST)
     curves = measure(mono, loop)

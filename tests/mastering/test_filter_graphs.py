@@ -12,16 +12,18 @@ CURVES = [Path("sum"), Path("difference")]
 
 
 def test_the_commands_never_ask_and_open_their_files_by_name_only() -> None:
-    command = downmix_command(Path("/music/-y.mp3"), Path("/cache/-x.s16"), ANALYSIS, 0.0)
+    command = downmix_command(Path("/music/-y.mp3"), Path("/cache/-x.s16"), Path("/cache/-h.s16"), ANALYSIS, 0.0)
     assert "-nostdin" in command
     assert "-y" in command
     assert command[command.index("-i") + 1] == "file:/music/-y.mp3"
     assert "file:/cache/-x.s16" in command
+    assert "file:/cache/-h.s16" in command
 
 
 def test_soxr_resamples_if_ffmpeg_has_it() -> None:
-    assert "soxr" in " ".join(downmix_command(Path("a"), Path("b"), ANALYSIS, 0.0))
-    assert "soxr" not in " ".join(downmix_command(Path("a"), Path("b"), replace(ANALYSIS, soxr=False), 0.0))
+    without = replace(ANALYSIS, soxr=False)
+    assert "soxr" in " ".join(downmix_command(Path("a"), Path("b"), Path("c"), ANALYSIS, 0.0))
+    assert "soxr" not in " ".join(downmix_command(Path("a"), Path("b"), Path("c"), without, 0.0))
 
 
 def test_channels_without_known_places_are_shared_out_to_left_and_right() -> None:
