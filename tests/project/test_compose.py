@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -135,3 +136,18 @@ def test_the_image_runs_as_its_own_user() -> None:
     assert not any(re.match(r"(FROM|RUN|COPY|ADD)\b", line) for line in after), "all files of the image belong to root"
     assert any("useradd --uid 5060 " in line and "nologin" in line for line in dockerfile)
     assert not any("sudo" in line or "setcap" in line or "chmod u+s" in line for line in dockerfile)
+
+
+# -- the command of the README -------------------------------------------------------------------------------------
+
+
+def test_docker_run_of_the_readme_is_one_line_in_the_first_screen() -> None:
+    """Its image is the one that is built above it, its ports are SIP's, and the music is where the server looks."""
+    screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
+    (command,) = [shlex.split(line) for line in screen if line.startswith("docker run ")]
+    assert any(f"`docker build -t {command[-1]} .`" in line for line in screen)
+    values = {flag: [b for a, b in zip(command, command[1:]) if a == flag] for flag in ("-p", "-v", "--restart")}
+    assert values["-p"] == ["5060:5060/udp", "5060:5060/tcp"]
+    assert (values["-v"], values["--restart"]) == (["$PWD/your.mp3:/music.mp3:ro"], ["unless-stopped"])
+    (exposed,) = [line.split()[1:] for line in lines("Dockerfile") if line.startswith("EXPOSE ")]
+    assert {"5060/udp", "5060/tcp"} <= set(exposed)
