@@ -19,7 +19,7 @@ RUN if [ "$FFMPEG" = full ]; then \
         && apt-get install -y --no-install-recommends ffmpeg \
         && rm -rf /var/lib/apt/lists/* /usr/lib/*/libLLVM* /usr/lib/*/libgallium* /usr/lib/*/libz3.*; \
     fi \
-    && ffmpeg -version | grep ^ffmpeg \
+    && ffmpeg -version >/dev/null \
     && useradd --uid 5060 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin moh
 
 WORKDIR /app

@@ -52,7 +52,7 @@ def project(tmp_path: Path) -> Path:
 
 def run(project: Path, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (project / ".env").write_bytes(text.encode())
-    others = {name: value for name, value in os.environ.items() if not name.startswith("MOH") and name != "TZ"}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("MOH", "PYTHON", "TZ"))}
     return subprocess.run(
         [str(project / "start.sh")], cwd=project.parent, env={**others, "HOME": HOME, **environment},
         capture_output=True, text=True, timeout=60, check=False,
