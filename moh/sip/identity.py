@@ -70,7 +70,8 @@ class Identity:
         """
         own = self.own_address(request, flow)
         # a loopback address that a proxy of the container engine listens at: our packets come from our own address
-        host = flow.local.host if is_loopback(own.host) and own.host != self.advertised else own.host
+        proxied = is_loopback(own.host) and not is_loopback(flow.local.host) and own.host != self.advertised
+        host = flow.local.host if proxied else own.host
         if not self.dialled_name(request, flow):
             return Reach(str(own), host)
         uri = request.parsed_uri
