@@ -1,5 +1,9 @@
 """The cache of converted music. An entry is a folder: a WAV file for each sample rate, and a report of what was done.
 
+An entry belongs to the content of a file, by its digest. Neither time nor size nor inode tell a content: ``cp -p``,
+``rsync -t`` and a reproducible build keep the time, a container that starts again has another inode, and network file
+systems make them up.
+
 The law kept here: an entry is complete, and it stays while a server plays it. It is made in a folder of another name,
 which is renamed when the entry is complete. A server holds a shared lock (flock) on each entry that it plays, and an
 entry is removed only after it was locked exclusively. The kernel drops the locks of a process that dies. So the cache
@@ -20,7 +24,7 @@ import stat
 import tempfile
 import time
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Optional
@@ -33,6 +37,8 @@ REPORT = "report.txt"
 """The file of an entry that says, for the log, what was done to the music."""
 MOST_REPORT = 4096
 """Octets that the report may have: one line."""
+PART = 1 << 20
+"""Octets that are read at once for the digest of a file. 100 MB take 0.2 s."""
 UNUSED_FOR = 30 * 86400.0
 """Seconds after its latest use until an entry is removed."""
 UNFINISHED = "unfinished-"
@@ -84,7 +90,7 @@ class Found(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """The music of one state of a file, converted with certain settings."""
+    """The music of one content of a file, converted with certain settings."""
 
     folder: Path
     rates: Sequence[int]
@@ -145,14 +151,14 @@ class Entry(NamedTuple):
         return found
 
     def clean(self) -> None:
-        """Remove folders that no server uses: former states of the same file, old entries, broken conversions."""
+        """Remove folders that no server uses: former contents of the same file, old entries, broken conversions."""
         now = time.time()
-        source, state, _ = self.folder.name.split("-")
+        source, content, _ = self.folder.name.split("-")
         for folder in self.folder.parent.iterdir():
             try:
                 age = now - folder.lstat().st_mtime
                 if name := re.fullmatch(r"(\w{12})-(\w{12})-\w{12}", folder.name):
-                    former = name[1] == source and name[2] != state
+                    former = name[1] == source and name[2] != content
                     stale = folder != self.folder and (former or age > UNUSED_FOR)
                 else:
                     stale = folder.name.startswith(UNFINISHED) and age > UNLOCKED_FOR
@@ -164,9 +170,19 @@ class Entry(NamedTuple):
                 continue  # the folder is in use, was removed by another server, or belongs to another user
 
 
-def entry_of(cache: Path, source: Path, facts: os.stat_result, settings: str, rates: Sequence[int]) -> Entry:
-    """The entry for the present state of a file. ``settings`` is a text of the settings that change the sound."""
-    parts = (os.fsencode(source), f"{FORMAT} {facts.st_size} {facts.st_mtime_ns}".encode(), settings.encode())
+def digest_of(source: Path, tick: Callable[[], None] = lambda: None) -> str:
+    """The digest of a file's content. ``tick`` is called for each part that is read, and may raise an exception."""
+    digest = hashlib.sha256()
+    with source.open("rb", buffering=0) as file:
+        while part := file.read(PART):
+            digest.update(part)
+            tick()
+    return digest.hexdigest()
+
+
+def entry_of(cache: Path, source: Path, digest: str, settings: str, rates: Sequence[int]) -> Entry:
+    """The entry for a content of the file. ``settings`` is a text of the settings that change the sound."""
+    parts = (os.fsencode(source), f"{FORMAT} {digest}".encode(), settings.encode())
     return Entry(cache / "-".join(hashlib.sha256(part).hexdigest()[:12] for part in parts), rates)
 
 

@@ -22,7 +22,7 @@ from ..common.codecs import CODECS
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..ffmpeg.run import FfmpegFailed, Progress
-from .cache import Entry, entry_of, length_of
+from .cache import Entry, digest_of, entry_of, length_of
 from .cache_folder import absolute, cache_folder
 from .completeness import what_is_missing
 from .curve import integrated, loudness_range
@@ -33,7 +33,7 @@ from .loop import RATE, close_loop
 from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
 from .owner_name import in_owner_words, owner_name
 from .progress import ProgressLog
-from .refusals import facts_of, not_decoded, refuse_other_kinds, refuse_protected, too_short
+from .refusals import facts_of, not_decoded, refuse_other_kinds, refuse_protected, too_short, unreadable
 from .report import Outcome, in_figures, in_plain_words
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
@@ -101,7 +101,11 @@ def stand_in(settings: Settings, progress: Optional[Progress] = None) -> Optiona
     """
     try:
         source = find_source(settings)
-        if source == BUILTIN or _entry_of(source, settings, source.stat()).find() is not None:
+        if source == BUILTIN:
+            return None
+        facts_of(source)  # a pipe would be waited for
+        digest = digest_of(source, lambda: progress(0.0) if progress else None)
+        if _entry_of(source, settings, digest).find() is not None:
             return None
     except (OSError, SettingsError):
         pass  # ``prepare`` reports it
@@ -112,7 +116,10 @@ def stand_in(settings: Settings, progress: Optional[Progress] = None) -> Optiona
 
 
 def prepare(settings: Settings, progress: Optional[Progress] = None) -> Music:
-    """Convert the music, unless it is in the cache. Raises ``SettingsError`` for a file that cannot be played."""
+    """Convert the music, unless the cache has that of the same content.
+
+    Raises ``SettingsError`` for a file that cannot be played.
+    """
     source = find_source(settings)
     try:
         return _prepare_complete(source, settings, progress)
@@ -137,7 +144,13 @@ def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> 
     """Find the music in the cache, or convert it. Return ``None`` if the file has changed meanwhile."""
     facts = facts_of(source)
     refuse_other_kinds(source)
-    entry = _entry_of(source, settings, facts)
+    try:
+        digest = digest_of(source, lambda: progress(0.0) if progress else None)
+    except OSError as error:
+        raise unreadable(source, error) from None
+    if _changed(source, facts, digest):
+        return None
+    entry = _entry_of(source, settings, digest)
     entry.clean()
     if (found := entry.find()) is not None:
         return Music(entry.paths, found.seconds, source, 0.0, found.report, found.lock)
@@ -146,30 +159,35 @@ def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> 
         try:
             report = _convert(source, made.paths, settings.loudness, progress)
         except (FfmpegFailed, SettingsError) as error:
-            if _differs(source, facts):
+            if _changed(source, facts, digest):
                 return None
             if isinstance(error, SettingsError):
                 raise
             if error.disk_full:
                 raise SettingsError(_no_room(made.folder)) from None
             raise not_decoded(source, error.said) from None
-        if _differs(source, facts):
+        if _changed(source, facts, digest):
             return None
         kept = entry.keep(made, report)
     return Music(entry.paths, kept.seconds, source, time.monotonic() - began, kept.report, kept.lock)
 
 
-def _entry_of(source: Path, settings: Settings, facts: os.stat_result) -> Entry:
+def _entry_of(source: Path, settings: Settings, digest: str) -> Entry:
     loudness = "off" if settings.loudness is None else f"{settings.loudness:g}"
-    return entry_of(cache_folder(settings), source, facts, f"loudness {loudness}", RATES)
+    return entry_of(cache_folder(settings), source, digest, f"loudness {loudness}", RATES)
 
 
-def _differs(source: Path, facts: os.stat_result) -> bool:
+def _changed(source: Path, facts: os.stat_result, digest: str) -> bool:
+    """Whether the content is another than when it was read for ``digest``; ``chmod`` and ``touch`` change none."""
     try:
-        now = source.stat()
+        return state_of(source.stat()) != state_of(facts) and digest_of(source) != digest
     except OSError:
         return True
-    return (now.st_ino, now.st_size, now.st_mtime_ns) != (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+def state_of(facts: os.stat_result) -> tuple[int, ...]:
+    """What tells one state of a file from another, as far as that can be known without reading the file."""
+    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def _no_room(made: Path, needed: float = 0.0) -> str:

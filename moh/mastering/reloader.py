@@ -7,22 +7,29 @@ The thread also prepares the first music, and before it the built-in piece where
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from typing import NamedTuple, Optional, Union
 
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
 from ..ffmpeg.run import Progress
-from .prepare import Music, find_source, prepare, stand_in
+from .file_watch import FileWatch, ends, poll_file
+from .owner_name import owner_name
+from .prepare import Music, prepare, stand_in
 from .progress import ProgressLog
 
 POLL_EVERY = 2.0
-"""Seconds between two polls of the file. A changed file is read when two polls in a row see no further change."""
+"""Seconds between two polls of the file."""
+POLL_EVERY_AT_START = 0.2
+"""The same until the first music is prepared."""
+PATIENCE = 5.0
+"""Seconds of waiting at the start, for a file that is being written, until the log says so."""
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that ``close`` waits for a conversion to be cancelled. Its ffmpeg dies with this process in any case."""
@@ -41,21 +48,6 @@ class StandIn(NamedTuple):
 
 
 ReloadResult = Union[Music, StandIn, SettingsError]
-Signature = tuple[Path, int, int, int, int]
-
-
-def signature(settings: Settings) -> Optional[Signature]:
-    """A value that changes when the owner's file changes, found without reading the file; ``None`` without a file.
-
-    Its last part changes also with the owner and the mode of the file.
-    """
-    try:
-        source = find_source(settings)
-        facts = source.stat()
-    except (OSError, SettingsError):
-        return None
-    # keep the same path: each new Path of the same file would add its parts to the interpreter's table of names
-    return (source, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 class Reloader:
@@ -67,14 +59,16 @@ class Reloader:
         prepare: Callable[[Settings, Progress], Music] = prepare,
         stand_in: Callable[[Settings, Progress], Optional[Music]] = stand_in,
         poll_every: float = POLL_EVERY,
+        watch: Optional[FileWatch] = None,
     ) -> None:
         self.faults = FaultLog("the preparation of the music")
         self._settings = settings
         self._prepare = prepare
         self._stand_in = stand_in
         self._stand_in_plays = False  # and the log does not say so yet
-        self._refused = False  # whether the file as it was last could not be played
         self._poll_every = poll_every
+        self._watch = watch or FileWatch()
+        self._playing: Optional[Music] = None
         self._results: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
         self._requested = threading.Event()
         self._closing = False
@@ -99,28 +93,27 @@ class Reloader:
         self._thread.join(CLOSE_TIMEOUT)
 
     def _run(self) -> None:
-        latest: Optional[Signature] = None
-        prepared: Optional[Signature] = None
         self._prepare_stand_in()
-        self._requested.set()  # for the music of the start
+        waiting_said = time.monotonic() + PATIENCE
+        pause = 0.0
         while True:
             try:
-                requested = self._requested.wait(self._poll_every)
+                requested = self._requested.wait(pause)
                 self._requested.clear()
                 if self._closing:
                     return
-                now = signature(self._settings)
-                if requested or (now is not None and now == latest and self._differs(now, prepared)):
-                    prepared = now
+                now = time.monotonic()
+                state, age = poll_file(self._settings)
+                if self._watch.poll(now, state, age, ends) or requested:
+                    self._watch.prepare(state)
                     self._prepare_once()
-                latest = now
+                elif not self._watch.started and now >= waiting_said:
+                    log.info("waiting for the music: %s is still being written", state and owner_name(state.source))
+                    waiting_said = math.inf
+                pause = self._poll_every if self._watch.started else min(self._poll_every, POLL_EVERY_AT_START)
             except Exception as error:
                 self.faults.report(error, time.monotonic())
                 time.sleep(self._poll_every)
-
-    def _differs(self, now: Signature, prepared: Optional[Signature]) -> bool:
-        """Whether the file has to be read again. ``chmod`` changes no music, but may cure a file that was refused."""
-        return now != prepared if self._refused or prepared is None else now[:-1] != prepared[:-1]
 
     def _prepare_stand_in(self) -> None:
         try:
@@ -135,10 +128,14 @@ class Reloader:
 
     def _prepare_once(self) -> None:
         progress = ProgressLog()
-        self._refused = True
         try:
-            self._results.put(self._prepare(self._settings, lambda share: self._report(progress, share)))
-            self._refused = False
+            music = self._prepare(self._settings, lambda share: self._report(progress, share))
+            if self._is_playing(music):
+                log.info("the music is unchanged: %s", music.describe())
+                self._warn_of_replaced(music)
+            else:
+                self._playing = music
+                self._results.put(music)
         except Cancelled:
             return
         except SettingsError as error:
@@ -146,6 +143,17 @@ class Reloader:
         except Exception as error:
             self.faults.report(error, time.monotonic())
             self._results.put(SettingsError(f"Music cannot be prepared: {error!r}"))
+
+    def _is_playing(self, music: Music) -> bool:
+        """Whether this is what is played already: the file was touched, or the owner asked for it (SIGHUP)."""
+        return self._playing is not None and not music.took and music.paths == self._playing.paths
+
+    def _warn_of_replaced(self, music: Music) -> None:
+        """Warn if the file has no name any more: a container keeps the file that was bound when it started."""
+        with suppress(OSError):
+            if not music.source.stat().st_nlink:
+                name = owner_name(music.source)
+                log.warning("%s was replaced or removed; restart the container to play what is there now", name)
 
     def _report(self, progress: Optional[Progress], share: float) -> None:
         """Report how far the conversion is. Raise ``Cancelled`` when the server is closing, to end the conversion."""

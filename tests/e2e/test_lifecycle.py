@@ -115,7 +115,7 @@ def test_a_signal_ends_no_server_that_is_starting(start_server: StartServer, num
         server.process.send_signal(number)
         assert server.process.poll() is None, server.log
         time.sleep(0.005)
-    server.says("new music, for the next callers" if number == signal.SIGHUP else "0 calls")
+    server.says("the music is unchanged: " if number == signal.SIGHUP else "0 calls")
     server.terminate()
     assert server.exit_status() == 0
     assert "Traceback" not in server.log

@@ -207,12 +207,44 @@ def test_a_call_that_is_held_and_resumed_keeps_its_tune(start_server: StartServe
         phone.bye()
 
 
+def test_other_content_of_equal_size_and_time_is_heard(start_server: StartServer, tmp_path: Path) -> None:
+    """As after ``cp -p``, ``rsync -t`` or a checkout that sets times. Touching the file changes nothing."""
+    music = tmp_path / "music.wav"
+    tone(music, 400)
+    os.utime(music, (1e9, 1e9))
+    server = start_server(MOH_MUSIC=str(music)).ready()
+    tone(music, 800)
+    os.utime(music, (1e9, 1e9))
+    server.says("new music, for the next callers")
+    with Ear("127.0.0.2") as ear, call(server, ear) as phone:
+        assert has_pitch(ear.packets(30), 800)
+        os.utime(music, (2e9, 2e9))
+        server.says("the music is unchanged: music.wav (2 s)")
+        assert server.log.count("new music") == 1
+        phone.bye()
+
+
+def test_a_copy_that_pauses_is_not_played_half(start_server: StartServer, tmp_path: Path) -> None:
+    """The copy stands still for eight seconds. Its first half has a second of sound, and is not to be heard."""
+    music, whole = tmp_path / "music.wav", tmp_path / "whole.wav"
+    tone(music, 400)
+    server = start_server(MOH_MUSIC=str(music)).ready()
+    tone(whole, 800)
+    octets = whole.read_bytes()
+    with music.open("wb", buffering=0) as copy:
+        copy.write(octets[: len(octets) // 2])
+        time.sleep(8)
+        copy.write(octets[len(octets) // 2 :])
+    log = server.says("new music, for the next callers: music.wav (2 s)")
+    assert "breaks off" not in log and log.count("new music") == 1
+
+
 def test_many_signals_at_once_reload_the_music_and_the_server_goes_on(start_server: StartServer) -> None:
     """A second signal comes while the same thread runs the handler of the first one."""
     server = start_server().ready()
     for _ in range(200_000):
         os.kill(server.process.pid, signal.SIGHUP)
-    server.says("new music, for the next callers")
+    server.says("the music is unchanged: ")
     with Phone(server.address) as phone:
         assert phone.options().status == 200
     server.terminate()

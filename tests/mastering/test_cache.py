@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from moh.mastering.cache import MOST_REPORT, UNLOCKED_FOR, UNUSED_FOR, Entry, Found, Lock, entry_of, length_of
+from moh.mastering.cache import (
+    MOST_REPORT,
+    PART,
+    UNLOCKED_FOR,
+    UNUSED_FOR,
+    Entry,
+    Found,
+    Lock,
+    digest_of,
+    entry_of,
+    length_of,
+)  # fmt: skip
 
 RATES = (8000, 16000)
 
@@ -22,7 +33,7 @@ def write_sound(path: Path, rate: int, seconds: float) -> None:
 
 def entry(cache: Path, track: Path, settings: str = "") -> Entry:
     """Return the cache entry for the present content of the track."""
-    return entry_of(cache, track, track.stat(), settings, RATES)
+    return entry_of(cache, track, digest_of(track), settings, RATES)
 
 
 def convert(wanted: Entry, seconds: float = 0.5, report: str = "done") -> Found:
@@ -71,9 +82,42 @@ def test_the_name_depends_on_path_content_and_settings(cache: Path, track: Path)
     names.add(entry(cache, other).folder.name)
     track.write_text("second and longer")
     names.add(entry(cache, track).folder.name)
+    assert len(names) == 4
+
+
+def test_the_name_depends_on_nothing_but_these(cache: Path, track: Path) -> None:
+    """A container that starts again has another inode, ``touch`` sets another time, ``chmod`` another change time."""
+    name = entry(cache, track).folder.name
     os.utime(track, ns=(1, 1))
-    names.add(entry(cache, track).folder.name)
-    assert len(names) == 5
+    track.chmod(0o600)
+    assert entry(cache, track).folder.name == name
+    other = track.with_name("copy")
+    other.write_text("first")
+    other.rename(track)
+    assert entry(cache, track).folder.name == name
+
+
+def test_other_content_of_equal_size_time_and_inode_has_another_name(cache: Path, track: Path) -> None:
+    name, facts = entry(cache, track).folder.name, track.stat()
+    with track.open("r+") as file:
+        file.write("other")
+    os.utime(track, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    now = track.stat()
+    assert (now.st_ino, now.st_size, now.st_mtime_ns) == (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    assert entry(cache, track).folder.name != name
+
+
+def test_each_part_of_a_file_counts_for_its_digest_and_its_reading_can_be_cancelled(track: Path) -> None:
+    octets = bytearray(3 * PART + 1)
+    digests = set()
+    parts: list[int] = []
+    for place in (0, PART, 3 * PART):
+        octets[place] += 1
+        track.write_bytes(octets)
+        digests.add(digest_of(track, lambda: parts.append(1)))
+    assert (len(digests), len(parts)) == (3, 12)
+    with pytest.raises(ZeroDivisionError):
+        digest_of(track, lambda: 1 // 0)  # type: ignore[arg-type]
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache: Path, track: Path) -> None:

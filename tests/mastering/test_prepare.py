@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Union
 
 import pytest
 
+from moh.mastering import prepare as music
 from moh.mastering.prepare import BUILTIN, Music, find_source
 from tests.mastering.tracks import NOISE, make, prepared, refusal, samples_of, settings
 from tests.support.running import ROOT
@@ -123,6 +125,91 @@ def test_a_changed_file_is_converted_again(tmp_path: Path) -> None:
     after = prepared(make(tone, "-y", source="sine=sample_rate=44100:duration=0.7"))
     assert (before.seconds, after.seconds) == pytest.approx((0.5, 0.7), abs=0.01)
     assert after.took > 0
+
+
+def replace_in_place(track: Path, content: bytes) -> None:
+    """Give the file other content of equal size, and its former time."""
+    facts = track.stat()
+    with track.open("r+b") as file:
+        file.write(content)
+    os.utime(track, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def replace_by_copy(track: Path, content: bytes) -> None:
+    """As ``cp -p`` and ``mv`` do."""
+    facts = track.stat()
+    track.with_name("new").write_bytes(content)
+    os.utime(track.with_name("new"), ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    track.with_name("new").rename(track)
+
+
+def replace_by_link(track: Path, content: bytes) -> None:
+    """Switch a symbolic link to another file of equal size and time."""
+    replace_by_copy(track, content)
+    track.rename(track.with_name("second"))
+    track.symlink_to("second")
+
+
+@pytest.mark.parametrize("replace", [replace_in_place, replace_by_copy, replace_by_link])
+def test_other_content_of_equal_path_size_and_time_is_converted(
+    tmp_path: Path, replace: Callable[[Path, bytes], None]
+) -> None:
+    tone = make(tmp_path / "tone.wav")
+    other = make(tmp_path / "other.wav", source="sine=frequency=1000:sample_rate=44100:duration=0.5").read_bytes()
+    assert len(other) == tone.stat().st_size
+    before = samples_of(prepared(tone).paths[8000])
+    mtime = tone.stat().st_mtime_ns
+    replace(tone, other)
+    assert tone.stat().st_mtime_ns == mtime
+    after = prepared(tone)
+    assert after.took > 0
+    assert samples_of(after.paths[8000]) != before
+
+
+def test_the_same_content_is_converted_once_whatever_becomes_of_the_file(tmp_path: Path) -> None:
+    tone = make(tmp_path / "tone.wav")
+    prepared(tone)
+    tone.chmod(0o600)
+    os.utime(tone, (1, 1))
+    tone.with_name("new").write_bytes(tone.read_bytes())
+    tone.with_name("new").rename(tone)
+    assert prepared(tone).took == 0
+
+
+def test_a_file_that_is_touched_while_it_is_converted_is_converted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tone = make(tmp_path / "tone.wav")
+    convert, calls = music._convert, []
+
+    def touching(*arguments: object) -> str:
+        calls.append(1)
+        os.utime(tone, ns=(len(calls), len(calls)))
+        return convert(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(music, "_convert", touching)
+    assert prepared(tone).took > 0
+    assert len(calls) == 1
+
+
+def test_a_file_that_gets_other_content_while_it_is_converted_is_converted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tone = make(tmp_path / "tone.wav")
+    longer = make(tmp_path / "longer.wav", source="sine=duration=0.8").read_bytes()
+    convert, calls = music._convert, []
+
+    def replacing(*arguments: object) -> str:
+        calls.append(1)
+        report = convert(*arguments)  # type: ignore[arg-type]
+        tone.write_bytes(longer)
+        return report
+
+    monkeypatch.setattr(music, "_convert", replacing)
+    monkeypatch.setattr(music, "ATTEMPTS_APART", 0.0)
+    assert prepared(tone).seconds == pytest.approx(0.8, abs=0.05)
+    assert len(calls) == 2
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 @pytest.mark.parametrize("spoilt", [(8000, b""), (16000, b"RIFF"), (16000, 100), (0, b""), (0, b"\xff")])

@@ -13,8 +13,9 @@ import pytest
 
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
+from moh.mastering.file_watch import FileState, FileWatch
 from moh.mastering.prepare import Music
-from moh.mastering.reloader import Reloader, ReloadResult, Signature, StandIn
+from moh.mastering.reloader import Reloader, ReloadResult, StandIn
 from tests.support.running import wait_for
 
 
@@ -31,7 +32,16 @@ class Conversion:
             raise SettingsError("Music is broken")
         if text == "a bug":
             raise ZeroDivisionError(text)
-        return Music({}, float(len(text)), Path(settings.music))
+        return Music({}, float(len(text)), Path(settings.music), took=1.0)
+
+
+def impatient() -> FileWatch:
+    """Return a watch for which two polls suffice."""
+    return FileWatch(quiet=0.02, quiet_incomplete=0.02, quiet_at_start=0.0)
+
+
+def no_stand_in(settings: Settings, progress: object) -> None:
+    """A stand-in for ``stand_in``: the music needs no conversion."""
 
 
 @pytest.fixture
@@ -48,7 +58,7 @@ def conversion() -> Conversion:
 
 @pytest.fixture
 def reloader(file: Path, conversion: Conversion) -> Iterator[Reloader]:
-    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, no_stand_in, poll_every=0.02)
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), conversion, no_stand_in, 0.02, impatient())
     yield reloader
     reloader.close()
     assert "music" not in [thread.name for thread in threading.enumerate()]
@@ -111,7 +121,7 @@ def test_a_bug_in_the_polling_is_logged_and_the_next_change_is_still_seen(
 ) -> None:
     next_result(reloader)
     with monkeypatch.context() as broken:
-        broken.setattr("moh.mastering.reloader.signature", lambda settings: settings.no_such_setting)
+        broken.setattr("moh.mastering.reloader.poll_file", lambda settings: settings.no_such_setting)
         wait_for(lambda: reloader.faults.count, "the fault")
     assert "AttributeError" in caplog.text
     assert caplog.text.count("Traceback") == 1, "once in ten seconds"
@@ -119,78 +129,81 @@ def test_a_bug_in_the_polling_is_logged_and_the_next_change_is_still_seen(
     assert isinstance(next_result(reloader), Music)
 
 
-def at(mtime: int, ctime: int = 1) -> Signature:
-    """What a poll finds of the file at that state."""
-    return (Path("music.mp3"), 1, 1000, mtime, ctime)
-
-
-def no_stand_in(settings: Settings, progress: object) -> None:
-    """A stand-in for ``stand_in``: the music needs no conversion."""
-
-
-MISSING = None
-A, B, C, D = (at(mtime) for mtime in (1, 2, 3, 4))
-
-
-@pytest.mark.parametrize(
-    ("polls", "prepared_at"),
-    [
-        pytest.param([A, A, A, A], [1], id="it stays as it is"),
-        pytest.param([A, B, B, B], [1, 3], id="it changes once"),
-        pytest.param([A, B, C, D, D, D], [1, 5], id="it is still being copied"),
-        pytest.param([A, B, C, B, C, B, C], [1], id="it changes all the time"),
-        pytest.param([A, B, A, B, A, A, A], [1], id="it changes and is as before in the end"),
-        pytest.param([A, B, B, C, D, D, A, A], [1, 3, 6, 8], id="it changes again and again"),
-        pytest.param([A, MISSING, MISSING, A, A], [1], id="it was away"),
-        pytest.param([A, MISSING, B, B, B], [1, 4], id="another one is in its place"),
-        pytest.param([A, B, MISSING, B, MISSING, B, B], [1, 7], id="it comes and goes"),
-        pytest.param([MISSING, MISSING, MISSING, A, A, A], [1, 5], id="it comes after the start"),
-        pytest.param([A, MISSING, MISSING, MISSING], [1], id="it is gone"),
-        pytest.param([A, at(1, 2), at(1, 2), at(1, 2)], [1], id="its mode changes"),
-    ],
-)
-def test_a_file_that_still_changes_from_poll_to_poll_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, polls: list[Optional[Signature]], prepared_at: list[int]
-) -> None:
-    """The numbers of the polls at which it is prepared; the first is that of the start."""
-    made = 0
-    conversions: list[int] = []
-    finished = threading.Event()
-
-    def poll(settings: Settings) -> Optional[Signature]:
-        nonlocal made
-        if made == len(polls):
-            finished.set()
-            return MISSING
-        made += 1
-        return polls[made - 1]
-
-    def convert(settings: Settings, progress: object) -> Music:
-        conversions.append(made)
-        return Music({}, 1.0, Path("music.mp3"))
-
-    monkeypatch.setattr("moh.mastering.reloader.signature", poll)
-    reloader = Reloader(Settings(), convert, no_stand_in, poll_every=0.001)
-    try:
-        assert finished.wait(10)
-    finally:
-        reloader.close()
-    assert conversions == prepared_at
-
-
 def test_a_request_prepares_a_file_though_it_still_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGHUP: the owner says that it is whole."""
     numbers = itertools.count()
-    monkeypatch.setattr("moh.mastering.reloader.signature", lambda settings: at(next(numbers)))
-    reloader = Reloader(
-        Settings(), lambda settings, progress: Music({}, 1.0, Path("music.mp3")), no_stand_in, poll_every=0.001
-    )
+    changing = lambda settings: (FileState(Path("music.mp3"), (next(numbers),)), 0.0)  # noqa: E731
+    monkeypatch.setattr("moh.mastering.reloader.poll_file", changing)
+    convert = lambda settings, progress: Music({}, 1.0, Path("music.mp3"), took=1.0)  # noqa: E731
+    reloader = Reloader(Settings(), convert, no_stand_in, poll_every=0.001)
     try:
+        reloader.check_now()
         assert isinstance(next_result(reloader), Music)
         reloader.check_now()
         assert isinstance(next_result(reloader), Music)
     finally:
         reloader.close()
+
+
+def test_a_file_that_is_written_to_at_the_start_is_waited_for_and_the_log_says_so_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    numbers = itertools.count()
+    changing = lambda settings: (FileState(file, (next(numbers),)), 0.0)  # noqa: E731
+    monkeypatch.setattr("moh.mastering.reloader.poll_file", changing)
+    monkeypatch.setattr("moh.mastering.reloader.PATIENCE", 0.02)
+    caplog.set_level("INFO", "moh")
+    reloader = Reloader(Settings(), Conversion(), no_stand_in, poll_every=0.001)
+    try:
+        wait_for(lambda: next(numbers) > 100, "a hundred polls")
+        assert reloader.drain() == []
+        assert caplog.text.count(f"waiting for the music: {file} is still being written") == 1
+    finally:
+        reloader.close()
+
+
+def test_music_that_is_played_already_is_no_new_music(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file was touched, or the owner asked for it: the cache has its content, which is that of the music."""
+    caplog.set_level("INFO", "moh")
+    took = iter([1.0, 0.0, 0.0, 1.0])
+    paths = iter([Path("a"), Path("a"), Path("b"), Path("b")])
+    convert = lambda settings, progress: Music({8000: next(paths)}, 48.0, file, took=next(took))  # noqa: E731
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), convert, no_stand_in, watch=impatient())
+    try:
+        assert isinstance(next_result(reloader), Music)
+        reloader.check_now()
+        wait_for(lambda: "the music is unchanged: music.mp3 (48 s)" in caplog.text, "the line")
+        assert reloader.drain() == []
+        assert "restart the container" not in caplog.text
+        reloader.check_now()
+        assert isinstance(next_result(reloader), Music), "the former music of another file, from the cache"
+        reloader.check_now()
+        assert isinstance(next_result(reloader), Music), "the entry of the cache was spoilt and is made anew"
+    finally:
+        reloader.close()
+
+
+def test_a_bound_file_that_was_replaced_outside_of_the_container_is_named(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The container keeps the file that was bound, which has lost its last name. Here an open file stands for that."""
+    caplog.set_level("INFO", "moh")
+    took = iter([1.0, 0.0])
+    with file.open() as bound:
+        path = Path(f"/proc/self/fd/{bound.fileno()}")
+        convert = lambda settings, progress: Music({}, 48.0, path, took=next(took))  # noqa: E731
+        reloader = Reloader(
+            Settings.from_environment({"MOH_MUSIC": str(path)}), convert, no_stand_in, watch=impatient()
+        )
+        try:
+            assert isinstance(next_result(reloader), Music)
+            file.unlink()
+            reloader.check_now()
+            wait_for(
+                lambda: "was replaced or removed; restart the container to play what is there now" in caplog.text, "it"
+            )
+        finally:
+            reloader.close()
 
 
 def test_a_file_that_is_removed_and_comes_back_is_prepared_once(
@@ -223,7 +236,7 @@ def test_the_end_cancels_a_running_conversion(file: Path) -> None:
         finally:
             cancelled.set()
 
-    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), endless, no_stand_in)
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), endless, no_stand_in, watch=impatient())
     assert running.wait(10)
     reloader.close()
     assert cancelled.is_set()
@@ -235,7 +248,7 @@ def test_the_end_cancels_a_running_conversion(file: Path) -> None:
 
 def start(file: Path, conversion: Conversion, stand_in: object) -> Reloader:
     settings = Settings.from_environment({"MOH_MUSIC": str(file)})
-    return Reloader(settings, conversion, stand_in, poll_every=0.02)  # type: ignore[arg-type]
+    return Reloader(settings, conversion, stand_in, 0.02, impatient())  # type: ignore[arg-type]
 
 
 def results_of(reloader: Reloader, count: int) -> list[ReloadResult]:
@@ -307,7 +320,8 @@ def test_a_cure_is_seen_without_a_request(file: Path, conversion: Conversion, co
         Settings.from_environment({"MOH_MUSIC": str(file)}),
         lambda settings, progress: conversion(settings, progress) if file.exists() else refuse(),
         no_stand_in,
-        poll_every=0.02,
+        0.02,
+        impatient(),
     )
     assert isinstance(next_result(reloader), SettingsError)
     file.write_text("good")
