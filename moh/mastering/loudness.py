@@ -69,9 +69,15 @@ def _loudness(said: str) -> list[Loudness]:
     return [Loudness(*figures) for figures in zip(meters(said, "ebur128", "I"), meters(said, "ebur128", "LRA"), peaks)]
 
 
-def _read_curve(path: Path) -> list[float]:
+def _read_curve(path: Path, seconds: float) -> list[float]:
+    """The curve of ``seconds`` of sound.
+
+    Raises ``OSError`` where values are missing: ffmpeg goes on if the disk takes no more of them.
+    """
     with path.open(encoding="ascii") as lines:
         values = [float(line.partition("=")[2]) for line in lines if line.startswith(MOMENTARY)]
+    if len(values) < (expected := int(seconds / STEP)):
+        raise OSError(f"{str(path)!r} has {len(values)} of {expected} values")
     return [-math.inf if math.isnan(value) else value for value in values]  # the meter's silence may be either
 
 
@@ -95,7 +101,9 @@ def analyse(source: Path, folder: Path, progress: Optional[Progress]) -> Analysi
     lengths = meters(said, "astats", "Number of samples")
     if len(peaks) < 2:  # the file has no samples
         return Analysis((0.5, 0.5), -math.inf, 0.0, -math.inf, 0.0, None, False, said=said)
-    curves = [_read_curve(file) for file in files]
+    seconds = max(lengths) / RATE
+    changes = len(re.findall(r"Number of samples: [1-9]", said)) > 2  # ffmpeg restarts its meters at a change
+    curves = [_read_curve(file, 0.0 if changes else seconds) for file in files]
     levels = [average(curve) for curve in curves]
     # if one channel has the wrong polarity, the sum is nearly silent, and the difference is the music
     side = int(levels[1] > levels[0] + 3.0)
@@ -107,11 +115,11 @@ def analyse(source: Path, folder: Path, progress: Optional[Progress]) -> Analysi
         level=integrated(curves[side]) + gain,
         heard=heard_seconds([value + gain for value in curves[side]]),
         peak=peaks[side] + gain,
-        seconds=max(lengths) / RATE,
+        seconds=seconds,
         declared=declared(said),
         soxr=has_soxr(said),
         channels=channels,
-        changes=len(re.findall(r"Number of samples: [1-9]", said)) > 2,  # ffmpeg restarts its meters at a change
+        changes=changes,
         said=said,
     )
 
@@ -136,7 +144,8 @@ def measure(mono: Path, loop: Loop) -> dict[int, list[float]]:
     files = {rate: mono.with_name(f"{rate}.curve") for rate in sorted(BANDS)}
     run(measure_command(mono, loop, files))
     settled = round(LEAD / RATE / STEP)
-    return {rate: _read_curve(file)[settled:] for rate, file in files.items()}
+    seconds = (LEAD + loop.length * loop.times) / RATE
+    return {rate: _read_curve(file, seconds)[settled:] for rate, file in files.items()}
 
 
 def render(

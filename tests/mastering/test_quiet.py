@@ -10,10 +10,11 @@ from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
-from moh.ffmpeg.run import LOG_OPTIONS
+from moh.ffmpeg.run import LOG_OPTIONS, run
 from moh.mastering import loudness, prepare
 from moh.mastering.filter_graphs import RenderPlan
 from moh.mastering.loop import LEAD, RATE, Loop
@@ -56,6 +57,20 @@ NO_MUSIC = {
 def test_hiss_and_silence_are_no_music(tmp_path: Path, kind: str) -> None:
     said = refusal(NO_MUSIC[kind](tmp_path / "track.wav"), tmp_path / "cache")
     assert re.search(r"silent, or next to it: \d\.\d of its \d+\.\d s can be heard on a telephone", said)
+
+
+def test_a_curve_that_the_disk_took_half_of_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ffmpeg goes on if the disk takes no more of the loudness curve."""
+
+    def on_a_full_disk(*arguments: Any) -> str:
+        said = run(*arguments)
+        for curve in tmp_path.rglob("*.curve"):
+            curve.write_bytes(curve.read_bytes()[:2000])
+        return said
+
+    monkeypatch.setattr(loudness, "run", on_a_full_disk)
+    said = refusal(make(tmp_path / "track.wav", source=NOISE + "10"), tmp_path / "cache")
+    assert re.search(r"^Music cannot be kept: '.*curve' has \d+ of 100 values; expected a cache folder with room", said)
 
 
 MUSIC = {
