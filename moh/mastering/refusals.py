@@ -85,6 +85,10 @@ def refuse_protected(source: Path, said: str) -> None:
 
 def not_decoded(source: Path, said: str) -> SettingsError:
     """The error for a file with which ffmpeg failed and printed ``said``."""
+    if lacking := re.search(r"No such filter: '(\w+)'", said):  # not the file is at fault
+        return SettingsError(
+            f"ffmpeg has no filter {lacking[1]!r}; expected Debian's ffmpeg, or one of this version's build_ffmpeg.sh"
+        )
     return refuse(source, _why_not_decoded(source, said))
 
 

@@ -256,6 +256,14 @@ def test_a_format_that_only_the_whole_ffmpeg_reads_is_named(tmp_path: Path, begi
     assert "FFMPEG=full" not in str(not_decoded(track, WHOLE + invalid))
 
 
+def test_an_ffmpeg_without_a_filter_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """As one that a former version of this project has built."""
+    said = SLIM + "  Stream #0:0: Audio: mp3\n[AVFilterGraph @ 0x1] [error] No such filter: 'ametadata'\n"
+    assert str(not_decoded(tmp_path / "music.mp3", said)) == (
+        "ffmpeg has no filter 'ametadata'; expected Debian's ffmpeg, or one of this version's build_ffmpeg.sh"
+    )
+
+
 # -- the words -----------------------------------------------------------------------------------------------------
 
 
