@@ -31,7 +31,7 @@ from typing import BinaryIO, NamedTuple, Optional
 
 from .cache_folder import is_only_ours
 
-FORMAT = "6"
+FORMAT = "7"
 """The version of the conversion. Increase it when the same file would be converted differently than before."""
 REPORT = "report.txt"
 """The file of an entry that says, for the log, what was done to the music."""

@@ -123,21 +123,21 @@ def test_the_last_beat_after_a_rest_is_music(tmp_path: Path) -> None:
 
 
 def test_what_is_left_of_a_fade_sounds_on_under_the_beginning(tmp_path: Path) -> None:
-    """The fade falls by 20 dB a second. It is cut 24 dB below the music, and its next 0.5 s are not lost."""
+    """The fade falls by 20 dB a second. It is cut 22 dB below the music, and its next 0.5 s are not lost."""
     music = tone(2 * RATE) + fade(4 * RATE, 0, -80)
     loop = closed(tmp_path, music)
     assert loop.seam == "faded"
-    assert loop.length / RATE == pytest.approx(3.2, abs=0.03)
+    assert loop.length / RATE == pytest.approx(3.1, abs=0.03)
     looped = read(tmp_path / "mono.s16", loop)
     rest = [looped[i] - music[i] for i in range(RATE // 50, TAIL)]
-    assert 200 < max(map(abs, rest[: RATE // 20])) < 600
+    assert 300 < max(map(abs, rest[: RATE // 20])) < 700
     assert max(map(abs, rest[-RATE // 50 :])) < 30
     assert max(map(abs, looped[: RATE // 50])) > 6000, "the beginning has its attack"
 
 
 def test_a_soft_attack_does_not_shorten_music_that_loops_as_it_is(tmp_path: Path) -> None:
-    """The first note grows from 34 dB below the music in 50 ms, of which 15 ms count as silence."""
-    music = fade(RATE // 20, -34, 0) + tone(RATE) + fade(RATE // 20, 0, -34)
+    """The first note grows from 26 dB below the music in 50 ms, of which 8 ms count as silence."""
+    music = fade(RATE // 20, -26, 0) + tone(RATE) + fade(RATE // 20, 0, -26)
     loop = closed(tmp_path, music)
     assert (loop.seam, loop.length) == ("as it was", len(music))
 
@@ -173,9 +173,9 @@ def test_noise_behind_the_music_is_no_quiet_passage(tmp_path: Path) -> None:
 
 
 def test_a_slow_fade_is_no_quiet_passage(tmp_path: Path) -> None:
-    """It falls by 3 dB a second: for 5.3 s it is between the level of silence and that of noise."""
+    """It falls by 3 dB a second: for 6 s it is between the level of silence and that of noise."""
     loop = closed(tmp_path, tone(2 * RATE) + fade(20 * RATE, 0, -60))
-    assert loop.length / RATE == pytest.approx(10.0, abs=0.2)
+    assert loop.length / RATE == pytest.approx(9.33, abs=0.2)
 
 
 def test_the_end_of_a_quiet_passage_may_fade_too(tmp_path: Path) -> None:
