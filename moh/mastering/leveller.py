@@ -30,11 +30,14 @@ RISE = 6.0
 FALL = 200.0
 """dB a second by which the gain falls at most. It falls in the last tenth of a second before a loud passage, where the
 loud passage masks it; a slow fall would leave a hole there."""
-GRID = 50
+GRID = 200
 """Values of the envelope a second."""
 EARLIEST = -0.15
 """Where the gain for the first value of a curve comes, in seconds from the beginning of the loop. The middle of that
 value is at -0.1 s. The rest is half a step: a loud passage may begin anywhere within a step."""
+AT_SEAM = (-0.03, -0.01)
+"""Where the gains for the first two values come. The beginning of the loop is known exactly, so the gain of a quiet end
+can last until shortly before it. Earlier, it would leave a hole of a tenth of a second there."""
 
 
 def lifts(curve: Sequence[float], gain: float) -> list[float]:
@@ -81,11 +84,12 @@ def _limited(values: Sequence[float], step: float) -> list[float]:
 def write_envelope(path: Path, gains: Sequence[float], loop: Loop) -> None:
     """Write the gains as factors, ``GRID`` a second, from ``LEAD`` samples before the loop to ``LEAD`` after it."""
     length, lead = loop.length / RATE, LEAD / RATE
+    places = [*AT_SEAM, *(EARLIEST + STEP * i for i in range(2, len(gains))), length + AT_SEAM[0]]
     factors = array("f")
     for k in range(int(GRID * (length + 2 * lead)) + 2):
-        at = (k / GRID - lead - EARLIEST) % length
-        i = min(len(gains) - 1, int(at / STEP + 1e-9))
-        share = (at - STEP * i) / (STEP if i < len(gains) - 1 else length - STEP * i)
+        at = (k / GRID - lead - places[0]) % length + places[0]
+        i = 0 if at < places[1] else min(len(gains) - 1, int((at - EARLIEST) / STEP + 1e-9))
+        share = (at - places[i]) / (places[i + 1] - places[i])
         decibels = gains[i] * (1 - share) + gains[(i + 1) % len(gains)] * share
         factors.append(10 ** (decibels / 20))
     if sys.byteorder == "big":

@@ -107,3 +107,9 @@ def test_the_envelope_follows_the_gains_around_the_seam(tmp_path: Path) -> None:
         assert decibels[round(second * GRID)] == pytest.approx(gains[round((second + 0.15) / STEP)], abs=RISE * STEP)
     at_seam = decibels[round((seconds - 1) * GRID) : round((seconds + 1) * GRID)]
     assert max(at_seam) - min(at_seam) < 0.1
+
+
+def test_a_quiet_end_keeps_its_gain_until_the_loud_beginning(tmp_path: Path) -> None:
+    decibels = envelope(lifts(curve_of(HALVES["loud, quiet"]), 0.0), 60.0, tmp_path)
+    assert decibels[60 * GRID - round(0.035 * GRID)] > 20
+    assert decibels[60 * GRID - round(0.005 * GRID)] == pytest.approx(0, abs=0.1)
