@@ -52,7 +52,7 @@ def tracks(folder: Path) -> list[Path]:
         "fade-out.mp3": ("-ss", 2, "-t", 12, "-af", "afade=t=out:st=7:d=5,apad=pad_dur=1"),
         "no-tag.mp3": ("-ss", 3, "-t", 9.3, "-write_xing", 0),
         "clipped.mp3": ("-ss", 5, "-t", 9.7, "-af", "volume=24dB,bass=g=9,pan=stereo|c0=c0|c1=0.8*c0"),
-        "hum.mp3": ("-t", 8, "-af", "apad=pad_dur=3,aeval=val(0)+0.01*sin(2*PI*50*t)*gt(t\\,8):c=same"),
+        "hum.mp3": ("-t", 11, "-af", "atrim=end=8,apad=pad_dur=3,aeval=val(ch)+0.01*sin(2*PI*50*t):c=same"),
     }
     for name, options in made.items():
         ffmpeg("-v", "error", "-y", "-i", BUILTIN, *options, "-c:a", "libmp3lame", "-b:a", "128k", folder / name)
