@@ -790,8 +790,8 @@ def judge_media(call: Call) -> list[Finding]:
         advice = (
             f"it should come by UDP from {answer.source} to {call.listens_at}. Does a firewall drop it, on this "
             f"machine or on the way? Can the server reach {call.media}? If not, give another address of this "
-            "machine by --media. Is the server in a container? Then use host networking, or publish "
-            "MOH_RTP_PORTS as UDP and set MOH_ADVERTISED_ADDRESS. The server's log says where it sends."
+            "machine by --media. If the server is in a container: set MOH_ADVERTISED_ADDRESS there. If that does not "
+            "help, use host networking. The server's log says where it sends."
         )
         return [Finding("music", False, "the server answered the call, but no packet of music arrived", advice)]
     delay = 1000 * (heard[0].when - call.acked)
@@ -807,8 +807,8 @@ def judge_media(call: Call) -> list[Finding]:
         text += " (the container's own address, which only this machine sees)" if fits else ""
     advice = (
         "some phones play only what comes from the address in the answer, so they would be silent (RFC 7088 "
-        "section 2.1): set MOH_ADVERTISED_ADDRESS on the server. In a container, use host networking, or publish "
-        "MOH_RTP_PORTS under the same numbers"
+        "section 2.1): set MOH_ADVERTISED_ADDRESS on the server. If it is in a container, and that does not help, "
+        "use host networking"
     )
     found.append(Finding("source", fits, text, advice))
 

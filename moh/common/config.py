@@ -163,7 +163,7 @@ class Settings:
         "MOH_DIRECTION",
         "sendonly",
         _direction,
-        "what answers say: sendonly; sendrecv behind a PBX that plays its own music instead",
+        "what answers say: sendonly, or sendrecv if your PBX plays its own music in place of yours (docs/pbx.md)",
     )
     allow: tuple[Network, ...] = _setting(
         "MOH_ALLOW", "", _networks, "networks that may call, such as 192.168.0.0/16,203.0.113.7; empty: all"
@@ -172,7 +172,11 @@ class Settings:
         "MOH_ALLOW_MEDIA", "", _networks, "networks that music may go to, such as 192.168.0.0/16,10.0.0.0/8; empty: all"
     )
     music: str = _setting(
-        "MOH_MUSIC", "", str, "file to play; empty: the first of /music.mp3, ./music.mp3, the built-in piece"
+        "MOH_MUSIC",
+        "",
+        str,
+        "file to play; empty: with Compose the built-in piece, otherwise the first of /music.mp3, ./music.mp3, the "
+        "built-in piece",
     )
     cache: str = _setting("MOH_CACHE", "", str, "folder for the converted music; empty: ~/.cache/moh")
     loudness: Optional[float] = _setting(
@@ -186,7 +190,12 @@ class Settings:
     )
     tls_cert: str = _setting("MOH_TLS_CERT", "", str, "certificate chain (PEM) for SIP over TLS; empty: no TLS")
     tls_key: str = _setting("MOH_TLS_KEY", "", str, "private key (PEM); empty: it is in the certificate's file")
-    tls_port: int = _setting("MOH_TLS_PORT", "5061", _port, "TCP port for SIP over TLS")
+    tls_port: int = _setting(
+        "MOH_TLS_PORT",
+        "5061",
+        _port,
+        "TCP port for SIP over TLS; with Compose, write MOH_TLS_PORT=5061 into .env as well",
+    )
     log: int = _setting(
         "MOH_LOG", "info", _level, "what is logged: debug (each SIP message too), info, warning or error"
     )

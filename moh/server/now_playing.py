@@ -47,8 +47,8 @@ class NowPlaying:
             self._set_trouble("")
             log.info("%s %s", "music:" if first else "new music, for the next callers:", result.summary())
             if first and result.source == BUILTIN and not self._settings.music:
-                none = "MOH_MUSIC is empty, and there is no music.mp3"
-                log.warning("no music was given (%s), so the built-in piece plays", none)
+                why = "MOH_MUSIC is empty, and the server finds no /music.mp3 and no ./music.mp3"
+                log.warning("no music was given, so the built-in piece plays: %s", why)
             self._log_ready(result)
         elif self._stand_in is not None:
             self._set_trouble(str(result))

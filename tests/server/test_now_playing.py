@@ -130,8 +130,8 @@ def test_where_nothing_can_be_played_the_start_fails() -> None:
 
 def test_the_log_says_that_no_music_was_given(lines: pytest.LogCaptureFixture) -> None:
     World(music="").now_playing.use(PIECE)
-    said = "no music was given (MOH_MUSIC is empty, and there is no music.mp3), so the built-in piece plays"
-    assert texts(lines, logging.WARNING) == [said]
+    why = "MOH_MUSIC is empty, and the server finds no /music.mp3 and no ./music.mp3"
+    assert texts(lines, logging.WARNING) == [f"no music was given, so the built-in piece plays: {why}"]
     lines.clear()
     World(music=str(BUILTIN)).now_playing.use(PIECE)
     assert texts(lines, logging.WARNING) == []
