@@ -126,7 +126,7 @@ def test_a_mistyped_name_in_the_env_file_reaches_the_server(tmp_path: Path) -> N
 
 def test_a_certificate_without_a_published_port_stops_the_start(tmp_path: Path) -> None:
     environment = service(tmp_path, "MOH_TLS_CERT=c.pem")["environment"]
-    assert environment["MOH_TLS_PORT"] == "missing-write-5061-into-.env", "the start prints this value"
+    assert environment["MOH_TLS_PORT"] == "missing_write_5061_into_.env", "the start prints this value"
 
 
 def test_the_image_runs_as_its_own_user() -> None:
