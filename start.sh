@@ -7,12 +7,13 @@ set -euo pipefail
 trap '' HUP USR1 # they are for the server, which handles them; before it runs they must not end this script
 
 with_home() { # TEXT: print it with its $HOME replaced
-    local text=${1//\$HOME/${HOME:-}}
-    printf %s "${text//\$\{HOME\}/${HOME:-}}"
+    local text=${1//\$HOME/"${HOME:-}"} # quoted: from bash 5.2 on, & stands for what was found
+    text=${text//\$\{HOME\}/"${HOME:-}"}
+    printf %s "$text"
 }
 
 read_env() { # FILE: export the settings that it has, as Docker Compose reads them
-    local line name value
+    local line name value exported=" "
     while IFS= read -r line || [[ -n $line ]]; do
         line=${line#$'\xef\xbb\xbf'}
         [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?((MOH|moh)[_-][^[:space:]=:]*|PYTHON|TZ)[[:space:]]*[=:](.*)$ ]] || continue
@@ -28,7 +29,8 @@ read_env() { # FILE: export the settings that it has, as Docker Compose reads th
             printf '%s in the file .env is not a setting; expected a name of letters, digits and _\n' "$name" >&2
             exit 1
         fi
-        [[ -n ${!name:-} ]] || export "$name=$value"
+        # a variable of the shell comes first; of two lines the last one counts
+        if [[ -z ${!name:-} || $exported == *" $name "* ]]; then export "$name=$value" && exported+="$name "; fi
     done <"$1"
 }
 

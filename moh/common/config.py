@@ -23,8 +23,10 @@ ON_HOST = {name: f"{name}_ON_HOST" for name in ("MOH_MUSIC", "MOH_TLS_CERT", "MO
 """The variables by which ``docker-compose.yml`` passes the owner's own paths, for messages; by the setting's name."""
 ALIKE = 0.6
 """How much a name has to be like that of a setting (``difflib``) to be taken for a slip of it."""
-OF_KUBERNETES = re.compile(r"MOH_SERVICE_(HOST|PORT(_\w+)?)|MOH_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
-"""Variables that Kubernetes and Docker's ``--link`` give to other containers where one is named ``moh``."""
+OF_KUBERNETES = re.compile(r"MOH(_\w+)?_SERVICE_(HOST|PORT(_\w+)?)|MOH(_\w+)?_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?")
+"""Variables that Kubernetes and Docker's ``--link`` give to other containers, for one named ``moh`` or ``moh-…``."""
+ADDRESS_OF_KUBERNETES = re.compile(r"MOH(_\w+)?_PORT")
+"""The same, where the value is a URL."""
 
 
 def _setting(env: str, default: str, read: Callable[[str], Any], help_text: str) -> Any:
@@ -125,7 +127,7 @@ def _refuse_unknown(environment: Mapping[str, str], known: list[str]) -> None:
     for name, value in environment.items():
         if name in (*known, *ON_HOST.values()) or not value.strip() or not re.match("MOH[_-]", name, re.IGNORECASE):
             continue
-        if not OF_KUBERNETES.fullmatch(name) and not (name == "MOH_PORT" and "://" in value):
+        if not OF_KUBERNETES.fullmatch(name) and not (ADDRESS_OF_KUBERNETES.fullmatch(name) and "://" in value):
             nearest = _nearest(name, known)
             hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"expected one of {', '.join(known)}"
             raise SettingsError(f"{name} is not a setting; {hint}")

@@ -34,10 +34,12 @@ def _bound_name(path: Path) -> str:
     The kernel knows its path within its own file system only, so the folders in it may not be those of the machine.
     """
     try:
-        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        # ``splitlines`` would also cut at characters that a path may hold, such as U+2028
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n").split("\n")
     except OSError:
         return ""
-    sources = {place: source for _, _, _, source, place, *_ in (line.split(" ") for line in lines)}
+    fields = (line.split(" ") for line in lines)
+    sources = {each[4]: each[3] for each in fields if len(each) > 4}
     source = _unescaped(sources.get(_escaped(str(path)), ""))
     return PurePosixPath(source[: -len(GONE)] if source.endswith(GONE) else source).name
 

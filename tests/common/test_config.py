@@ -95,6 +95,8 @@ def test_where_no_name_is_near_all_are_named() -> None:
         ("MOH_SERVICE_HOST", "10.0.0.9"), ("MOH_SERVICE_PORT", "5060"), ("MOH_SERVICE_PORT_SIP", "5060"),
         ("MOH_PORT", "udp://10.0.0.9:5060"), ("MOH_PORT_5060_UDP", "udp://10.0.0.9:5060"),
         ("MOH_PORT_5060_UDP_ADDR", "10.0.0.9"), ("MOH_PORT_5060_TCP_PORT", "5060"),
+        ("MOH_UDP_SERVICE_HOST", "10.0.0.9"), ("MOH_UDP_SERVICE_PORT_SIP", "5060"), ("MOH_UDP_PORT", "udp://10.0.0.9:5060"),
+        ("MOH_WEB_1_PORT_8080_TCP_ADDR", "10.0.0.9"),
     ],
 )  # fmt: skip
 def test_variables_that_set_nothing_stop_no_start(name: str, value: str) -> None:

@@ -51,6 +51,14 @@ def test_a_header_or_frames_in_a_row(beginning: bytes, known: bool) -> None:
     assert has_header(beginning) is known
 
 
+def test_a_text_with_many_comments_is_recognised_at_once() -> None:
+    """With a pattern that backtracks, 60 comments take longer than the age of the universe."""
+    comments = b"<!-- a comment -->\n" * 60
+    assert no_music(comments + b"some words") == "a text"
+    assert no_music(comments + b"<html>") == no_music(b"<html>")
+    assert no_music(b"<!-- " * 400 + b"some words") == "a text"
+
+
 def test_tags_only(tmp_path: Path) -> None:
     path = tmp_path / "x.mp3"
     tag = b"ID3\3\0\0\0\0\1\0" + bytes(128)

@@ -18,6 +18,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, place: s
     """Have the kernel say that ``source`` is bound at ``place``; see proc(5)."""
     lines = [
         "110 90 0:52 / / ro,relatime master:1 - overlay overlay ro,lowerdir=/a",
+        "113 110 254:0 /a\u2028b\x0cc /mnt/a\u2028b\x0cc rw,relatime - ext4 /dev/vda rw",
         f"111 110 254:0 {source} {place} ro,relatime - ext4 /dev/vda rw",
         "112 110 254:0 /hosts /etc/hosts rw,relatime - ext4 /dev/vda rw",
     ]
@@ -36,7 +37,7 @@ def _without_compose(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("/home/me/your.mp3", "your.mp3"), ("/me/your.mp3", "your.mp3"), ("/@home/me/your.mp3", "your.mp3"),
         ("/my\\040own\\0401.mp3", "my own 1.mp3"), ("/a\\134b.mp3", "a\\b.mp3"), ("/曲.mp3", "曲.mp3"),
-        ("/home/me/your.mp3//deleted", "your.mp3"),
+        ("/home/me/your.mp3//deleted", "your.mp3"), ("/my\u2028song\x85.mp3", "my\u2028song\x85.mp3"),
     ],
 )  # fmt: skip
 def test_a_bound_file_has_its_name_on_the_machine(

@@ -100,7 +100,7 @@ def test_a_setting_reaches_the_server_from_the_shell_and_from_the_env_file(tmp_p
     found = service(tmp_path, text) if where == ".env" else service(tmp_path, **VALUES)
     passed = {**VALUES, **IN_THE_CONTAINER}
     passed.update({name: VALUES[env] for env, name in ON_HOST.items()})
-    assert found["environment"] == {**passed, "TZ": os.environ.get("TZ", "")}
+    assert found["environment"] == {**passed, "TZ": os.environ.get("TZ", ""), "PYTHON": ""}
     Settings.from_environment(found["environment"])
     binds = {bind["target"]: bind["source"] for bind in found["volumes"]}
     assert binds == {path: str(tmp_path / VALUES[env]) for env, path in IN_THE_CONTAINER.items()}
@@ -118,6 +118,10 @@ def test_without_settings_the_defaults_apply(tmp_path: Path) -> None:
     rtp = {f"0.0.0.0:{port}:{port}/udp" for port in range(10000, 10101)}
     assert published(found) == rtp | {"0.0.0.0:5060:5060/udp", "0.0.0.0:5060:5060/tcp"}
     assert found["stop_grace_period"] == "5s"
+
+
+def test_the_python_of_the_env_file_is_not_the_one_of_the_container(tmp_path: Path) -> None:
+    assert service(tmp_path, "PYTHON=python3.13")["environment"]["PYTHON"] == ""
 
 
 def test_a_mistyped_name_in_the_env_file_reaches_the_server(tmp_path: Path) -> None:

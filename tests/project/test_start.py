@@ -35,6 +35,7 @@ ENV_FILES = {
         "MOH_ALLOW": "192.168.0.0/16,203.0.113.7", "TZ": "Asia/Tokyo",
     },
     "MOH_ALOW=1": {"MOH_ALOW": "1"},
+    "MOH_ALLOW=0.0.0.0/0\nMOH_LOG=info\nMOH_ALLOW=192.168.0.0/16": {"MOH_ALLOW": "192.168.0.0/16", "MOH_LOG": "info"},
 }  # fmt: skip
 """Contents of ``.env``, and what comes of them: the same as with Docker Compose, which reads the same file."""
 
@@ -91,6 +92,12 @@ def test_docker_compose_reads_the_env_file_alike(tmp_path: Path, text: str) -> N
 def test_a_variable_of_the_shell_comes_before_the_env_file(project: Path) -> None:
     settings = started(project, "MOH_LOG=debug\nMOH_DRAIN=30s", MOH_LOG="error", MOH_DRAIN="")
     assert settings == {"MOH_LOG": "error", "MOH_DRAIN": "30s"}
+
+
+def test_a_home_with_an_ampersand_is_put_in_as_it_is(project: Path) -> None:
+    """From bash 5.2 on, an unquoted & in a replacement stands for the text that is replaced."""
+    settings = started(project, "MOH_MUSIC=$HOME/a.mp3\nMOH_CACHE=${HOME}/b", HOME="/home/r&d")
+    assert settings == {"MOH_MUSIC": "/home/r&d/a.mp3", "MOH_CACHE": "/home/r&d/b"}
 
 
 def test_a_relative_path_starts_where_it_was_written(project: Path) -> None:
