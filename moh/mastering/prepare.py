@@ -33,7 +33,7 @@ from .loop import RATE, close_loop
 from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
 from .owner_name import in_owner_words, owner_name
 from .progress import ProgressLog
-from .refusals import facts_of, not_decoded, refuse_other_kinds, refuse_protected, too_short, unreadable
+from .refusals import facts_of, not_decoded, refuse, refuse_other_kinds, refuse_protected, too_short, unreadable
 from .report import Outcome, in_figures, in_plain_words
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
@@ -136,8 +136,9 @@ def _prepare_complete(source: Path, settings: Settings, progress: Optional[Progr
             if (music := _prepare(source, settings, progress)) is not None:
                 return music
     except OSError as error:
-        raise SettingsError(f"Music cannot be kept: {error}; expected a cache folder with room to write") from None
-    raise SettingsError(f"Music is {str(source)!r}: it changes while it is read; expected a file that is complete")
+        expected = "expected MOH_CACHE to name a folder that the server can write to"
+        raise SettingsError(_cannot_write(f"{error}; {expected}")) from None
+    raise refuse(source, "it changes while it is read; expected a file that is complete")
 
 
 def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> Optional[Music]:
@@ -194,7 +195,11 @@ def _no_room(made: Path, needed: float = 0.0) -> str:
     cache = made.parent.parent
     free = shutil.disk_usage(cache).free
     wants = f"{needed / 1e6:.0f} MB are needed, " if needed else ""
-    return f"Music cannot be kept: {wants}{free / 1e6:.0f} MB are free in {str(cache)!r}; expected room to write"
+    return _cannot_write(f"{wants}{free / 1e6:.0f} MB are free in {str(cache)!r}; expected room to write")
+
+
+def _cannot_write(why: str) -> str:
+    return f"Cannot write the converted music: {why}"
 
 
 def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float], progress: Optional[Progress]) -> str:
@@ -214,10 +219,8 @@ def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float],
     if analysis.seconds < SHORTEST:
         raise too_short(source, analysis.seconds, SHORTEST, analysis.said)
     if analysis.heard < min(LEAST_HEARD, analysis.seconds / 10):
-        raise SettingsError(
-            f"Music is {str(source)!r}: silent, or next to it: {analysis.heard:.1f} of its {analysis.seconds:.1f} s "
-            "can be heard on a telephone (which plays 300 to 3400 Hz); expected music"
-        )
+        audible = f"makes only {analysis.heard:.1f} s of its {analysis.seconds:.1f} s audible (300 to 3400 Hz)"
+        raise refuse(source, f"it is almost silent: a telephone {audible}; expected music")
     if (needed := analysis.seconds * ROOM) > shutil.disk_usage(made).free:
         raise SettingsError(_no_room(made, needed))
     mono, heard = work / "mono.s16", work / "heard.s16"
@@ -240,7 +243,7 @@ def _convert(source: Path, targets: Mapping[int, Path], wanted: Optional[float],
     after = render(mono, loop, targets, plans, wanted, analysis.soxr, _stage(progress, 0.7, 1.0))
     lengths = {length_of(path) for path in targets.values()}
     if lengths != {loop.length / RATE}:
-        raise SettingsError(f"Music is {str(source)!r}: ffmpeg made {lengths} s of it instead of {loop.length / RATE}")
+        raise refuse(source, f"ffmpeg made {lengths} s of it instead of {loop.length / RATE}")
     outcome = Outcome(
         analysis,
         loop,

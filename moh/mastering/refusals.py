@@ -28,12 +28,12 @@ PROTECTED = re.compile(r": Audio: .*\((?:drms|enca|aavd) / |DRM protected stream
 """What ffmpeg prints of sound that is protected against copying."""
 
 
-PROTECTED_WORDS = "protected against copying (DRM); expected a file without that"
+PROTECTED_WORDS = "it is protected against copying (DRM); expected a file without DRM"
 
 
 def refuse(source: Path, why: str) -> SettingsError:
     """The error for a file that is not played."""
-    return SettingsError(f"Music is {str(source)!r}: {why}")
+    return SettingsError(f"Cannot play {str(source)!r}: {why}")
 
 
 def facts_of(source: Path) -> os.stat_result:
@@ -41,21 +41,21 @@ def facts_of(source: Path) -> os.stat_result:
     try:
         facts = source.stat()
     except PermissionError:
-        raise refuse(source, f"user {os.geteuid()} may not enter its folder; expected chmod a+rx on it") from None
+        why = f"the server (user {os.geteuid()}) may not enter a folder of its path. Run chmod a+rx on that folder"
+        raise refuse(source, why) from None
     except FileNotFoundError:
         if source.is_symlink():
-            raise refuse(source, f"a link to {os.readlink(source)!r}, which is not there; {AUDIO}") from None
+            raise refuse(source, f"it is a link to {os.readlink(source)!r}, which does not exist; {AUDIO}") from None
         raise refuse(source, f"No such file or directory; {AUDIO}") from None
     except OSError as error:
         raise refuse(source, f"{error.strerror}; {AUDIO}") from None
     if stat.S_ISDIR(facts.st_mode):
-        raise SettingsError(
-            f"Music is {str(source)!r}, a folder; expected an audio file (Docker makes a folder of a file not there)"
-        )
+        docker = "docker run -v makes a folder where the named file is missing: check the path"
+        raise refuse(source, f"it is a folder; {AUDIO}. {docker}")
     if not stat.S_ISREG(facts.st_mode):
-        raise SettingsError(f"Music is {str(source)!r}, a device or pipe; {AUDIO}")
+        raise refuse(source, f"it is a device or pipe; {AUDIO}")
     if facts.st_size == 0:
-        raise SettingsError(f"Music is {str(source)!r}, an empty file; {AUDIO}")
+        raise refuse(source, f"it is an empty file; {AUDIO}")
     try:
         source.open("rb").close()
     except OSError as error:
@@ -67,14 +67,15 @@ def unreadable(source: Path, error: OSError) -> SettingsError:
     """The error for a file that cannot be opened or read."""
     if isinstance(error, PermissionError):
         mode = stat.S_IMODE(source.stat().st_mode)
-        return refuse(source, f"user {os.geteuid()} may not read it (mode {mode:o}); expected chmod a+r on it")
+        may_not = f"the server (user {os.geteuid()}) may not read the file (mode {mode:o})"
+        return refuse(source, f"{may_not}. Run: chmod a+r {str(source)!r}")
     return refuse(source, f"it cannot be read ({error.strerror}); {AUDIO}")
 
 
 def refuse_other_kinds(source: Path) -> None:
     """Raise ``SettingsError`` for a file whose first octets say that it is no music."""
     if what := no_music(read_beginning(source)):
-        raise refuse(source, f"{what}; {AUDIO}")
+        raise refuse(source, f"it is {what}; {AUDIO}")
 
 
 def refuse_protected(source: Path, said: str) -> None:
@@ -111,14 +112,14 @@ def _why_not_decoded(source: Path, said: str) -> str:
         if slim and re.match(pattern, beginning, re.DOTALL):
             return f"it is {name}, which this ffmpeg does not read; {FULL}"
     if tag := tags_only(source):
-        return f"only a title or a cover ({tag} tag), and no sound; {AUDIO}"
+        return f"it has a title or a cover ({tag} tag), and no sound; {AUDIO}"
     if "moov atom not found" in said:
         return "it is incomplete: its index is missing (moov atom not found); expected the whole file"
     if not beginning.strip(b"\0"):
-        return f"nothing but zeros at its beginning; {AUDIO}"
+        return f"it begins with zeros alone; {AUDIO}"
     if sound := re.search(r"^.*? Stream #0:.*?: Audio: (\w+)", said, re.MULTILINE):
         return f"its {sound[1].upper()} sound cannot be decoded ({complaint(said)!r}); {AUDIO}"
-    return f"no sound that ffmpeg can read ({complaint(said)!r}); {AUDIO}"
+    return f"ffmpeg can read no sound in it ({complaint(said)!r}); {AUDIO}"
 
 
 def complaint(said: str) -> str:
@@ -131,7 +132,7 @@ def complaint(said: str) -> str:
 def too_short(source: Path, seconds: float, shortest: float, said: str = "") -> SettingsError:
     """The error for a file with less sound than ``shortest``, both in seconds. ``said`` is what ffmpeg printed."""
     if seconds > 0:  # whole milliseconds, not rounded up: 99.6 ms are not 100
-        return refuse(source, f"{int(1000 * seconds)} ms of sound; expected at least {1000 * shortest:.0f} ms")
+        return refuse(source, f"it has {int(1000 * seconds)} ms of sound; expected at least {1000 * shortest:.0f} ms")
     length = declared(said)
     if length or first_error(said):
         what = f"none of its {length:.0f} s can be decoded" if length else "its sound cannot be decoded"

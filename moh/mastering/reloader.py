@@ -108,7 +108,8 @@ class Reloader:
                     self._watch.prepare(state)
                     self._prepare_once()
                 elif not self._watch.started and now >= waiting_said:
-                    log.info("waiting for the music: %s is still being written", state and owner_name(state.source))
+                    changing = "has changed in the last seconds, or its end is missing"
+                    log.info("waiting for the music: %s %s", state and owner_name(state.source), changing)
                     waiting_said = math.inf
                 pause = self._poll_every if self._watch.started else min(self._poll_every, POLL_EVERY_AT_START)
             except Exception as error:

@@ -52,7 +52,7 @@ class NowPlaying:
             self._log_ready(result)
         elif self._stand_in is not None:
             self._set_trouble(str(result))
-            log.error("%s. Until that is mended, the built-in piece plays", result)
+            log.error("%s. The built-in piece plays until the server can play your music", result)
             self._log_ready(self._stand_in)
         elif self._agent.ready:
             log.error("the new music is refused, the former plays on: %s", result)

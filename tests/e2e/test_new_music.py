@@ -133,14 +133,14 @@ def test_a_start_with_bad_music_plays_the_built_in_piece_until_it_is_mended(
         music.write_text(bad)
     server = start_server(MOH_MUSIC=str(music)).ready()
     (error,) = [line for line in server.log.splitlines() if " ERROR " in line]
-    assert f"Music is '{music}'" in error and why in error
-    assert error.endswith(". Until that is mended, the built-in piece plays")
+    assert f"Cannot play '{music}'" in error and why in error
+    assert error.endswith(". The built-in piece plays until the server can play your music")
     assert f"ready: sip:123@127.0.0.1:{server.port}, music the built-in piece (48 s)" in server.log
     with call(server, held) as phone:
         assert not has_pitch(held.packets(30), 2000), "music, but not the owner's"
         assert phone.options().status == 200
         assert phone.bye().status == 200
-    assert health(server) == (1, f"Music is '{music}'")
+    assert health(server) == (1, f"Cannot play '{music}'")
 
     if bad == "folder":
         music.rmdir()
@@ -160,7 +160,7 @@ def health(server: Running) -> tuple[int, str]:
         text=True,
         timeout=60,
     )
-    said = re.search(r"something is wrong: (Music is '[^']*')", ran.stdout)
+    said = re.search(r"something is wrong: (Cannot play '[^']*')", ran.stdout)
     return ran.returncode, said[1] if said else ""
 
 

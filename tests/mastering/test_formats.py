@@ -60,7 +60,7 @@ def test_a_playlist_is_no_music_whatever_its_name(beside: Path, kind: str, endin
     playlist.write_text(PLAYLISTS[kind])
     said = refusal(playlist, beside / "cache")
     what = "a text" if kind in ("imf", "vobsub") else "a playlist, which names other files and has no sound itself"
-    assert said == f"Music is {str(playlist)!r}: {what}; expected an audio file"
+    assert said == f"Cannot play {str(playlist)!r}: it is {what}; expected an audio file"
 
 
 @pytest.mark.parametrize("ending", ["", "mp3", "wav", "flac", "aac", "ulaw", "gsm", "3gp"])

@@ -69,17 +69,21 @@ def test_any_file_name_will_do_and_threads_convert_at_once(tmp_path: Path) -> No
 def test_an_empty_file_is_no_music(tmp_path: Path) -> None:
     (tmp_path / "empty.mp3").touch()
     assert refusal(tmp_path / "empty.mp3", tmp_path / "cache").endswith(
-        "empty.mp3', an empty file; expected an audio file"
+        "empty.mp3': it is an empty file; expected an audio file"
     )
 
 
 def test_a_missing_file_is_no_music(tmp_path: Path) -> None:
     missing = tmp_path / "missing.mp3"
-    assert refusal(missing, tmp_path) == f"Music is {str(missing)!r}: No such file or directory; expected an audio file"
+    assert (
+        refusal(missing, tmp_path) == f"Cannot play {str(missing)!r}: No such file or directory; expected an audio file"
+    )
 
 
 def test_a_folder_is_no_music(tmp_path: Path) -> None:
-    assert refusal(tmp_path, tmp_path).startswith(f"Music is {str(tmp_path)!r}, a folder; expected an audio file")
+    assert refusal(tmp_path, tmp_path).startswith(
+        f"Cannot play {str(tmp_path)!r}: it is a folder; expected an audio file"
+    )
 
 
 def test_a_pipe_is_no_music_and_is_not_opened(tmp_path: Path) -> None:
@@ -233,7 +237,7 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Full)
     said = refusal(make(tmp_path / "track.wav", source=NOISE + "12"), tmp_path / "cache")
-    assert said.startswith("Music cannot be kept: 1 MB are needed, 0 MB are free in ")
+    assert said.startswith("Cannot write the converted music: 1 MB are needed, 0 MB are free in ")
 
 
 def test_music_that_is_played_stays_in_the_cache_when_the_file_changes(tmp_path: Path) -> None:
@@ -292,5 +296,5 @@ def test_the_program_prints_one_line(tmp_path: Path) -> None:
 def test_the_program_prints_one_line_of_what_is_wrong(tmp_path: Path) -> None:
     ran = run(tmp_path / "missing.mp3", tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("Music is ")
+    assert ran.stderr.startswith("Cannot play ")
     assert ran.stderr.count("\n") == 1

@@ -63,50 +63,50 @@ SHORT = "; expected at least 100 ms"
 TELEVISION = "a television recording (MPEG-TS), a format that is not played"
 TEXT_OF_APE = b"APETAGEX" + struct.pack("<IIII", 2000, 32, 0, 0xA0000000) + bytes(8)
 TABLE: dict[str, tuple[Union[bytes, Callable[[Path], bytes]], str]] = {
-    # name of the file: (its content, the words after "Music is 'NAME': ")
-    "notes.mp3": (b"do re mi\n" * 1000, "a text" + AUDIO),
-    "one.mp3": (b"x", "a text" + AUDIO),
-    "windows.mp3": ("do re mi".encode("utf-16"), "a text" + AUDIO),
-    "japanese.mp3": (("保留音" * 30_000).encode(), "a text" + AUDIO),  # longer than what is read of it
-    "error.mp3": (b"<!DOCTYPE html>\n<html><title>404 Not Found</title></html>", "a web page (HTML)" + AUDIO),
-    "login.mp3": (b"\r\n <!-- x --><HTML><head></head></HTML>", "a web page (HTML)" + AUDIO),
-    "denied.mp3": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "a text" + AUDIO),
-    "answer.mp3": (b'{"error": "not found"}', "a text" + AUDIO),
-    "shortcut.url": (b"[InternetShortcut]\r\nURL=https://x.invalid/\r\n", "a link to a web page" + AUDIO),
+    # name of the file: (its content, the words after "Cannot play 'NAME': ")
+    "notes.mp3": (b"do re mi\n" * 1000, "it is a text" + AUDIO),
+    "one.mp3": (b"x", "it is a text" + AUDIO),
+    "windows.mp3": ("do re mi".encode("utf-16"), "it is a text" + AUDIO),
+    "japanese.mp3": (("保留音" * 30_000).encode(), "it is a text" + AUDIO),  # longer than what is read of it
+    "error.mp3": (b"<!DOCTYPE html>\n<html><title>404 Not Found</title></html>", "it is a web page (HTML)" + AUDIO),
+    "login.mp3": (b"\r\n <!-- x --><HTML><head></head></HTML>", "it is a web page (HTML)" + AUDIO),
+    "denied.mp3": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "it is a text" + AUDIO),
+    "answer.mp3": (b'{"error": "not found"}', "it is a text" + AUDIO),
+    "shortcut.url": (b"[InternetShortcut]\r\nURL=https://x.invalid/\r\n", "it is a link to a web page" + AUDIO),
     "pointer.mp3": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 5\n",
-        "a pointer of Git LFS in place of the file" + AUDIO,
+        "it is a pointer of Git LFS in place of the file" + AUDIO,
     ),
     "list.m3u": (
         b"#EXTM3U\n#EXTINF:1,\nother.mp3\n",
-        "a playlist, which names other files and has no sound itself" + AUDIO,
+        "it is a playlist, which names other files and has no sound itself" + AUDIO,
     ),
     "list.pls": (
         b"[playlist]\nFile1=other.mp3\n",
-        "a playlist, which names other files and has no sound itself" + AUDIO,
+        "it is a playlist, which names other files and has no sound itself" + AUDIO,
     ),
-    "stored.mp3": (zipped("a.mp3"), "a ZIP archive" + AUDIO),
-    "deflated.mp3": (zipped("a.mp3", zipfile.ZIP_DEFLATED), "a ZIP archive" + AUDIO),
-    "score.docx": (zipped("[Content_Types].xml"), "an office document" + AUDIO),
-    "music.mp3.gz": (gzip.compress(NOISE), "an archive (gzip)" + AUDIO),
-    "music.rar": (b"Rar!\x1a\x07\x01\0" + NOISE, "a RAR archive" + AUDIO),
-    "music.7z": (b"7z\xbc\xaf\x27\x1c" + NOISE, "a 7z archive" + AUDIO),
-    "paper.mp3": (b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n" + NOISE, "a PDF document" + AUDIO),
-    "ringtone.mid": (b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk", "a MIDI file, which has notes and no sound" + AUDIO),
+    "stored.mp3": (zipped("a.mp3"), "it is a ZIP archive" + AUDIO),
+    "deflated.mp3": (zipped("a.mp3", zipfile.ZIP_DEFLATED), "it is a ZIP archive" + AUDIO),
+    "score.docx": (zipped("[Content_Types].xml"), "it is an office document" + AUDIO),
+    "music.mp3.gz": (gzip.compress(NOISE), "it is an archive (gzip)" + AUDIO),
+    "music.rar": (b"Rar!\x1a\x07\x01\0" + NOISE, "it is a RAR archive" + AUDIO),
+    "music.7z": (b"7z\xbc\xaf\x27\x1c" + NOISE, "it is a 7z archive" + AUDIO),
+    "paper.mp3": (b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n" + NOISE, "it is a PDF document" + AUDIO),
+    "ringtone.mid": (b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk", "it is a MIDI file, which has notes and no sound" + AUDIO),
     "music.torrent": (
         b"d8:announce20:http://x.invalid/aaa4:infod6:lengthi5eee",
-        "a torrent, which names files and has no sound itself" + AUDIO,
+        "it is a torrent, which names files and has no sound itself" + AUDIO,
     ),
-    "cover.jpg": (made("-frames:v", "1", kind="jpg", source=PICTURE), "a picture (JPEG)" + AUDIO),
-    "cover.mp3": (made("-frames:v", "1", kind="png", source=PICTURE), "a picture (PNG)" + AUDIO),
+    "cover.jpg": (made("-frames:v", "1", kind="jpg", source=PICTURE), "it is a picture (JPEG)" + AUDIO),
+    "cover.mp3": (made("-frames:v", "1", kind="png", source=PICTURE), "it is a picture (PNG)" + AUDIO),
     "silent.mp4": (made(kind="mp4", source=FILM), "there is no sound in it" + AUDIO),
     "silent.mkv": (made(kind="mkv", source=FILM), "there is no sound in it" + AUDIO),
-    "film.avi": (made(kind="avi"), "an AVI film, a format that is not played" + AUDIO),
-    "film.ts": (made("-c:a", "mp2", kind="ts"), TELEVISION + AUDIO),
-    "film.mpg": (made("-c:a", "mp2", kind="mpg"), "an MPEG film, a format that is not played" + AUDIO),
-    "tag.mp3": (cover(1_000_000), "only a title or a cover (ID3 tag), and no sound" + AUDIO),
-    "ape.mp3": (TEXT_OF_APE, "only a title or a cover (APE tag), and no sound" + AUDIO),
-    "zeros.mp3": (bytes(200_000), "nothing but zeros at its beginning" + AUDIO),
+    "film.avi": (made(kind="avi"), "it is an AVI film, a format that is not played" + AUDIO),
+    "film.ts": (made("-c:a", "mp2", kind="ts"), "it is " + TELEVISION + AUDIO),
+    "film.mpg": (made("-c:a", "mp2", kind="mpg"), "it is an MPEG film, a format that is not played" + AUDIO),
+    "tag.mp3": (cover(1_000_000), "it has a title or a cover (ID3 tag), and no sound" + AUDIO),
+    "ape.mp3": (TEXT_OF_APE, "it has a title or a cover (APE tag), and no sound" + AUDIO),
+    "zeros.mp3": (bytes(200_000), "it begins with zeros alone" + AUDIO),
     "ones.mp3": (b"\xff" * 200_000, "its MP3 sound cannot be decoded ('Header missing')" + AUDIO),
     "cut.m4a": (
         lambda folder: make(folder / "made.m4a").read_bytes()[:3000],
@@ -114,22 +114,22 @@ TABLE: dict[str, tuple[Union[bytes, Callable[[Path], bytes]], str]] = {
     ),
     "head.wav": (
         lambda folder: make(folder / "made.wav").read_bytes()[:44],
-        "no sound that ffmpeg can read (\"no 'data' tag found\")" + AUDIO,
+        "ffmpeg can read no sound in it (\"no 'data' tag found\")" + AUDIO,
     ),
     "bought.m4p": (
         replaced(b"mp4a", b"drms", "m4a"),
-        "protected against copying (DRM); expected a file without that",
+        "it is protected against copying (DRM); expected a file without DRM",
     ),
     "streamed.m4a": (
         replaced(b"mp4a", b"enca", "m4a"),
-        "protected against copying (DRM); expected a file without that",
+        "it is protected against copying (DRM); expected a file without DRM",
     ),
     "garbled.flac": (garbled("flac", 8000, 10**9), "none of its 5 s can be decoded" + AUDIO),
     "blink.wav": (
         made(kind="wav", source="sine=sample_rate=8000:duration=0.0998"),
-        "99 ms of sound" + SHORT,
+        "it has 99 ms of sound" + SHORT,
     ),
-    "half.wav": (made(kind="wav", source="sine=sample_rate=8000:duration=0.05"), "50 ms of sound" + SHORT),
+    "half.wav": (made(kind="wav", source="sine=sample_rate=8000:duration=0.05"), "it has 50 ms of sound" + SHORT),
 }  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def test_what_the_owner_reads(tmp_path: Path, name: str) -> None:
     octets = content if isinstance(content, bytes) else content(tmp_path)
     track = tmp_path / name
     track.write_bytes(octets)
-    assert refusal(track, tmp_path / "cache") == f"Music is {str(track)!r}: {words}"
+    assert refusal(track, tmp_path / "cache") == f"Cannot play {str(track)!r}: {words}"
 
 
 def test_the_complaint_of_a_decoder_is_named(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_complaint_of_a_decoder_is_named(tmp_path: Path) -> None:
     octets[begin:end] = NOISE[: end - begin]
     track.write_bytes(octets)
     said = refusal(track, tmp_path / "cache")
-    assert said.startswith(f"Music is {str(track)!r}: its AAC sound cannot be decoded ('")
+    assert said.startswith(f"Cannot play {str(track)!r}: its AAC sound cannot be decoded ('")
     assert len(said) < len(str(track)) + 180
 
 
@@ -161,17 +161,18 @@ def test_a_file_that_may_not_be_read_says_for_which_user_and_the_cure(
     track.chmod(0o600)
     monkeypatch.setattr("os.geteuid", lambda: 5060)
     said = str(unreadable(track, PermissionError(13, "Permission denied")))
-    assert said == f"Music is {str(track)!r}: user 5060 may not read it (mode 600); expected chmod a+r on it"
+    may_not = "the server (user 5060) may not read the file (mode 600)"
+    assert said == f"Cannot play {str(track)!r}: {may_not}. Run: chmod a+r {str(track)!r}"
     said = str(unreadable(track, OSError(5, "Input/output error")))
-    assert said == f"Music is {str(track)!r}: it cannot be read (Input/output error); expected an audio file"
+    assert said == f"Cannot play {str(track)!r}: it cannot be read (Input/output error); expected an audio file"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize(
     ("folder", "file", "why"),
     [
-        (0o755, 0o600, "user 5060 may not read it (mode 600); expected chmod a+r on it"),
-        (0o700, 0o644, "user 5060 may not enter its folder; expected chmod a+rx on it"),
+        (0o755, 0o600, "the server (user 5060) may not read the file (mode 600). Run: chmod a+r {track!r}"),
+        (0o700, 0o644, "the server (user 5060) may not enter a folder of its path. Run chmod a+rx on that folder"),
     ],
 )
 def test_the_user_of_the_server_may_not_read_the_file(tmp_path: Path, folder: int, file: int, why: str) -> None:
@@ -196,14 +197,16 @@ def test_the_user_of_the_server_may_not_read_the_file(tmp_path: Path, folder: in
     os.close(write)
     os.waitpid(child, 0)
     with os.fdopen(read) as said:
-        assert said.read() == f"Music is {str(track)!r}: {why}"
+        assert said.read() == f"Cannot play {str(track)!r}: {why.format(track=str(track))}"
 
 
 def test_a_link_that_leads_nowhere_says_where(tmp_path: Path) -> None:
     link = tmp_path / "music.mp3"
     link.symlink_to("gone.mp3")
     said = refusal(link, tmp_path / "cache")
-    assert said == f"Music is {str(link)!r}: a link to 'gone.mp3', which is not there; expected an audio file"
+    assert (
+        said == f"Cannot play {str(link)!r}: it is a link to 'gone.mp3', which does not exist; expected an audio file"
+    )
 
 
 # -- what only the whole ffmpeg reads; what is said by a slim one ----------------------------------------------------
@@ -234,7 +237,7 @@ def no_decoder(codec: str) -> str:
 def test_the_whole_ffmpeg_is_named_only_where_it_helps(tmp_path: Path, build: str, codec: str, words: str) -> None:
     track = tmp_path / "film.mkv"
     track.write_bytes(NOISE)
-    assert str(not_decoded(track, build + no_decoder(codec))) == f"Music is {str(track)!r}: {words}"
+    assert str(not_decoded(track, build + no_decoder(codec))) == f"Cannot play {str(track)!r}: {words}"
 
 
 @pytest.mark.parametrize(
@@ -270,15 +273,15 @@ def test_an_ffmpeg_without_a_filter_is_not_blamed_on_the_file(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("seconds", "said", "words"),
     [
-        (0.0999, "", "99 ms of sound; expected at least 100 ms"),
-        (0.0004, "", "0 ms of sound; expected at least 100 ms"),
+        (0.0999, "", "it has 99 ms of sound; expected at least 100 ms"),
+        (0.0004, "", "it has 0 ms of sound; expected at least 100 ms"),
         (0.0, "", "there is no sound in it" + AUDIO),
         (0.0, "  Duration: 00:00:20.00, start", "none of its 20 s can be decoded" + AUDIO),
         (0.0, "[flac @ 0x55] [error] invalid residual", "its sound cannot be decoded ('invalid residual')" + AUDIO),
     ],
 )
 def test_too_little_sound(seconds: float, said: str, words: str) -> None:
-    assert str(too_short(Path("x"), seconds, 0.1, said)) == f"Music is 'x': {words}"
+    assert str(too_short(Path("x"), seconds, 0.1, said)) == f"Cannot play 'x': {words}"
 
 
 @pytest.mark.parametrize(

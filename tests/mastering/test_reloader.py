@@ -157,7 +157,7 @@ def test_a_file_that_is_written_to_at_the_start_is_waited_for_and_the_log_says_s
     try:
         wait_for(lambda: next(numbers) > 100, "a hundred polls")
         assert reloader.drain() == []
-        assert caplog.text.count(f"waiting for the music: {file} is still being written") == 1
+        assert caplog.text.count(f"waiting for the music: {file} has changed in the last seconds") == 1
     finally:
         reloader.close()
 

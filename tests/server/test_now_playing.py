@@ -20,7 +20,7 @@ from tests.support.ladder import make_agent
 OWN = Music({}, 192.0, Path("/srv/hold.mp3"), 2.1, "as it was")
 OTHER = Music({}, 60.0, Path("/srv/hold.mp3"), 1.0, "as it was")
 PIECE = Music({}, 48.0, BUILTIN, 0.5, "as it was")
-BAD = SettingsError("Music is 'hold.mp3': silent; expected music")
+BAD = SettingsError("Cannot play 'hold.mp3': it is almost silent; expected music")
 
 
 class Engines:
@@ -95,7 +95,7 @@ def test_music_that_cannot_be_played_at_the_start_leaves_the_built_in_piece(line
     world.now_playing.use(BAD)
     assert world.plays is PIECE and not world.now_playing.failure
     assert world.agent.health.trouble == str(BAD)
-    assert texts(lines, logging.ERROR) == [f"{BAD}. Until that is mended, the built-in piece plays"]
+    assert texts(lines, logging.ERROR) == [f"{BAD}. The built-in piece plays until the server can play your music"]
     assert texts(lines) == [f"{READY} the built-in piece (48 s), RTP ports 10000-10100"]
 
     world.now_playing.use(BAD)
