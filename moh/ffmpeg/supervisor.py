@@ -108,7 +108,7 @@ class Supervisor:
         return drained(self._senders)
 
     def reports(self) -> list[StreamReport]:
-        """What receivers have reported since the last call of this method; at most one a poll for each ffmpeg."""
+        """What receivers have reported since the last call. Each poll yields at most one report for each ffmpeg."""
         return drained(self._reports)
 
     @property

@@ -116,9 +116,9 @@ class Watchdog:
                 self._latest = data
 
     def latest_rtcp(self) -> bytes:
-        """The latest RTCP packet of the receiver, preferably without BYE; empty if none has come since the last call.
+        """The latest RTCP packet of the receiver since the last call; empty if none has come.
 
-        Call ``verdict`` before.
+        One with BYE is returned only if no other came. ``verdict`` reads the packets: call it first.
         """
         latest, self._latest = self._latest, b""
         return latest

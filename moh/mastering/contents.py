@@ -109,7 +109,7 @@ def _text(beginning: bytes) -> str:
 
 
 def tags_only(path: Path) -> str:
-    """The tag that is all there is in the file (``ID3``, ``APE``); empty where there is more, or no tag."""
+    """The kind of tag (``ID3``, ``APE``) if the file holds nothing else; otherwise empty."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -83,7 +83,7 @@ def input_options(source: Path) -> dict[str, Union[str, int]]:
         "format_whitelist": bare.demuxer,
         "f": bare.demuxer,
     }
-    if bare.demuxer in ("mulaw", "alaw", "s16le"):  # the others know their rate
+    if bare.demuxer in ("mulaw", "alaw", "s16le"):  # the other demuxers set the rate themselves
         options.update(ar=bare.rate, ac=1)
     return options
 

@@ -16,7 +16,7 @@ from .curve import FAINTEST, STEP, integrated
 from .loop import LEAD, RATE, Loop
 
 KNEE = 9.0
-"""How many LU below the whole music a passage is quiet."""
+"""A passage is quiet if it is more than this many LU below the whole."""
 RATIO = 10.0
 """A passage that was 10 LU below the knee is 1 LU below it afterwards."""
 NOISE = 45.0

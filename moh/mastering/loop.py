@@ -31,7 +31,7 @@ CROSSFADE = FRAME * 3
 TAIL = RATE // 2
 """Samples at most of a faded end, 0.5 s, that sound on under the beginning, so that nothing audible breaks off."""
 GAP = RATE * 30 // 1000
-"""Samples of silence, 30 ms, that both ends together may have if the music loops as it is."""
+"""Most samples of silence, 30 ms, at both ends together. With more, the music is cut and does not loop as it is."""
 BLOCK = RATE // 200
 """Samples of a block, 5 ms. The ends are found to a block."""
 WINDOW = 4
@@ -55,8 +55,8 @@ FAINT = 10 ** (-40 / 20)
 FADE = 10 ** (-5 / 20)
 """A quiet passage whose outer half is this much less loud than its inner half (5 dB) is the rest of a fade-out."""
 WITHIN = 10 ** (-2 / 20)
-"""The level of silence at the ends of a quiet passage, as a factor of the passage's level (2 dB below it). Music comes
-back to its average again and again; what stays below it at the end is a fade, which the loud beginning would hide."""
+"""A quiet passage at an end is cut where its level stays 2 dB below its average: what stays below is a fade, and the
+loud beginning would mask it. The value is a factor of that average."""
 BRIEF = 10
 """Blocks (50 ms) that take the place of ``LASTING`` there."""
 FADED = 2
@@ -175,9 +175,9 @@ def _edge(sound: Samples, begin: int, end: int, step: int, level: float) -> Opti
 
 
 def _search(sound: Samples, begin: int, end: int, step: int, silence: float, lasting: int = LASTING) -> Optional[int]:
-    """The place where a sound begins, or ends if ``step`` is -1, that is above the level ``silence``.
+    """The first sample of the sound (``step`` 1), or the sample after its last (-1).
 
-    Its energy is at least that of ``lasting`` blocks at this level.
+    Sound is louder than ``silence`` and has at least the energy of ``lasting`` blocks at that level.
     """
     blocks = range(begin, end, BLOCK) if step > 0 else range(end - BLOCK, begin - BLOCK, -BLOCK)
     number = _first_sound(

@@ -73,7 +73,7 @@ def _is_virtual(interface: str, host: str) -> bool:
         return ipaddress.ip_address(host) in SLIRP
     if kind not in ("veth", ""):
         return False
-    # the namespace that has a bridge is the one of the machine that runs the containers
+    # a namespace with a bridge is that of the host itself, so this address is no container's
     return _has_far_end(interface) and not any(INTERFACES.glob("*/bridge"))
 
 

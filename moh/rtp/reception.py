@@ -17,7 +17,7 @@ reports each 2.5 to 7.5 s (RFC 3550 §6.2), and its first report may be older th
 ALL_LOST = 0.98
 """The part of lost packets from which a report counts as one by which nothing arrives."""
 SLACK = 500
-"""Packets by which a report may be ahead of the number of sent packets: that of an ffmpeg is only estimated."""
+"""Packets by which a report may be ahead of the number of sent packets: for an ffmpeg, ``sent`` is an estimate."""
 LONGEST_JITTER = 10.0
 """Seconds; what is reported above that is no jitter of a stream that is heard."""
 

@@ -1,6 +1,6 @@
 """The host names by which callers dial this server, with their addresses: each is remembered for a while.
 
-So a phone does not wait for a DNS server at each call. The law kept here: no name of an unvalidated source gets in.
+So a phone does not wait for a DNS server at each call. The law kept here: no name from an unvalidated source is stored.
 """
 
 from __future__ import annotations

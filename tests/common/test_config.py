@@ -104,7 +104,7 @@ def test_variables_that_set_nothing_stop_no_start(name: str, value: str) -> None
 
 
 @pytest.mark.parametrize("name", ["MOH_TLS_KEY", "MOH_TLS_PORT"])
-def test_what_sets_nothing_without_a_certificate_is_named(name: str) -> None:
+def test_a_tls_key_or_port_without_a_certificate_stops_the_start(name: str) -> None:
     assert complaint(**{name: "5071"}) == f"{name} is '5071', but there is no TLS without MOH_TLS_CERT; expected both"
     assert Settings.from_environment({name: "5071", "MOH_TLS_CERT": "c.pem"}).tls_cert == "c.pem"
 

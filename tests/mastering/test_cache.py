@@ -85,8 +85,8 @@ def test_the_name_depends_on_path_content_and_settings(cache: Path, track: Path)
     assert len(names) == 4
 
 
-def test_the_name_depends_on_nothing_but_these(cache: Path, track: Path) -> None:
-    """A container that starts again has another inode, ``touch`` sets another time, ``chmod`` another change time."""
+def test_inode_time_and_mode_do_not_change_the_name(cache: Path, track: Path) -> None:
+    """A new container changes the inode, ``touch`` the mtime, ``chmod`` the ctime."""
     name = entry(cache, track).folder.name
     os.utime(track, ns=(1, 1))
     track.chmod(0o600)

@@ -78,7 +78,7 @@ def test_gain_rises_slowly_and_meets_itself_at_the_seam() -> None:
     assert min(steps) >= -FALL * STEP
 
 
-def test_dips_and_accents_in_a_quiet_passage_do_not_pump() -> None:
+def test_short_dips_and_accents_in_a_quiet_passage_do_not_change_its_gain() -> None:
     gains = lifts(curve_of(LOUD * 300 + (QUIET * 20 + [-75.0] * 20) * 15), 0.0)
     assert min(gains[350:550]) == max(gains[350:550]) > 20
 

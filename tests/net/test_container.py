@@ -115,7 +115,7 @@ def test_without_a_container_a_virtual_cable_is_no_bridge(machine: Path, monkeyp
     assert not is_behind_a_bridge("192.168.1.100")
 
 
-def test_the_addresses_of_this_machine_have_their_interfaces() -> None:
+def test_local_addresses_lists_each_address_with_its_interface() -> None:
     assert ("lo", "127.0.0.1") in local_addresses()
     assert not is_behind_a_bridge("127.0.0.1")
     assert driver("lo") == "" and driver("no-such-card") == ""

@@ -144,7 +144,7 @@ def test_the_report_blocks_of_all_reports_are_read(data: bytes, expected: list[R
         receiver_report(SEVEN)[:7],
     ],
 )
-def test_what_is_no_report_is_none(data: bytes) -> None:
+def test_data_without_a_report_yields_no_report_block(data: bytes) -> None:
     assert read_compound(data) == Compound(False, [])
 
 

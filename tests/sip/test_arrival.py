@@ -91,7 +91,7 @@ def test_without_a_report_the_end_of_a_call_says_so(body: str, end: str) -> None
 # -- nothing arrives -------------------------------------------------------------------------------------------------
 
 
-def test_one_line_warns_when_by_two_reports_nothing_arrives_any_more() -> None:
+def test_two_reports_in_a_row_without_a_new_packet_cause_one_warning() -> None:
     agent = make_agent()
     call = answered(agent)
     assert agent.reported([report(call, 250)], now=5.0) == []

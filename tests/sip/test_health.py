@@ -1,4 +1,4 @@
-"""What the health check is told of a server that answers calls, and who is not told (RFC 3261 §20.43)."""
+"""What the server tells its health check, and which sources do not learn it (RFC 3261 §20.43)."""
 
 from __future__ import annotations
 

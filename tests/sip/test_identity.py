@@ -126,7 +126,7 @@ def test_the_advertised_address_takes_precedence_but_the_port_is_the_dialled_one
 # -- a name that was dialled -----------------------------------------------------------------------------------------
 
 ROUTER = Flow(Address("203.0.113.9", 5062), Address("192.168.1.100", 5060))
-"""A caller on the internet, for whom a router forwards the port to us."""
+"""A caller on the internet, whose packets a router forwards to this server."""
 BRIDGE_TCP = BRIDGE._replace(transport="TCP", connection=1)
 BRIDGE_IPV6 = Flow(Address("2001:db8::50", 5062), Address("fd00::2", 5060))
 OWN = "172.17.0.2"
