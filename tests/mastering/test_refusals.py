@@ -180,7 +180,7 @@ def test_the_user_of_the_server_may_not_read_the_file(tmp_path: Path, folder: in
     private.mkdir()
     track = private / "music.mp3"
     track.write_bytes(NOISE)
-    for above in (tmp_path, *tmp_path.parents[:-2]):
+    for above in (tmp_path, *list(tmp_path.parents)[:-2]):
         above.chmod(above.stat().st_mode | 0o055)
     track.chmod(file)
     private.chmod(folder)
