@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
 from ..ffmpeg.run import Progress
-from .file_watch import FileWatch, ends, poll_file
+from .cache import UNFINISHED
+from .file_watch import FileState, FileWatch, ends, poll_file
 from .owner_name import owner_name
 from .prepare import Music, prepare, stand_in
 from .progress import ProgressLog
@@ -69,6 +71,7 @@ class Reloader:
         self._poll_every = poll_every
         self._watch = watch or FileWatch()
         self._playing: Optional[Music] = None
+        self._failure: Optional[tuple[Optional[FileState], str]] = None  # the file's state and the error, if it failed
         self._results: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
         self._requested = threading.Event()
         self._closing = False
@@ -106,7 +109,7 @@ class Reloader:
                 state, age = poll_file(self._settings)
                 if self._watch.poll(now, state, age, ends) or requested:
                     self._watch.prepare(state)
-                    self._prepare_once()
+                    self._prepare_once(state, requested)
                 elif not self._watch.started and now >= waiting_said:
                     changing = "has changed in the last seconds, or its end is missing"
                     log.info("waiting for the music: %s %s", state and owner_name(state.source), changing)
@@ -127,8 +130,12 @@ class Reloader:
         except Exception as error:
             self.faults.report(error, time.monotonic())
 
-    def _prepare_once(self) -> None:
-        progress = ProgressLog()
+    def _prepare_once(self, state: Optional[FileState], requested: bool) -> None:
+        """Prepare the file in this state. A retry after a failure reports no progress, and no error that is known."""
+        retry = not requested and self._failure is not None and self._failure[0] == state
+        known = self._failure[1] if retry and self._failure else ""
+        progress = None if retry else ProgressLog()
+        began = time.monotonic()
         try:
             music = self._prepare(self._settings, lambda share: self._report(progress, share))
             if self._is_playing(music):
@@ -137,13 +144,23 @@ class Reloader:
             else:
                 self._playing = music
                 self._results.put(music)
+            self._failure = None
+            self._stand_in_plays = False
         except Cancelled:
             return
-        except SettingsError as error:
-            self._results.put(error)
         except Exception as error:
-            self.faults.report(error, time.monotonic())
-            self._results.put(SettingsError(f"Music cannot be prepared: {error!r}"))
+            now = time.monotonic()
+            self._watch.failed(now, now - began)
+            failure = error
+            if not isinstance(failure, SettingsError):
+                failure = SettingsError(f"Music cannot be prepared: {error!r}")
+            if gist(failure) == known:
+                log.debug("the music was tried again in vain: %s", failure)
+            else:
+                if failure is not error:
+                    self.faults.report(error, now)
+                self._results.put(failure)
+            self._failure = state, gist(failure)
 
     def _is_playing(self, music: Music) -> bool:
         """Whether this is what is played already: the file was touched, or the owner asked for it (SIGHUP)."""
@@ -166,3 +183,8 @@ class Reloader:
             self._stand_in_plays = False
             log.info("converting the music; until it is ready, callers hear the built-in piece")
         progress(share)
+
+
+def gist(error: SettingsError) -> str:
+    """The error's text without what differs from one attempt to the next: numbers, and the names of folders."""
+    return re.sub(rf"{UNFINISHED}\w+|\d+", "", str(error))

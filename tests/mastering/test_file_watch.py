@@ -124,6 +124,49 @@ def test_what_was_prepared_on_request_is_not_prepared_again() -> None:
     assert watch.poll(124.0, C, 10.0, lambda state: True)
 
 
+# -- a file whose preparation failed -------------------------------------------------------------------------------
+
+
+def failed_watch(took: float = 1.0) -> FileWatch:
+    """Return a watch whose file A could not be prepared: the attempt ended at second 200, ``took`` seconds long."""
+    watch = FileWatch()
+    assert watch.poll(100.0, A, OLD, lambda state: True)
+    watch.failed(200.0, took)
+    return watch
+
+
+def test_a_file_that_could_not_be_prepared_is_tried_again_after_a_minute() -> None:
+    """The cause may lie outside the file: a full disk, an ffmpeg that was killed, memory that ran out."""
+    watch = failed_watch()
+    assert not watch.poll(259.9, A, OLD, lambda state: True)
+    assert watch.poll(260.0, A, OLD, lambda state: True)
+    assert not watch.poll(400.0, A, OLD, lambda state: True), "the second attempt did not fail"
+    watch.failed(401.0, 1.0)
+    assert not watch.poll(460.9, A, OLD, lambda state: True)
+    assert watch.poll(461.0, A, OLD, lambda state: True)
+
+
+def test_a_long_attempt_is_followed_by_a_longer_pause() -> None:
+    """A long file that is no music takes a twentieth of a processor at most."""
+    watch = failed_watch(took=30.0)
+    assert not watch.poll(799.9, A, OLD, lambda state: True)
+    assert watch.poll(800.0, A, OLD, lambda state: True)
+
+
+def test_a_changed_file_is_not_delayed_by_the_failure_of_the_former_one() -> None:
+    watch = failed_watch(took=30.0)
+    assert not watch.poll(202.0, B, 0.0, lambda state: True)
+    assert watch.poll(212.0, B, 10.0, lambda state: True)
+    assert not watch.poll(900.0, B, OLD, lambda state: True), "the failure was that of another file"
+
+
+def test_a_missing_file_is_not_tried_again() -> None:
+    watch = FileWatch()
+    assert watch.poll(100.0, MISSING, math.inf, lambda state: True)
+    watch.failed(100.0, 0.0)
+    assert not watch.poll(300.0, MISSING, math.inf, lambda state: True)
+
+
 # -- the state of a file -------------------------------------------------------------------------------------------
 
 

@@ -329,5 +329,54 @@ def test_a_cure_is_seen_without_a_request(file: Path, conversion: Conversion, co
     reloader.close()
 
 
+@pytest.mark.parametrize("plays", [False, True])
+def test_a_file_is_tried_again_when_the_cause_of_its_failure_may_be_gone(
+    file: Path, caplog: pytest.LogCaptureFixture, plays: bool
+) -> None:
+    """The disk was full, and is not any more. The file has not changed. Equal errors have one result and one line."""
+    caplog.set_level("INFO", "moh")
+    errors: list[Exception] = [
+        SettingsError("Music cannot be kept: 3 MB are free; expected room to write"),
+        SettingsError("Music cannot be kept: 4 MB are free; expected room to write"),
+        SettingsError("Music cannot be kept: [Errno 28] '/cache/unfinished-a1b2'"),
+        SettingsError("Music cannot be kept: [Errno 28] '/cache/unfinished-c3d4'"),
+        ZeroDivisionError("a bug"),
+        ZeroDivisionError("a bug"),
+    ]
+    left = list(errors)
+    new = Music({8000: Path("new")}, 3.0, file, took=1.0)
+    former = [Music({8000: Path("former")}, 3.0, file, took=1.0)] * plays
+
+    def convert(settings: Settings, progress: Callable[[float], None]) -> Music:
+        progress(0.5)
+        if former:
+            return former.pop()
+        if left:
+            raise left.pop(0)
+        return new
+
+    watch = FileWatch(quiet=0.02, quiet_incomplete=0.02, quiet_at_start=0.0, retry_every=0.02, retry_share=0.0)
+    reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), convert, no_stand_in, 0.01, watch)
+    if plays:
+        assert isinstance(next_result(reloader), Music)
+        file.write_text("another")
+    results = results_of(reloader, 4)
+    reloader.close()
+    assert [str(result) for result in results[:3]] == [
+        str(errors[0]), str(errors[2]), "Music cannot be prepared: ZeroDivisionError('a bug')"
+    ]  # fmt: skip
+    assert results[3:] == [new]
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_a_request_reports_an_equal_failure_again(file: Path, conversion: Conversion) -> None:
+    file.write_text("broken")
+    reloader = start(file, conversion, no_stand_in)
+    assert isinstance(next_result(reloader), SettingsError)
+    reloader.check_now()
+    assert isinstance(next_result(reloader), SettingsError)
+    reloader.close()
+
+
 def refuse() -> Music:
     raise SettingsError("Music is not there")
