@@ -322,7 +322,7 @@ class UserAgent:
         if call is not None:
             call.dialog.accept_cseq(incoming.request)
         self._invites.check_room(call)
-        headers += self.health.headers(incoming.peer.flow)
+        headers += self.health.headers(incoming.request, incoming.peer.flow)
         if call is None:
             return [self._responder.answer_statelessly(incoming.request, incoming.peer.flow, 200, headers)]
         return self._responder.answer(incoming, 200, call.id, now, headers)

@@ -22,3 +22,21 @@ def test_only_options_of_this_machine_are_told_what_is_wrong(source: str, told: 
         answer = response(agent.receive(request("OPTIONS"), flow, now=0.0))
         assert answer.status == 200
         assert answer.first("warning") == (r'399 moh "Music is \"x\""' if told and trouble else None)
+
+
+PROXY = "SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKproxy"
+OUTSIDE = "SIP/2.0/UDP 203.0.113.7:5060;branch=z9hG4bKoutside"
+
+
+@pytest.mark.parametrize(
+    "via", [f"Via: {PROXY}\r\nVia: {OUTSIDE}", f"Via: {PROXY}, {OUTSIDE}", f"v: {PROXY},{OUTSIDE}"]
+)
+def test_options_that_a_proxy_on_this_machine_forwards_gets_no_warning(via: str) -> None:
+    """The answer goes on to the sender behind the proxy. A request that was not forwarded has a single Via."""
+    agent = make_agent()
+    agent.health.trouble = "Music is '/home/ann/music.mp3'"
+    flow = Flow(Address("127.0.0.1", 5060), Address("127.0.0.1", 5070))
+    answer = response(agent.receive(request("OPTIONS", via=via), flow, now=0.0))
+    assert answer.status == 200 and answer.first("warning") is None
+    answer = response(agent.receive(request("OPTIONS", via=f"Via: {PROXY}"), flow, now=1.0))
+    assert answer.first("warning") is not None, "the proxy's own OPTIONS"
