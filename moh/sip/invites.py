@@ -27,7 +27,7 @@ from .headers import NameAddr
 from .identity import Identity, Reach
 from .incoming import REFRESH, Incoming
 from .message import Request, Response
-from .pending import PendingRequests
+from .pending import PendingRequests, ip_version
 from .registry import Registry
 from .responder import RETRY_LATER, Responder
 from .validation import ALLOW, SUPPORTED, check_request, requires_100rel
@@ -106,10 +106,12 @@ class Invites:
         """Let a first INVITE wait for the address of the name that it dialled; ``None`` where it need not wait.
 
         No look-up is made for an unvalidated source, nor where too many names are being looked up: such a call is
-        answered without the address.
+        answered with the latest address, or without one.
         """
         name = self._identity.dialled_name(incoming.request, incoming.peer.flow)
-        if not name or incoming.peer.trust is Trust.UNVALIDATED or self._address_of(name, incoming, now) is not None:
+        if not name or incoming.peer.trust is Trust.UNVALIDATED or name in incoming.names:
+            return None
+        if not self._dialled.needs_look_up(name, ip_version(incoming.peer.flow), now):
             return None
         self.check_room(None)
         try:
@@ -118,8 +120,8 @@ class Invites:
             return None
 
     def _address_of(self, name: str, incoming: Incoming, now: float) -> Optional[str]:
-        """The address of a dialled name; empty if it has none, ``None`` if that is not known."""
-        known = self._dialled.address(name, 6 if ":" in incoming.peer.flow.local.host else 4, now)
+        """The latest address of a dialled name; empty if it has none, ``None`` if that is not known."""
+        known = self._dialled.address(name, ip_version(incoming.peer.flow), now)
         return known or incoming.names.get(name, known)
 
     def _log_unknown_name(self, incoming: Incoming, now: float) -> list[Action]:

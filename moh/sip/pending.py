@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from ..common.actions import Action, Resolve, Trust
+from ..common.actions import Action, Flow, Resolve, Trust
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
 from .identity import Identity
@@ -24,6 +24,11 @@ RESOLUTION_TIMEOUT = 4.0
 """Seconds that the resolution of all host names in one request may take; the phone gets 100 meanwhile."""
 DIALLED_TIMEOUT = 2.0
 """Seconds that an INVITE waits for the address of the name that it dialled. Without the address it is answered too."""
+
+
+def ip_version(flow: Flow) -> int:
+    """The IP version by which the caller reaches us, 4 or 6: a dialled name needs an address of this version."""
+    return 6 if ":" in flow.local.host else 4
 
 
 @dataclass(eq=False)
@@ -75,7 +80,7 @@ class PendingRequests:
         peer = incoming.peer
         deadline = now + DIALLED_TIMEOUT if incoming.deadline is None else min(incoming.deadline, now + DIALLED_TIMEOUT)
         source = "" if peer.trust is Trust.TRUSTED else peer.source
-        lookup = Resolve(name, source, peer.trust, 6 if ":" in peer.flow.local.host else 4)
+        lookup = Resolve(name, source, peer.trust, ip_version(peer.flow))
         return self._wait(PendingRequest(incoming, lookup, deadline, dialled=True), now)
 
     def _wait(self, pending: PendingRequest, now: float) -> list[Action]:

@@ -11,7 +11,7 @@ import pytest
 from moh.common.actions import Action, Address, Flow, Note, Resolve, Trust
 from moh.guard.media_policy import MediaPolicy
 from moh.guard.rate_limit import TRUSTED_ALLOWANCE
-from moh.sip.dialled import KNOWN_FOR, MAX_NAMES, UNKNOWN_FOR, DialledNames
+from moh.sip.dialled import KEPT_FOR, KNOWN_FOR, MAX_NAMES, UNKNOWN_FOR, DialledNames
 from moh.sip.message import Request
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import (
@@ -139,6 +139,38 @@ def test_it_is_remembered_for_a_while_that_a_name_has_no_address() -> None:
     assert (statuses(actions), lookups(actions)) == ([180, 200], [])
     assert len(notes(actions)) == 1, "the warning came with the first call"
     assert lookups(agent.receive(dialling(number=3), BRIDGE, now=0.1 + UNKNOWN_FOR)) == [ASKED]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_former_address_stays_in_use_while_look_ups_fail(silent: bool) -> None:
+    """The DNS server is ``silent``, or answers that it has failed."""
+    agent = agent_in_a_container()
+    agent.receive(dialling(), BRIDGE, now=0.0)
+    agent.resolved(ASKED, "192.168.1.100", now=0.0)
+    later = KNOWN_FOR + 10.0
+    actions = agent.receive(dialling(number=2), BRIDGE, now=later)
+    assert (statuses(actions), lookups(actions)) == ([100], [ASKED])
+    actions = agent.tick(now=later + 2.0) if silent else agent.resolved(ASKED, "", now=later + 2.0)
+    assert (statuses(actions), origin(actions)) == ([180, 200], "192.168.1.100")
+    assert not any("no address here" in note for note in notes(actions))
+    if silent:
+        assert agent.resolved(ASKED, "", now=later + 2.0) == []
+    actions = agent.receive(dialling(number=3), BRIDGE, now=later + 1.0 + UNKNOWN_FOR)
+    assert (statuses(actions), origin(actions)) == ([180, 200], "192.168.1.100"), "no look-up at each call"
+    asking_again = agent.receive(dialling(number=4), BRIDGE, now=later + 2.0 + UNKNOWN_FOR)
+    assert lookups(asking_again) == [ASKED]
+    actions = agent.resolved(ASKED, "192.168.1.101", now=later + 3.0 + UNKNOWN_FOR)
+    assert origin(actions) == "192.168.1.101"
+
+
+def test_the_former_address_is_in_use_where_too_many_names_are_looked_up() -> None:
+    agent = agent_in_a_container()
+    agent.receive(dialling(), BRIDGE, now=0.0)
+    agent.resolved(ASKED, "192.168.1.100", now=0.0)
+    for number in range(TRUSTED_ALLOWANCE.names):
+        agent.receive(dialling(f"sip:123@silent{number}.lan", number=100 + number), BRIDGE, now=KNOWN_FOR)
+    actions = agent.receive(dialling(number=2), BRIDGE, now=KNOWN_FOR)
+    assert (lookups(actions), origin(actions)) == ([], "192.168.1.100")
 
 
 def test_an_address_that_comes_too_late_is_for_the_next_call() -> None:
@@ -293,5 +325,19 @@ def test_a_look_up_that_found_nothing_does_not_replace_an_address() -> None:
     names.learn(ASKED, "192.168.1.100", now=0.0)
     names.learn(ASKED, "", now=1.0)
     assert names.address("moh.lan", 4, now=2.0) == "192.168.1.100"
+    assert not names.needs_look_up("moh.lan", 4, now=KNOWN_FOR - 1)
     names.learn(ASKED, "", now=KNOWN_FOR)
-    assert names.address("moh.lan", 4, now=KNOWN_FOR + 1) == ""
+    assert names.address("moh.lan", 4, now=KNOWN_FOR + 1) == "192.168.1.100"
+    assert not names.needs_look_up("moh.lan", 4, now=KNOWN_FOR + UNKNOWN_FOR - 1)
+    assert names.needs_look_up("moh.lan", 4, now=KNOWN_FOR + UNKNOWN_FOR)
+
+
+def test_an_address_that_no_look_up_finds_any_more_is_forgotten_after_a_day() -> None:
+    names = DialledNames()
+    names.learn(ASKED, "192.168.1.100", now=0.0)
+    names.learn(ASKED, "", now=KEPT_FOR - 1)
+    assert names.address("moh.lan", 4, now=KEPT_FOR - 0.5) == "192.168.1.100"
+    assert names.address("moh.lan", 4, now=KEPT_FOR) == ""
+    names.learn(ASKED, "", now=KEPT_FOR + UNKNOWN_FOR)
+    assert names.address("moh.lan", 4, now=KEPT_FOR + UNKNOWN_FOR) == ""
+    assert names.address("moh.lan", 4, now=KEPT_FOR + 2 * UNKNOWN_FOR) is None
