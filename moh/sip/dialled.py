@@ -1,17 +1,19 @@
 """The host names by which callers dial this server, with their addresses: each is remembered for a while.
 
-So a phone does not wait for a DNS server at each call. The law kept here: no name from an unvalidated source is stored.
+So a phone does not wait for a DNS server at each call. The laws kept here: no name from an unvalidated source is
+stored, and no result of a look-up for an untrusted caller reaches a trusted one.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, Optional
 
-from ..common.actions import Resolve
+from ..common.actions import Resolve, Trust
 from ..guard.rate_limit import LruTable
 
 MAX_NAMES = 64
-"""Names that are remembered; the one that was used least recently is forgotten first."""
+"""Names that are remembered for trusted callers, and as many for all others; the one that was used least recently is
+forgotten first."""
 KNOWN_FOR, UNKNOWN_FOR = 300.0, 60.0
 """Seconds until a name is looked up again, after a look-up that found an address and after one that found none."""
 KEPT_FOR = 86_400.0
@@ -33,7 +35,8 @@ class DialledNames:
     """The latest results of look-ups, each for a host name in lower case and an IP version."""
 
     def __init__(self) -> None:
-        self._results: LruTable[LatestResult] = LruTable(MAX_NAMES)
+        self._trusted: LruTable[LatestResult] = LruTable(MAX_NAMES)
+        self._others: LruTable[LatestResult] = LruTable(MAX_NAMES)
 
     def learn(self, asked: Resolve, address: str, now: float) -> None:
         """Keep the result of a look-up of a dialled name; ``address`` is empty for a name without one.
@@ -42,25 +45,39 @@ class DialledNames:
         the resolver full.
         """
         key = (asked.name, asked.version)
-        former = self._results.get(key)
+        results = self._results(asked.trust)
+        former = results.get(key)
         if address:
-            self._results.put(key, LatestResult(address, now + KEPT_FOR, now + KNOWN_FOR))
+            results.put(key, LatestResult(address, now + KEPT_FOR, now + KNOWN_FOR))
         elif former is None:
-            self._results.put(key, LatestResult("", now, now + UNKNOWN_FOR))
+            results.put(key, LatestResult("", now, now + UNKNOWN_FOR))
         elif former.look_up_at <= now:
-            self._results.put(key, former._replace(look_up_at=now + UNKNOWN_FOR))
+            results.put(key, former._replace(look_up_at=now + UNKNOWN_FOR))
 
-    def needs_look_up(self, name: str, version: int, now: float) -> bool:
-        """Whether ``name`` has to be looked up, for the first time or again."""
-        found = self._results.get((name, version))
+    def needs_look_up(self, name: str, version: int, trust: Trust, now: float) -> bool:
+        """Whether ``name`` has to be looked up for a caller of this ``trust``, for the first time or again."""
+        found = self._results(trust).get((name, version))
         return found is None or found.look_up_at <= now
 
-    def address(self, name: str, version: int, now: float) -> Optional[str]:
+    def address(self, name: str, version: int, trust: Trust, now: float) -> Optional[str]:
         """The latest address of ``name``, also where it has to be looked up again.
 
-        It is empty if the latest look-up found none, ``None`` if nothing is known.
+        It is empty if the latest look-up found none, ``None`` if nothing is known. Where no address was found for
+        untrusted callers, they get the one that was found for trusted callers.
         """
-        found = self._results.get((name, version))
-        if found is not None and now < found.kept_until:
-            return found.address
-        return None if found is None or found.look_up_at <= now else ""
+        key = (name, version)
+        own = _address(self._results(trust).get(key), now)
+        if own or trust is Trust.TRUSTED:
+            return own
+        return _address(self._trusted.peek(key), now) or own
+
+    def _results(self, trust: Trust) -> LruTable[LatestResult]:
+        return self._trusted if trust is Trust.TRUSTED else self._others
+
+
+def _address(found: Optional[LatestResult], now: float) -> Optional[str]:
+    if found is None:
+        return None
+    if now < found.kept_until:
+        return found.address
+    return "" if now < found.look_up_at else None

@@ -108,10 +108,11 @@ class Invites:
         No look-up is made for an unvalidated source, nor where too many names are being looked up: such a call is
         answered with the latest address, or without one.
         """
-        name = self._identity.dialled_name(incoming.request, incoming.peer.flow)
-        if not name or incoming.peer.trust is Trust.UNVALIDATED or name in incoming.names:
+        peer = incoming.peer
+        name = self._identity.dialled_name(incoming.request, peer.flow)
+        if not name or peer.trust is Trust.UNVALIDATED or name in incoming.names:
             return None
-        if not self._dialled.needs_look_up(name, ip_version(incoming.peer.flow), now):
+        if not self._dialled.needs_look_up(name, ip_version(peer.flow), peer.trust, now):
             return None
         self.check_room(None)
         try:
@@ -121,7 +122,7 @@ class Invites:
 
     def _address_of(self, name: str, incoming: Incoming, now: float) -> Optional[str]:
         """The latest address of a dialled name; empty if it has none, ``None`` if that is not known."""
-        known = self._dialled.address(name, ip_version(incoming.peer.flow), now)
+        known = self._dialled.address(name, ip_version(incoming.peer.flow), incoming.peer.trust, now)
         return known or incoming.names.get(name, known)
 
     def _log_unknown_name(self, incoming: Incoming, now: float) -> list[Action]:

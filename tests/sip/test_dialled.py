@@ -257,6 +257,25 @@ def test_a_caller_on_the_internet_does_not_learn_an_inward_address(inwards: str)
     assert origin(actions) == OWN.host
 
 
+def test_a_failed_look_up_for_a_public_caller_leaves_trusted_phones_their_own() -> None:
+    """A caller outside can fill the resolver's queue for validated sources, so that its look-ups fail at once."""
+    agent = agent_in_a_container()
+    body = OFFER.replace("192.168.1.77", INTERNET.remote.host)
+    way = INTERNET._replace(transport="TCP", connection=1)
+    (asked,) = lookups(agent.receive(dialling(body=body), way, now=0.0))
+    agent.resolved(asked, "", now=0.1)
+    assert lookups(agent.receive(dialling(number=2), BRIDGE, now=1.0)) == [ASKED]
+
+
+@pytest.mark.parametrize(("known", "named"), [("198.51.100.1", "198.51.100.1"), ("192.168.1.100", OWN.host)])
+def test_an_unvalidated_source_profits_from_the_look_up_for_a_trusted_phone(known: str, named: str) -> None:
+    agent = agent_in_a_container()
+    agent.receive(dialling(), BRIDGE, now=0.0)
+    agent.resolved(ASKED, known, now=0.1)
+    body = OFFER.replace("192.168.1.77", INTERNET.remote.host)
+    assert origin(agent.receive(dialling(number=2, body=body), INTERNET, now=1.0)) == named
+
+
 # -- the ACK that never comes ----------------------------------------------------------------------------------------
 
 
@@ -313,31 +332,55 @@ def test_a_call_that_gets_its_ack_causes_no_warning() -> None:
 def test_the_names_are_bounded_and_each_ip_version_has_its_own() -> None:
     names = DialledNames()
     names.learn(ASKED, "192.168.1.100", now=0.0)
-    assert names.address("moh.lan", 4, now=1.0) == "192.168.1.100"
-    assert names.address("moh.lan", 6, now=1.0) is None
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=1.0) == "192.168.1.100"
+    assert names.address("moh.lan", 6, Trust.TRUSTED, now=1.0) is None
     for number in range(MAX_NAMES):
         names.learn(ASKED._replace(name=f"{number}.lan"), "192.168.1.1", now=0.0)
-    assert names.address("moh.lan", 4, now=1.0) is None
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=1.0) is None
+
+
+def test_results_for_public_callers_neither_replace_nor_flush_those_for_trusted_callers() -> None:
+    names = DialledNames()
+    names.learn(ASKED, "192.168.1.100", now=0.0)
+    outside = ASKED._replace(source="203.0.113.9", trust=Trust.VALIDATED)
+    names.learn(outside, "198.51.100.66", now=1.0)
+    for number in range(MAX_NAMES):
+        names.learn(outside._replace(name=f"{number}.lan"), "198.51.100.1", now=1.0)
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=2.0) == "192.168.1.100"
+    assert names.address("0.lan", 4, Trust.VALIDATED, now=2.0) == "198.51.100.1"
+    assert names.address("0.lan", 4, Trust.TRUSTED, now=2.0) is None
+    assert names.needs_look_up("0.lan", 4, Trust.TRUSTED, now=2.0)
+
+
+def test_questions_of_public_callers_do_not_count_as_a_use_of_a_trusted_result() -> None:
+    """Otherwise such a caller could decide which names of the trusted callers are forgotten."""
+    names = DialledNames()
+    names.learn(ASKED, "192.168.1.100", now=0.0)
+    for number in range(MAX_NAMES - 1):
+        names.learn(ASKED._replace(name=f"{number}.lan"), "192.168.1.1", now=0.0)
+    assert names.address("moh.lan", 4, Trust.VALIDATED, now=1.0) == "192.168.1.100"
+    names.learn(ASKED._replace(name="one.more.lan"), "192.168.1.1", now=1.0)
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=2.0) is None
 
 
 def test_a_look_up_that_found_nothing_does_not_replace_an_address() -> None:
     names = DialledNames()
     names.learn(ASKED, "192.168.1.100", now=0.0)
     names.learn(ASKED, "", now=1.0)
-    assert names.address("moh.lan", 4, now=2.0) == "192.168.1.100"
-    assert not names.needs_look_up("moh.lan", 4, now=KNOWN_FOR - 1)
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=2.0) == "192.168.1.100"
+    assert not names.needs_look_up("moh.lan", 4, Trust.TRUSTED, now=KNOWN_FOR - 1)
     names.learn(ASKED, "", now=KNOWN_FOR)
-    assert names.address("moh.lan", 4, now=KNOWN_FOR + 1) == "192.168.1.100"
-    assert not names.needs_look_up("moh.lan", 4, now=KNOWN_FOR + UNKNOWN_FOR - 1)
-    assert names.needs_look_up("moh.lan", 4, now=KNOWN_FOR + UNKNOWN_FOR)
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=KNOWN_FOR + 1) == "192.168.1.100"
+    assert not names.needs_look_up("moh.lan", 4, Trust.TRUSTED, now=KNOWN_FOR + UNKNOWN_FOR - 1)
+    assert names.needs_look_up("moh.lan", 4, Trust.TRUSTED, now=KNOWN_FOR + UNKNOWN_FOR)
 
 
 def test_an_address_that_no_look_up_finds_any_more_is_forgotten_after_a_day() -> None:
     names = DialledNames()
     names.learn(ASKED, "192.168.1.100", now=0.0)
     names.learn(ASKED, "", now=KEPT_FOR - 1)
-    assert names.address("moh.lan", 4, now=KEPT_FOR - 0.5) == "192.168.1.100"
-    assert names.address("moh.lan", 4, now=KEPT_FOR) == ""
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=KEPT_FOR - 0.5) == "192.168.1.100"
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=KEPT_FOR) == ""
     names.learn(ASKED, "", now=KEPT_FOR + UNKNOWN_FOR)
-    assert names.address("moh.lan", 4, now=KEPT_FOR + UNKNOWN_FOR) == ""
-    assert names.address("moh.lan", 4, now=KEPT_FOR + 2 * UNKNOWN_FOR) is None
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=KEPT_FOR + UNKNOWN_FOR) == ""
+    assert names.address("moh.lan", 4, Trust.TRUSTED, now=KEPT_FOR + 2 * UNKNOWN_FOR) is None
