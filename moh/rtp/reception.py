@@ -18,6 +18,8 @@ ALL_LOST = 0.98
 """The part of lost packets from which a report counts as one by which nothing arrives."""
 SLACK = 500
 """Packets by which a report may be ahead of the number of sent packets: for an ffmpeg, ``sent`` is an estimate."""
+FORMER_SSRCS = 8
+"""Streams before the present one of which the SSRC is remembered."""
 LONGEST_JITTER = 10.0
 """Seconds; what is reported above that is no jitter of a stream that is heard."""
 
@@ -33,6 +35,7 @@ class StreamReport(NamedTuple):
     passed: int
     """Packets up to the latest that has arrived, with those that were lost; 0 where the report names no packet."""
     lost: int
+    """All that the receiver counts as lost, which may be more than ``passed``: see ``Reception.lost_before``."""
     fraction_lost: float
     """The part of the packets since the report before that was lost."""
     jitter: float
@@ -49,8 +52,7 @@ def stream_report(data: bytes, call: str, ssrc: int, first: int, sent: int, cloc
     if block is None:
         return StreamReport(call, ssrc, sent, 0, 0, 0.0, 0.0) if compound.is_report and not has_bye(data) else None
     passed = _passed(block.highest, first, sent)
-    lost = min(max(block.lost, 0), passed)
-    return StreamReport(call, ssrc, sent, passed, lost, block.fraction_lost, block.jitter / clock_rate)
+    return StreamReport(call, ssrc, sent, passed, max(block.lost, 0), block.fraction_lost, block.jitter / clock_rate)
 
 
 def _passed(highest: int, first: int, sent: int) -> int:
@@ -77,7 +79,15 @@ class Reception:
     ssrc: int = 0
     passed: int = 0
     lost: int = 0
-    """``ssrc``, ``passed`` and ``lost`` are those of the present stream, as in ``StreamReport``."""
+    """``ssrc``, ``passed`` and ``lost`` are those of the present stream; ``lost`` is without ``lost_before``."""
+    lost_before: int = 0
+    """Packets that the receiver counts as lost, but that went out before the present stream began. The shared stream
+    gives a call its former SSRC again after two holds. The receiver may still have its state of this SSRC, and then
+    counts the packets that other receivers got meanwhile (RFC 3550 §A.3)."""
+    began: float = 0.0
+    """When the present stream began."""
+    former_ssrcs: tuple[int, ...] = ()
+    """Those of the latest streams before it."""
     former_passed: int = 0
     former_lost: int = 0
     """The packets of the streams before it."""
@@ -89,10 +99,11 @@ class Reception:
     def with_report(self, report: StreamReport, began: float, now: float) -> Reception:
         """The reception with one more report. ``began`` is when the present stream began."""
         before = self
-        if report.ssrc != self.ssrc:
+        if report.ssrc != self.ssrc or began != self.began:
             before = replace(
-                self, ssrc=report.ssrc, passed=0, lost=0, moved_at=began, unmoved=0,
+                self, ssrc=report.ssrc, passed=0, lost=0, began=began, moved_at=began, unmoved=0,
                 former_passed=self.former_passed + self.passed, former_lost=self.former_lost + self.lost,
+                former_ssrcs=(*self.former_ssrcs, self.ssrc)[-FORMER_SSRCS:],
             )  # fmt: skip
         moved = report.passed > before.passed and report.fraction_lost < ALL_LOST
         counted = replace(
@@ -101,7 +112,21 @@ class Reception:
         )  # fmt: skip
         if not report.passed:
             return counted
-        return replace(counted, named=self.named + 1, jitter=report.jitter, passed=report.passed, lost=report.lost)
+        lost_before = before._lost_before(report)
+        return replace(
+            counted, named=self.named + 1, jitter=report.jitter, passed=report.passed,
+            lost=min(report.lost - lost_before, report.passed), lost_before=lost_before,
+        )  # fmt: skip
+
+    def _lost_before(self, report: StreamReport) -> int:
+        """``lost_before`` by one more report of the present stream.
+
+        By the first report it is all that the receiver counts, if the call has had the SSRC before, or if the count is
+        more than can be lost since the stream began. A count that falls below it later has begun anew.
+        """
+        if self.passed:
+            return min(self.lost_before, report.lost)
+        return report.lost if report.ssrc in self.former_ssrcs or report.lost > report.passed else 0
 
     @property
     def loss(self) -> float:

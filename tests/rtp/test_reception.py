@@ -43,8 +43,10 @@ def test_the_packets_that_have_passed_are_counted_from_the_first(highest: int, s
 
 @pytest.mark.parametrize(("lost", "counted"), [(0, 0), (5, 5), (-3, 0), (100, 100), (0x7FFFFF, 100), (-0x800000, 0)])
 def test_the_lost_packets_are_none_to_all(lost: int, counted: int) -> None:
-    found = read(about(FIRST + 99, lost))
-    assert found is not None and (found.passed, found.lost) == (100, counted)
+    first, second = read(about(FIRST)), read(about(FIRST + 99, lost))
+    assert first is not None and second is not None and second.passed == 100
+    reception = NO_REPORTS.with_report(first, 0.0, 1.0).with_report(second, 0.0, 5.0)
+    assert (reception.passed, reception.lost) == (100, counted)
 
 
 @pytest.mark.parametrize(("clock_rate", "jitter", "ms"), [(8000, 16, 2.0), (48000, 96, 2.0), (8000, 0, 0.0)])
@@ -69,8 +71,10 @@ def test_of_two_blocks_about_the_stream_the_last_counts_also_before_a_bye() -> N
 def test_no_numbers_lead_out_of_bounds(highest: int, jitter: int, first: int, lost: int, sent: int) -> None:
     data = receiver_report(block(SSRC, 255, lost, highest, jitter))
     found = stream_report(data, "ann", SSRC, first % 65536, sent, 8000)
-    assert found is not None and 0 <= found.lost <= found.passed <= sent + SLACK
-    assert len(NO_REPORTS.with_report(found, 0.0, 1.0).text()) < 100
+    assert found is not None and 0 <= found.passed <= sent + SLACK
+    for reception in (NO_REPORTS.with_report(found, 0.0, 1.0), after((5.0, report(1)), (9.0, found))):
+        assert 0 <= reception.lost <= reception.passed <= max(sent + SLACK, 1)
+        assert len(reception.text()) < 100
 
 
 # -- the reception of a call -----------------------------------------------------------------------------------------
@@ -115,6 +119,46 @@ def test_the_streams_before_and_after_a_hold_count_together() -> None:
     reception = after((5.0, report(900, 10)), (50.0, report(100, 0, ssrc=8)), (55.0, report(200, 0, ssrc=8)))
     assert reception.loss == 10 / 1100
     assert reception.text() == "the receiver reported 0.9 % lost, jitter 2 ms"
+
+
+def again(before: Reception, *reports: tuple[float, StreamReport], began: float) -> Reception:
+    """Return the reception after ``reports`` of a stream that began later."""
+    for now, each in reports:
+        before = before.with_report(each, began, now)
+    return before
+
+
+@pytest.mark.parametrize("between", [True, False])
+@pytest.mark.parametrize("pause", [100, 2000])
+def test_packets_that_went_to_others_during_two_holds_are_not_lost(pause: int, between: bool) -> None:
+    """The shared stream gives a call two SSRCs in turn, so the third stream of a call has that of the first.
+
+    The receiver counts the packets of the pause as lost if it has kept its state of this SSRC. The second stream may
+    be too short for a report: ``between``.
+    """
+    reception = after((5.0, report(250)), (10.0, report(500, 2)))
+    if between:
+        reception = again(reception, (35.0, report(250, ssrc=8)), began=30.0)
+    reception = again(reception, (55.0, report(250, 2 + pause)), (60.0, report(500, 2 + pause)), began=50.0)
+    assert (reception.former_lost + reception.lost, reception.nothing_arrives) == (2, False)
+    reception = again(reception, (65.0, report(750, 5 + pause)), began=50.0)
+    assert reception.loss == 5 / (1500 if between else 1250)
+
+
+def test_a_receiver_that_counts_anew_after_two_holds_is_believed() -> None:
+    reception = after((5.0, report(250)), (10.0, report(250, ssrc=8)))
+    reception = again(reception, (55.0, report(250, 40)), (60.0, report(500, 0)), (65.0, report(750, 7)), began=50.0)
+    assert reception.loss == 7 / 1250
+
+
+def test_more_loss_than_packets_in_the_first_report_was_before_the_stream() -> None:
+    """The stream of this SSRC that the receiver had before was too short for a report."""
+    assert after((5.0, report(250, 3000)), (10.0, report(500, 3004))).loss == 4 / 500
+
+
+def test_a_stream_that_begins_with_loss_has_it_counted() -> None:
+    assert after((5.0, report(250, 100)), (10.0, report(500, 100))).loss == 0.2
+    assert after((5.0, report(900)), (50.0, report(100, 60, ssrc=8))).loss == 0.06
 
 
 @pytest.mark.parametrize(
