@@ -12,8 +12,11 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from concurrent.futures import TimeoutError as FutureTimeout  # another class in Python 3.9
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
@@ -51,6 +54,11 @@ ATTEMPTS = 3
 """How often a file that changes while it is read is read at most."""
 ATTEMPTS_APART = 0.5
 """Seconds between two attempts, in which another program may finish writing the file."""
+DIGEST_TIMEOUT = 1.0
+"""Seconds that callers wait at the start until it is known whether the cache has the music; then the stand-in is made.
+500 MB are read in that time from memory."""
+PROGRESS_EVERY = 0.1
+"""Seconds between two calls of ``progress`` meanwhile."""
 
 log = logging.getLogger("moh")
 
@@ -99,20 +107,50 @@ def stand_in(settings: Settings, progress: Optional[Progress] = None) -> Optiona
 
     ``None`` where the cache has the owner's music, or where the built-in piece is the music, or cannot be made either.
     """
-    try:
-        source = find_source(settings)
-        if source == BUILTIN:
-            return None
-        facts_of(source)  # a pipe would be waited for
-        digest = digest_of(source, lambda: progress(0.0) if progress else None)
-        if _entry_of(source, settings, digest).find() is not None:
-            return None
-    except (OSError, SettingsError):
-        pass  # ``prepare`` reports it
+    if _plays_at_once(settings, progress):
+        return None
     try:
         return prepare(replace(settings, music=str(BUILTIN)), progress)
     except SettingsError:
         return None  # the owner's music meets the same obstacle, and that is reported
+
+
+def _plays_at_once(settings: Settings, progress: Optional[Progress]) -> bool:
+    """Whether the music needs no conversion; ``False`` where that is not known after ``DIGEST_TIMEOUT``.
+
+    The file is read in a thread of its own: a call to a network share that hangs may not return at all.
+    """
+    give_up = time.monotonic() + DIGEST_TIMEOUT
+    found: Future[bool] = Future()
+
+    def tick() -> None:
+        if time.monotonic() >= give_up:
+            raise TimeoutError("the file is read too slowly")
+
+    def look_up() -> None:
+        try:
+            found.set_result(_is_converted(settings, tick))
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=look_up, name="digest", daemon=True).start()
+    while (left := give_up - time.monotonic()) > 0 and not found.done():
+        if progress:
+            progress(0.0)
+        wait([found], min(left, PROGRESS_EVERY))
+    try:
+        return found.result(0)
+    except (OSError, SettingsError, FutureTimeout):
+        return False  # ``prepare`` reports the error
+
+
+def _is_converted(settings: Settings, tick: Callable[[], None]) -> bool:
+    """Whether the cache has the owner's music, or the built-in piece is the music."""
+    source = find_source(settings)
+    if source == BUILTIN:
+        return True
+    facts_of(source)  # a pipe would be waited for
+    return _entry_of(source, settings, digest_of(source, tick)).find() is not None
 
 
 def prepare(settings: Settings, progress: Optional[Progress] = None) -> Music:

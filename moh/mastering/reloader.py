@@ -181,7 +181,7 @@ class Reloader:
             return
         if self._stand_in_plays:
             self._stand_in_plays = False
-            log.info("converting the music; until it is ready, callers hear the built-in piece")
+            log.info("preparing the music; until it is ready, callers hear the built-in piece")
         progress(share)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,11 @@ from typing import Union
 import pytest
 
 from moh.mastering import prepare as music
+from moh.mastering.cache import digest_of
 from moh.mastering.prepare import BUILTIN, Music, find_source
+from moh.mastering.refusals import facts_of
 from tests.mastering.tracks import NOISE, make, prepared, refusal, samples_of, settings
-from tests.support.running import ROOT
+from tests.support.running import ROOT, wait_for
 
 # -- files that are music ------------------------------------------------------------------------------------------
 
@@ -246,6 +249,72 @@ def test_music_that_is_played_stays_in_the_cache_when_the_file_changes(tmp_path:
     make(track, "-y", source=NOISE + "1.5")
     prepared(track)
     assert all(path.exists() for path in playing.paths.values())
+
+
+# -- the stand-in of the start -------------------------------------------------------------------------------------
+
+
+def test_music_that_was_converted_before_needs_no_stand_in(tmp_path: Path) -> None:
+    tone = make(tmp_path / "tone.wav")
+    prepared(tone)
+    assert music.stand_in(settings(tone, tmp_path / "cache")) is None
+
+
+def test_music_that_is_not_converted_has_a_stand_in(tmp_path: Path) -> None:
+    piece = music.stand_in(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"))
+    assert piece is not None and piece.source == BUILTIN
+
+
+@pytest.mark.parametrize("place", ["while it is read", "when it is opened"])
+def test_the_stand_in_does_not_wait_for_a_file_that_is_read_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """As from a network share that is slow or hangs. The music is in the cache, which takes its whole file to know."""
+    tone = make(tmp_path / "tone.wav")
+    prepared(tone)
+    released, ended = threading.Event(), threading.Event()
+
+    def slow_digest(source: Path, tick: Callable[[], None] = lambda: None) -> str:
+        if source == BUILTIN:
+            return digest_of(source, tick)
+        try:
+            assert released.wait(30)
+            tick()
+            return digest_of(source, tick)
+        finally:
+            ended.set()
+
+    def slow_facts(source: Path) -> os.stat_result:
+        assert source == BUILTIN or released.wait(30)
+        return facts_of(source)
+
+    monkeypatch.setattr(music, "DIGEST_TIMEOUT", 0.05)
+    if place == "while it is read":
+        monkeypatch.setattr(music, "digest_of", slow_digest)
+    else:
+        monkeypatch.setattr(music, "facts_of", slow_facts)
+    try:
+        piece = music.stand_in(settings(tone, tmp_path / "cache"))
+        assert not released.is_set()
+        assert piece is not None and piece.source == BUILTIN
+    finally:
+        released.set()
+    wait_for(lambda: "digest" not in [thread.name for thread in threading.enumerate()], "the end of the thread")
+    assert ended.is_set() == (place == "while it is read")
+
+
+def test_a_stop_cancels_the_stand_in_while_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(music, "digest_of", lambda source, tick: released.wait(30))
+
+    def cancel(share: float) -> None:
+        raise ZeroDivisionError
+
+    try:
+        with pytest.raises(ZeroDivisionError):
+            music.stand_in(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"), cancel)
+    finally:
+        released.set()
 
 
 # -- which file ----------------------------------------------------------------------------------------------------
