@@ -708,7 +708,8 @@ REFUSED = {
     404: "the server does not know the number 123. Is this the music server? Check address and port",
     488: "the server cannot play what this call asks for, or not to this address; the line above says why. "
     "Try without --codec and --media, then see the server's log",
-    503: "the server runs, but it is full, not ready or stopping; its log says which. Try again in 5 seconds",
+    503: "the server runs, but takes no call now. It is starting, or full, or stopping: its log says which. "
+    "Try again in 5 seconds",
 }
 REFUSED |= {407: REFUSED[401], 415: REFUSED[488], 606: REFUSED[488], 486: REFUSED[503], 600: REFUSED[503]}
 SEE_LOG = "see the server's log: it has the reason"

@@ -170,7 +170,8 @@ def fault(question: Question, reply: Reply) -> str:
     status = f"{reply.status} {reply.reason}".strip()
     again = f". Try again in {wait} s" if (wait := reply.fields.get("retry-after")) else ""
     if reply.status == 503:
-        return f"answered {status}: it runs, but is not ready, full or stopping; its log says which{again}"
+        why = "It is starting, or full, or stopping: its log says which"
+        return f"answered {status}: it runs, but takes no call now. {why}{again}"
     if reply.status in (486, 600):
         return f"answered {status}: it runs, but takes no more calls now{again}"
     if reply.status != 200:

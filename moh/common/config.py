@@ -62,7 +62,7 @@ def _port_range(text: str) -> tuple[int, int]:
     except ValueError:
         pair = (0, 0)
     if not dash or pair[0] < 1024 or pair[1] <= pair[0] + pair[0] % 2:
-        raise ValueError("'<first>-<last>' with ports from 1024 to 65535 and an even port with its odd partner in it")
+        raise ValueError("a range such as 10000-10100, from 1024 to 65535, with an even port and the next odd port")
     return pair
 
 
@@ -222,7 +222,9 @@ class Settings:
         settings = cls(**values)
         first, last = settings.rtp_ports
         if first <= settings.sip_port <= last:
-            raise SettingsError(f"MOH_SIP_PORT is '{settings.sip_port}'; expected none of MOH_RTP_PORTS {first}-{last}")
+            raise SettingsError(
+                f"MOH_SIP_PORT is '{settings.sip_port}'; expected a port outside MOH_RTP_PORTS {first}-{last}"
+            )
         if settings.tls_cert and settings.tls_port == settings.sip_port:
             raise SettingsError(f"MOH_TLS_PORT is '{settings.tls_port}'; expected another port than MOH_SIP_PORT")
         for env, default, _ in cls.table():

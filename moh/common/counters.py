@@ -59,6 +59,8 @@ class Counters:
         """Return a summary of the events that got no line, once in ``SUMMARY_EVERY`` seconds; otherwise empty."""
         if not self._unlogged or now - self._since < SUMMARY_EVERY:
             return ""
-        text = ", ".join(f"{count} {reason} (last {source})" for reason, (count, source) in self._unlogged.items())
+        text = ", ".join(
+            f"{count} x {reason!r} (the last from {source})" for reason, (count, source) in self._unlogged.items()
+        )
         self._unlogged, self._since, self._lines = {}, now, 0
         return text

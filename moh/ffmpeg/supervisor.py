@@ -304,8 +304,8 @@ class Supervisor:
         if ffmpeg.asked_to_end:
             return None
         if self._share_ports and UNKNOWN_OPTION in ffmpeg.last_output:
-            without = "that a receiver is gone is not noticed, and no report of it is read"
-            log.warning("this ffmpeg has no option %s: %s", UNKNOWN_OPTION.decode(), without)
+            so = "the server does not notice when its receiver vanishes, and reads no reports; install a newer ffmpeg"
+            log.warning("this ffmpeg has no option %s: %s", UNKNOWN_OPTION.decode(), so)
             self._share_ports = False
             return PendingStart(ffmpeg.order, 0.0, ffmpeg.unreachable_for)
         if not NO_ROUTE.search(ffmpeg.last_output):

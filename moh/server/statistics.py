@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,8 @@ class Statistics:
         self._limiter = limiter
         self._streams = streams
         self._workers = workers
-        self._logged = (0, 0)  # dropped datagrams and refused connections that were logged so far
+        self._logged_drops = 0
+        self._logged_refusals: Counter[str] = Counter()
         self._logged_at = 0.0
 
     def log_periodically(self, tcp: Sequence[TcpServer], now: float) -> None:
@@ -61,24 +63,22 @@ class Statistics:
         if rejected := self._limiter.tally.drain(now):
             log.warning("rejected more datagrams: %s", rejected)
         if delayed := self._streams.drain(now):
-            log.warning("delayed more by TCP: %s", delayed)
+            log.warning("more messages wait (TCP or TLS): %s", delayed)
         with self._lock:
             counted = self._agent.tally.drain(now)
         if counted:
-            log.info("more of the same: %s", counted)
-        self._log_drops(sum(server.refused for server in tcp), now)
+            log.info("counted, without lines of their own: %s", counted)
+        self._log_drops(sum((Counter(server.refused) for server in tcp), Counter()), now)
 
-    def _log_drops(self, refused: int, now: float) -> None:
-        drops = (self._workers.dropped, refused)
-        if drops == self._logged or now - self._logged_at < DROPS_EVERY:
+    def _log_drops(self, refused: Counter[str], now: float) -> None:
+        drops = self._workers.dropped
+        if (drops, refused) == (self._logged_drops, self._logged_refusals) or now - self._logged_at < DROPS_EVERY:
             return
-        datagrams, connections = drops[0] - self._logged[0], drops[1] - self._logged[1]
-        if datagrams:
+        if datagrams := drops - self._logged_drops:
             log.warning("dropped %s: more came than %d workers can handle", amount(datagrams, "datagram"), WORKERS)
-        if connections:
-            why = "too many at once, too many from one address, or not in MOH_ALLOW"
-            log.warning("refused %s: %s", amount(connections, "connection"), why)
-        self._logged, self._logged_at = drops, now
+        if connections := refused - self._logged_refusals:
+            log.warning("refused %s: %s", amount(sum(connections.values()), "connection"), listed(connections))
+        self._logged_drops, self._logged_refusals, self._logged_at = drops, refused, now
 
     def counts(self, engines: Engines, faults: Sequence[FaultLog]) -> Counts:
         """What was counted since the start, and how many calls go on now."""
@@ -101,7 +101,7 @@ class Statistics:
         log.info("%s: %s", amount(counts.calls, "call"), engines.summary())
         rejected = {"for want of workers": counts.dropped, **counts.rejected}
         log.info(
-            "since the start: %s; datagrams rejected: %s; delayed by TCP: %s; unexpected errors: %d",
+            "since the start: %s; datagrams rejected: %s; messages that waited (TCP or TLS): %s; unexpected errors: %d",
             listed(counts.events) or "nothing", listed(rejected), listed(counts.delayed) or "none",
             counts.unexpected_errors,
         )  # fmt: skip

@@ -28,7 +28,7 @@ class StreamLimit:
             seconds = self._limiter.delay(host, data, now)
             first = seconds > 0 and self._limiter.tally.count_and_should_log(TOO_FAST, host, now)
         if first:
-            log.warning("delaying %s by TCP: %s", host, TOO_FAST)
+            log.warning("messages from %s wait: it sends faster than its rate (TCP or TLS)", host)
         return seconds
 
     def drain(self, now: float) -> str:

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import secrets
+import shutil
 import ssl
 import time
 from collections.abc import Iterator
@@ -46,11 +47,19 @@ def available_codecs() -> tuple[Codec, ...]:
     available = encoders()
     codecs = tuple(codec for codec in CODECS if codec.encoder in available)
     if not codecs:
-        raise SettingsError("ffmpeg does not run, or encodes nothing that a phone plays; expected it on the PATH")
+        raise SettingsError(f"{_why_no_codec(available)}. Install Debian's ffmpeg: apt-get install ffmpeg")
     for codec in CODECS:
         if codec not in codecs:
             log.warning("no call gets %s: the installed ffmpeg has no encoder %r", codec.name, codec.encoder)
     return codecs
+
+
+def _why_no_codec(available: set[str]) -> str:
+    if shutil.which("ffmpeg") is None:
+        return "the program ffmpeg is missing"
+    if not available:
+        return "the program ffmpeg does not run: ffmpeg -encoders lists nothing"
+    return "this ffmpeg has no codec for phones"
 
 
 def stream_listeners(settings: Settings) -> list[tuple[int, Optional[ssl.SSLContext]]]:
@@ -145,8 +154,8 @@ def open_shared_stream(settings: Settings, tunes: Tunes) -> SharedStream:
                 time.sleep(PORT_PATIENCE / 20)
                 continue
             why = f"another program uses UDP port {port}" if in_use else f"UDP port {port}: {error.strerror}"
-            wanted = "expected ports that no other program uses"
-            raise SettingsError(f"Cannot use MOH_RTP_PORTS {first}-{last}: {why}; {wanted}") from None
+            cure = "set it to other ports" + (", or stop that program" if in_use else "")
+            raise SettingsError(f"Cannot use MOH_RTP_PORTS {first}-{last}: {why}; {cure}") from None
 
 
 STAND_IN = "ADDRESS-OF-THIS-MACHINE"

@@ -40,12 +40,14 @@ class Arrival:
     def _nothing_arrives(self, call: Call, report: StreamReport, now: float) -> list[Action]:
         wanted, port = call.media.wanted, call.media.origin.port
         assert wanted is not None, "its stream plays"
-        reported = f"the receiver {wanted.remote} reports that nothing arrives"
-        if not call.reception.named:
-            reported = f"no report of the receiver {wanted.remote} names a packet of the music"
+        seconds = f"{call.reception.silent_for:.0f} s"
+        if call.reception.named:
+            reported = f"the receiver {wanted.remote} has reported for {seconds} that no music arrives"
+        else:
+            reported = f"for {seconds}, no report of the receiver {wanted.remote} has named a packet of the music"
         text = (
-            f"{reported}, for {call.reception.silent_for:.0f} s, while about {report.sent} packets were sent; expected "
-            f"a way for UDP from port {port} of this server to {wanted.remote}, through each firewall between them"
+            f"{reported}; the server sent about {report.sent} packets. Allow UDP from port {port} of this server to "
+            f"{wanted.remote} in each firewall between them"
         )
         flow = call.dialog.flow
         return self._responder.log_first(NOTHING_ARRIVES, flow, text, now, logging.WARNING, call.id)
@@ -58,8 +60,8 @@ class Arrival:
         if not self._destinations.is_private_from_outside(flow, wanted.remote.host):
             return []
         text = (
-            f"the music goes to {wanted.remote}, a private address, but the caller {flow.remote.host} is outside: it "
-            f"arrives only if that address is in a network of this server. If the receiver is at the caller's, "
-            f"the caller's phone or PBX must give its public address instead (its NAT or STUN setting)"
+            f"the music goes to {wanted.remote}, a private address, but the caller's address {flow.remote.host} is not "
+            f"private. The music arrives only if {wanted.remote.host} is in a network of this server. If it is in the "
+            f"caller's network, set the public address (NAT, STUN) in the phone or PBX"
         )
         return self._responder.log_first(PRIVATE_ADDRESS, flow, text, now, logging.WARNING, call.id)

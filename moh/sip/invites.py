@@ -132,8 +132,8 @@ class Invites:
         if not name or self._address_of(name, incoming, now) != "":
             return []
         text = (
-            f"{flow.remote} dialled {name[:80]!r}, which has no address here, so the answer says that the music comes "
-            f"from {flow.local.host}; {self._identity.advice}"
+            f"{flow.remote} dialled {name[:80]!r}. This server finds no IP address for that name, so its answer says "
+            f"that the music comes from {flow.local.host}; {self._identity.advice}"
         )
         return self._responder.log_first("dialled name without address", flow, text, now, logging.WARNING)
 

@@ -119,7 +119,10 @@ class Responder:
             source = "the internet"
         if not self._counters.should_log("no ACK for our Contact", source, now):
             return []
-        text = f"no ACK came from {flow.remote} for the answer whose Contact is {contact}; {self._identity.advice}"
+        text = (
+            f"{flow.remote} did not confirm the call (no ACK). The answer names {contact}. If {flow.remote.host} "
+            f"cannot reach that address, {self._identity.advice}"
+        )
         return [Note(logging.WARNING, call.id, text)]
 
     def only_first_notes(self, actions: list[Action], call: Call, now: float) -> list[Action]:

@@ -51,6 +51,11 @@ USE_LIFETIME = 0.25
 """Seconds for which the set of connections that calls use is kept. With 10,000 calls, making the set takes 0.4 ms."""
 RETRY_AFTER = 0.2
 """Seconds until the next attempt when the system has no descriptor or memory for a connection."""
+NOT_ALLOWED = "not in MOH_ALLOW"
+TOO_MANY = f"beyond {MAX_CONNECTIONS} at once"
+TOO_MANY_OF_ONE = f"beyond {MAX_PER_SOURCE} of one address"
+NOT_OPENED = "to phones, not opened"
+"""Why connections are refused, and the names under which they are counted."""
 NUMBERS = itertools.count(1)
 """The numbers of all TCP and TLS connections. No number is used twice."""
 
@@ -86,8 +91,8 @@ class TcpServer(socketserver.ThreadingTCPServer):
         self._used: tuple[set[int], float] = (set(), -USE_LIFETIME)  # the latest ``connections_in_use``, and its time
         self._allows = allows
         self.transport = "TLS" if tls else "TCP"
-        self.refused = 0
-        """Connections that were not accepted or not opened."""
+        self.refused = dict.fromkeys((NOT_ALLOWED, TOO_MANY, TOO_MANY_OF_ONE, NOT_OPENED), 0)
+        """Connections that were not accepted or not opened, by reason. The keys stay, so any thread may read it."""
         self.faults = FaultLog(f"the {self.transport} server")
         self._open: dict[int, Connection] = {}
         self._sources: dict[str, int] = {}
@@ -110,17 +115,22 @@ class TcpServer(socketserver.ThreadingTCPServer):
         source = source_of(client_address[0])
         with self._lock:
             count, own = sum(self._sources.values()), self._sources.get(source, 0)
-            allowed = self._allows(client_address[0]) and own < MAX_PER_SOURCE
-            accepted = allowed and count < MAX_CONNECTIONS
-            if accepted:
-                self._sources[source] = own + 1
+            refusal = ""
+            if not self._allows(client_address[0]):
+                refusal = NOT_ALLOWED
+            elif own >= MAX_PER_SOURCE:
+                refusal = TOO_MANY_OF_ONE
+            elif count >= MAX_CONNECTIONS:
+                refusal = TOO_MANY
+            if refusal:
+                self.refused[refusal] += 1
             else:
-                self.refused += 1
-        if allowed and count >= MAX_CONNECTIONS - SPARE_CONNECTIONS:
+                self._sources[source] = own + 1
+        if refusal in ("", TOO_MANY) and count >= MAX_CONNECTIONS - SPARE_CONNECTIONS:
             evicted = self._find_evictable(source, time.monotonic())
             if evicted is not None:
                 evicted.abort()
-        return accepted
+        return not refusal
 
     def _find_evictable(self, source: str, now: float) -> Optional[Connection]:
         """The connection to evict for a new connection of ``source``, if any. It is the first of these that exists:
@@ -242,7 +252,7 @@ class TcpServer(socketserver.ThreadingTCPServer):
                 self._outbound[action.to] = waiting = bytearray(action.data)
                 self._outbound_for[action.to] = source_of(action.flow.remote.host)
             elif connection is None:
-                self.refused += 1
+                self.refused[NOT_OPENED] += 1
             elif isinstance(connection, bytearray) and len(connection) + len(action.data) <= MAX_OUTBOX:
                 connection += action.data
         if isinstance(connection, Connection):

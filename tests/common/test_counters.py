@@ -13,7 +13,7 @@ def test_the_first_event_of_a_reason_and_source_is_logged_at_once_and_the_rest_i
     assert counters.count_and_should_log("REGISTER 405", "192.0.2.2", now=100.3), "another source"
     assert not counters.count_and_should_log("REGISTER 405", "192.0.2.2", now=101.0)
     assert counters.drain(now=105.0) == ""
-    assert counters.drain(now=110.0) == "2 REGISTER 405 (last 192.0.2.2)"
+    assert counters.drain(now=110.0) == "2 x 'REGISTER 405' (the last from 192.0.2.2)"
     assert counters.drain(now=120.0) == ""
     assert counters.counts == {"REGISTER 405": 4, "INVITE 488": 1}
 
@@ -30,7 +30,7 @@ def test_of_a_thousand_sources_a_few_are_logged_at_once() -> None:
         for number in range(1000)
     )
     assert logged == MAX_LINES
-    assert counters.drain(now=60.0) == f"{1000 - MAX_LINES} OPTIONS 503 (last 192.0.2.999)"
+    assert counters.drain(now=60.0) == f"{1000 - MAX_LINES} x 'OPTIONS 503' (the last from 192.0.2.999)"
     assert counters.count_and_should_log("OPTIONS 503", "192.0.2.2000", now=60.1), "the next ones have lines again"
 
 

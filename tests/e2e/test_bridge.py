@@ -75,4 +75,4 @@ def test_the_dialled_name_is_our_contact_and_its_address_is_in_the_sdp(
         assert len(ear.packets(5)) == 5
         assert phone.ask(phone.request("BYE")).status == 200
     assert f"ready: sip:123@ADDRESS-OF-THIS-MACHINE:{server.port}," in server.log
-    assert ("has no address here" in server.log) is ("unknown" in uri)
+    assert ("finds no IP address for that name" in server.log) is ("unknown" in uri)

@@ -163,7 +163,7 @@ def test_without_ffmpeg_the_server_does_not_start(
     own_server: Running, start_server: StartServer, tmp_path: Path
 ) -> None:
     assert own_server.process.poll() is None  # this server has converted the music already
-    assert one_line(start_server(PATH=str(tmp_path))).startswith("ffmpeg does not run, or ")
+    assert one_line(start_server(PATH=str(tmp_path))).startswith("the program ffmpeg is missing. ")
 
 
 def test_the_server_raises_its_limit_of_descriptors_to_the_hard_limit(start_server: StartServer) -> None:

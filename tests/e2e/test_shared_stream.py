@@ -73,7 +73,7 @@ def test_a_second_server_on_the_same_rtp_ports_does_not_start(
     ports = f"{first + 4 - spare}-{first + 5}"
     second = start_server(MOH_RTP_PORTS=ports, MOH_FFMPEG_CALLS=calls)
     assert second.exit_status() == 1
-    why = f"another program uses UDP port {first + 4}; expected ports that no other program uses"
+    why = f"another program uses UDP port {first + 4}; set it to other ports, or stop that program"
     assert second.log == f"Cannot use MOH_RTP_PORTS {ports}: {why}\n"
 
 

@@ -225,7 +225,7 @@ def test_a_connection_that_sends_too_fast_is_slowed_down_and_loses_nothing(start
         line.send(over("TCP", phone, phone.request("OPTIONS")) * 500)
         for _ in range(500):
             assert line.receive().status == 200
-        server.says("delaying 127.0.0.9 by TCP: messages that came too fast")
+        server.says("messages from 127.0.0.9 wait: it sends faster than its rate (TCP or TLS)")
         line.send(over("TCP", phone, phone.request("OPTIONS")) * 5000)
         server.terminate()
         assert server.exit_status() == 0

@@ -175,7 +175,7 @@ def test_a_scanner_gets_no_response_and_has_one_log_line(name: str) -> None:
     assert statuses(first) == [] and notes(first) == [f"not answered: {name!r} from 203.0.113.9:5062"]
     for repeat in range(1000):
         assert agent.receive(request("REGISTER", f"User-Agent: {name}"), PUBLIC_FLOW, now=50 + repeat / 1000) == []
-    assert agent.tally.drain(now=61.0) == "1000 scanner (last 203.0.113.9)"
+    assert agent.tally.drain(now=61.0) == "1000 x 'scanner' (the last from 203.0.113.9)"
     assert statuses(agent.receive(request("OPTIONS", f"User-Agent: {name}"), FLOW, now=61.0)) == [200], (
         "a private source is answered"
     )
@@ -187,11 +187,11 @@ def test_calls_without_ack_have_two_log_lines_and_a_count_and_one_about_our_priv
     for number in range(100):
         lines += notes(agent.receive(caller(number), PUBLIC_FLOW, now=50.0))
     lines += notes(agent.tick(now=90.0))
-    assert [text.split(" ")[0] for text in lines] == ["answered", "the", "ended", "no"]
-    assert lines[1].startswith("the music goes to 192.168.1.77:17422, a private address, but the caller 203.0.113.9 is")
-    assert lines[-1].startswith("no ACK came from 203.0.113.9:5062 for the answer whose Contact is sip:moh@192.168.1.")
+    assert [text.split(" ")[0] for text in lines] == ["answered", "the", "ended", "203.0.113.9:5062"]
+    assert lines[1].startswith("the music goes to 192.168.1.77:17422, a private address, but the caller's address 203.")
+    assert lines[-1].startswith("203.0.113.9:5062 did not confirm the call (no ACK). The answer names sip:moh@192.168.")
     assert agent.tally.drain(now=100.0) == ", ".join(
-        f"99 {reason} (last 203.0.113.9)"
+        f"99 x {reason!r} (the last from 203.0.113.9)"
         for reason in ("private address from outside", "answered, not acknowledged yet", "unacknowledged")
     )
 

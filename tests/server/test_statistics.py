@@ -17,6 +17,7 @@ from moh.server.stream_limit import StreamLimit
 from moh.server.workers import Workers
 from moh.shared.shared_stream import SharedStream, SharedStreamStats
 from moh.sip.user_agent import UserAgent
+from moh.transport.tcp import NOT_ALLOWED, TOO_MANY_OF_ONE
 from tests.support.ladder import FLOW, answered, bye, invite, make_agent
 from tests.support.running import free_ports
 
@@ -26,7 +27,8 @@ VIA = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKother;rport"
 class Tcp:
     """A stand-in for the parts of a ``TcpServer`` that the statistics read."""
 
-    refused = 0
+    def __init__(self) -> None:
+        self.refused = {TOO_MANY_OF_ONE: 0, NOT_ALLOWED: 0}
 
 
 class World:
@@ -60,10 +62,11 @@ def test_counters_at_zero_make_no_line(world: World, caplog: pytest.LogCaptureFi
 def test_dropped_datagrams_and_refused_connections_have_a_line_each_in_ten_seconds(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.workers.dropped, world.tcp.refused = 5, 2
+    world.workers.dropped = 5
+    world.tcp.refused.update({TOO_MANY_OF_ONE: 1, NOT_ALLOWED: 2})
     world.log(100.0)
     assert "dropped 5 datagrams: more came than 8 workers can handle" in caplog.text
-    assert "refused 2 connections: too many at once" in caplog.text
+    assert "refused 3 connections: 2 not in MOH_ALLOW, 1 beyond 64 of one address" in caplog.text
     caplog.clear()
     world.workers.dropped = 8
     world.log(109.9)
@@ -81,8 +84,8 @@ def test_rejections_without_a_line_of_their_own_are_summed_up(world: World, capl
     world.log(105.0)
     assert caplog.text == ""
     world.log(111.0)
-    assert "rejected more datagrams: 20 too many messages (last 192.0.2.29)" in caplog.text
-    assert "more of the same: 20 INVITE 488 (last 192.0.2.29)" in caplog.text
+    assert "rejected more datagrams: 20 x 'too many messages' (the last from 192.0.2.29)" in caplog.text
+    assert "counted, without lines of their own: 20 x 'INVITE 488' (the last from 192.0.2.29)" in caplog.text
 
 
 def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -100,7 +103,7 @@ def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixtu
     assert "[" not in caplog.messages[-1], "no call has a line"
     assert (
         "since the start: nothing; datagrams rejected: 7 for want of workers, 1 not in MOH_ALLOW; "
-        "delayed by TCP: none; unexpected errors: 1"
+        "messages that waited (TCP or TLS): none; unexpected errors: 1"
     ) in caplog.text
 
 

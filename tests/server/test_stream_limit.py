@@ -23,7 +23,7 @@ def test_the_first_delayed_message_of_a_host_has_a_line_and_all_are_counted(
     assert limit.counts() == {}
     assert limit.delay(HOST, PING) > 0
     assert limit.delay(HOST, PING) > 0
-    assert caplog.text.count(f"delaying {HOST} by TCP: messages that came too fast") == 1
+    assert caplog.text.count(f"messages from {HOST} wait: it sends faster than its rate (TCP or TLS)") == 1
     assert limit.counts() == {"messages that came too fast": 2}
     assert limit.drain(105.0) == ""
-    assert limit.drain(111.0) == f"1 messages that came too fast (last {HOST})"
+    assert limit.drain(111.0) == f"1 x 'messages that came too fast' (the last from {HOST})"

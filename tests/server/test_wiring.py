@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -98,10 +100,22 @@ def test_with_all_encoders_nothing_is_said(monkeypatch: pytest.MonkeyPatch, capl
     assert caplog.text == ""
 
 
-def test_without_any_encoder_the_server_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "encoders", set)
-    with pytest.raises(SettingsError, match=r"^ffmpeg does not run, or encodes nothing that a phone plays;"):
+@pytest.mark.parametrize(
+    ("program", "encoders", "why"),
+    [
+        (None, set(), "the program ffmpeg is missing"),
+        ("/usr/bin/ffmpeg", set(), "the program ffmpeg does not run: ffmpeg -encoders lists nothing"),
+        ("/usr/bin/ffmpeg", {"flac"}, "this ffmpeg has no codec for phones"),
+    ],
+)
+def test_without_any_encoder_the_server_cannot_start(
+    program: Optional[str], encoders: set[str], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "encoders", lambda: encoders)
+    monkeypatch.setattr(shutil, "which", lambda name: program)
+    with pytest.raises(SettingsError) as caught:
         available_codecs()
+    assert str(caught.value) == f"{why}. Install Debian's ffmpeg: apt-get install ffmpeg"
 
 
 def test_the_shared_stream_names_a_port_that_another_program_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,5 +126,5 @@ def test_the_shared_stream_names_a_port_that_another_program_has(monkeypatch: py
         other_program.bind(("127.0.0.1", first + 2))
         with pytest.raises(SettingsError) as caught:
             open_shared_stream(settings, Tunes())
-    why = f"another program uses UDP port {first + 2}; expected ports that no other program uses"
+    why = f"another program uses UDP port {first + 2}; set it to other ports, or stop that program"
     assert str(caught.value) == f"Cannot use MOH_RTP_PORTS {first}-{first + 3}: {why}"

@@ -99,9 +99,8 @@ def test_two_reports_in_a_row_without_a_new_packet_cause_one_warning() -> None:
     (warning,) = agent.reported([report(call, 250, sent=750)], now=15.0)
     assert warning == Note(
         logging.WARNING, call,
-        "the receiver 192.168.1.77:17422 reports that nothing arrives, for 10 s, while about 750 packets were sent; "
-        "expected a way for UDP from port 10000 of this server to 192.168.1.77:17422, through each firewall between "
-        "them",
+        "the receiver 192.168.1.77:17422 has reported for 10 s that no music arrives; the server sent about 750 "
+        "packets. Allow UDP from port 10000 of this server to 192.168.1.77:17422 in each firewall between them",
     )  # fmt: skip
     assert agent.reported([report(call, 250)], now=20.0) == [], "once"
     assert ended(agent, call, 21.0).endswith("0 % lost, jitter 2 ms, and nothing in its last 15 s")
@@ -113,7 +112,8 @@ def test_one_line_warns_when_no_report_names_the_music() -> None:
     assert agent.reported([report(call, 0)], now=5.0) == []
     (warning,) = warnings(agent.reported([report(call, 0, sent=500)], now=10.0))
     assert warning.startswith(
-        "no report of the receiver 192.168.1.77:17422 names a packet of the music, for 10 s, while about 500 packets"
+        "for 10 s, no report of the receiver 192.168.1.77:17422 has named a packet of the music; the server sent about "
+        "500 packets. Allow UDP"
     )
     assert ended(agent, call, 11.0).endswith("; the receiver's reports name no packet of the music")
 
@@ -127,7 +127,7 @@ def test_a_hundred_calls_of_one_caller_that_hear_nothing_have_one_line_and_a_cou
         calls.append(tag(response(agent.receive(message, FLOW, 0.0))))
     lines = [agent.reported([report(call, 0) for call in calls], now) for now in (5.0, 10.0, 15.0)]
     assert [len(each) for each in lines] == [0, 1, 0]
-    assert agent.tally.drain(now=21.0) == "99 nothing arrives (last 192.168.1.50)"
+    assert agent.tally.drain(now=21.0) == "99 x 'nothing arrives' (the last from 192.168.1.50)"
 
 
 # -- a private address from outside ----------------------------------------------------------------------------------
@@ -135,9 +135,9 @@ def test_a_hundred_calls_of_one_caller_that_hear_nothing_have_one_line_and_a_cou
 CALLER = Flow(Address("203.0.113.9", 5062), SERVER)
 CARRIER = Flow(Address("100.64.0.9", 5062), SERVER)
 HINT = (
-    "the music goes to 192.168.1.77:17422, a private address, but the caller 203.0.113.9 is outside: it arrives only "
-    "if that address is in a network of this server. If the receiver is at the caller's, the caller's phone or PBX "
-    "must give its public address instead (its NAT or STUN setting)"
+    "the music goes to 192.168.1.77:17422, a private address, but the caller's address 203.0.113.9 is not private. "
+    "The music arrives only if 192.168.1.77 is in a network of this server. If it is in the caller's network, "
+    "set the public address (NAT, STUN) in the phone or PBX"
 )
 BY_CALLER = MediaPolicy(callers=networks("203.0.113.9"))
 BY_ADDRESS = MediaPolicy(allowed=networks("192.168.0.0/16"))

@@ -126,8 +126,9 @@ def test_a_name_without_an_address_is_in_contact_all_the_same_and_the_owner_is_t
     assert (contact(actions), origin(actions)) == ("sip:moh@moh.lan:6060", OWN.host)
     warnings = [action.text for action in actions if isinstance(action, Note) and action.level == logging.WARNING]
     assert warnings == [
-        "192.168.1.50:5062 dialled 'moh.lan', which has no address here, so the answer says that the music comes from "
-        "172.18.0.2; set MOH_ADVERTISED_ADDRESS to an address of this machine that phones can reach"
+        "192.168.1.50:5062 dialled 'moh.lan'. This server finds no IP address for that name, so its answer says that "
+        "the music comes from 172.18.0.2; set MOH_ADVERTISED_ADDRESS to an address of this machine that phones can "
+        "reach"
     ]
 
 
@@ -293,9 +294,9 @@ def test_a_missing_ack_is_a_warning_with_the_facts_once_for_each_caller() -> Non
         agent.receive(dialling("sip:123@172.18.0.2", number=number), BRIDGE, now=0.0)
     other = BRIDGE._replace(remote=Address("192.168.1.60", 5062))
     agent.receive(dialling("sip:123@172.18.0.2", number=3), other, now=0.0)
-    assert [note for note in notes(expire(agent)) if note.startswith("no ACK")] == [
-        f"no ACK came from {caller}:5062 for the answer whose Contact is sip:moh@172.18.0.2:5060; "
-        "set MOH_ADVERTISED_ADDRESS to an address of this machine that phones can reach"
+    assert [note for note in notes(expire(agent)) if "(no ACK)" in note] == [
+        f"{caller}:5062 did not confirm the call (no ACK). The answer names sip:moh@172.18.0.2:5060. If {caller} "
+        "cannot reach that address, set MOH_ADVERTISED_ADDRESS to an address of this machine that phones can reach"
         for caller in ("192.168.1.50", "192.168.1.60")
     ]
 
@@ -304,8 +305,8 @@ def test_the_warning_shows_an_advertised_address_that_was_set() -> None:
     agent = make_agent(advertised="192.168.9.9")
     agent.receive(invite(), FLOW, now=0.0)
     assert (
-        "Contact is sip:moh@192.168.9.9:5060; set MOH_ADVERTISED_ADDRESS, which is 192.168.9.9, to"
-        in notes(expire(agent))[-1]
+        "names sip:moh@192.168.9.9:5060. If 192.168.1.50 cannot reach that address, set "
+        "MOH_ADVERTISED_ADDRESS, which is 192.168.9.9, to" in notes(expire(agent))[-1]
     )
 
 
@@ -315,7 +316,7 @@ def test_for_scanners_there_is_one_warning_and_only_if_none_of_them_can_reach_us
     for number in range(1, 4):
         way = INTERNET._replace(remote=Address(f"203.0.113.{number}", 5062))
         agent.receive(dialling(uri, number=number, body=OFFER.replace("192.168.1.77", way.remote.host)), way, now=0.0)
-    assert sum(note.startswith("no ACK came") for note in notes(expire(agent))) == warned
+    assert sum("did not confirm the call" in note for note in notes(expire(agent))) == warned
 
 
 def test_a_call_that_gets_its_ack_causes_no_warning() -> None:

@@ -79,8 +79,9 @@ def test_no_ack_in_32_seconds_ends_the_call_with_bye() -> None:
     assert isinstance(music(actions)[0], StopStream)
     assert notes(actions) == [
         "ended after 32 s, music for 32 s: no ACK in 32 s; no report from the receiver",
-        "no ACK came from 192.168.1.50:5062 for the answer whose Contact is sip:moh@192.168.1.100:5060; "
-        "set MOH_ADVERTISED_ADDRESS to an address of this machine that phones can reach",
+        "192.168.1.50:5062 did not confirm the call (no ACK). The answer names sip:moh@192.168.1.100:5060. If "
+        "192.168.1.50 cannot reach that address, set MOH_ADVERTISED_ADDRESS to an address of this machine that phones "
+        "can reach",
     ]
 
 

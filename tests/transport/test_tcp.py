@@ -12,7 +12,7 @@ import pytest
 
 from moh.common.actions import Address, Flow, Send
 from moh.sip.framing import PING, PONG
-from moh.transport.tcp import MAX_OUTBOUND, MAX_OUTBOUND_PER_SOURCE, TcpServer
+from moh.transport.tcp import MAX_OUTBOUND, MAX_OUTBOUND_PER_SOURCE, NOT_OPENED, TcpServer
 from tests.support.running import wait_for
 
 HERE = Address("127.0.0.1", 0)
@@ -171,7 +171,7 @@ def test_outbound_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         for number in range(1, 2 * MAX_OUTBOUND + 1):
             caller = flow_of(5060)._replace(remote=Address(f"192.0.2.{number}", 5060))
             server.send(Send(b"BYE", caller.remote, caller))
-        assert len(server._outbound) == server.refused == MAX_OUTBOUND
+        assert len(server._outbound) == server.refused[NOT_OPENED] == MAX_OUTBOUND
         assert server._sources == {}
 
 
