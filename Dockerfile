@@ -42,7 +42,8 @@ USER 5060:5060
 ENV MOH_CACHE=/tmp/moh \
     PYTHONUNBUFFERED=1
 EXPOSE 5060/udp 5060/tcp 5061/tcp 10000-10100/udp
-# `docker compose up --wait` tells after 5 s that all is well, or after 10 s that it is not.
+# `docker compose up --wait` tells after 5 s that all is well, or after 10 s that it is not. While it is not known whether
+# the music can be played, the check waits: up to 20 s more.
 HEALTHCHECK --interval=5s --timeout=30s --retries=2 \
     CMD ["python3", "test_udp.py", "--wait", "20"]
 ENTRYPOINT ["./start.sh"]

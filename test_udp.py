@@ -6,7 +6,8 @@
 Without HOST it asks the server of this machine, at the address in MOH_BIND and MOH_SIP_PORT; by default this is
 127.0.0.1:5060.
 
-With --wait it asks again while the server is not ready yet (503), for so many seconds.
+With --wait it asks again, for so many seconds, while the server is not ready yet (503) or does not know yet whether it
+can play the owner's music. If that is not known in the end, all is well: callers hear the built-in piece.
 
 It prints one line. The exit status is 0 (a well-formed 200), 1 (any other result) or 2 (bad usage), so it is also the
 health check of the container. OPTIONS gets the status that an INVITE would get, but starts no call. Asked from its own
@@ -34,6 +35,8 @@ from typing import NamedTuple
 
 T1 = 0.5  # seconds until the first retransmission; each gap is twice the one before (Timer E, RFC 3261 17.1.2.2)
 GIVE_UP_AFTER = 2.0  # seconds; a healthy server replies within milliseconds
+UNDECIDED = "callers hear the built-in piece, since the music is still being prepared"
+"""The Warning of a server that does not know yet whether it can play the owner's music."""
 COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "l": "content-length"}  # RFC 3261 7.3.3
 
 
@@ -102,6 +105,17 @@ class Reply:
             name = name.strip().lower()
             fields.setdefault(COMPACT.get(name, name), value.strip())
         return cls(int(start[1]), start[2].strip(), fields, milliseconds)
+
+
+def warning(reply: Reply) -> str:
+    """Return the text of the reply's Warning; empty if there is none (RFC 3261 section 20.43)."""
+    found = re.fullmatch(r'399 \S+ "((?:[^"\\]|\\.)*)"', reply.fields.get("warning", ""))
+    return re.sub(r"\\(.)", r"\1", found[1]) if found else ""
+
+
+def is_undecided(reply: Reply) -> bool:
+    """Return whether the server will know more in some seconds."""
+    return reply.status == 503 or (reply.status == 200 and warning(reply) == UNDECIDED)
 
 
 class NoReply(Exception):
@@ -176,8 +190,7 @@ def fault(question: Question, reply: Reply) -> str:
         return f"answered {status}: it runs, but takes no more calls now{again}"
     if reply.status != 200:
         return f"answered {status} instead of 200: see its log for the reason. Is this the music server?"
-    if warning := re.fullmatch(r'399 \S+ "((?:[^"\\]|\\.)*)"', reply.fields.get("warning", "")):  # RFC 3261 20.43
-        trouble = re.sub(r"\\(.)", r"\1", warning[1])
+    if (trouble := warning(reply)) and trouble != UNDECIDED:
         return f"answered {status}, and plays; but something is wrong: {trouble}"
     if wrong := malformed(question, reply):
         return f"sent {wrong}. Is this the music server? Then report the fault with its log, MOH_LOG=debug"
@@ -278,7 +291,7 @@ def main() -> int:
         "address of the server, also as sip:123@HOST:PORT (default: by MOH_BIND and MOH_SIP_PORT, or 127.0.0.1:5060)"
     )
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
-    text = "while the server answers 503, as during its start, ask again for so long"
+    text = "while the server starts (503) or still prepares the music, ask again for so long"
     parser.add_argument("--wait", metavar="SECONDS", type=float, default=0.0, help=text)
     arguments = parser.parse_args()
     try:
@@ -288,7 +301,7 @@ def main() -> int:
     end = time.monotonic() + arguments.wait
     try:
         question, reply = ask(server)
-        while reply.status == 503 and time.monotonic() < end:
+        while is_undecided(reply) and time.monotonic() < end:
             time.sleep(0.2)
             question, reply = ask(server)
     except NoReply as error:
@@ -297,7 +310,8 @@ def main() -> int:
     if wrong := fault(question, reply):
         print(f"FAIL {server} {wrong}")
         return 1
-    print(f"ok   {server} answered OPTIONS with 200 in {reply.milliseconds:.1f} ms")
+    more = f"; {UNDECIDED}" if is_undecided(reply) else ""
+    print(f"ok   {server} answered OPTIONS with 200 in {reply.milliseconds:.1f} ms{more}")
     return 0
 
 

@@ -15,6 +15,9 @@ from ..sip.user_agent import UserAgent
 from .engines import Engines
 from .wiring import ready_lines
 
+UNDECIDED = "callers hear the built-in piece, since the music is still being prepared"
+"""The trouble while it is not known yet whether the owner's music plays. ``test_udp.py`` has the same text."""
+
 log = logging.getLogger("moh")
 
 
@@ -39,6 +42,7 @@ class NowPlaying:
         """Have new calls hear the new music. If it cannot be played, what plays now goes on."""
         if isinstance(result, StandIn):
             self._stand_in = result.music
+            self._set_trouble(UNDECIDED)  # before the agent is ready, so that no health check misses it
             self._play(result.music)
         elif isinstance(result, Music):
             first = not self._ready

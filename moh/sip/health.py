@@ -10,7 +10,7 @@ from .writer import quoted
 
 
 class Health:
-    """What the owner has to mend although calls are answered."""
+    """What the owner has to mend, or has to wait for, although calls are answered."""
 
     trouble = ""
     """One line for the owner; empty if all is well."""

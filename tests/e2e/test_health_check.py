@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+import test_udp
 from conftest import StartServer
 from moh.common.config import Settings
 from moh.net.routes import local_address_towards
+from moh.server.now_playing import UNDECIDED
 from test_udp import server_here
-from tests.support.running import ROOT, free_ports, is_free, wait_for
+from tests.support.running import ROOT, Running, free_ports, is_free, wait_for
 
 OWN = "an address of this machine"
 CERTIFICATE = "a certificate"
@@ -57,13 +59,17 @@ def check_line() -> list[str]:
     return command
 
 
-def check(**environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the health check in the folder of the programs. It has no ``MOH_`` variables but ``environment``."""
+def check(*more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the health check in the folder of the programs, with ``more`` arguments.
+
+    It has no ``MOH_`` variables but ``environment``.
+    """
     others = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
-        check_line(), cwd=ROOT, env={**others, **environment, "PATH": path}, capture_output=True, text=True, timeout=60
-    )
+        [*check_line(), *more], cwd=ROOT, env={**others, **environment, "PATH": path},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
 
 
 def filled(environment: dict[str, str], folder: Path) -> dict[str, str]:
@@ -120,6 +126,49 @@ def test_the_check_waits_for_a_server_that_is_not_ready_yet(start_server: StartS
         server.says("503 The music is not ready yet")
         (tmp_path / "go").touch()
         assert (ran.result().returncode, ran.result().stderr) == (0, ""), ran.result().stdout
+
+
+@pytest.fixture
+def held_back(start_server: StartServer, tmp_path: Path) -> tuple[Running, Path]:
+    """Return a server that plays the built-in piece, and the file that has it convert the music when it is made."""
+    bin_folder, go = tmp_path / "bin", tmp_path / "go"
+    bin_folder.mkdir()
+    (tmp_path / "slow.wav").write_bytes((ROOT / "moh" / "builtin.mp3").read_bytes())
+    wait = f"case $* in *slow.wav*) while [ ! -e {go} ]; do sleep 0.05; done; [ ! -s {go} ] || exit 1;; esac"
+    (bin_folder / "ffmpeg").write_text(f'#!/bin/sh\n{wait}\nexec {shutil.which("ffmpeg")} "$@"\n')
+    (bin_folder / "ffmpeg").chmod(0o755)
+    server = start_server(MOH_MUSIC=str(tmp_path / "slow.wav"), PATH=f"{bin_folder}:{os.environ['PATH']}")
+    server.says("until it is ready, callers hear the built-in piece")
+    return server, go
+
+
+@pytest.mark.parametrize(
+    ("refused", "status", "said"),
+    [("", 0, "answered OPTIONS with 200 in "), ("refused", 1, "something is wrong: Cannot play ")],
+    ids=["good", "bad"],
+)
+def test_the_check_waits_until_it_is_known_whether_the_music_plays(
+    held_back: tuple[Running, Path], refused: str, status: int, said: str
+) -> None:
+    server, go = held_back
+    with ThreadPoolExecutor() as pool:
+        ran = pool.submit(check, MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(server.port))
+        wait_for(lambda: server.log.count("OPTIONS sip:123@") > 3 or ran.done(), "a check that asks again and again")
+        assert not ran.done(), ran.result().stdout
+        go.with_name("new").write_text(refused)
+        go.with_name("new").rename(go)
+        assert (ran.result().returncode, ran.result().stderr) == (status, ""), ran.result().stdout
+    assert said in ran.result().stdout and UNDECIDED not in ran.result().stdout
+
+
+def test_a_server_whose_music_takes_longer_than_the_check_waits_is_healthy(held_back: tuple[Running, Path]) -> None:
+    """An hour of music: callers hear the built-in piece meanwhile, and the check says so."""
+    assert test_udp.UNDECIDED == UNDECIDED
+    server, go = held_back
+    ran = check("--wait", "1", MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(server.port))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("ok   ") and ran.stdout.endswith(f"; {UNDECIDED}\n")
+    go.touch()
 
 
 def test_without_a_server_the_check_fails() -> None:

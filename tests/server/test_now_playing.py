@@ -14,7 +14,7 @@ from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.mastering.prepare import BUILTIN, Music
 from moh.mastering.reloader import StandIn
-from moh.server.now_playing import NowPlaying
+from moh.server.now_playing import UNDECIDED, NowPlaying
 from tests.support.ladder import make_agent
 
 OWN = Music({}, 192.0, Path("/srv/hold.mp3"), 2.1, "as it was")
@@ -82,10 +82,10 @@ def test_the_owners_music_plays_at_once(lines: pytest.LogCaptureFixture) -> None
 def test_while_the_music_is_converted_the_built_in_piece_plays(lines: pytest.LogCaptureFixture) -> None:
     world = World()
     world.now_playing.use(StandIn(PIECE))
-    assert world.plays is PIECE and not world.agent.health.trouble
+    assert world.plays is PIECE and world.agent.health.trouble == UNDECIDED
     assert texts(lines) == [], "ready is logged when it is known what plays"
     world.now_playing.use(OWN)
-    assert world.plays is OWN
+    assert world.plays is OWN and not world.agent.health.trouble
     assert texts(lines)[0].startswith("music: hold.mp3") and texts(lines)[1].startswith(f"{READY} hold.mp3")
 
 
@@ -129,7 +129,9 @@ def test_where_nothing_can_be_played_the_start_fails() -> None:
 
 
 def test_the_log_says_that_no_music_was_given(lines: pytest.LogCaptureFixture) -> None:
-    World(music="").now_playing.use(PIECE)
+    world = World(music="")
+    world.now_playing.use(PIECE)
+    assert not world.agent.health.trouble, "the health check waits for nothing"
     why = "MOH_MUSIC is empty, and the server finds no /music.mp3 and no ./music.mp3"
     assert texts(lines, logging.WARNING) == [f"no music was given, so the built-in piece plays: {why}"]
     lines.clear()
