@@ -140,7 +140,10 @@ def _plays_at_once(settings: Settings, progress: Optional[Progress]) -> bool:
         wait([found], min(left, PROGRESS_EVERY))
     try:
         return found.result(0)
-    except (OSError, SettingsError, FutureTimeout):
+    except (FutureTimeout, TimeoutError):
+        log.warning("the music is read slowly, or not at all; until it is ready, callers hear the built-in piece")
+        return False
+    except (OSError, SettingsError):
         return False  # ``prepare`` reports the error
 
 

@@ -267,7 +267,7 @@ def test_music_that_is_not_converted_has_a_stand_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["while it is read", "when it is opened"])
 def test_the_stand_in_does_not_wait_for_a_file_that_is_read_slowly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
 ) -> None:
     """As from a network share that is slow or hangs. The music is in the cache, which takes its whole file to know."""
     tone = make(tmp_path / "tone.wav")
@@ -297,6 +297,7 @@ def test_the_stand_in_does_not_wait_for_a_file_that_is_read_slowly(
         piece = music.stand_in(settings(tone, tmp_path / "cache"))
         assert not released.is_set()
         assert piece is not None and piece.source == BUILTIN
+        assert "the music is read slowly, or not at all" in caplog.text
     finally:
         released.set()
     wait_for(lambda: "digest" not in [thread.name for thread in threading.enumerate()], "the end of the thread")
