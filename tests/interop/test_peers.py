@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,11 +133,23 @@ def test_linphone_receives_music(own_server: Running, tmp_path: Path, transport:
 # -- MOH_DIRECTION=sendrecv ------------------------------------------------------------------------------------------
 
 
+def wait_for_report(server: Running) -> None:
+    """Wait until the server has a report of the phone, which sends the first after some seconds."""
+
+    def listed() -> bool:
+        server.process.send_signal(signal.SIGUSR1)
+        time.sleep(0.2)
+        return "ffmpeg; the receiver reported" in server.log
+
+    wait_for(listed, "a report of the phone in the list of calls", 30)
+
+
 def test_baresip_goes_on_recording_after_an_answer_of_sendrecv(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(MOH_DIRECTION="sendrecv").ready()
     with baresip_in_a_call(server, tmp_path) as phone:
         (recording,) = tmp_path.glob("dump-*-enc.wav")
         wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}", 20)
+        wait_for_report(server)
     assert loudness(recording) > SILENCE
     assert server.has_no_ffmpeg()
     server.says("BYE from the caller; the receiver reported 0 % lost, jitter ")
@@ -145,6 +159,7 @@ def test_linphone_is_not_paused_by_an_answer_of_sendrecv(start_server: StartServ
     server, recording = start_server(MOH_DIRECTION="sendrecv").ready(), tmp_path / "heard.wav"
     with linphone_in_a_call(server, tmp_path) as phone:
         wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
+        wait_for_report(server)
         assert "has been paused by" not in phone.said
     assert loudness(recording) > SILENCE
     assert server.has_no_ffmpeg()
