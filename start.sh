@@ -47,7 +47,7 @@ for argument in "$@"; do
     case $argument in
         -h | --help)
             # The help needs no package. Without a Python that runs it, set_up says which one is needed.
-            { read_version && [[ $version =~ ^3\.(9|[1-9][0-9])$ ]]; } || set_up requirements.txt
+            { read_version && is_supported; } || set_up requirements.txt
             exec "$python" sip_server.py --help
             ;;
     esac

@@ -26,6 +26,7 @@ install_packages() { # NAME...: system packages that are missing
     quietly "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
+is_supported() { [[ $version =~ ^3\.(9|[1-9][0-9])$ ]]; } # after read_version
 read_version() { version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); }
 
 venv_package() { # the package that Debian and Ubuntu need to make virtual environments with $python
@@ -35,11 +36,15 @@ venv_package() { # the package that Debian and Ubuntu need to make virtual envir
     esac
 }
 
+stamp() { # FILE: what the virtual environment keeps when it has the packages that FILE lists
+    printf '# %s\n%s\n' "$version" "$(<"$1")"
+}
+
 in_venv() { # FILE...: has the virtual environment the packages that these list, for this version of Python?
     local file
     [[ -x $venv/bin/python ]] || return 1
     for file in "$@"; do
-        [[ -f $venv/$file && $(<"$venv/$file") == "# $version"$'\n'"$(<"$file")" ]] || return 1
+        [[ -f $venv/$file && $(<"$venv/$file") == "$(stamp "$file")" ]] || return 1
     done
 }
 
@@ -69,7 +74,7 @@ set_up() { # [NAME=COMMAND ...] [FILE ...]
     done
 
     if read_version; then
-        [[ $version =~ ^3\.(9|[1-9][0-9])$ ]] || fail "Python 3.9 or newer is needed; $python is $version."
+        is_supported || fail "Python 3.9 or newer is needed; $python is $version."
         [[ -z ${PYTHON:-} ]] || venv=.venv-$version
         if ! in_venv "${files[@]}" && ! { ((${#files[@]} == 1)) && in_python "${files[0]}"; }; then
             make_venv=1
@@ -92,13 +97,13 @@ fill_venv() { # FILE...: install the packages that these list into the virtual e
     local file stale=
     say "Installing Python packages into $venv ..."
     for file in "$@"; do # a package that is listed no more must not stay
-        if [[ -f $venv/$file && $(<"$venv/$file") != "# $version"$'\n'"$(<"$file")" ]]; then stale=1; fi
+        if [[ -f $venv/$file && $(<"$venv/$file") != "$(stamp "$file")" ]]; then stale=1; fi
     done
     if [[ -n $stale || $("$venv/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) != "$version" ]]; then
         quietly "$python" -m venv --clear "$venv"
     fi
     for file in "$@"; do
         quietly "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$file"
-        printf '# %s\n%s\n' "$version" "$(<"$file")" >"$venv/$file" # the next start compares it
+        stamp "$file" >"$venv/$file" # the next start compares it
     done
 }

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Literal, Optional
+
+from .contents import id3_length
 
 TOLERANCE = 2048
 """Octets that a complete file may lack: encoders count their first frame in different ways."""
@@ -17,23 +19,7 @@ UNKNOWN = 0x7FF00000
 """A size in 32 bits, of a WAV or AU file, from which on it means that the program did not know the size."""
 MOST_PARTS = 1000
 """Chunks or boxes of a file that are looked at."""
-BOXES = frozenset(
-    (
-        b"ftyp",
-        b"moov",
-        b"mdat",
-        b"free",
-        b"skip",
-        b"wide",
-        b"uuid",
-        b"meta",
-        b"moof",
-        b"mfra",
-        b"sidx",
-        b"styp",
-        b"udta",
-    )
-)
+BOXES = frozenset(b"ftyp moov mdat free skip wide uuid meta moof mfra sidx styp udta".split())
 """The kinds of boxes that follow each other in an MP4 file."""
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """The GUID of the object with the size of an ASF (WMA) file."""
@@ -98,7 +84,7 @@ def _has_more(said: str) -> bool:
     return len([stream for stream in streams if "attached pic" not in stream]) > 1
 
 
-def _chunks(file: BinaryIO, order: str) -> Optional[int]:
+def _chunks(file: BinaryIO, order: Literal["little", "big"]) -> Optional[int]:
     """The end of the chunk with the samples, in a WAV or AIFF file."""
     at = 12
     for _ in range(MOST_PARTS):
@@ -106,7 +92,7 @@ def _chunks(file: BinaryIO, order: str) -> Optional[int]:
         head = file.read(8)
         if len(head) < 8:
             return None
-        size = int.from_bytes(head[4:8], "little" if order == "little" else "big")
+        size = int.from_bytes(head[4:8], order)
         if head[:4] in (b"data", b"SSND"):
             return at + 8 + size if 0 < size < UNKNOWN else None
         at += 8 + size + size % 2
@@ -171,9 +157,10 @@ def _mpeg(file: BinaryIO) -> Optional[int]:
     for _ in range(MOST_PARTS):
         file.seek(begin)
         octets = file.read(256)
-        if octets[:3] != b"ID3" or len(octets) < 10:
+        length = id3_length(octets)
+        if not length:
             break
-        begin += 10 + sum((octet & 127) << shift for octet, shift in zip(octets[6:10], (21, 14, 7, 0)))
+        begin += length
     found = re.search(b"(VBRI)|(?:Xing|Info)...(.)", octets, re.DOTALL)
     if octets[:1] != b"\xff" or not found:
         return None

@@ -108,6 +108,13 @@ def _text(beginning: bytes) -> str:
     return text if text and printable == len(text) else ""
 
 
+def id3_length(head: bytes) -> int:
+    """The octets of the ID3 tag that begins with ``head``, by its own header; 0 where none begins there."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum((octet & 127) << shift for octet, shift in zip(head[6:10], (21, 14, 7, 0)))
+
+
 def tags_only(path: Path) -> str:
     """The kind of tag (``ID3``, ``APE``) if the file holds nothing else; otherwise empty."""
     try:
@@ -118,8 +125,8 @@ def tags_only(path: Path) -> str:
             while begin < size:
                 file.seek(begin)
                 head = file.read(32)
-                if head[:3] == b"ID3" and len(head) >= 10:
-                    begin += 10 + sum((octet & 127) << shift for octet, shift in zip(head[6:10], (21, 14, 7, 0)))
+                if length := id3_length(head):
+                    begin += length
                     found = "ID3"
                 elif head[:8] == b"APETAGEX":
                     begin += 32 + int.from_bytes(head[12:16], "little")

@@ -6,6 +6,7 @@ A call with an ffmpeg of its own has its sender reports from ffmpeg. A ``cname``
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 SENDER_REPORT, RECEIVER_REPORT, SOURCE_DESCRIPTION, BYE = 200, 201, 202, 203
@@ -90,16 +91,22 @@ class Compound(NamedTuple):
 
 def read_compound(data: bytes) -> Compound:
     """Read the reports of a compound packet. A block that is cut off, or longer than its packet, is left out."""
-    found = Compound(False, [])
-    while len(data) >= SHORTEST and data[0] >> 6 == VERSION:
-        end = 4 * (int.from_bytes(data[2:4], "big") + 1)
-        start = FIRST_BLOCK.get(data[1])
-        if start is not None and start <= end:
-            found = Compound(True, found.blocks)
-            whole = min((min(end, len(data)) - start) // REPORT_BLOCK.size, data[0] & 31)
-            found.blocks.extend(_block(data, start + number * REPORT_BLOCK.size) for number in range(whole))
-        data = data[end:]
-    return found
+    is_report, blocks = False, []
+    for packet, octets in _packets(data):
+        start = FIRST_BLOCK.get(packet[1])
+        if start is not None and start <= octets and len(packet) >= SHORTEST:
+            is_report = True
+            whole = min((len(packet) - start) // REPORT_BLOCK.size, packet[0] & 31)
+            blocks += [_block(packet, start + number * REPORT_BLOCK.size) for number in range(whole)]
+    return Compound(is_report, blocks)
+
+
+def _packets(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The packets of a compound packet, each with the length in octets that it states: the last may be cut off."""
+    while len(data) >= 4 and data[0] >> 6 == VERSION:
+        octets = 4 * (int.from_bytes(data[2:4], "big") + 1)
+        yield data[:octets], octets
+        data = data[octets:]
 
 
 def _block(data: bytes, start: int) -> ReportBlock:
@@ -110,11 +117,7 @@ def _block(data: bytes, start: int) -> ReportBlock:
 
 def has_bye(data: bytes) -> bool:
     """Whether a received compound packet contains BYE (§6.6); octets after the last whole packet are ignored."""
-    while len(data) >= 4 and data[0] >> 6 == 2:
-        if data[1] == BYE:
-            return True
-        data = data[4 * (int.from_bytes(data[2:4], "big") + 1) :]
-    return False
+    return any(packet[1] == BYE for packet, _ in _packets(data))
 
 
 def is_rtp_or_rtcp(data: bytes) -> bool:
