@@ -6,7 +6,6 @@ is netem between two network namespaces.
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import struct
@@ -30,6 +29,7 @@ from tests.chaos.support import (
     hang_up,
     insist,
 )  # fmt: skip
+from tests.support.namespaces import Linked, ip, linked
 from tests.support.phone import Ear, Phone, has_no_gap
 from tests.support.running import Running, free_ports, wait_for
 
@@ -145,36 +145,16 @@ def test_a_retransmitted_rtcp_bye_ends_the_call_through_a_bad_network(start_serv
 # -- in a network namespace ----------------------------------------------------------------------------------------
 
 
-def ip(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["ip", *words], capture_output=True, text=True)
-
-
 @pytest.fixture
-def namespace() -> Iterator[str]:
-    """A network namespace for the server, with a link to the test. It is removed at the end, even after a failure."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("needs root, and ip to make a network namespace: apt-get install iproute2")
-    name, wire = f"moh-chaos-{os.getpid()}", f"moh{os.getpid()}"
-    if (made := ip("netns", "add", name)).returncode != 0:
-        pytest.skip(f"cannot make a network namespace: {made.stderr.strip()}")
-    try:
-        for words in (
-            ["link", "add", wire, "type", "veth", "peer", "name", "eth0", "netns", name],
-            ["addr", "add", f"{OUTSIDE}/24", "dev", wire], ["link", "set", wire, "up"],
-            ["-n", name, "addr", "add", f"{INSIDE}/24", "dev", "eth0"], ["-n", name, "link", "set", "eth0", "up"],
-            ["-n", name, "link", "set", "lo", "up"],
-        ):  # fmt: skip
-            if (done := ip(*words)).returncode != 0:
-                pytest.skip(f"cannot link a network namespace: {done.stderr.strip()}")
-        yield name
-    finally:
-        ip("netns", "del", name)
-        ip("link", "del", wire)
+def namespace() -> Iterator[Linked]:
+    """A network namespace for the server, with a link to the test."""
+    with linked("chaos", INSIDE, OUTSIDE) as made:
+        yield made
 
 
-def inside(start_server: StartServer, name: str, engine: str) -> Running:
+def inside(start_server: StartServer, namespace: Linked, engine: str) -> Running:
     server = start_server(
-        before=["ip", "netns", "exec", name], MOH_BIND="0.0.0.0", MOH_FFMPEG_CALLS=engine, MOH_LOG="info"
+        before=["ip", "netns", "exec", namespace.name], MOH_BIND="0.0.0.0", MOH_FFMPEG_CALLS=engine, MOH_LOG="info"
     ).ready()
     server.address = (INSIDE, server.port)
     return server
@@ -182,10 +162,10 @@ def inside(start_server: StartServer, name: str, engine: str) -> Running:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_calls_begin_and_end_through_a_bad_link_of_netem(
-    start_server: StartServer, namespace: str, engine: str
+    start_server: StartServer, namespace: Linked, engine: str
 ) -> None:
     bad = ["delay", "500ms", "200ms", "loss", "30%", "duplicate", "10%", "reorder", "25%"]
-    words = ["tc", "-n", namespace, "qdisc", "add", "dev", "eth0", "root", "netem", *bad]
+    words = ["tc", "-n", namespace.name, "qdisc", "add", "dev", "eth0", "root", "netem", *bad]
     made = subprocess.run(words, capture_output=True, text=True) if shutil.which("tc") else None
     if made is None or made.returncode != 0:
         pytest.skip(f"the kernel has no netem: {made.stderr.strip()}" if made else "needs tc: apt-get install iproute2")
@@ -196,10 +176,10 @@ def test_calls_begin_and_end_through_a_bad_link_of_netem(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("end", ["outside", "inside"])
 def test_calls_survive_a_link_that_is_down_for_3_s(
-    start_server: StartServer, namespace: str, engine: str, end: str
+    start_server: StartServer, namespace: Linked, engine: str, end: str
 ) -> None:
     server = inside(start_server, namespace, engine)
-    link = ["link", "set", f"moh{os.getpid()}"] if end == "outside" else ["-n", namespace, "link", "set", "eth0"]
+    link = ["link", "set", namespace.wire] if end == "outside" else ["-n", namespace.name, "link", "set", "eth0"]
     with calls(server, 4, OUTSIDE) as held:
         assert ip(*link, "down").returncode == 0
         time.sleep(3.0)  # the fault lasts 3 s; this is no wait for an event
@@ -223,7 +203,7 @@ GONE = [f"10.213.77.{number}" for number in range(50, 200)]
 """Addresses in the network of the server. No host has them, so no host answers ARP for them."""
 
 
-def test_unreachable_hosts_take_no_packet_from_other_receivers(start_server: StartServer, namespace: str) -> None:
+def test_unreachable_hosts_take_no_packet_from_other_receivers(start_server: StartServer, namespace: Linked) -> None:
     """Packets for unreachable hosts wait in the kernel and could fill the shared socket.
 
     A host that is back gets music again.
@@ -235,7 +215,7 @@ def test_unreachable_hosts_take_no_packet_from_other_receivers(start_server: Sta
             phone.call((host, 20000))
             phone = stack.enter_context(Phone(server.address, OUTSIDE))
         heard = list(zip(*([one.ear.packets(1)[0] for one in held] for _ in range(450))))
-        assert ip("addr", "add", f"{GONE[7]}/24", "dev", f"moh{os.getpid()}").returncode == 0
+        assert ip("addr", "add", f"{GONE[7]}/24", "dev", namespace.wire).returncode == 0
         back = stack.enter_context(Ear(GONE[7], 20000))
         wait_for(lambda: bool(back.waiting()), "music for the host that is back", SLOW)
         assert all(has_no_gap(packets) for packets in heard)
@@ -260,7 +240,7 @@ def unreachable(server: Running, source: int, to: tuple[str, int]) -> bytes:
     return struct.pack("!BBHI", 3, 1, ~(total + (total >> 16)) & 0xFFFF, 0) + quoted
 
 
-def test_forged_icmp_errors_take_no_packet_from_a_receiver(start_server: StartServer, namespace: str) -> None:
+def test_forged_icmp_errors_take_no_packet_from_a_receiver(start_server: StartServer, namespace: Linked) -> None:
     """Any host can send ICMP errors about another host. Half of these name the port and the address of a receiver."""
     server = inside(start_server, namespace, "0")
     icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -277,7 +257,7 @@ def test_forged_icmp_errors_take_no_packet_from_a_receiver(start_server: StartSe
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_call_ends_when_its_receiver_is_unreachable_for_long_or_has_no_route(
-    start_server: StartServer, namespace: str, engine: str
+    start_server: StartServer, namespace: Linked, engine: str
 ) -> None:
     server = inside(start_server, namespace, engine)
     with Phone(server.address, OUTSIDE) as gone, Phone(server.address, OUTSIDE) as beyond:

@@ -5,16 +5,14 @@ The kernel, the resolver and the music are real; only the mark of the container 
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import StartServer
-from tests.support.internet import run
+from tests.support.namespaces import linked
 from tests.support.phone import Ear, Message, Phone
 from tests.support.running import Running
 
@@ -26,24 +24,14 @@ HOSTS = f"127.0.0.1 localhost\n{MACHINE} moh.office\n"
 @pytest.fixture
 def container() -> Iterator[list[str]]:
     """Yield the command that runs a server behind a veth, with ``HOSTS`` as its names."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("needs root, and ip to make a network namespace: apt-get install iproute2")
-    name, wire = f"moh-bridge-{os.getpid()}", f"mohb{os.getpid()}"
-    names = Path("/etc/netns") / name
-    run("ip", "netns", "add", name)
-    try:
-        run("ip", "link", "add", wire, "type", "veth", "peer", "name", "eth0", "netns", name)
-        for words in (["addr", "add", f"{OUTSIDE}/24", "dev", wire], ["link", "set", wire, "up"]):
-            run("ip", *words)
-        for words in (["addr", "add", f"{INSIDE}/24", "dev", "eth0"], ["link", "set", "eth0", "up"]):
-            run("ip", "-n", name, *words)
+    with linked("bridge", INSIDE, OUTSIDE) as (name, _):
+        names = Path("/etc/netns") / name
         names.mkdir(parents=True)
-        (names / "hosts").write_text(HOSTS)  # ``ip netns exec`` puts it in the place of /etc/hosts
-        yield ["ip", "netns", "exec", name, "env", "KUBERNETES_SERVICE_HOST=10.96.0.1"]
-    finally:
-        subprocess.run(["ip", "netns", "del", name], capture_output=True)
-        subprocess.run(["ip", "link", "del", wire], capture_output=True)
-        shutil.rmtree(names, ignore_errors=True)
+        try:
+            (names / "hosts").write_text(HOSTS)  # ``ip netns exec`` puts it in the place of /etc/hosts
+            yield ["ip", "netns", "exec", name, "env", "KUBERNETES_SERVICE_HOST=10.96.0.1"]
+        finally:
+            shutil.rmtree(names, ignore_errors=True)
 
 
 def call(server: Running, uri: str, ear: Ear) -> tuple[Phone, Message]:

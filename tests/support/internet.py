@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.support.namespaces import namespaces, run
 
 SERVER = "203.0.113.1"
 CALLER = "203.0.113.130"
@@ -25,23 +25,10 @@ LOCAL = ("203.0.113.128/25", "198.51.100.0/24", "198.18.0.0/15", "10.77.0.0/16")
 CLONE_NEWNET = 0x40000000
 
 
-def run(*words: str) -> None:
-    """Run a command. Skips the test where it fails."""
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"cannot make an internet: {' '.join(words)}: {done.stderr.strip()}")
-
-
 @contextmanager
 def internet() -> Iterator[list[str]]:
     """Put this thread into the internet; yields the command that runs the server at ``SERVER``."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("needs root, and ip to make network namespaces: apt-get install iproute2")
-    near, far = f"moh-server-{os.getpid()}", f"moh-internet-{os.getpid()}"
-    try:
-        for name in (near, far):
-            run("ip", "netns", "add", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
+    with namespaces("server", "internet") as (near, far):
         run("ip", "-n", near, "link", "add", "out", "type", "veth", "peer", "name", "in", "netns", far)
         run("ip", "-n", near, "addr", "add", f"{SERVER}/32", "dev", "out")
         run("ip", "-n", near, "link", "set", "out", "up")
@@ -52,9 +39,6 @@ def internet() -> Iterator[list[str]]:
             run("ip", "-n", far, "route", "add", "local", network, "dev", "lo")
         with entered(far):
             yield ["ip", "netns", "exec", near]
-    finally:
-        for name in (near, far):
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
 @contextmanager
