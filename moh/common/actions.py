@@ -105,6 +105,16 @@ class StreamEnded(NamedTuple):
     """Why another start would fail too, in two words ("port unreachable"); empty where another start may succeed."""
 
 
+class StreamBegan(NamedTuple):
+    """An engine's report: the first packet of the stream that ``StartStream`` with this ``serial`` began has left.
+
+    Only streams on a port of their own are reported.
+    """
+
+    call: str
+    serial: int
+
+
 @dataclass(frozen=True)
 class Note:
     """A line for the log. ``level`` is a number of :mod:`logging`; ``about`` is a short name of the call, or empty."""

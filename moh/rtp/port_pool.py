@@ -40,9 +40,13 @@ class PortPool:
         self.sharing = 0
         """How many calls have the shared port now."""
 
-    def acquire(self, alone: bool = False) -> Optional[int]:
-        """A free port, or the shared one unless the call must be ``alone`` on it; ``None`` where there is none."""
-        for _ in range(len(self._free) if self.free else 0):
+    def acquire(self, alone: bool = False, share: bool = False) -> Optional[int]:
+        """A free port, or the shared one unless the call must be ``alone`` on it; ``None`` where there is none.
+
+        With ``share`` the shared port comes first, unless the call must be ``alone``.
+        """
+        shared = self.shared is not None and share and not alone
+        for _ in range(len(self._free) if self.free and not shared else 0):
             port = self._free[0]
             if self._usable(port):
                 self._free.popleft()

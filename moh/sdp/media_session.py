@@ -83,6 +83,7 @@ class MediaSession:
         """The second of the tune at which the latest stream was stopped."""
         self._playing: Optional[Playing] = None
         self._serial = 0
+        self._began = 0  # the serial of the latest stream whose first packet has left
         self._version = 0
         self._digest = b""
         self._local_host = ""
@@ -91,6 +92,11 @@ class MediaSession:
     def playing(self) -> bool:
         """Whether a stream was started and has not been stopped or reported as ended."""
         return self._playing is not None
+
+    @property
+    def starting(self) -> bool:
+        """Whether a stream on a port of its own was started, and its first packet has not left yet."""
+        return self._playing is not None and self._began != self._serial and not self.origin.shared
 
     @property
     def playing_since(self) -> Optional[float]:
@@ -209,6 +215,10 @@ class MediaSession:
         stopped: list[Action] = [StopStream(self.call)] if self._playing is not None else []
         self._pause(now)
         return stopped
+
+    def began(self, serial: int) -> None:
+        """Note that the first packet of the stream with this ``serial`` has left."""
+        self._began = serial
 
     def gone(self, serial: int, now: float) -> bool:
         """Note that the stream with this ``serial`` has ended. Return whether it should still be playing."""

@@ -46,6 +46,8 @@ class Limits:
     destinations: MediaPolicy = field(default_factory=MediaPolicy)
     two_way: bool = False
     """As in ``Origin``."""
+    starts_at_once: Optional[int] = None
+    """The streams that may start at once on ports of their own, as in ``StartLimit``."""
 
 
 class Invites:
@@ -207,16 +209,19 @@ class Invites:
     def _begin_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
         self.check_room(None)
-        port = self._acquire_port(alone=offer is not None and offer.choice.crypto is not None)
+        at_once, plays = self._may_play_at_once(incoming, offer), offer is None or offer.choice.playing
+        crowded = plays and not self._registry.starts.has_room(now, at_once)
+        port = self._acquire_port(offer is not None and offer.choice.crypto is not None, crowded)
         try:
             call = self._new_call(incoming, port, now)
             # no 180 for an unvalidated source: the octets of its repeated INVITEs allow repeating the 200
             ringing = peer.validated and not requires_100rel(request)
             exchange = self._responder.exchange(incoming, call.id, _dialog_headers(request, call))
-            at_once = self._may_play_at_once(incoming, offer)
             actions = call.answer_invite(exchange, offer, now, ringing=ringing, music_at_once=at_once)
             self._registry.remember_merged(exchange.transaction, request)
             self._registry.add_call(call)
+            if plays and not at_once and not call.media.origin.shared:
+                self._registry.starts.await_ack(call.id, now)
         except Exception:  # nothing has been sent or started yet
             self._registry.ports.release(port)
             raise
@@ -227,13 +232,13 @@ class Invites:
         actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(incoming, now)]
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 
-    def _acquire_port(self, alone: bool) -> int:
-        """An RTP port for one call ``alone``, or the shared one.
+    def _acquire_port(self, alone: bool, crowded: bool) -> int:
+        """An RTP port for one call ``alone``, or the shared one, preferably where too many streams are starting.
 
         SRTP has a key for each call, and so needs a stream of its own: without one the offer is not acceptable.
         """
         ports = self._registry.ports
-        port = ports.acquire(alone)
+        port = ports.acquire(alone, share=crowded)
         if port is not None:
             return port
         if ports.shared is not None:

@@ -7,15 +7,16 @@ to remove it from every table if it is done. A call's port is released when the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Optional, Union
 
-from ..common.actions import Action, Address, Fault, Flow, StopStream
+from ..common.actions import Action, Address, Fault, Flow, StopStream, StreamBegan
 from ..common.counters import Counters
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
 from ..guard.media_limits import MediaLimits
 from ..rtp.port_pool import PortPool
+from ..rtp.start_limit import StartLimit
 from .call import BRANCH, SERVER_FAULT, Call
 from .checkpoint import Checkpoint, checkpoint, restore
 from .dialog import DialogId, dialog_id
@@ -30,8 +31,11 @@ Owner = Union[ServerTransaction, Call]
 class Registry:
     """All transactions and calls. A call that a method returns "to be changed" is touched, so that it is settled."""
 
-    def __init__(self, ports: PortPool, guard: AddressValidator, counters: Counters) -> None:
+    def __init__(
+        self, ports: PortPool, guard: AddressValidator, counters: Counters, starts_at_once: Optional[int] = None
+    ) -> None:
         self.ports = ports
+        self.starts = StartLimit(starts_at_once)
         self.transactions: dict[Key, ServerTransaction] = {}
         self.merged: dict[Key, Key] = {}
         """The transaction keys of first INVITEs, by ``_merge_key``, which all copies of an INVITE share (§8.2.2.2)."""
@@ -73,6 +77,8 @@ class Registry:
 
     def _settle(self, owner: Owner) -> None:
         if isinstance(owner, Call):
+            if not owner.media.origin.shared:
+                self.starts.note(owner.id, owner.media.starting)
             if owner.id in self.media_limits:
                 self.media_limits.keep(owner.id, () if owner.ended else owner.media.destinations)
             if owner.ended:
@@ -215,6 +221,12 @@ class Registry:
             self.touch(call)
         return call
 
+    def streams_began(self, began: Iterable[StreamBegan]) -> None:
+        """Note in their calls that these streams play now; a call that is gone does not matter."""
+        for call_id, serial in began:
+            if (call := self.call(call_id)) is not None:
+                call.media.began(serial)
+
     def call_in_dialog(self, request: Request) -> Optional[Call]:
         """The call whose dialog a request names, to be changed; ``None`` if there is no such call."""
         call = self.dialogs.get(dialog_id(request))
@@ -249,6 +261,7 @@ class Registry:
         self._schedule.set(call, None)
         self._failed.discard(call)
         self.media_limits.remove(call.id)
+        self.starts.forget(call.id)
         self.dialogs.pop(call.dialog.id, None)
         if call.id not in self.calls:
             return False

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Optional, Union
 
-from ..common.actions import Action, Flow, Resolve
+from ..common.actions import Action, Flow, Resolve, StreamBegan
 from ..common.addresses import source_of
 from ..common.counters import Counters
 from ..common.errors import Refusal
@@ -47,7 +47,7 @@ class UserAgent:
         self.tally = Counters()
         """What has been refused, and why calls have ended."""
         self.health = Health()
-        self.registry = Registry(ports, self.guard, self.tally)
+        self.registry = Registry(ports, self.guard, self.tally, limits.starts_at_once)
         self._responder = Responder(identity, self.guard, self.tally, self.registry)
         self.pending = PendingRequests(identity, self.guard, self.registry, self._responder)
         self._turns = Turns(self.registry, self.pending, self._responder)
@@ -116,6 +116,11 @@ class UserAgent:
         step = partial(self._handle_end_of_stream, call_id, serial, why, hopeless)
         again = [Turn("the end of a stream", step, partial(self._abandon_without_stream, call_id, serial))]
         return self._turns.take([Turn("the end of a stream", step, partial(self._turns.take, again))], now)
+
+    def streams_began(self, began: Iterable[StreamBegan], now: float) -> list[Action]:
+        """Note that these streams play now, so that others may start."""
+        self.registry.streams_began(began)
+        return self._turns.settled([], now)
 
     def media_heard(self, hosts: Iterable[str], now: float) -> list[Action]:
         """Note that ``hosts`` have sent RTP or RTCP. So they take part in calls, and no limit keeps music from them."""
@@ -194,6 +199,7 @@ class UserAgent:
             "merged requests": len(registry.merged),
             "calls": len(registry.calls),
             "limited calls": len(registry.media_limits),
+            "starting streams": len(registry.starts),
             "dialogs": len(registry.dialogs),
             "timers": registry.timers,
             "pending requests": len(self.pending),

@@ -55,6 +55,27 @@ def test_a_repeated_offer_does_not_touch_the_stream_and_a_moved_one_starts_the_n
     assert isinstance(start, StartStream) and (start.serial, start.position) == (2, 3.0)
 
 
+def test_a_stream_is_starting_until_its_first_packet_has_left() -> None:
+    media = media_session()
+    assert not media.starting
+    negotiate(media, AUDIO, now=1.0)
+    assert media.starting
+    media.began(1)
+    assert not media.starting
+    negotiate(media, MOVED, now=4.0)
+    assert media.starting
+    media.began(1)
+    assert media.starting, "the report of the former stream came late"
+    negotiate(media, HELD, now=5.0)
+    assert not media.starting
+
+
+def test_a_stream_on_the_shared_port_is_never_starting() -> None:
+    media = media_session(shared=True)
+    negotiate(media, AUDIO, now=1.0)
+    assert not media.starting
+
+
 def test_the_end_of_an_older_stream_changes_nothing() -> None:
     media = media_session()
     negotiate(media, AUDIO, now=1.0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from moh.common.actions import StartStream, StopStream
+from moh.common.actions import Flow, StartStream, StopStream, StreamBegan
 from moh.sip.message import Request, Response
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import (
     FLOW,
     OFFER,
+    PUBLIC_FLOW,
     ack,
     bye,
     invite,
@@ -208,3 +209,71 @@ def test_an_unreachable_receiver_of_a_held_or_ended_call_changes_nothing() -> No
     assert agent.stream_gone(sharer, 1, "port unreachable", hopeless="port unreachable", now=2.1) == []
     agent.receive(bye(sharer, **phone(50)), FLOW, now=3.0)
     assert agent.stream_gone(sharer, 1, "port unreachable", hopeless="port unreachable", now=3.1) == []
+
+
+# -- a burst: too many streams are starting ------------------------------------------------------------------------
+
+
+def burst(agent: UserAgent, *numbers: int, flow: Flow = FLOW, body: str = OFFER, now: float = 1.0) -> list[int]:
+    """The ports in the answers to INVITEs of these callers."""
+    return [port(response(agent.receive(invite(body=body, **phone(number)), flow, now))) for number in numbers]
+
+
+def test_a_call_that_comes_while_two_streams_are_starting_shares_at_once() -> None:
+    agent = make_agent(shared=SHARED, starts_at_once=2)
+    assert burst(agent, 1, 2, 3, 4) == [10000, 10002, SHARED, SHARED]
+
+
+def test_a_stream_that_plays_makes_room_for_the_next_ffmpeg() -> None:
+    agent = make_agent(shared=SHARED, starts_at_once=1)
+    (start,) = music(agent.receive(invite(**phone(1)), FLOW, now=1.0))
+    assert burst(agent, 2) == [SHARED]
+    assert agent.streams_began([StreamBegan(start.call, 1), StreamBegan("gone", 1)], now=1.1) == []
+    assert burst(agent, 3, 4, now=1.2) == [10002, SHARED]
+
+
+def test_calls_one_after_the_other_have_an_ffmpeg_each_until_all_are_used_up() -> None:
+    agent = make_agent(most=50, shared=SHARED, starts_at_once=1)
+    for number in range(50):
+        agent.streams_began([StreamBegan(calls(agent, number), 1)], now=0.0)
+    assert not agent.registry.ports.sharing
+    assert burst(agent, 50) == [SHARED]
+
+
+def test_a_stream_that_ends_before_it_plays_makes_room() -> None:
+    agent = make_agent(shared=SHARED, starts_at_once=1)
+    to_tag = tag(response(agent.receive(invite(**phone(1)), FLOW, now=1.0)))
+    hangs_up(agent, 1, to_tag, now=1.1)
+    assert burst(agent, 2) == [10002]
+
+
+def test_a_call_on_hold_starts_no_stream_and_keeps_no_place() -> None:
+    agent = make_agent(shared=SHARED, starts_at_once=1)
+    held = OFFER.replace("recvonly", "inactive")
+    assert burst(agent, 1, body=held) == [10000]
+    assert burst(agent, 2) == [10002]
+    assert burst(agent, 3, body=held) == [10004]
+
+
+def test_srtp_keeps_its_own_port_in_a_burst() -> None:
+    agent = make_agent(shared=SHARED, starts_at_once=1)
+    assert burst(agent, 1) == [10000]
+    assert burst(agent, 2, body=SECURE) == [10002]
+
+
+def test_a_caller_whose_music_waits_for_its_ack_counts_for_a_second() -> None:
+    agent = make_agent(shared=SHARED, starts_at_once=1)
+    assert burst(agent, 1, 2, flow=PUBLIC_FLOW) == [10000, SHARED]
+    assert burst(agent, 3) == [10002], "music that starts at once does not wait for calls without ACK"
+    agent.streams_began([StreamBegan(agent.call_ids[2], 1)], now=1.1)
+    assert burst(agent, 4, flow=PUBLIC_FLOW, now=1.9) == [SHARED]
+    assert burst(agent, 5, flow=PUBLIC_FLOW, now=2.0) == [10004]
+
+
+def test_an_ack_that_starts_the_music_takes_the_place() -> None:
+    agent = make_agent(shared=SHARED, starts_at_once=1)
+    to_tag = tag(response(agent.receive(invite(**phone(1)), PUBLIC_FLOW, now=1.0)))
+    agent.receive(ack(to_tag, call_id=phone(1)["call_id"]), PUBLIC_FLOW, now=1.1)
+    assert burst(agent, 2) == [SHARED]
+    agent.streams_began([StreamBegan(to_tag, 1)], now=1.2)
+    assert burst(agent, 3) == [10002]

@@ -51,8 +51,11 @@ def make_agent(
     two_way: bool = False,
     bridge: str = "",
     music: bool = True,
+    starts_at_once: Optional[int] = None,
 ) -> UserAgent:
     """Return an agent whose tokens count up from token000000000001. ``PortPool`` explains ``most`` and ``shared``.
+
+    ``starts_at_once`` is as in ``StartLimit``.
 
     Without ``ipv6`` no route leads to IPv6 addresses. ``two_way`` is ``MOH_DIRECTION=sendrecv``.
     ``bridge`` is the agent's address where it is in a container.
@@ -66,7 +69,9 @@ def make_agent(
         secret=b"secret",
         is_behind_a_bridge=lambda host: host == bridge,
     )
-    limits = Limits(longest_call=longest_call, destinations=destinations, two_way=two_way)
+    limits = Limits(
+        longest_call=longest_call, destinations=destinations, two_way=two_way, starts_at_once=starts_at_once
+    )
     agent = UserAgent(identity, PortPool(*ports, most=most, shared=shared), limits)
     if music:
         agent.music_ready(0, now=0.0)
