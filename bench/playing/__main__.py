@@ -1,11 +1,12 @@
-"""``python -m bench.playing calls|engines|rate``."""
+"""``python -m bench.playing burst|calls|engines|rate``."""
 
 import sys
 
 from bench.common.command_line import Choice, choose
-from bench.playing import calls, engines, rate
+from bench.playing import burst, calls, engines, rate
 
 CHOICES = {
+    "burst": Choice("what 50 calls at once do to their callers and to 1,000 listeners", burst.main),
     "calls": Choice("what a call with an ffmpeg of its own costs, and how its packets come", calls.main),
     "engines": Choice("what the shared stream costs with thousands of callers, beside a sender in C", engines.main),
     "rate": Choice("how many calls a second the whole server takes; needs SIPp", rate.main),

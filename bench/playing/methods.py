@@ -138,8 +138,10 @@ class WholeServer:
     The server dies with this process, and its ffmpegs die with the server.
     """
 
-    def __init__(self, binary: str, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, binary: str, folder: Path, settings: dict[str, str], script: Path = SCRIPT) -> None:
+        """``script`` is the server, of this project or of the project at another commit."""
         self._environment = dict(settings)
+        self._script = script
         self._log = folder / "server.log"
         if os.sep in binary:
             (path := folder / f"path-{secrets.token_hex(4)}").mkdir()
@@ -148,10 +150,13 @@ class WholeServer:
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._phone = Phone(HOST, (HOST, 0))
         self._port = 0
+        self.last_rtp_port = 0
+        """The port of the shared stream."""
 
     def open(self, calls: int) -> None:
         """Start the server and wait until it answers."""
         self._port, first, *_, last = free_pairs(random.choice(SENDERS), calls + 20)
+        self.last_rtp_port = last
         self._phone = Phone(HOST, (HOST, self._port))
         environment = {
             **self._environment, "MOH_BIND": HOST, "MOH_SIP_PORT": str(self._port),
@@ -159,7 +164,7 @@ class WholeServer:
         }  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*leash(os.getpid()), sys.executable, str(SCRIPT)], env=environment, stdin=subprocess.DEVNULL,
+                [*leash(os.getpid()), sys.executable, str(self._script)], env=environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         give_up = time.monotonic() + PATIENCE
