@@ -1,29 +1,40 @@
 """The parts of header fields: lists, parameters, URIs, Via, CSeq, names with addresses (RFC 3261 §20, §25).
 
-Each parser takes text and returns a frozen value, or raises ``Refusal`` 400 that names the part and shows it. Each
+Each parser takes text and returns an immutable value, or raises ``Refusal`` 400 that names the part and shows it. Each
 parser reads the text once, and no pattern can backtrack.
+
+From call to call a phone or PBX repeats its URIs, the host in its Via, and lists such as Allow. Three caches keep what
+was read of them: each has at most ``CACHED`` entries, of texts with at most ``MAX_CACHED`` characters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple, Optional
 
 from ..common.addresses import literal
 from ..common.errors import Refusal
 
-TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
-NOT_IN_URI = frozenset(' <>"\x7f').union(map(chr, range(32)))
+TOKEN = re.compile(r"[a-zA-Z0-9\-.!%*_+`'~]+")
+NOT_IN_URI = re.compile(r'[\x00-\x20<>"\x7f]')
+HOST = re.compile(r"[a-zA-Z0-9\-._]+")
 SPECIAL = {separator: re.compile(rf'[\\"<>{separator}]') for separator in ",;"}
-"""The characters at which ``split`` stops: a pattern of one character cannot backtrack."""
-HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+"""The characters at which ``_split_quoted`` stops: a pattern of one character cannot backtrack."""
+DISPLAY_NAME = re.compile(r'(?:"[^"\\]*")?[^"\\,;]*')
+"""A display name as nearly all phones write it, if any. The pattern cannot backtrack: a quote ends each part of it."""
+CACHED = 256
+"""Values that each cache holds; with its text a value takes about a kilobyte."""
+MAX_CACHED = 256
+"""Longest text in a cache, in characters. So no sender can fill the caches with long text."""
+NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 def is_token(text: str) -> bool:
     """Whether ``text`` is a token of RFC 3261 §25.1: a method, a header field name, an option tag."""
-    return bool(text) and TOKEN.issuperset(text)
+    return TOKEN.fullmatch(text) is not None
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -31,8 +42,21 @@ def split(text: str, separator: str) -> list[str]:
 
     Raises ``Refusal`` 400 for a quote that is never closed.
     """
-    if '"' not in text and "<" not in text:
-        return [piece.strip() for piece in text.split(separator)]
+    if "<" not in text:
+        if '"' not in text:
+            return [piece.strip() for piece in text.split(separator)]
+        return _split_quoted(text, separator)
+    # the usual form is read at once: an address in angle brackets, with or without a name in quotes before it
+    name, _, rest = text.partition("<")
+    address, closed, behind = rest.partition(">")
+    if not closed or '"' in rest or "<" in behind or DISPLAY_NAME.fullmatch(name) is None:
+        return _split_quoted(text, separator)
+    first, *others = behind.split(separator)
+    return [f"{name}<{address}>{first}".strip(), *[piece.strip() for piece in others]]
+
+
+def _split_quoted(text: str, separator: str) -> list[str]:
+    """``split`` for any text, with quotes and angle brackets wherever they are."""
     pieces: list[str] = []
     start, quoted, angled, escaped = 0, False, False, -1
     for found in SPECIAL[separator].finditer(text):
@@ -57,6 +81,21 @@ def split(text: str, separator: str) -> list[str]:
         raise Refusal(400, f"Unclosed quote in {text[:60]!r}")
     pieces.append(text[start:].strip())
     return pieces
+
+
+def members(text: str) -> Sequence[str]:
+    """The members of a list such as Allow, without empty ones; none if ``text`` cannot be read."""
+    return _cached_members(text) if len(text) <= MAX_CACHED else _read_members(text)
+
+
+def _read_members(text: str) -> Sequence[str]:
+    try:
+        return tuple(filter(None, (item.removesuffix(";").strip() for item in split(text, ","))))
+    except Refusal:
+        return ()
+
+
+_cached_members = lru_cache(CACHED)(_read_members)
 
 
 def read_params(pieces: list[str]) -> dict[str, str]:
@@ -85,7 +124,7 @@ def read_host_port(text: str) -> tuple[str, Optional[int]]:
     else:
         host, colon, port_text = text.partition(":")
         host, port_text = host.strip(), port_text.strip()
-        valid = bool(host) and HOST.issuperset(host) and not (colon and not port_text)
+        valid = HOST.fullmatch(host) is not None and not (colon and not port_text)
     if not valid:
         raise Refusal(400, f"Host is {text[:60]!r}; expected a name, an IPv4 address or an [IPv6 address]")
     if not port_text:
@@ -95,8 +134,7 @@ def read_host_port(text: str) -> tuple[str, Optional[int]]:
     return host, int(port_text)
 
 
-@dataclass(frozen=True)
-class Uri:
+class Uri(NamedTuple):
     """A SIP or SIPS URI, or the scheme of any other URI (RFC 3261 §19.1). ``text`` is the URI as it came."""
 
     text: str
@@ -104,32 +142,37 @@ class Uri:
     user: str = ""
     host: str = ""
     port: Optional[int] = None
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = NO_PARAMS
 
     @classmethod
     def parse(cls, text: str) -> Uri:
         """Read a URI. Of a URI with another scheme than sip or sips only the scheme is read; its request gets 416."""
-        scheme, colon, rest = text.partition(":")
-        if not colon or not is_token(scheme) or not NOT_IN_URI.isdisjoint(text):
-            raise Refusal(400, f"URI is {text[:60]!r}; expected 'sip:user@host'")
-        scheme = scheme.lower()
-        if scheme not in ("sip", "sips"):
-            return cls(text, scheme)
-        # the user part may hold ';' and '?', so the host begins behind the last '@'
-        user, _, host = rest.rpartition("@")
-        hostport, *params = host.partition("?")[0].split(";")
-        name, port = read_host_port(hostport)
-        return cls(text, scheme, user, name, port, read_params(params))
+        return _cached_uri(text) if len(text) <= MAX_CACHED else _read_uri(text)
 
 
-@dataclass(frozen=True)
-class NameAddr:
+def _read_uri(text: str) -> Uri:
+    scheme, colon, rest = text.partition(":")
+    if not colon or not is_token(scheme) or NOT_IN_URI.search(text) is not None:
+        raise Refusal(400, f"URI is {text[:60]!r}; expected 'sip:user@host'")
+    scheme = scheme.lower()
+    if scheme not in ("sip", "sips"):
+        return Uri(text, scheme)
+    # the user part may hold ';' and '?', so the host begins behind the last '@'
+    user, _, host = rest.rpartition("@")
+    hostport, *params = host.partition("?")[0].split(";")
+    name, port = read_host_port(hostport)
+    return Uri(text, scheme, user, name, port, MappingProxyType(read_params(params)))
+
+
+_cached_uri = lru_cache(CACHED)(_read_uri)
+
+
+class NameAddr(NamedTuple):
     """The value of From, To, Contact, Route or Record-Route: a URI with a display name and parameters (§20.10)."""
 
     text: str
     uri: str
     """The URI; empty if it cannot be read."""
-    params: Mapping[str, str]
     tags: tuple[str, ...] = ()
     """The different values of all tags, without empty values."""
     all_tags: int = 0
@@ -147,15 +190,14 @@ class NameAddr:
         if not opened:
             uri = behind_name
         uri = uri.strip()
-        if ":" not in uri or not NOT_IN_URI.isdisjoint(uri):
+        if ":" not in uri or NOT_IN_URI.search(uri) is not None:
             raise Refusal(400, f"Address is {text[:60]!r}; it holds no URI")
-        return cls(text, uri, read_params(params), *_tags(params))
+        return cls(text, uri, *_tags(params))
 
     @classmethod
     def salvage(cls, text: str) -> NameAddr:
-        """Read only the parameters of a value that ``parse`` refuses."""
-        params = _split_anyway(text)[1:]
-        return cls(text, "", read_params(params), *_tags(params))
+        """Read only the tag of a value that ``parse`` refuses."""
+        return cls(text, "", *_tags(_split_anyway(text)[1:]))
 
     @property
     def tag(self) -> str:
@@ -189,7 +231,11 @@ def _name(piece: str) -> str:
 
 def _tags(params: list[str]) -> tuple[tuple[str, ...], int]:
     """The different values of the parameters called ``tag``, without quotes and empty values; the number of tags."""
-    values = [piece.partition("=")[2].strip().strip('"') for piece in params if _name(piece) == "tag"]
+    values: list[str] = []
+    for piece in params:
+        name, _, value = piece.partition("=")
+        if name.strip().lower() == "tag":
+            values.append(value.strip().strip('"'))
     return tuple(dict.fromkeys(filter(None, values))), len(values)
 
 
@@ -203,14 +249,16 @@ def _split_anyway(text: str) -> list[str]:
 
 def _closing_quote(text: str) -> int:
     """The position behind the quoted string at the start of ``text``; ``split`` has made sure that it ends."""
+    at = text.index('"', 1)
+    if "\\" not in text[:at]:
+        return at + 1
     at = 1
     while text[at] != '"':
         at += 2 if text[at] == "\\" else 1
     return at + 1
 
 
-@dataclass(frozen=True)
-class Via:
+class Via(NamedTuple):
     """The value of Via: one hop of a request, by which the answer goes back (RFC 3261 §20.42, RFC 3581)."""
 
     text: str
@@ -218,24 +266,22 @@ class Via:
     host: str
     port: Optional[int]
     params: Mapping[str, str]
+    pieces: Sequence[str]
+    """The parts between the semicolons, as they came: first transport and host, then the parameters."""
 
     @classmethod
     def parse(cls, text: str) -> Via:
         """Read ``SIP/2.0/UDP host:port;params``, with spaces allowed round each separator."""
-        head, *params = split(text, ";")
-        protocol = [piece.strip() for piece in head.split("/", 2)]
-        if len(protocol) != 3 or protocol[0].upper() != "SIP":
-            raise Refusal(400, f"Via is {text[:60]!r}; expected 'SIP/2.0/UDP host:port;branch=...'")
-        transport, _, sent_by = protocol[2].replace("\t", " ").partition(" ")
-        if not is_token(transport):
-            raise Refusal(400, f"Via is {text[:60]!r}; expected a transport such as UDP")
-        host, port = read_host_port(sent_by)
-        return cls(text, transport.upper(), host, port, read_params(params))
+        pieces = split(text, ";")
+        head = pieces[0]
+        transport, host, port = (_cached_hop if len(head) <= MAX_CACHED else _read_hop)(head)
+        return cls(text, transport, host, port, read_params(pieces[1:]), pieces)
 
     @classmethod
     def salvage(cls, text: str) -> Via:
         """Read only the parameters of a Via that ``parse`` refuses. The result has no transport and no host."""
-        return cls(text, "", "", None, read_params(_split_anyway(text)[1:]))
+        pieces = _split_anyway(text)
+        return cls(text, "", "", None, read_params(pieces[1:]), pieces)
 
     @property
     def readable(self) -> bool:
@@ -254,8 +300,21 @@ class Via:
         return f"{self.host.lower()}:{self.port or 5060}"
 
 
-@dataclass(frozen=True)
-class CSeq:
+def _read_hop(text: str) -> tuple[str, str, Optional[int]]:
+    """Read ``SIP/2.0/UDP host:port``: the transport in upper case, the host and the port."""
+    protocol = [piece.strip() for piece in text.split("/", 2)]
+    if len(protocol) != 3 or protocol[0].upper() != "SIP":
+        raise Refusal(400, f"Via is {text[:60]!r}; expected 'SIP/2.0/UDP host:port;branch=...'")
+    transport, _, sent_by = protocol[2].replace("\t", " ").partition(" ")
+    if not is_token(transport):
+        raise Refusal(400, f"Via is {text[:60]!r}; expected a transport such as UDP")
+    return transport.upper(), *read_host_port(sent_by)
+
+
+_cached_hop = lru_cache(CACHED)(_read_hop)
+
+
+class CSeq(NamedTuple):
     """The sequence number of a request in its dialog, and its method (RFC 3261 §20.16)."""
 
     number: int

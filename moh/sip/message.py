@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Optional
 
 from ..common.errors import Refusal
-from .headers import CSeq, NameAddr, Uri, Via, split
+from .headers import NO_PARAMS, CSeq, NameAddr, Uri, Via, members, split
 
 Headers = list[tuple[str, str]]
-NO_PARTY = NameAddr("", "", MappingProxyType({}))
+NO_PARTY = NameAddr("", "")
 """From or To of a request without this header field."""
-NO_VIA = Via("", "", "", None, MappingProxyType({}))
+NO_VIA = Via("", "", "", None, NO_PARAMS, ())
 """Via of a request without Via."""
 NO_CSEQ = CSeq(0, "")
 """CSeq of a message where it cannot be read."""
@@ -31,12 +30,17 @@ class Message:
     _values: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        values = self._values
         for name, value in self.headers:
-            self._values.setdefault(name, []).append(value)
+            if name in values:
+                values[name].append(value)
+            else:
+                values[name] = [value]
 
     def first(self, name: str) -> Optional[str]:
         """The value of the first header field called ``name`` (long, lower case); ``None`` where there is none."""
-        return self._values[name][0] if name in self._values else None
+        values = self._values.get(name)
+        return None if values is None else values[0]
 
     def all(self, name: str) -> list[str]:
         """The values of all header fields called ``name``, one for each line."""
@@ -48,13 +52,7 @@ class Message:
 
     def readable(self, name: str) -> list[str]:
         """The members of a list header, without those in lines that cannot be read."""
-        items: list[str] = []
-        for value in self.all(name):
-            try:
-                items += filter(None, (item.removesuffix(";").strip() for item in split(value, ",")))
-            except Refusal:
-                continue
-        return items
+        return [item for value in self.all(name) for item in members(value)]
 
     def option_tags(self, name: str) -> set[str]:
         """The members of a list such as Require or Supported in lower case, since tokens have no case (§7.3.1)."""
@@ -70,10 +68,15 @@ class Message:
         return NameAddr.parse(listed[0]) if listed and listed[0] != "*" else None
 
     @cached_property
-    def target(self) -> Optional[str]:
+    def target_uri(self) -> Optional[Uri]:
         """The URI in the first Contact. Raises ``Refusal`` 400 where it cannot be read."""
         contact = self.contact()
-        return None if contact is None else Uri.parse(contact.uri).text
+        return None if contact is None else Uri.parse(contact.uri)
+
+    @property
+    def target(self) -> Optional[str]:
+        """The text of ``target_uri``."""
+        return None if self.target_uri is None else self.target_uri.text
 
 
 @dataclass

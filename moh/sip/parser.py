@@ -6,6 +6,7 @@ Parsing is tolerant and bounded. A message that cannot be trusted but can be ans
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Optional, Union
 
 from ..common.amounts import amount
@@ -25,10 +26,14 @@ HEAD_ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
 """The ends of a head, which is the start line and the header fields: the last line's end, and an empty line."""
 FIRST_LOOK = 512
 """Octets that are searched first for the end of a head. Each further search takes twice as many octets."""
+CACHED_NAMES, MAX_CACHED_NAME = 256, 64
+"""Names of header fields in the cache, and the longest name in it, in characters."""
 MAX_VIAS = 70
 """Most Via values: 70, because the usual Max-Forwards allows 70 hops."""
 MAX_NAME = 256
 """Longest Call-ID and longest tag, in octets: a call keeps them to its end."""
+LONGEST_CHARACTER = 4
+"""Most octets of one character in UTF-8."""
 MAX_ECHO = 8192
 """Most octets that an answer to an INVITE repeats: the answer is kept until the ACK, to be resent."""
 
@@ -138,11 +143,15 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Faults]:
     headers: Headers = []
     faults: Faults = {}
     left_out = True  # whether the line before was left out; a folded line after it is left out too
-    for count, line in enumerate(lines):
-        if count >= MAX_HEADERS:
-            faults[""] = Refusal(513, f"More than {MAX_HEADERS} header lines")
-            break
-        if line[:1] in (" ", "\t"):
+    if len(lines) > MAX_HEADERS:
+        faults[""] = Refusal(513, f"More than {MAX_HEADERS} header lines")
+    for line in lines[:MAX_HEADERS]:
+        name, colon, value = line.partition(":")
+        long_name = _long_name(name) if len(name) <= MAX_CACHED_NAME else _read_name(name)
+        if long_name and colon and len(line) <= MAX_LINE:
+            headers.append((long_name, value.strip()))
+            left_out = False
+        elif line[:1] in (" ", "\t"):
             if not left_out:
                 name, value = headers[-1]
                 if len(value) + len(line) > MAX_LINE:
@@ -151,18 +160,24 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Faults]:
                     _note_too_long(faults, name)
                 else:
                     headers[-1] = (name, f"{value} {line.strip()}".strip())
-            continue
-        name, colon, value = line.partition(":")
-        name = name.rstrip().lower()
-        left_out = len(line) > MAX_LINE or not colon or not is_token(name)
-        if not left_out:
-            headers.append((COMPACT.get(name, name), value.strip()))
-        elif colon and is_token(name):
-            _note_too_long(faults, COMPACT.get(name, name))
-        elif (name := line[:20].lower().partition(" ")[0]) in NEEDED | NEEDED_BY_DIALOG:
-            # a field that lacks only its colon
-            faults.setdefault(name, Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'"))
+        else:
+            left_out = True
+            if long_name and colon:
+                _note_too_long(faults, long_name)
+            elif (name := line[:20].lower().partition(" ")[0]) in NEEDED | NEEDED_BY_DIALOG:
+                # a field that lacks only its colon
+                faults.setdefault(name, Refusal(400, f"Header line is {line[:60]!r}; expected 'Name: value'"))
     return headers, faults
+
+
+def _read_name(text: str) -> str:
+    """The long name of a header field, in lower case; empty where ``text``, what stands before the colon, is none."""
+    name = text.rstrip().lower()
+    return COMPACT.get(name, name) if is_token(name) else ""
+
+
+_long_name = lru_cache(CACHED_NAMES)(_read_name)
+"""``_read_name`` with a cache, for names of up to ``MAX_CACHED_NAME`` characters: all messages have the same few."""
 
 
 def _note_too_long(faults: Faults, name: str) -> None:
@@ -249,7 +264,7 @@ def _read_identity(request: Request, faults: Faults) -> None:
         values = request.all(name)
         if len(values) > 1:
             raise Refusal(400, f"Two header fields {name!r}; expected one")
-        if not any(values):
+        if not values or not values[0]:
             raise Refusal(400, f"No header field {name!r}")
     request.call_id = request.first("call-id") or ""
     request.from_ = NameAddr.parse(request.first("from") or "")
@@ -266,7 +281,7 @@ def _read_identity(request: Request, faults: Faults) -> None:
 
 
 def _check_name(title: str, text: str) -> None:
-    if (size := _octets(text)) > MAX_NAME:
+    if len(text) > MAX_NAME // LONGEST_CHARACTER and (size := _octets(text)) > MAX_NAME:
         raise Refusal(513, f"{title} has {size} octets; expected at most {MAX_NAME}")
 
 
@@ -275,12 +290,16 @@ def _check_vias(request: Request) -> None:
     vias = [item for value in request.all("via") for item in split(value, ",")]
     if len(vias) > MAX_VIAS:
         raise Refusal(400, f"{len(vias)} Via values; expected at most {MAX_VIAS}")
-    if any(not piece for item in vias for piece in split(item.removesuffix(";"), ";")):
-        raise Refusal(400, f"Via holds an empty value or parameter: {vias[0][:60]!r}")
+    for item in vias:
+        pieces = request.via.pieces if item == request.via.text else split(item, ";")
+        if not all(pieces[:-1]) or not (pieces[-1] or item.endswith(";")):
+            raise Refusal(400, f"Via holds an empty value or parameter: {vias[0][:60]!r}")
 
 
 def _check_echo(request: Request) -> None:
     """Raises ``Refusal`` 513 where the answer, which is kept for a while, would repeat too much."""
+    if request.size <= MAX_ECHO:
+        return  # what the answer repeats is part of the message
     repeated = [value for name in ECHOED for value in request.all(name)]
     size = sum(map(_octets, repeated))
     if size > MAX_ECHO:

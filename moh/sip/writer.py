@@ -29,7 +29,7 @@ def answered_via(via: Via, source: Address) -> str:
     wants_rport = "rport" in via.params
     if not wants_rport and (via.host == source.host or not via.readable):
         return via.text
-    head, *params = via.text.split(";") if not via.readable else split(via.text, ";")
+    head, *params = via.pieces if via.readable else via.text.split(";")
     kept = [piece for piece in params if piece.partition("=")[0].strip().lower() not in ("", "received", "rport")]
     if wants_rport:
         kept.append(f"rport={source.port}")
