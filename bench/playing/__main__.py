@@ -1,15 +1,16 @@
-"""``python -m bench.playing burst|calls|engines|rate``."""
+"""``python -m bench.playing burst|calls|engines|rate|start``."""
 
 import sys
 
 from bench.common.command_line import Choice, choose
-from bench.playing import burst, calls, engines, rate
+from bench.playing import burst, calls, engines, rate, start
 
 CHOICES = {
     "burst": Choice("what 50 calls at once do to their callers and to 1,000 listeners", burst.main),
     "calls": Choice("what a call with an ffmpeg of its own costs, and how its packets come", calls.main),
     "engines": Choice("what the shared stream costs with thousands of callers, beside a sender in C", engines.main),
     "rate": Choice("how many calls a second the whole server takes; needs SIPp", rate.main),
+    "start": Choice("how long the server takes from its start to the first 200, and to music", start.main),
 }
 
 sys.exit(choose("python -m bench.playing", "Measure how music is played, on this machine alone.", CHOICES))
