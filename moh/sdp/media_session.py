@@ -71,6 +71,11 @@ class MediaSession:
     The session keeps a digest of the server's latest description. The text itself may be as long as the phone's offer.
     """
 
+    __slots__ = (
+        "_began", "_digest", "_local_host", "_playing", "_serial", "_version", "call", "origin", "position",
+        "stream_open", "tune", "wanted",
+    )  # fmt: skip
+
     def __init__(self, call: str, origin: Origin, tune: int) -> None:
         self.call = call
         self.tune = tune

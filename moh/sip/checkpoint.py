@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
+from ..sdp.media_session import MediaSession
 from .call import Call
 
-Checkpoint = tuple[dict[str, Any], dict[str, Any]]
+Checkpoint = tuple[tuple[Any, ...], tuple[Any, ...]]
 """The attributes of a call and of its media session at one moment."""
+
+
+def _attributes(kind: type) -> tuple[str, ...]:
+    """The names of the attributes of a class with ``__slots__``. A compiled class has another list of them."""
+    names: tuple[str, ...] = getattr(kind, "__mypyc_attrs__", ()) or getattr(kind, "__slots__")  # noqa: B009
+    return names
+
+
+CALL = _attributes(Call)
+MEDIA_SESSION = _attributes(MediaSession)
+_read_call = attrgetter(*CALL)
+_read_media_session = attrgetter(*MEDIA_SESSION)
 
 
 def checkpoint(call: Call) -> Checkpoint:
     """Return a checkpoint by which ``restore`` can undo all later changes to ``call``."""
-    return {name: getattr(call, name) for name in Call.__slots__}, vars(call.media).copy()
+    return _read_call(call), _read_media_session(call.media)
 
 
 def restore(call: Call, former: Checkpoint) -> None:
     """Undo all changes to ``call`` since the checkpoint ``former``."""
     own, media = former
-    for name, value in own.items():
+    for name, value in zip(CALL, own):
         setattr(call, name, value)
-    vars(call.media).update(media)
+    for name, value in zip(MEDIA_SESSION, media):
+        setattr(call.media, name, value)

@@ -54,7 +54,7 @@ class Schedule(Generic[Key]):
     def __init__(self) -> None:
         self._when: dict[Key, tuple[float, int, Key]] = {}  # the valid entries of the heap
         self._heap: list[tuple[float, int, Key]] = []
-        self._order = 0  # equal times expire in the order in which they were set, and keys are never compared
+        self._order = 0  # equal times expire in the order in which they were set; no two entries are equal
 
     def __len__(self) -> int:
         return len(self._when)
@@ -74,7 +74,7 @@ class Schedule(Generic[Key]):
     @property
     def next_due(self) -> Optional[float]:
         """When the first timer expires; ``None`` while none is set."""
-        while self._heap and self._when.get(self._heap[0][2]) is not self._heap[0]:
+        while self._heap and self._when.get(self._heap[0][2]) != self._heap[0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -83,6 +83,6 @@ class Schedule(Generic[Key]):
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             key = entry[2]
-            if self._when.get(key) is entry:
+            if self._when.get(key) == entry:
                 del self._when[key]
                 yield key

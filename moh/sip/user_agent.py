@@ -137,7 +137,7 @@ class UserAgent:
         self._invites.tune = tune
         return []
 
-    def close(self, grace: float = 0.0, *, now: float) -> list[Action]:
+    def close(self, grace: float, now: float) -> list[Action]:
         """Accept no more calls and send BYE to all; music stops, and ports are released as the streams end.
 
         Present calls may go on for ``grace`` seconds. A second call of this method may shorten that time.

@@ -77,7 +77,7 @@ def test_the_messages_leave_no_state_behind() -> None:
         if message is not None:
             agent.receive(message, FLOW, now=0.0)
     assert statuses(agent.receive(request("OPTIONS"), FLOW, now=1.0)) == [200]
-    agent.close(now=1.0)
+    agent.close(0.0, now=1.0)
     for call in list(agent.registry.calls.values()):
         agent.stream_gone(call.id, 1, "ended", now=1.0)
     for second in range(2, 140):

@@ -149,7 +149,7 @@ def test_a_contact_that_cannot_be_read_or_kept_leaves_the_former_one(method: str
         assert statuses(actions) == [200]
         assert [start.target.remote.host for start in music(actions) if isinstance(start, StartStream)] == hosts
         hosts = []
-    (bye_of_ours,) = [action.data for action in agent.close(now=3.0) if isinstance(action, Send)]
+    (bye_of_ours,) = [action.data for action in agent.close(0.0, now=3.0) if isinstance(action, Send)]
     assert bye_of_ours.startswith(b"BYE sip:201@192.168.1.50:5062 SIP/2.0")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from moh.sip.call import Call
-from moh.sip.checkpoint import checkpoint, restore
+from moh.sip.checkpoint import CALL, MEDIA_SESSION, checkpoint, restore
 from tests.support.ladder import answered, make_agent
 
 
 def state(call: Call) -> list[object]:
-    return [*(getattr(call, name) for name in Call.__slots__), *vars(call.media).values()]
+    return [getattr(call, name) for name in CALL] + [getattr(call.media, name) for name in MEDIA_SESSION]
 
 
 def test_restore_undoes_all_changes_since_the_checkpoint() -> None:

@@ -79,7 +79,7 @@ def test_our_own_requests_name_us_as_the_caller_does() -> None:
     agent = agent_in_a_container()
     agent.receive(dialling(), BRIDGE, now=0.0)
     agent.resolved(ASKED, "192.168.1.100", now=0.1)
-    (own,) = [message for message in sent(agent.close(now=1.0)) if isinstance(message, Request)]
+    (own,) = [message for message in sent(agent.close(0.0, now=1.0)) if isinstance(message, Request)]
     assert own.via.sent_by == "moh.lan:6060"
     assert own.first("contact") == "<sip:moh@moh.lan:6060>"
 
@@ -206,7 +206,7 @@ def test_a_call_that_would_be_refused_causes_no_look_up() -> None:
     agent = agent_in_a_container()
     bad = agent.receive(dialling(body="v=0\nm=video 9 RTP/AVP 34\n"), BRIDGE, now=0.0)
     assert (statuses(bad), lookups(bad)) == ([488], [])
-    agent.close(now=1.0)
+    agent.close(0.0, now=1.0)
     stopping = agent.receive(dialling(number=2), BRIDGE, now=2.0)
     assert (statuses(stopping), lookups(stopping)) == ([503], [])
 
@@ -324,7 +324,7 @@ def test_a_call_that_gets_its_ack_causes_no_warning() -> None:
     agent.receive(dialling(), BRIDGE, now=0.0)
     actions = agent.resolved(ASKED, "192.168.1.100", now=0.1)
     agent.receive(ack(tag(response(actions)), call_id="Call-ID: 1"), BRIDGE, now=0.2)
-    assert notes(expire(agent)) == [] and methods(agent.close(now=40.0)) == ["BYE"]
+    assert notes(expire(agent)) == [] and methods(agent.close(0.0, now=40.0)) == ["BYE"]
 
 
 # -- the names that are remembered -----------------------------------------------------------------------------------

@@ -257,7 +257,7 @@ def test_an_empty_to_tag_is_replaced(method: str, to: str) -> None:
     for call in agent.registry.calls.values():
         assert call.id == value[-16:]
         agent.receive(ack(call.id), FLOW, now=0.1)
-        (own,) = [action.data for action in agent.close(now=1.0) if isinstance(action, Send)]
+        (own,) = [action.data for action in agent.close(0.0, now=1.0) if isinstance(action, Send)]
         assert f"From: {value}\r\n".encode() in own
 
 

@@ -132,7 +132,7 @@ def test_a_hold_with_a_contact_that_cannot_be_read_keeps_the_former_one(method: 
     actions = change(agent, call, method, 131, hold, now=10.0, contact=f"Contact: {contact}")
     assert statuses(actions) == [200] and music(actions) == [StopStream(call)]
     assert len(music(change(agent, call, method, 132, OFFER, now=12.0))) == 1
-    (goodbye,) = sent(agent.close(now=13.0))
+    (goodbye,) = sent(agent.close(0.0, now=13.0))
     assert isinstance(goodbye, Request) and goodbye.uri == "sip:201@192.168.1.50:5062"
 
 

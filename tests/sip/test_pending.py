@@ -147,7 +147,7 @@ def test_a_name_in_a_multipart_answer() -> None:
 def test_a_stopping_server_refuses_pending_requests() -> None:
     agent = make_agent()
     agent.receive(invite(body=NAMED), FLOW, now=0.0)
-    assert statuses(agent.close(now=1.0)) == [503]
+    assert statuses(agent.close(0.0, now=1.0)) == [503]
     assert agent.resolved(lookup("held.example"), "192.168.1.99", now=1.1) == []
 
 

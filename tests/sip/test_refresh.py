@@ -174,7 +174,7 @@ def test_a_bye_that_crosses_our_reinvite_ends_the_call() -> None:
 
 def test_a_200_that_crosses_our_bye_gets_its_ack_with_the_number_of_the_invite() -> None:
     session = Session()
-    assert methods(session.agent.close(now=45.1)) == ["BYE"]
+    assert methods(session.agent.close(0.0, now=45.1)) == ["BYE"]
     acknowledgement, _ = only_request(session.answers(200, body=OFFER))
     assert (acknowledgement.method, acknowledgement.cseq.number) == ("ACK", session.own.cseq.number)
 
@@ -263,7 +263,7 @@ def test_the_contact_of_a_2xx_is_the_target_of_the_next_request() -> None:
     session = Session()
     _, send = only_request(session.answers(200, "Contact: <sip:201@192.168.1.51:5099>"))
     assert send.to == Address("192.168.1.51", 5099)
-    _, send = only_request(session.agent.close(now=46.0))
+    _, send = only_request(session.agent.close(0.0, now=46.0))
     assert send.to == Address("192.168.1.51", 5099)
 
 

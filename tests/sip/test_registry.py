@@ -42,7 +42,7 @@ def test_bye_for_an_unknown_call_is_481() -> None:
 def test_a_call_whose_bye_is_never_answered_is_forgotten_after_32_seconds() -> None:
     agent = make_agent()
     to_tag = answered(agent)
-    agent.close(now=0.0)
+    agent.close(0.0, now=0.0)
     agent.stream_gone(to_tag, 1, "ended", now=0.1)
     for quarter in range(1, 140):
         agent.tick(now=quarter / 4)

@@ -72,7 +72,7 @@ def test_answers_copy_record_route_and_all_vias_and_our_bye_follows_the_route() 
         "z9hG4bKp2",
         "z9hG4bKp3",
     ]
-    (end,) = [action for action in agent.close(now=1.0) if isinstance(action, Send)]
+    (end,) = [action for action in agent.close(0.0, now=1.0) if isinstance(action, Send)]
     assert end.to == Address("10.0.0.1", 5060)
     (message,) = sent([end])
     assert message.all("route") == routes

@@ -239,7 +239,7 @@ class Conversations(Phones):
     @rule(dice=st.integers(0, 30))
     def close(self, dice: int) -> None:
         if dice == 30:
-            self.do(self.agent.close(now=self.now))
+            self.do(self.agent.close(0.0, now=self.now))
             assert self.agent.calls == 0
 
 

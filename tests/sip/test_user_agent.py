@@ -170,7 +170,7 @@ def test_a_stream_that_has_played_a_minute_may_be_restarted_again() -> None:
 def test_our_bye_is_resent_until_its_answer_and_the_bye_of_the_phone_gets_200() -> None:
     agent = make_agent()
     to_tag = answered(agent)
-    actions = agent.close(now=1.0)
+    actions = agent.close(0.0, now=1.0)
     assert methods(actions) == ["BYE"]
     assert methods(agent.tick(now=1.5)) == ["BYE"]
     assert statuses(agent.receive(bye(to_tag), FLOW, now=1.6)) == [200]
@@ -182,7 +182,7 @@ def test_our_bye_is_resent_until_its_answer_and_the_bye_of_the_phone_gets_200() 
 
 def test_a_stopping_server_accepts_no_call() -> None:
     agent = make_agent()
-    agent.close(now=0.0)
+    agent.close(0.0, now=0.0)
     assert statuses(agent.receive(invite(), FLOW, now=0.1)) == [503]
     assert statuses(agent.receive(request("OPTIONS"), FLOW, now=0.1)) == [503]
 
@@ -221,7 +221,7 @@ def test_a_second_stop_ends_the_grace_time() -> None:
     agent = make_agent()
     answered(agent)
     agent.close(30.0, now=10.0)
-    assert methods(agent.close(now=11.0)) == ["BYE"]
+    assert methods(agent.close(0.0, now=11.0)) == ["BYE"]
 
 
 def test_grace_does_not_extend_the_longest_call() -> None:

@@ -145,7 +145,7 @@ class World:
 
     def leaves_nothing(self) -> None:
         """End all calls; then nothing may be left of them."""
-        while not self.drive(self.agent.close):
+        while not self.drive(self.agent.close, 0.0):
             pass
         self.wait(80.0)
         assert self.agent.idle and self.agent.next_due is None, self.faults

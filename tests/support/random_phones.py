@@ -273,7 +273,7 @@ class Phones(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.failed:
             return  # the first failure is the one to report
-        self.end_all(lambda: self.do(self.agent.close(now=self.now)))
+        self.end_all(lambda: self.do(self.agent.close(0.0, now=self.now)))
         assert self.agent.idle and self.agent.next_due is None
         agent = self.agent
         assert not any(size for name, size in agent.table_sizes.items() if name != "look-ups")
