@@ -39,7 +39,9 @@ for name in MOH_MUSIC MOH_CACHE MOH_TLS_CERT MOH_TLS_KEY; do
     path=${!name:-}
     if [[ -n $path && $path != [/~]* ]]; then export "$name=$PWD/$path"; fi
 done
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+script=${BASH_SOURCE[0]}
+if [[ -L $script ]]; then script=$(readlink -f "$script"); fi
+if [[ $script == */* ]]; then CDPATH='' cd -P -- "${script%/*}/"; fi
 if [[ -f .env ]]; then read_env .env; fi
 . tools/setup.sh
 
@@ -47,7 +49,11 @@ for argument in "$@"; do
     case $argument in
         -h | --help)
             # The help needs no package. Without a Python that runs it, set_up says which one is needed.
-            { read_version && is_supported; } || set_up requirements.txt
+            if is_set_up requirements.txt; then
+                python=$venv/bin/python
+            elif ! read_version || ! is_supported; then
+                set_up requirements.txt
+            fi
             exec "$python" sip_server.py --help
             ;;
     esac

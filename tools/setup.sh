@@ -48,6 +48,25 @@ in_venv() { # FILE...: has the virtual environment the packages that these list,
     done
 }
 
+# The same, of any Python that the virtual environment was made for; sets $venv and $version. No program is started: to
+# ask python3 for its version takes longer than all else here. So a virtual environment keeps its Python, whatever
+# python3 is now, until that Python is gone or has become another version.
+is_set_up() { # FILE...
+    local line home=
+    case ${PYTHON:-} in
+        '') ;;
+        *python3.*) venv=.venv-${PYTHON##*python} ;;
+        *) return 1 ;;
+    esac
+    [[ -r $venv/pyvenv.cfg && -r $venv/$1 ]] || return 1
+    while IFS= read -r line; do
+        [[ $line != 'home = '* ]] || home=${line#*= }
+    done <"$venv/pyvenv.cfg"
+    read -r line <"$venv/$1"
+    version=${line#'# '}
+    [[ $venv/bin/python -ef $home/python$version ]] && in_venv "$@"
+}
+
 in_python() { # FILE: has the interpreter itself the very packages that it lists (as in the container)?
     "$python" - "$1" 2>/dev/null <<'PYTHON'
 import re, sys
@@ -73,6 +92,10 @@ set_up() { # [NAME=COMMAND ...] [FILE ...]
         esac
     done
 
+    if ((${#missing[@]} == 0)) && is_set_up "${files[@]}"; then
+        python=$PWD/$venv/bin/python
+        return
+    fi
     if read_version; then
         is_supported || fail "Python 3.9 or newer is needed; $python is $version."
         [[ -z ${PYTHON:-} ]] || venv=.venv-$version

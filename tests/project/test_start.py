@@ -122,3 +122,74 @@ def test_the_env_file_may_choose_the_python(project: Path) -> None:
     ran = run(project, "PYTHON=/no/such/python3")
     assert ran.returncode == 1
     assert ran.stderr.startswith("PYTHON=/no/such/python3 does not run.")
+
+
+# -- all is set up ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def set_up(project: Path) -> Path:
+    """The project after a first start, and a ``python3`` on the PATH that says 3.9 and makes no virtual environment."""
+    wrapper = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
+    for venv, version in ((".venv", "3.9"), (".venv-3.13", "3.13")):
+        write_program(project / "home" / f"python{version}", wrapper)
+        (project / venv / "bin").mkdir(parents=True)
+        (project / venv / "bin" / "python").symlink_to(project / "home" / f"python{version}")
+        (project / venv / "pyvenv.cfg").write_text(f"home = {project}/home\ninclude-system-site-packages = false\n")
+        (project / venv / "requirements.txt").write_text(f"# {version}\n{(project / 'requirements.txt').read_text()}")
+    asked = 'case $1 in -c) echo "python3 was asked" >&2; echo 3.9 ;; *) echo "python3 $*"; exit 1 ;; esac'
+    write_program(project / "path" / "python3", f"#!/bin/sh\n{asked}\n")
+    return project
+
+
+def write_program(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def start_again(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs ffmpeg: apt-get install ffmpeg")
+    return run(project, "", PATH=f"{project / 'path'}{os.pathsep}{os.environ['PATH']}", **environment)
+
+
+@pytest.mark.parametrize("python", ["", "python3.13", "/usr/bin/python3.13"])
+def test_where_all_is_set_up_python3_is_not_asked_for_its_version(set_up: Path, python: str) -> None:
+    ran = start_again(set_up, PYTHON=python)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("{}\n", "", 0)
+
+
+def test_a_python_without_a_version_in_its_name_is_asked(set_up: Path) -> None:
+    ran = start_again(set_up, PYTHON=str(set_up / "path" / "python3"))
+    assert "Installing Python packages into .venv-3.9" in ran.stdout
+
+
+def test_other_packages_are_installed(set_up: Path) -> None:
+    with (set_up / "requirements.txt").open("a") as file:
+        file.write("another==1.0\n")
+    ran = start_again(set_up)
+    assert "Installing Python packages into .venv" in ran.stdout and "python3 -m venv --clear .venv" in ran.stderr
+
+
+@pytest.mark.parametrize("now", ["another version", "gone"])
+def test_a_virtual_environment_is_made_anew_if_its_python_is(set_up: Path, now: str) -> None:
+    (set_up / "home" / "python3.9").unlink()
+    if now == "another version":  # /usr/bin/python3 names the new one after an upgrade of the system
+        write_program(set_up / "home" / "python3", "#!/bin/sh\n[ $1 = -c ] && echo 3.10\n")
+        (set_up / ".venv" / "bin" / "python").unlink()
+        (set_up / ".venv" / "bin" / "python").symlink_to(set_up / "home" / "python3")
+        (set_up / "path" / "python3").unlink()
+        (set_up / "path" / "python3").symlink_to(set_up / "home" / "python3")
+    ran = start_again(set_up)
+    assert "Installing Python packages into .venv" in ran.stdout
+
+
+def test_the_script_finds_its_folder_by_a_link_and_by_a_relative_path(set_up: Path) -> None:
+    (set_up.parent / "music").symlink_to(set_up / "start.sh")
+    for script in ("./music", "moh/start.sh", f"{set_up}/start.sh"):
+        ran = subprocess.run(
+            ["bash", script], cwd=set_up.parent, capture_output=True, text=True, check=False,
+            env={"PATH": os.environ["PATH"], "CDPATH": "/", "MOH_MUSIC": "a.mp3"},
+        )  # fmt: skip
+        assert ran.stdout == f'{{"MOH_MUSIC": "{set_up.parent}/a.mp3"}}\n', script
