@@ -30,10 +30,11 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Optional
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Optional, Union
 
-from moh.common.actions import Action, Address, Fault, Flow, Note, Resolve, Send, StartStream, StreamEnded
+from moh.common.actions import Action, Address, Flow, Resolve, StartStream, StreamEnded
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
@@ -41,24 +42,31 @@ from moh.common.tunes import Tunes
 from moh.guard.address_validation import AddressValidator
 from moh.guard.rate_limit import TOO_SHORT, RateLimiter
 from moh.mastering.reloader import Reloader
-from moh.net.recvmmsg import DatagramReader
-from moh.net.sockets import ask_for_local_address, destination, family_of, leaving_from, local_address, plain
+from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
+from moh.net.sockets import ask_for_local_address, family_of
 from moh.server.engines import Engines
-from moh.server.log_handler import LogHandler, Redacted, log_descriptor
+from moh.server.log_handler import LogHandler, log_descriptor, log_message
 from moh.server.now_playing import NowPlaying
+from moh.server.outbox import Outbox
+from moh.server.performer import Performer
 from moh.server.signals import Signals
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
 from moh.server.time_zone import time_zone_fault
 from moh.server.tuning import IdleCollector, fill_standard_descriptors, raise_descriptor_limit, steady_interpreter
 from moh.server.wiring import available_codecs, binding, open_shared_stream, stream_listeners, user_agent
-from moh.server.workers import Client, Workers
+from moh.server.workers import Workers
+from moh.sip.message import Request, Response
 from moh.sip.parser import MAX_DATAGRAM, parse
+from moh.sip.user_agent import UNEXPECTED
 from moh.transport.resolver import Resolver
 from moh.transport.tcp import TcpServer
 
 POLL = 0.05
 """Longest time in seconds between two calls of ``service_actions``; a tenth of SIP's shortest timer."""
+READ_EVERY = 0.002
+"""Shortest time in seconds between two reads of the socket. At a thousand datagrams a second a read brings several, and
+they pass from thread to thread together; a datagram that comes alone never waits."""
 SERVICE_EVERY = 0.005
 """Shortest time in seconds after which ``service_actions`` does its work again, however many datagrams come."""
 STOP_GRACE = 2.0
@@ -110,13 +118,15 @@ class SipServer(socketserver.UDPServer):
         self.reloader = Reloader(settings)
         self.now_playing = NowPlaying(settings, self.agent, self.lock, self._drive_safely, self.engines)
         self.resolver = Resolver(self._discard_unwanted)
-        # finish_request (socketserver) makes a DatagramHandler, which calls handle_message
+        # finish_request (socketserver) makes a DatagramHandler, which calls handle_messages
         self.workers = Workers(self.finish_request)
         self.faults = FaultLog("the server")
-        self._counters = self.agent.tally
+        outbox = Outbox(self.socket, self.tcp, self.agent.tally)
+        self._performer = Performer(outbox, self.engines, self.resolver, self.faults, self._stream_gone)
         self._statistics = Statistics(self.agent, self.lock, self.limiter, self.stream_limit, self.workers)
         self._collector = IdleCollector()
         self._service_at = 0.0
+        self._read_at = 0.0
         self._ended_streams: list[StreamEnded] = []  # those that the core does not know of yet
         self._signals = signals or Signals()
         self._stops_handled = 0
@@ -134,90 +144,93 @@ class SipServer(socketserver.UDPServer):
         super().server_bind()
         self._reader = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
-    def get_request(self) -> tuple[Any, Client]:
-        """Read one datagram, and the local address that it came to. ``process_request`` reads all further datagrams."""
-        data, ancillary, _, client = self.socket.recvmsg(MAX_DATAGRAM, 256)
-        # write the address as ``DatagramReader`` does: its text chooses the worker, and each source has one worker
-        return (data, local_address(ancillary, str(self.server_address[0]))), (plain(client[0]), client[1])
+    def get_request(self) -> tuple[Any, Any]:
+        """Read all datagrams that have arrived, at most ``MOST_READ``: ``socketserver`` needs more time for each."""
+        wait = self._read_at + READ_EVERY - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        datagrams = self._reader.read()
+        if not datagrams:
+            raise BlockingIOError  # ``socketserver`` goes on
+        # after a full read more datagrams wait, and the kernel's buffer may overflow
+        self._read_at = time.monotonic() if len(datagrams) < MOST_READ else 0.0
+        return datagrams, datagrams[0].flow.remote
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Dispatch this datagram and all others that have arrived: ``socketserver`` needs more time for each."""
-        self._dispatch(request, client_address)
-        for data, local, client in self._reader.read():
-            self._dispatch((data, local), client)
+        """Give datagrams to the workers of their sources."""
+        now = time.monotonic()
+        for datagram in request:
+            self._dispatch(datagram, now)
+        self.workers.wake()
 
-    def _dispatch(self, request: Any, client: Client) -> None:
+    def _dispatch(self, datagram: Datagram, now: float) -> None:
         """Give a datagram to its source's worker, unless the rate limiter rejects it by source and first octets."""
-        (data, local), host, now = request, client[0], time.monotonic()
-        if reason := self.limiter.refusal(host, data, now, local):
+        (host, _), local = datagram.flow.remote, datagram.flow.local.host
+        if reason := self.limiter.refusal(host, datagram.data, now, local):
             if reason != TOO_SHORT and self.limiter.tally.count_and_should_log(reason, host, now):
                 log.warning("rejected a datagram from %s: %s", host, reason)
             return
-        self.workers.submit(request, client, self.limiter.is_known(host, now, local))
+        self.workers.submit(datagram, self.limiter.is_known(host, now, local))
 
     # -- deciding: the workers, and a thread for each connection ---------------------------------------------------
 
     def handle_message(self, data: bytes, flow: Flow) -> None:
-        """Handle one message that came by ``flow``, in any thread: parse it without the lock, and drive the core."""
-        log.debug("< from %s by %s%s", flow.remote, flow.transport, Redacted(data))
-        message = parse(data)
-        if message is None:
+        """Handle one message that came by ``flow``, in any thread."""
+        self.handle_messages([Datagram(data, flow)])
+
+    def handle_messages(self, arrived: Sequence[Datagram]) -> None:
+        """Handle messages in their order, in any thread: parse all without the lock, and drive the core under one lock.
+
+        An exception costs its own message only.
+        """
+        parsed = []
+        for datagram in arrived:
+            data, flow = datagram
+            log_message("< from", flow.remote, flow.transport, data)
+            try:
+                message = parse(data)
+            except Exception as error:
+                self._report(error, datagram)
+                continue
+            if message is not None:
+                parsed.append((message, datagram))
+        if not parsed:
             return
+        with self._turn():
+            for message, datagram in parsed:
+                try:
+                    self._performer.perform(self.agent.receive(message, datagram.flow, now=time.monotonic()))
+                except Exception as error:
+                    self._report(error, datagram)
+                    self._refuse(message, datagram)
+
+    def _refuse(self, message: Union[Request, Response], datagram: Datagram) -> None:
         try:
-            self.drive(self.agent.receive, message, flow)
+            refusal = self.agent.refuse(message, datagram.flow, 500, UNEXPECTED, now=time.monotonic())
+            self._performer.perform(refusal)
         except Exception as error:
-            self.faults.report(error, time.monotonic(), f"a message from {flow.remote}: {data[:2000]!r}")
-            self.drive(self.agent.refuse, message, flow, 500, "Unexpected error in the server")
+            self._report(error, datagram)
+
+    def _report(self, error: Exception, datagram: Datagram) -> None:
+        about = f"a message from {datagram.flow.remote}: {datagram.data[:2000]!r}"
+        self.faults.report(error, time.monotonic(), about)
 
     def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:
-        """Have the core take one step, and perform its actions. One lock covers both: no stop overtakes its start.
+        """Have the core take one step, and perform its actions. One lock covers both: no stop overtakes its start."""
+        with self._turn():
+            self._performer.perform(step(*args, now=time.monotonic()))
 
-        An action that fails does not keep the others from being performed. If a stream could not be ordered, the core
-        gets the report that the stream has ended: otherwise the call would wait for it, and keep its port, for ever.
-        """
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the lock for one or more steps of the core, and for what these steps want done."""
         with self.lock:
-            now = time.monotonic()
-            actions = step(*args, now=now)
-            for action in actions:
-                try:
-                    self.perform(action)
-                except Exception as error:
-                    kind = type(action).__name__
-                    self.faults.report(error, now, f"action {kind}")
-                    if isinstance(action, StartStream):
-                        reason = f"unexpected error in the server: {error!r}"
-                        # the ``for`` loop above performs these actions as well
-                        actions.extend(self.agent.stream_gone(action.call, action.serial, reason, now=now))
+            try:
+                yield
+            finally:
+                self._performer.finish()
 
-    def perform(self, action: Action) -> None:
-        """Perform one action of the core. This never waits."""
-        if isinstance(action, Send):
-            self._send(action)
-        elif isinstance(action, Note):
-            log.log(action.level, "%s%s", f"[{action.about[:8]}] " if action.about else "", action.text)
-        elif isinstance(action, Resolve):
-            self.resolver.request(action)
-        elif isinstance(action, Fault):
-            self.faults.report(action.error, time.monotonic(), action.about)
-        else:
-            self.engines.order(action)
-
-    def _send(self, send: Send) -> None:
-        receiver = send.flow.remote if send.flow.reliable else send.to
-        log.debug("> to %s by %s%s", receiver, send.flow.transport, Redacted(send.data))
-        if send.flow.reliable:
-            for server in self.tcp:
-                if server.transport == send.flow.transport:
-                    server.send(send)
-            return
-        family = self.address_family
-        ancillary = leaving_from(send.flow.local.host, family)
-        try:
-            self.socket.sendmsg([send.data], ancillary, 0, destination(send.to, family))
-        except OSError as error:
-            # the message is lost like any datagram; a message that matters has a timer that retransmits it
-            if self._counters.count_and_should_log("could not be sent", send.to.host, time.monotonic()):
-                log.info("could not send to %s: %s", send.to, error.strerror)
+    def _stream_gone(self, order: StartStream, why: str) -> list[Action]:
+        return self.agent.stream_gone(order.call, order.serial, why, now=time.monotonic())
 
     def _connections_in_use(self) -> set[int]:
         with self.lock:
@@ -333,15 +346,13 @@ class SipServer(socketserver.UDPServer):
 
 
 class DatagramHandler(socketserver.BaseRequestHandler):
-    """Handles one datagram, in a worker."""
+    """Handles the datagrams of one turn of a worker."""
 
     server: SipServer
 
     def handle(self) -> None:
-        """Hand the message to the server, with its source and its local address."""
-        data, local = self.request
-        remote = Address(*self.client_address)
-        self.server.handle_message(data, Flow(remote, Address(local, self.server.server_address[1])))
+        """Hand the datagrams to the server."""
+        self.server.handle_messages(self.request)
 
 
 def main() -> int:

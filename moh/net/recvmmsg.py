@@ -14,6 +14,7 @@ import socket
 import struct
 from typing import NamedTuple
 
+from ..common.actions import Address, Flow
 from .mmsg import CONTROL_HEADER, EACH, NAME, Iovec, Mmsghdr, system_call, unpacked
 from .sockets import local_address
 
@@ -21,15 +22,16 @@ MOST_READ = 64
 """Datagrams that one call reads at most."""
 CONTROL = 256
 """Octets kept for the ancillary data of a datagram."""
+MOST_FLOWS = 1024
+"""Sources whose addresses are kept as objects. Then all are dropped: a flood of addresses takes no more memory."""
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p, hold=True)
 
 
 class Datagram(NamedTuple):
-    """A datagram: its octets, the local address it was sent to, and its source."""
+    """A datagram: its octets, and its source with the local address that it was sent to."""
 
     data: bytes
-    local: str
-    client: tuple[str, int]
+    flow: Flow
 
 
 class DatagramReader:
@@ -38,6 +40,8 @@ class DatagramReader:
     def __init__(self, sock: socket.socket, octets: int, default: str) -> None:
         """``octets`` is the length of the longest datagram, ``default`` a local address where the kernel names none."""
         self._sock, self._octets, self._default = sock, octets, default
+        self._port = sock.getsockname()[1]
+        self._flows: dict[tuple[bytes, bytes], Flow] = {}
         names, controls = (ctypes.create_string_buffer(size * MOST_READ) for size in (NAME, CONTROL))
         data = mmap.mmap(-1, octets * MOST_READ)  # a page takes memory only once a datagram was written there
         first = ctypes.addressof(ctypes.c_char.from_buffer(data))
@@ -65,10 +69,19 @@ class DatagramReader:
     def _datagram(self, slot: int) -> Datagram:
         filled = self._headers[slot]
         data = bytes(self._data[slot * self._octets : slot * self._octets + filled.length])
-        control = self._controls[slot * CONTROL : slot * CONTROL + filled.header.control_length]
+        name = bytes(self._names[slot * NAME : slot * NAME + filled.header.name_length])
+        control = bytes(self._controls[slot * CONTROL : slot * CONTROL + filled.header.control_length])
+        flow = self._flows.get((name, control))
+        if flow is None:
+            if len(self._flows) >= MOST_FLOWS:
+                self._flows.clear()
+            flow = self._flows[name, control] = self._flow(name, control)
+        return Datagram(data, flow)
+
+    def _flow(self, name: bytes, control: bytes) -> Flow:
         ancillary = []
         if len(control) >= CONTROL_HEADER:  # the socket asks for one kind of ancillary data only
             length, level, kind = struct.unpack_from("@Nii", control)
-            ancillary.append((level, kind, bytes(control[CONTROL_HEADER:length])))
-        client = unpacked(bytes(self._names[slot * NAME : (slot + 1) * NAME]), self._sock.family)
-        return Datagram(data, local_address(ancillary, self._default), (client.host, client.port))
+            ancillary.append((level, kind, control[CONTROL_HEADER:length]))
+        local = local_address(ancillary, self._default)
+        return Flow(unpacked(name, self._sock.family), Address(local, self._port))

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Union
 
+from ..common.actions import Address
 from ..common.amounts import amount
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
@@ -31,6 +32,8 @@ GATHER = 0.02
 FLUSH = 2.0
 """Seconds that ``flush`` waits at most; Docker gives the server ten seconds to end."""
 KEY = "inline:"
+
+log = logging.getLogger("moh")
 
 
 def log_descriptor() -> int:
@@ -179,3 +182,9 @@ class Redacted:
         if KEY in line.lower():
             line = line[: line.lower().index(KEY) + len(KEY)] + "(a key)"
         return line if line.isprintable() else repr(line)
+
+
+def log_message(direction: str, remote: Address, transport: str, data: bytes) -> None:
+    """Log a SIP message at the level ``debug``; at any other level this costs next to nothing."""
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("%s %s by %s%s", direction, remote, transport, Redacted(data))

@@ -28,6 +28,7 @@ from ..guard.rate_limit import named_networks
 from ..mastering.owner_name import in_owner_words, owner_name
 from ..mastering.prepare import Music
 from ..net.container import is_behind_a_bridge, local_addresses
+from ..net.remembered import Remembered
 from ..net.routes import has_port, is_broadcast, is_ours, local_address_towards
 from ..rtp.port_pool import PortPool, shared_port
 from ..shared.shared_stream import SharedStream
@@ -107,7 +108,7 @@ def user_agent(
     """The SIP core, with random tokens, RTP ports and limits as ``settings`` say."""
     identity = Identity(
         new_token=lambda: secrets.token_hex(8),
-        local_address=local_address_towards,
+        local_address=Remembered(local_address_towards, time.monotonic),
         new_key=lambda: base64.b64encode(secrets.token_bytes(30)).decode(),
         advertised=settings.advertised_address,
         secret=secrets.token_bytes(16),
@@ -128,8 +129,8 @@ def media_policy(settings: Settings) -> MediaPolicy:
     first, last = settings.rtp_ports
     sip = {settings.sip_port, settings.tls_port} if settings.tls_cert else {settings.sip_port}
     return MediaPolicy(
-        is_ours=is_ours,
-        is_broadcast=is_broadcast,
+        is_ours=Remembered(is_ours, time.monotonic),
+        is_broadcast=Remembered(is_broadcast, time.monotonic),
         own_ports=frozenset(sip.union(range(first, last + 1))),
         allowed=settings.allow_media,
         callers=named_networks(settings.allow),

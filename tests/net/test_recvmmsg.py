@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from moh.common.actions import Address, Flow
 from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address
 
@@ -16,6 +17,11 @@ def server_socket(family: socket.AddressFamily, host: str) -> socket.socket:
     sock.setblocking(False)
     sock.bind((host, 0))
     return sock
+
+
+def came(data: bytes, sock: socket.socket, local: str, phone: socket.socket) -> Datagram:
+    """The datagram that ``phone`` sent to the address ``local`` of ``sock``."""
+    return Datagram(data, Flow(Address(*phone.getsockname()[:2]), Address(local, sock.getsockname()[1])))
 
 
 def test_all_waiting_datagrams_come_in_order_with_both_addresses() -> None:
@@ -30,7 +36,7 @@ def test_all_waiting_datagrams_come_in_order_with_both_addresses() -> None:
             sent = [b"%d" % number * (1 + number * turn) for number in range(5)]
             for data in sent:
                 phone.sendto(data, ("127.0.0.2", sock.getsockname()[1]))
-            assert reader.read() == [Datagram(data, "127.0.0.2", phone.getsockname()) for data in sent]
+            assert reader.read() == [came(data, sock, "127.0.0.2", phone) for data in sent]
         assert reader.read() == []
 
 
@@ -56,7 +62,20 @@ def test_a_socket_of_both_ip_versions_reports_ipv4_addresses_plainly() -> None:
         phone.bind(("127.0.0.9", 0))
         reader = DatagramReader(sock, 65535, "::")
         phone.sendto(b"a", ("127.0.0.2", sock.getsockname()[1]))
-        assert reader.read() == [Datagram(b"a", "127.0.0.2", phone.getsockname())]
+        assert reader.read() == [came(b"a", sock, "127.0.0.2", phone)]
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+            other.bind(("::1", 0))
             other.sendto(b"b", ("::1", sock.getsockname()[1]))
-            assert reader.read()[0][:2] == (b"b", "::1")
+            assert reader.read() == [came(b"b", sock, "::1", other)]
+
+
+def test_the_addresses_of_a_flood_of_sources_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moh.net.recvmmsg.MOST_FLOWS", 2)
+    with server_socket(socket.AF_INET, "127.0.0.1") as sock:
+        reader = DatagramReader(sock, 65535, "127.0.0.1")
+        for _ in range(5):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+                phone.bind(("127.0.0.1", 0))
+                phone.sendto(b"", sock.getsockname())
+                assert reader.read() == [came(b"", sock, "127.0.0.1", phone)]
+            assert len(reader._flows) <= 2

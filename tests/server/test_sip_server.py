@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Union
 
 import pytest
 
-from moh.common.actions import Action, Address, Fault, Flow, Note, Send, StartStream, StreamEnded
+from moh.common.actions import Action, Address, Fault, Flow, Note, StreamEnded
 from moh.common.config import Settings
-from moh.net.recvmmsg import MOST_READ
+from moh.net.recvmmsg import MOST_READ, Datagram
 from moh.net.sockets import family_of
+from moh.sip.message import Request, Response
 from sip_server import SipServer, Stopped
-from tests.support.crowd import target
 from tests.support.ladder import FLOW
 from tests.support.running import TEST_TIMEOUT, free_ports, wait_for
 
@@ -97,7 +98,7 @@ def test_many_datagrams_are_read_in_one_turn_and_none_is_lost(
 ) -> None:
     """The datagrams keep their order. A datagram that finds the queue of its worker full is counted as dropped."""
     handled: list[bytes] = []
-    monkeypatch.setattr(server, "handle_message", lambda data, flow: handled.append(data))
+    monkeypatch.setattr(server, "handle_messages", lambda turn: handled.extend(each.data for each in turn))
     sent = [b"ACK sip:123@moh SIP/2.0 %d" % number for number in range(MOST_READ)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         for data in sent:
@@ -107,7 +108,7 @@ def test_many_datagrams_are_read_in_one_turn_and_none_is_lost(
     assert handled == sent
 
     monkeypatch.setattr("moh.server.workers.QUEUE", 0)
-    server.process_request((b"ACK sip:123@moh SIP/2.0", "127.0.0.1"), ("127.0.0.1", 9))
+    server.process_request([Datagram(b"ACK sip:123@moh SIP/2.0", FLOW)], FLOW.remote)
     assert server.workers.dropped == 1
 
 
@@ -118,9 +119,11 @@ def test_one_worker_handles_all_datagrams_of_a_phone(
 ) -> None:
     """Otherwise an ACK could be handled after the re-INVITE that was sent after it."""
     workers: list[tuple[Address, str]] = []
-    monkeypatch.setattr(
-        server, "handle_message", lambda data, flow: workers.append((flow.remote, threading.current_thread().name))
-    )
+
+    def handle(turn: Sequence[Datagram]) -> None:
+        workers.extend((each.flow.remote, threading.current_thread().name) for each in turn)
+
+    monkeypatch.setattr(server, "handle_messages", handle)
     for _ in range(10):
         with socket.socket(family_of(host), socket.SOCK_DGRAM) as phone:
             for method in (b"ACK", b"INVITE"):
@@ -135,15 +138,15 @@ def test_at_the_end_datagrams_in_the_queues_are_dropped(server: SipServer, monke
     first = threading.Event()
     ended = threading.Event()
 
-    def handle(data: bytes, flow: object) -> None:
-        handled.append(data)
+    def handle(turn: Sequence[Datagram]) -> None:
+        handled.extend(each.data for each in turn)
         first.set()
         ended.wait(TEST_TIMEOUT)
 
-    monkeypatch.setattr(server, "handle_message", handle)
+    monkeypatch.setattr(server, "handle_messages", handle)
     for number in range(100):
-        server.process_request((b"ACK sip:123@moh SIP/2.0 %d" % number, "127.0.0.1"), ("127.0.0.1", 9))
-    first.wait(TEST_TIMEOUT)
+        server.process_request([Datagram(b"ACK sip:123@moh SIP/2.0 %d" % number, FLOW)], FLOW.remote)
+        first.wait(TEST_TIMEOUT)
     closing = threading.Thread(target=server.server_close)
     closing.start()
     wait_for(lambda: server.workers.closing, "the workers to close")
@@ -162,46 +165,37 @@ def test_a_fault_in_one_call_does_not_end_the_loop(
     assert not server.lock.locked()
 
 
-def test_an_action_that_fails_keeps_no_other_from_being_performed(
+def test_one_message_that_fails_costs_no_other_of_its_turn(
     server: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stream that fails to start is reported to the core as ended. The actions that follow are performed."""
-    order, note = StartStream("ann", 7, target(Address("192.0.2.1", 4000), 10000), 0.0), Note(logging.INFO, "", "done")
-    done: list[Action] = []
+    """The message that fails is answered 500, and all answers of the turn leave together, at its end."""
+    receive = server.agent.receive
 
-    def perform(action: Action) -> None:
-        if action is not note:
-            raise OSError("no file is left")
-        done.append(action)
+    def fails_once(message: Union[Request, Response], flow: Flow, *, now: float) -> list[Action]:
+        if message.first("call-id") == "second":
+            raise LookupError("a plain bug")
+        return receive(message, flow, now=now)
 
-    def gone(call: str, serial: int, why: str, *, now: float) -> list[Action]:
-        assert (call, serial, now) == ("ann", 7, clock[0])
-        return [note]
-
-    def step(now: float) -> list[Action]:
-        clock.append(now)
-        return [Send(b"", Address("192.0.2.1", 5060), FLOW), order, note]
-
-    clock: list[float] = []
-    monkeypatch.setattr(server, "perform", perform)
-    monkeypatch.setattr(server.agent, "stream_gone", gone)
-    server.drive(step)
-    assert done == [note, note]
-    assert "unexpected error in the server: action Send" in caplog.text
-    assert server.faults.count == 2
+    monkeypatch.setattr(server.agent, "receive", fails_once)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", 0))
+        phone.settimeout(TEST_TIMEOUT)
+        flow = Flow(Address(*phone.getsockname()), Address("127.0.0.1", server.server_address[1]))
+        arrived = [Datagram(options(call, flow), flow) for call in ("first", "second", "third")]
+        server.handle_messages([arrived[0], Datagram(b"no SIP at all, but long", flow), *arrived[1:]])
+        answers = [phone.recv(4096) for _ in arrived]
+    assert [answer[8:11] for answer in answers] == [b"200", b"500", b"200"]
+    assert [b"Call-ID: " + call in answer for call, answer in zip((b"first", b"second", b"third"), answers)] == 3 * [
+        True
+    ]
+    assert "LookupError: a plain bug" in caplog.text and not server.lock.locked()
 
 
-def test_datagrams_that_cannot_be_sent_to_one_address_have_one_log_line(
-    server: SipServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The kernel refuses each datagram to the broadcast address, as it does when its buffer is full."""
-    caplog.set_level(logging.INFO)
-    flow = Flow(Address("127.0.0.1", 9), Address("127.0.0.1", server.server_address[1]))
-    for _ in range(100):
-        with server.lock:
-            server.perform(Send(b"BYE", Address("255.255.255.255", 9), flow))
-    assert caplog.text.count("could not send to 255.255.255.255:9: Permission denied") == 1
-    assert server.agent.tally.counts["could not be sent"] == 100
+def options(call_id: str, flow: Flow) -> bytes:
+    return (
+        f"OPTIONS sip:moh@{flow.local} SIP/2.0\r\nVia: SIP/2.0/UDP {flow.remote};branch=z9hG4bK{call_id}\r\n"
+        f"Max-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:moh@b>\r\nCall-ID: {call_id}\r\nCSeq: 1 OPTIONS\r\n\r\n"
+    ).encode()
 
 
 def test_the_send_buffer_is_larger_than_usual(server: SipServer) -> None:
