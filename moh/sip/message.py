@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Optional
 
 from ..common.errors import Refusal
@@ -28,6 +27,8 @@ class Message:
     headers: Headers
     body: bytes
     _values: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _target_read: bool = field(default=False, init=False, repr=False, compare=False)
+    _target_uri: Optional[Uri] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values = self._values
@@ -67,16 +68,20 @@ class Message:
         listed = self.listed("contact")
         return NameAddr.parse(listed[0]) if listed and listed[0] != "*" else None
 
-    @cached_property
+    @property
     def target_uri(self) -> Optional[Uri]:
         """The URI in the first Contact. Raises ``Refusal`` 400 where it cannot be read."""
-        contact = self.contact()
-        return None if contact is None else Uri.parse(contact.uri)
+        if not self._target_read:
+            contact = self.contact()
+            self._target_uri = None if contact is None else Uri.parse(contact.uri)
+            self._target_read = True
+        return self._target_uri
 
     @property
     def target(self) -> Optional[str]:
         """The text of ``target_uri``."""
-        return None if self.target_uri is None else self.target_uri.text
+        uri = self.target_uri
+        return None if uri is None else uri.text
 
 
 @dataclass
@@ -98,7 +103,7 @@ class Request(Message):
     size: int = 0
     """Octets of the whole message as it came."""
 
-    @cached_property
+    @property
     def parsed_uri(self) -> Uri:
         """The Request-URI in its parts; a request without a ``fault`` has one that can be read."""
         return Uri.parse(self.uri)
