@@ -9,7 +9,7 @@ CHOICES = {
     "burst": Choice("what 50 calls at once do to their callers and to 1,000 listeners", burst.main),
     "calls": Choice("what a call with an ffmpeg of its own costs, and how its packets come", calls.main),
     "engines": Choice("what the shared stream costs with thousands of callers, beside a sender in C", engines.main),
-    "rate": Choice("how many calls a second the whole server takes; needs SIPp", rate.main),
+    "rate": Choice("how many calls a second the server takes from one PBX, and what one costs; needs SIPp", rate.main),
     "start": Choice("how long the server takes from its start to the first 200, and to music", start.main),
 }
 

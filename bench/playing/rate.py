@@ -1,7 +1,9 @@
-"""How many calls a second the whole server takes, while other callers listen: ``python -m bench.playing rate``.
+"""How many calls a second a server takes from one PBX, and what a call costs: ``python -m bench.playing rate``.
 
-SIPp makes the calls: INVITE, 200, ACK, a second of music at an address of its own, BYE, 200 (``rate.xml``). The shared
-stream plays to all of them (``MOH_FFMPEG_CALLS=0``). Everything is on the loopback.
+SIPp makes short calls (``rate.xml``) from one address that ``MOH_ALLOW`` names. The rate grows until the server fails:
+less than 99.9 % of the calls are good, more than 0.1 % of the requests are repeated, or p99 of the answers takes more
+than 200 ms. Each rate has a server of its own, and all servers are measured at one rate before the next, in an order
+that changes. Each ratio is made of two figures of the same round. Everything is on the loopback.
 """
 
 from __future__ import annotations
@@ -9,165 +11,185 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.common.command_line import end_on_signals, numbers
 from bench.common.compiler import compiled
 from bench.common.farm import SOURCE, pacing
-from bench.common.figures import markdown, quantile
-from bench.common.processes import await_quiet, prefer, share, spent
-from bench.common.program import environment
+from bench.common.figures import quantile
+from bench.common.processes import await_quiet, prefer, share, used
+from bench.common.program import ROOT
 from bench.common.receiver import HOST
-from bench.playing.methods import WholeServer
+from bench.common.sink import Sink
+from bench.playing.capacity import Capacity, Climb, Step, steps_at_most, tables
+from bench.playing.rounds import announce, in_turn
+from bench.playing.sip_servers import SipServer, peer, project
+from bench.playing.sipp import make_calls
 from bench.playing.topologies import Loopback
-from moh.common.config import Settings
-from moh.ffmpeg.launch import leash
-from moh.mastering.prepare import BUILTIN, prepare
 
-SETTLE = 3.0
-"""Seconds from the start of the last listening caller until SIPp begins its calls."""
-CALL = 1.0
-"""Seconds that a call lasts, as ``rate.xml`` says."""
-ADDRESSES = 20000
-"""The number of addresses that SIPp's calls use in turn."""
-HEAD = (
-    "calls a second", "answered", "ended", "good %", "answer ms", "p99", "server cpu %", "others' spacing p99", "max",
-    "jitter ms", "late %", "lost %", "skipped %", "silent",
-)  # fmt: skip
+PBX = "127.0.0.2"
+"""The address of the PBX: of its calls and of their music."""
+PORTS = 1000
+"""Pairs of ports of the PBX for the music of its calls, which take them in turn."""
+SETTLE = 1.0
+"""Seconds from the last of the other callers until measuring begins."""
+IDLE = 2.0
+"""Seconds in which the server's idle time is measured, before SIPp begins its calls."""
+ANSWERS = Path(__file__).with_name("answer.c")
+OWN, AGAINST, LIMIT = "this", "against", "answers in C"
+"""The names of servers: this project's, that of ``--against``, and the program of ``--limit``."""
 
 
-def measure_rates(rates: Sequence[int], others: int, seconds: float, nice: int, folder: Path) -> str:
-    """Measure at each of ``rates`` while ``others`` callers listen. Return the table in Markdown.
+def arguments(options: Sequence[str]) -> argparse.Namespace:
+    """Read the options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.playing rate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--first", type=int, default=400, help="the first rate, in calls a second (%(default)s)")
+    parser.add_argument("--most", type=int, default=4000, help="the greatest rate that is tried (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds at each rate (%(default)s)")
+    parser.add_argument("--call", type=float, default=0.2, help="seconds of music of each call (%(default)s)")
+    parser.add_argument("--others", default="0,1000", help="callers that listen meanwhile, by commas (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (%(default)s)")
+    parser.add_argument("--python", default=sys.executable, help="the Python of the servers (%(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the servers; may be repeated"
+    )
+    parser.add_argument("--against", type=Path, metavar="TREE", help="the project at another commit, measured as well")
+    parser.add_argument("--against-python", metavar="PYTHON", help="the Python of that server (that of --python)")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="NAME=COMMAND",
+        help="another server in the foreground; {port}, {first} and {last} in its command are the SIP port and the "
+        "range of RTP ports; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--limit", action="store_true", help="also the least program that answers (answer.c)")
+    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
+    parser.add_argument("--quiet", type=float, default=20.0, metavar="PERCENT", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--patience", type=float, default=2.0, help="longest wait for a quiet machine, in seconds (%(default)s)"
+    )
+    given = parser.parse_args(options)
+    given.others = numbers(parser, "--others", given.others)
+    if not 1 <= given.first <= given.most <= 20000 or not 0.5 <= given.seconds <= 60 or given.rounds < 1:
+        parser.error("expected 1 to 20000 calls a second, 0.5 to 60 seconds, and at least 1 round")
+    if not all(0 <= count <= 60000 for count in given.others):
+        parser.error("expected 0 to 60000 others")
+    for named in [*given.set, *given.peer]:
+        if not named.partition("=")[2]:
+            parser.error(f"{named!r} has no value; expected NAME=VALUE or NAME=COMMAND")
+    return given
 
-    Raises ``RuntimeError`` if a program or the server fails.
-    """
-    if not shutil.which("sipp"):
-        raise RuntimeError("this needs SIPp (Debian's package sip-tester)")
-    farm = compiled(SOURCE, folder)
-    settings = environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN, MOH_FFMPEG_CALLS=0)
-    prepare(Settings.from_environment(settings))  # fills the cache: a server without music answers 503
-    rows: list[Sequence[str]] = [HEAD]
-    for rate in rates:
-        await_quiet(20.0, 5.0)
-        server = WholeServer("ffmpeg", folder, settings)
-        try:
-            rows.append(_measure(server, farm, rate, others, (seconds, nice), folder))
-        finally:
-            server.finish()
-        print(" | ".join(rows[-1]), file=sys.stderr)
-    return markdown(rows)
+
+def servers(given: argparse.Namespace, folder: Path) -> dict[str, SipServer]:
+    """Return the servers that are measured, by name. Each has a folder of its own for its converted music."""
+    settings = dict(named.split("=", 1) for named in given.set)
+    callers = f"{HOST},{PBX}"
+    found = {OWN: project(ROOT, given.python, folder / OWN, callers, settings)}
+    if given.against or given.against_python:
+        tree, python = given.against or ROOT, given.against_python or given.python
+        found[AGAINST] = project(tree, python, folder / AGAINST, callers, settings)
+    for named in given.peer:
+        name, _, command = named.partition("=")
+        found[name] = peer(command, folder / name)
+    if given.limit:
+        found[LIMIT] = peer(f"{compiled(ANSWERS, folder)} {HOST} {{port}}", folder / LIMIT)
+    return found
 
 
-def _measure(
-    server: WholeServer, program: str, rate: int, others: int, how: tuple[float, int], folder: Path
-) -> list[str]:
-    seconds, nice = how
+def measure(
+    server: SipServer, rate: int, others: int, farm_program: str, given: argparse.Namespace, folder: Path
+) -> Step:
+    """Start the server, let ``others`` callers listen, and make ``rate`` calls a second."""
     topology = Loopback()
-    farm = topology.farm(program, others, seconds + others / 100 + 60)
-    try:
-        server.open(1)
-        if nice:
-            prefer([farm.pid, *server.helpers()], nice)
+    with ExitStack() as stack:
+        sink = stack.enter_context(Sink(PBX, PORTS))
+        farm = topology.farm(farm_program, max(1, others), given.seconds + others / 100 + 60)
+        stack.callback(farm.close)
+        stack.callback(server.close)
+        server.open()
+        if given.nice:
+            prefer([farm.pid, server.pid], given.nice)
         first = int(ipaddress.ip_address(topology.first))
         for number in range(others):
-            server.begin(farm.port, str(ipaddress.ip_address(first + number)))
+            if refused := server.call(str(ipaddress.ip_address(first + number)), farm.port):
+                raise RuntimeError(f"the server takes {number} of {others} other callers: {refused}")
+        if not others:
+            server.call(PBX, sink.ports[0])  # the first call encodes the music, so it is not measured
         time.sleep(SETTLE)
-        rows = (f"{ipaddress.ip_address(first + 2**16 + number)};{farm.port};" for number in range(ADDRESSES))
-        (folder / "held.csv").write_text("\n".join(["SEQUENTIAL", *rows]) + "\n")
-        for old in folder.glob("rate_*.csv"):
-            old.unlink()
+        before = used(server.pid)
+        time.sleep(IDLE)
+        began = used(server.pid)
         farm.begin()
-        before = spent(server.helpers())
-        errors = _sipp(server.port, rate, seconds, nice, folder)
-        after = spent(server.helpers())
-        counted = farm.end()
-    finally:
-        farm.close()
-    counts, found = read_counts((folder / "counts.csv").read_text()), []
-    for written in folder.glob("rate_*_rtt.csv"):
-        found += read_answers(written.read_text())
-    answers, moments = [took for _, took in found], [at for at, _ in found]
-    # SIPp takes longer than ``seconds`` if the server cannot keep up
-    span = max(seconds, (max(moments, default=0.0) - min(moments, default=0.0)) / 1000)
-    music = pacing(counted)
-    tried = max(1, counts["TotalCallCreated"])
-    if errors and not counts["SuccessfulCall"]:
-        print(errors, file=sys.stderr)
-    return [
-        str(rate), f"{len(answers) / span:.0f}", f"{counts['SuccessfulCall'] / span:.0f}",
-        f"{100 * counts['SuccessfulCall'] / tried:.2f}",
-        f"{quantile(answers, 0.5):.1f}", f"{quantile(answers, 0.99):.1f}", f"{share(before, after):.0f}",
-        f"{music['spacing_p99']:.2f}", f"{music['spacing_max']:.0f}", f"{music['jitter']:.3f}", f"{music['late']:.3f}",
-        f"{music['lost']:.3f}", f"{music['skipped']:.3f}", f"{music['silent']:.0f}",
-    ]  # fmt: skip
-
-
-def _sipp(port: int, rate: int, seconds: float, nice: int, folder: Path) -> str:
-    """Run SIPp until it has made its calls. Return its error messages."""
-    command = [
-        *leash(os.getpid()), "sipp", f"{HOST}:{port}", "-sf", str(Path(__file__).with_name("rate.xml")),
-        "-inf", "held.csv", "-i", HOST, "-nostdin", "-m", str(round(rate * seconds)), "-r", str(rate),
-        "-l", str(rate * 40), "-timeout", f"{seconds + CALL + 40:.0f}s",
-        "-trace_stat", "-stf", "counts.csv", "-trace_rtt", "-rtt_freq", "1",
-    ]  # fmt: skip
-    sipp = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        calls = make_calls(server.address, PBX, sink.ports, rate, given.seconds, given.call, given.nice, folder)
+        ended, counted = used(server.pid), farm.end()
+    if calls.errors and not calls.successful:
+        print(calls.errors, file=sys.stderr)
+    idle, busy = share({0: before}, {0: began}), share({0: began}, {0: ended})
+    answers, created = [answer.took for answer in calls.answers], max(1, calls.created)
+    music = pacing(counted if others else {})
+    return Step(
+        rate=rate, offered=calls.offered(), good=100 * calls.successful / created,
+        repeats=100 * calls.repeats / created, answer_p50=quantile(answers, 0.5), answer_p99=quantile(answers, 0.99),
+        cpu=busy, each=10 * (busy - idle) * (ended.read_at - began.read_at) / created,
+        spacing_p99=music["spacing_p99"], late=music["late"], lost=music["lost"] + music["skipped"],
+        silent=music["silent"],
     )  # fmt: skip
-    try:
-        if nice:
-            prefer([sipp.pid], nice)
-        return sipp.communicate(timeout=seconds + 90)[1][-500:]
-    finally:
-        sipp.kill()
-        sipp.wait()
 
 
-def read_counts(table: str) -> dict[str, int]:
-    """Return SIPp's last counts of calls, from the table that ``-trace_stat`` writes."""
-    names, *_, last = table.splitlines()
-    counts = dict(zip(names.split(";"), last.split(";")))
-    found = {name: int(counts[f"{name}(C)"]) for name in ("SuccessfulCall", "FailedCall")}
-    return {**found, "TotalCallCreated": int(counts["TotalCallCreated"])}
+def run(given: argparse.Namespace, folder: Path, measured: dict[tuple[int, str], list[Capacity]]) -> None:
+    """Measure all rounds, and put the result of each into ``measured``."""
+    farm_program, every = compiled(SOURCE, folder), servers(given, folder)
+    measured.update(((others, name), []) for others in given.others for name in every)
+    step = sum(5 + others / 250 + SETTLE + IDLE + given.seconds for others in given.others)
+    once = given.rounds * len(every) * step / 60
+    announce(once, once * steps_at_most(given.first, given.most))
+    for number in range(given.rounds):
+        for others in given.others:
+            # the least program plays no music, so other callers do not matter to it
+            names = [name for name in every if name != LIMIT or not others]
+            climbs = {name: Climb(given.first, given.most) for name in names}
+            while left := [name for name, climb in climbs.items() if climb.rate()]:
+                for name in in_turn(left, number):
+                    await_quiet(given.quiet, given.patience)
+                    step = measure(every[name], climbs[name].rate(), others, farm_program, given, folder)
+                    climbs[name].add(step)
+                    where = f"round {number + 1} of {given.rounds}, {others} others, {name}"
+                    print(f"{where}: {line(step)}", file=sys.stderr)
+            for name, climb in climbs.items():
+                measured[others, name].append(climb.capacity())
 
 
-def read_answers(table: str) -> list[tuple[float, float]]:
-    """Return for each 200 when it came, and how long after its INVITE, both in milliseconds.
-
-    ``table`` is the one that ``-trace_rtt`` writes.
-    """
-    rows = (line.split(";") for line in table.splitlines())
-    return [(float(row[0]), float(row[1])) for row in rows if len(row) > 2 and row[0][:1].isdigit()]
+def line(step: Step) -> str:
+    """Return a step in one line."""
+    return (
+        f"{step.rate:.0f} calls a second {'pass' if step.passes() else 'FAIL'}: good {step.good:.2f} %, repeats "
+        f"{step.repeats:.2f} %, answer {step.answer_p50:.0f} ms, p99 {step.answer_p99:.0f}, cpu {step.cpu:.0f} %, "
+        f"{step.each:.2f} ms a call, others' spacing p99 {step.spacing_p99:.2f} ms, late {step.late:.3f} %, lost "
+        f"{step.lost:.3f} %"
+    )
 
 
 def main(options: Sequence[str]) -> int:
-    """Measure all rates and print their table."""
+    """Measure and print the tables. After Ctrl-C they show the rounds that were complete until then."""
     end_on_signals()
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.playing rate", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("--rates", default="50,100,200,400,800", help="calls a second, by commas (%(default)s)")
-    parser.add_argument("--others", type=int, default=1000, help="callers that listen meanwhile (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="seconds at each rate (%(default)s)")
-    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
-    given = parser.parse_args(options)
-    rates = numbers(parser, "--rates", given.rates)
-    if not all(1 <= rate <= 5000 for rate in rates) or not 1 <= given.others <= 60000 or not 1 <= given.seconds <= 60:
-        parser.error("expected 1 to 5000 calls a second, 1 to 60000 others, and 1 to 60 seconds")
+    given = arguments(options)
+    measured: dict[tuple[int, str], list[Capacity]] = {}
     try:
         if given.nice:
             prefer([os.getpid()], given.nice)
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
-            print(measure_rates(rates, given.others, given.seconds, given.nice, Path(folder)))
+            run(given, Path(folder), measured)
     except KeyboardInterrupt:
-        return 130
-    except (RuntimeError, PermissionError) as error:
+        if not any(measured.values()):
+            return 130
+        print("Ended before all was measured.")
+    except (RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    print(tables(measured, OWN))
     return 0

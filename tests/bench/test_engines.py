@@ -19,7 +19,6 @@ from bench.common.compiler import compiled
 from bench.common.farm import SOURCE, Farm, pacing, spacing
 from bench.common.phone import Phone
 from bench.playing.load import Load, tables
-from bench.playing.rate import read_answers, read_counts
 from bench.playing.senders import C_SOURCE, WholeServerSender
 from bench.playing.topologies import Loopback
 from moh.common.config import Settings
@@ -66,15 +65,6 @@ def test_two_engines_are_compared_if_both_were_measured() -> None:
     )
     assert "shared / C |" in text and "x 1.00 (0.50-1.50)" in text
     assert "C burst" not in text and text.count("shared / C") == 1
-
-
-def test_the_tables_of_sipp_are_read() -> None:
-    table = "TotalCallCreated;SuccessfulCall(P);SuccessfulCall(C);FailedCall(C);\n1;1;1;0;\n20;4;17;3;\n"
-    assert read_counts(table) == {"SuccessfulCall": 17, "FailedCall": 3, "TotalCallCreated": 20}
-    assert read_answers("Date_ms;response_time_ms;rtd_no\n1700.1;2;1\n1700.2;31.5;1\n") == [
-        (1700.1, 2.0),
-        (1700.2, 31.5),
-    ]
 
 
 def test_a_phone_reports_the_status_line_of_a_refusal() -> None:

@@ -1,0 +1,97 @@
+"""The SIP servers that ``bench.playing.rate`` calls: those of this project, and others."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Optional
+
+from bench.common.messages import HostPort
+from bench.common.phone import Phone
+from bench.common.processes import end
+from bench.common.program import environment
+from bench.common.receiver import HOST
+from bench.playing.methods import SENDERS, free_pairs
+from moh.ffmpeg.launch import leash
+from moh.mastering.prepare import BUILTIN
+
+PATIENCE = 20.0
+"""Seconds that a server may take until it answers."""
+RTP_PORTS = (40000, 49999)
+"""The first and the last port for the music of other servers. This project's servers need one port."""
+
+
+class SipServer:
+    """A server in a process of its own. It dies with this process.
+
+    In ``command`` {port} stands for the SIP port, {first} and {last} for the range of ports of the music, and in the
+    values of ``settings`` as well. ``settings`` are added to the environment.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, settings: Optional[Mapping[str, str]] = None) -> None:
+        self._command, self._settings = command, settings or {}
+        self._folder, self._log = folder, folder / "server.log"
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._phone = Phone(HOST, (HOST, 0))
+        self.address: HostPort = (HOST, 0)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def pid(self) -> int:
+        """The number of the server's process, which may have children."""
+        assert self._process is not None
+        return self._process.pid
+
+    def open(self) -> None:
+        """Start the server, and wait until it would take a call: OPTIONS gets the status that an INVITE would get.
+
+        Raises ``RuntimeError`` if it does not start.
+        """
+        port, own = free_pairs(random.choice(SENDERS), 2)
+        names = {"port": port, "first": own, "last": own + 1}
+        if not self._settings:
+            names.update(first=RTP_PORTS[0], last=RTP_PORTS[1])
+        self.address = (HOST, port)
+        self._phone = Phone(HOST, self.address)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*leash(os.getpid()), *(part.format(**names) for part in self._command)],
+                env=environment(**{name: value.format(**names) for name, value in self._settings.items()}),
+                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        give_up = time.monotonic() + PATIENCE
+        while not self._phone.reaches_server(0.2):
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"the server does not start: {self._log.read_text(errors='replace')[-300:]}")
+
+    def call(self, host: str, port: int) -> str:
+        """Make a call whose music goes to ``host`` and ``port``. Return why it was refused; empty if it was not."""
+        return self._phone.call(host, port, 2.0)
+
+    def close(self) -> None:
+        """End the server and its calls."""
+        if self._process is not None:
+            end([self._process], grace=5.0)
+            self._process = None
+
+
+def project(tree: Path, python: str, folder: Path, callers: str, settings: Mapping[str, str]) -> SipServer:
+    """Return the server of the project in ``tree``, run by ``python``. ``callers`` is its ``MOH_ALLOW``.
+
+    Unless ``settings`` say otherwise, the shared stream plays to all callers.
+    """
+    usual = {
+        "MOH_BIND": HOST, "MOH_SIP_PORT": "{port}", "MOH_RTP_PORTS": "{first}-{last}", "MOH_ALLOW": callers,
+        "MOH_FFMPEG_CALLS": "0", "MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN),
+    }  # fmt: skip
+    return SipServer([python, str(tree.absolute() / "sip_server.py")], folder, {**usual, **settings})
+
+
+def peer(command: str, folder: Path) -> SipServer:
+    """Return another server. ``command`` is split as a shell splits it, and has to stay in the foreground."""
+    return SipServer(shlex.split(command), folder)
