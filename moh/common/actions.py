@@ -72,8 +72,7 @@ class Target(NamedTuple):
         return f"Target({', '.join(shown)})"
 
 
-@dataclass(frozen=True)
-class StartStream:
+class StartStream(NamedTuple):
     """Play to ``target`` for ``call``, from ``position`` seconds into the looped tune.
 
     The call's former stream, if there is one, ends first. ``serial`` counts the starts of a call: ``StreamEnded``
@@ -88,8 +87,7 @@ class StartStream:
     """The number of the tune; a call keeps its tune to its end."""
 
 
-@dataclass(frozen=True)
-class StopStream:
+class StopStream(NamedTuple):
     """Stop playing for ``call``. ``StreamEnded`` follows when its port is free again."""
 
     call: str
@@ -115,8 +113,7 @@ class StreamBegan(NamedTuple):
     serial: int
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """A line for the log. ``level`` is a number of :mod:`logging`; ``about`` is a short name of the call, or empty."""
 
     level: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -56,7 +56,7 @@ NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*", re.ASCII)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """The longest text that is parsed as an address. So the caches hold no long text from messages."""
 CACHED = 256
-"""Parsed addresses that each cache holds; an address takes half a kilobyte."""
+"""Addresses that each cache holds; an address takes half a kilobyte."""
 
 
 def literal(host: str) -> Optional[IPAddress]:
@@ -70,7 +70,7 @@ def literal(host: str) -> Optional[IPAddress]:
 
 @lru_cache(maxsize=CACHED)
 def _literal(host: str) -> Optional[IPAddress]:
-    """``literal`` with a cache: the same few addresses come again and again, and parsing takes a while."""
+    """``literal`` with a cache: the same few addresses come again and again, and to parse one takes a while."""
     if "%" in host:
         return None
     if host.startswith("[") and host.endswith("]"):
@@ -84,6 +84,48 @@ def _literal(host: str) -> Optional[IPAddress]:
     return address
 
 
+class _Kind(NamedTuple):
+    """What a literal address is, and its usual text; for a host name all is false and empty."""
+
+    text: str = ""
+    private: bool = False
+    behind_carrier: bool = False
+    loopback: bool = False
+    unspecified: bool = False
+    unicast: bool = False
+
+
+NO_LITERAL = _Kind()
+
+
+def _kind(host: str) -> _Kind:
+    return NO_LITERAL if len(host) > LONGEST else _cached_kind(host)
+
+
+@lru_cache(maxsize=CACHED)
+def _cached_kind(host: str) -> _Kind:
+    address = _literal(host)
+    if address is None:
+        return NO_LITERAL
+    one_host = not (address.is_unspecified or address.is_multicast)
+    if isinstance(address, ipaddress.IPv4Address):
+        # 0.0.0.0/8 is "this network"; 240.0.0.0/4 is reserved and includes the broadcast address
+        one_host = one_host and not (address.is_reserved or address.packed[0] == 0)
+    return _Kind(
+        text=str(address),
+        private=any(address in network for network in PRIVATE),
+        behind_carrier=any(address in network for network in BEHIND_CARRIERS),
+        loopback=address.is_loopback,
+        unspecified=address.is_unspecified,
+        unicast=one_host,
+    )
+
+
+def usual_text(host: str) -> str:
+    """The usual spelling of the literal address ``host``, without brackets; empty for a name or nonsense."""
+    return _kind(host).text
+
+
 def is_private(host: str) -> bool:
     """Whether ``host`` is the literal of a private, loopback or link-local address.
 
@@ -91,12 +133,12 @@ def is_private(host: str) -> bool:
     """
     if ":" not in host and host.lstrip("[").partition(".")[0] not in FIRST_OCTETS:
         return False
-    return len(host) <= LONGEST and _is_private(host)
+    return _kind(host).private
 
 
-@lru_cache(maxsize=CACHED)
-def _is_private(host: str) -> bool:
-    return within(host, PRIVATE)
+def is_behind_carrier(host: str) -> bool:
+    """Whether ``host`` is the literal of an address that a provider's NAT translates."""
+    return _kind(host).behind_carrier
 
 
 def is_public(host: str) -> bool:
@@ -165,7 +207,9 @@ def source_of(host: str) -> str:
 
     One subscriber usually has a whole /64.
     """
-    address = literal(host) if ":" in host else None
+    if ":" not in host:
+        return host
+    address = literal(host)
     return f"{int(address) >> 64:x}::/64" if isinstance(address, ipaddress.IPv6Address) else str(address or host)
 
 
@@ -196,17 +240,12 @@ def within(host: str, allowed: tuple[Network, ...]) -> bool:
 
 def is_unicast(host: str) -> bool:
     """Whether packets to ``host`` reach one host: a literal that is not unspecified, multicast or broadcast."""
-    address = literal(host)
-    if address is None or address.is_unspecified or address.is_multicast:
-        return False
-    # 0.0.0.0/8 is "this network"; 240.0.0.0/4 is reserved and includes the broadcast address
-    return not (isinstance(address, ipaddress.IPv4Address) and (address.is_reserved or address.packed[0] == 0))
+    return _kind(host).unicast
 
 
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is the literal of a loopback address."""
-    address = literal(host)
-    return address is not None and address.is_loopback
+    return _kind(host).loopback
 
 
 def out_of_reach(host: str, source: str) -> bool:
@@ -215,15 +254,16 @@ def out_of_reach(host: str, source: str) -> bool:
     A source on the internet reaches neither private addresses nor addresses behind a provider's NAT. No other machine
     reaches the loopback address of this machine.
     """
-    if within(host, BEHIND_CARRIERS):
-        return not (is_private(source) or within(source, BEHIND_CARRIERS))
+    if host == source:
+        return False
+    if is_behind_carrier(host):
+        return not (is_private(source) or is_behind_carrier(source))
     return is_private(host) and (not is_private(source) or (is_loopback(host) and not is_loopback(source)))
 
 
 def is_unspecified(host: str) -> bool:
     """Whether ``host`` is ``0.0.0.0`` or ``::``, the "hold" of RFC 2543."""
-    address = literal(host)
-    return address is not None and address.is_unspecified
+    return _kind(host).unspecified
 
 
 def same_family(one: str, other: str) -> bool:

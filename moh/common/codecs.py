@@ -38,7 +38,9 @@ class Codec:
 
     def fitting_ptime(self, wanted: int) -> int:
         """The longest allowed packet length up to ``wanted``, or the shortest allowed one if all are longer."""
-        return max((ptime for ptime in self.ptimes if ptime <= wanted), default=min(self.ptimes, default=wanted))
+        if not self.ptimes:
+            return wanted
+        return max((ptime for ptime in self.ptimes if ptime <= wanted), default=min(self.ptimes))
 
 
 PCMU = Codec("PCMU", 8000, 0, 0, sample_rate=8000, octets_per_ms=8, encoder="pcm_mulaw")

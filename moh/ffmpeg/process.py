@@ -8,7 +8,7 @@ import secrets
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, Optional
 
 from ..common.actions import StartStream, Target
@@ -96,7 +96,7 @@ class FfmpegProcess:
         unreachable_for = (0.0 if played > STEADY_AFTER else self.unreachable_for + played) + RETRY_AFTER
         if unreachable_for > HOST_UNREACHABLE_TIMEOUT:
             return None
-        order = replace(self.order, position=self.order.position + played + RETRY_AFTER)
+        order = self.order._replace(position=self.order.position + played + RETRY_AFTER)
         return PendingStart(order, now + RETRY_AFTER, unreachable_for)
 
     def report(self, now: float) -> Optional[StreamReport]:

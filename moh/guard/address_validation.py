@@ -48,13 +48,14 @@ class Peer(NamedTuple):
 
 
 class Account:
-    """What is kept for one source: the octets that may still be sent to it, and the rate of its calls."""
+    """What is kept for one source: what it may do, the octets that may still be sent to it, the rate of its calls."""
 
-    __slots__ = ("calls", "credit")
+    __slots__ = ("allowance", "calls", "credit")
 
-    def __init__(self, calls: TokenBucket) -> None:
+    def __init__(self, allowance: Allowance, now: float) -> None:
+        self.allowance = allowance
         self.credit = 0
-        self.calls = calls
+        self.calls = TokenBucket(*allowance.calls, now)
 
 
 class AddressValidator:
@@ -87,7 +88,8 @@ class AddressValidator:
         if is_private(host):
             return Peer(flow, source, True, TRUSTED_ALLOWANCE)
         validated = flow.reliable or (self._validated_until.peek(source) or 0.0) > now
-        return Peer(flow, source, validated, allowance_of(host, self._named))
+        account = self._accounts.peek(source) if source == host else None  # the hosts of a /64 may differ
+        return Peer(flow, source, validated, allowance_of(host, self._named) if account is None else account.allowance)
 
     def validate(self, flow: Flow, invited_by: Flow, now: float) -> bool:
         """Note a message by ``flow`` that has the tag of a call whose INVITE came by ``invited_by``.
@@ -99,10 +101,10 @@ class AddressValidator:
         neither address is validated until an INVITE and its ACK come from the same address.
         """
         host = flow.remote.host
-        if source_of(host) == source_of(invited_by.remote.host) and not is_private(host):
-            self._validated_until.put(source_of(host), now + VALIDATION_LIFETIME)
-            return True
-        return False
+        if is_private(host) or source_of(host) != source_of(invited_by.remote.host):
+            return False
+        self._validated_until.put(source_of(host), now + VALIDATION_LIFETIME)
+        return True
 
     def is_validated(self, flow: Flow, now: float) -> bool:
         """Whether a response by ``flow`` surely reaches the sender."""
@@ -171,7 +173,7 @@ class AddressValidator:
         source = source_of(host)
         account = self._accounts.get(source)
         if account is None:
-            account = self._accounts.put(source, Account(TokenBucket(*allowance_of(host, self._named).calls, now)))
+            account = self._accounts.put(source, Account(allowance_of(host, self._named), now))
         return account
 
 

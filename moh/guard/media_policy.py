@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ..common.actions import Address, Flow
 from ..common.addresses import (
-    BEHIND_CARRIERS,
     Network,
+    is_behind_carrier,
     is_loopback,
     is_private,
     is_public,
@@ -91,7 +91,7 @@ class MediaPolicy:
         source = flow.remote.host
         if is_private(source) or self._is_own(source) or self._is_own(host) or is_public(host):
             return False
-        return not (within(source, BEHIND_CARRIERS) and within(host, BEHIND_CARRIERS))
+        return not (is_behind_carrier(source) and is_behind_carrier(host))
 
     def addresses(self, flow: Flow, names: Mapping[str, str], hosts: Iterable[str]) -> dict[str, str]:
         """The address for each host name of an offer that came by ``flow``; empty for a name without an address.
@@ -133,12 +133,7 @@ class MediaPolicy:
         The advertised address does not count: it may be a router's, so that anyone can write it into a datagram.
         """
         source = flow.remote.host
-        return (
-            is_private(source)
-            or within(source, BEHIND_CARRIERS)
-            or within(source, self.callers)
-            or self.is_ours(source)
-        )
+        return is_private(source) or is_behind_carrier(source) or within(source, self.callers) or self.is_ours(source)
 
     def _is_own(self, host: str) -> bool:
         return host == self.advertised or self.is_ours(host)

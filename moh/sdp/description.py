@@ -9,7 +9,8 @@ length of each word that an answer repeats are bounded.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
+from functools import lru_cache
+from typing import NamedTuple, Optional
 
 from ..common.errors import Refusal
 
@@ -23,6 +24,8 @@ MAX_FORMATS = 128
 """Formats of one m= line at most: there are 128 payload types."""
 MAX_WORD = 64
 """Octets of a media type, protocol or format at most; longer words are cut, because an answer repeats them."""
+CACHED_LINES, MAX_CACHED_LINE = 256, 80
+"""Lines in the cache, and the longest line in it, in characters. Most lines of a phone or PBX are in all its offers."""
 UNREADABLE = -1
 """The port of an m= line whose port cannot be read."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -62,10 +65,32 @@ class SessionDescription:
     times: list[str]
 
 
+class Line(NamedTuple):
+    """One line ``kind=value`` without spaces around its parts; ``kind`` is empty where the line has another form.
+
+    ``name`` and ``text`` are the parts of ``value`` if it is that of an attribute, ``name:text``.
+    """
+
+    kind: str
+    value: str
+    name: str
+    text: str
+
+
+def _read_line(line: str) -> Line:
+    kind, equals, value = line.partition("=")
+    value = value.strip()
+    name, _, text = value.partition(":")
+    return Line(kind.strip() if equals else "", value, name.strip().lower(), text)
+
+
+_cached_line = lru_cache(CACHED_LINES)(_read_line)
+
+
 def parse_sdp(body: bytes) -> SessionDescription:
     """Parse a session description. Raises ``Refusal`` 400 for anything else."""
     text = body.decode("utf-8", "surrogateescape").replace("\0", "\n").replace("\r", "\n")
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    lines = [stripped for line in text.split("\n") if (stripped := line.strip())]
     if not lines or lines[0].replace(" ", "") != "v=0":
         raise Refusal(400, f"SDP begins with {lines[0][:40]!r}; expected 'v=0'" if lines else "SDP is empty")
     if len(lines) > MAX_LINES:
@@ -74,17 +99,16 @@ def parse_sdp(body: bytes) -> SessionDescription:
     shared = MediaDescription("", 0, "", [])  # the lines before the first m= are the defaults of all streams
     current = shared
     for line in lines[1:]:
-        kind, equals, value = line.partition("=")
-        kind, value = kind.strip() if equals else "", value.strip()
-        if kind == "m":
+        kind, value, name, text = (_cached_line if len(line) <= MAX_CACHED_LINE else _read_line)(line)
+        if kind == "a":
+            _read_attribute(name, text, current)
+        elif kind == "m":
             if len(session.media) >= MAX_MEDIA:
                 raise Refusal(400, f"SDP has more than {MAX_MEDIA} m= lines")
             current = _read_media(value, shared)
             session.media.append(current)
         elif kind == "c":
             _read_connection(value, current)
-        elif kind == "a":
-            _read_attribute(value, current)
         elif kind == "t" and current is shared and len(session.times) < MAX_TIMES and _bounded(value) == value:
             session.times.append(value)
     return session
@@ -132,18 +156,16 @@ def _read_connection(value: str, media: MediaDescription) -> None:
         media.host, media.unreadable_connection = "", f"c={value[:60]}"
 
 
-def _read_attribute(value: str, media: MediaDescription) -> None:
+def _read_attribute(name: str, text: str, media: MediaDescription) -> None:
     """Read an attribute that matters here; unknown and malformed ones are ignored (RFC 8866 §5.13)."""
-    name, _, text = value.partition(":")
-    name = name.strip().lower()
-    if name in DIRECTIONS and not text:
+    if name == "rtpmap":
+        payload_type, encoding, *_ = [*text.split(None, 1), "", ""]
+        media.rtpmap.setdefault(payload_type, _bounded(encoding))
+    elif name in DIRECTIONS and not text:
         media.direction = name
     elif name in ("ptime", "maxptime"):
         # some phones send "20.0"
         setattr(media, name, number(text.strip().partition(".")[0], 1000) or 0)
-    elif name == "rtpmap":
-        payload_type, encoding, *_ = [*text.split(None, 1), "", ""]
-        media.rtpmap.setdefault(payload_type, _bounded(encoding))
     elif name == "rtcp":
         port, *connection = text.split() or [""]
         media.rtcp_port = number(port, 65535) or 0

@@ -7,9 +7,8 @@ at its position, whatever is negotiated in between. A refused offer changes noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Address, StartStream, StopStream, Target
 from ..common.codecs import Codec
@@ -28,7 +27,10 @@ number of wake-ups has a bound, whatever callers wish for.
 
 def shared_ptime(wanted: int) -> int:
     """The longest of ``SHARED_PTIMES`` up to ``wanted``, or the shortest of them if all are longer."""
-    return max((ptime for ptime in SHARED_PTIMES if ptime <= wanted), default=SHARED_PTIMES[0])
+    for ptime in reversed(SHARED_PTIMES):
+        if ptime <= wanted:
+            return ptime
+    return SHARED_PTIMES[0]
 
 
 def no_srtp() -> Refusal:
@@ -37,8 +39,7 @@ def no_srtp() -> Refusal:
     return Refusal(488, why, ("Warning", f'399 moh "{why}"'))
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """What stays the same in all descriptions of one session: port, session number, SRTP key, codecs.
 
     ``shared`` says that other calls have the same port; then RTCP uses it too, and there is no SRTP. ``local_host``
@@ -56,8 +57,7 @@ class Origin:
     two_way: bool = False
 
 
-@dataclass(frozen=True)
-class Playing:
+class Playing(NamedTuple):
     """The stream that plays: its target, the time of its start, and the second of the tune that it started at."""
 
     target: Target
@@ -137,7 +137,7 @@ class MediaSession:
         if choice.playing and choice.crypto is not None and self.origin.shared:
             raise no_srtp()
         side = self._side(self._host_towards(choice))
-        choice = replace(choice, ptime=self._ptime(choice), direction=self._direction(session, choice))
+        choice = choice._replace(ptime=self._ptime(choice), direction=self._direction(session, choice))
         return self._describe(
             side, lambda version: write_answer(session, choice, side, self.origin.session_id, version)
         )
@@ -177,13 +177,13 @@ class MediaSession:
     def _direction(self, session: SessionDescription, choice: Choice) -> str:
         """The direction to answer with; towards a stream on hold ``inactive``, since the other side wants nothing."""
         # an offer without a direction is sendrecv (RFC 8866 §6.7)
-        both_ways = choice.playing and session.media[choice.index].direction in ("sendrecv", "")
+        both_ways = choice.playing and session.media[choice.place].direction in ("sendrecv", "")
         return "sendrecv" if both_ways and self.origin.two_way else choice.direction
 
     def _describe(self, side: Side, write: Callable[[int], bytes]) -> bytes:
         """The description that ``write`` makes, with the next version if it differs from the latest one."""
-        description = write(self._version)
-        if _digest(description) != self._digest:
+        description = write(self._version) if self._version else b""
+        if not description or _digest(description) != self._digest:
             self._version += 1
             description = write(self._version)
             self._digest = _digest(description)

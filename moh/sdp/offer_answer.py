@@ -9,12 +9,11 @@ music is not refused because of its address or port.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 from ..common.actions import Address
-from ..common.addresses import LONGEST, is_unicast, is_unspecified, literal, same_family
+from ..common.addresses import LONGEST, is_unicast, is_unspecified, same_family, usual_text
 from ..common.amounts import amount
 from ..common.codecs import CODECS, OPUS, Codec
 from ..common.errors import Refusal
@@ -41,24 +40,22 @@ NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Crypto:
+class Crypto(NamedTuple):
     """The ``a=crypto`` line that is accepted: its tag, which the answer repeats, and its suite (RFC 4568 §5.1)."""
 
     tag: str
     suite: str
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The chosen stream of an offer, and how the answer describes it.
 
-    ``index`` counts the m= lines of the offer. ``direction`` is the answer's direction, ``sendonly`` or ``inactive``.
-    ``crypto`` is set for SRTP. ``name`` is the host name in c= while its address is not known; ``remote`` may be used
-    only when ``name`` is empty and ``playing`` is true.
+    ``place`` is the place of its m= line in the offer, from 0. ``direction`` is the answer's direction, ``sendonly`` or
+    ``inactive``. ``crypto`` is set for SRTP. ``name`` is the host name in c= while its address is not known; ``remote``
+    may be used only when ``name`` is empty and ``playing`` is true.
     """
 
-    index: int
+    place: int
     remote: Address
     remote_rtcp: Address
     codec: Codec
@@ -80,9 +77,13 @@ def _known(encoding: str, payload_type: int, codecs: Sequence[Codec]) -> Optiona
     For a static payload type only the name in the rtpmap counts, because phones write various rates. For Opus the
     number of channels in the rtpmap does not count, because RFC 7587 has only one Opus.
     """
-    words = ((piece.split() or [""])[0] for piece in encoding.split("/"))  # only the first word of each piece counts
-    name, rate, channels, *_ = [*words, "", "", ""]
-    by_number = next((codec for codec in codecs if codec.static_type == payload_type), None)
+    by_number = None
+    for codec in codecs:
+        if codec.static_type == payload_type:
+            by_number = codec
+            break
+    # only the first word of each piece counts
+    name, rate, channels, *_ = [*((piece.split() or [""])[0] for piece in encoding.split("/")), "", "", ""]
     if not name or (by_number is not None and by_number.name.upper() == name.upper()):
         return by_number
     for codec in codecs:
@@ -114,7 +115,6 @@ def choose(
     refused: Optional[Refusal] = None
     fault: Optional[Refusal] = None
     held: list[int] = []
-    active = [index for index, media in enumerate(session.media) if media.port != 0]
     audio = [index for index, media in enumerate(session.media) if media.kind == "audio"]
     for index in audio:
         media = session.media[index]
@@ -137,7 +137,7 @@ def choose(
             return _on_hold(index, session.media[index], codecs)
         if not reoffer:
             refused = refused or fault
-    if reoffer and refused is None and (audio or not active):
+    if reoffer and refused is None and (audio or not any(media.port for media in session.media)):
         return SWITCHED_OFF
     why = f"no audio that is switched on in {amount(len(session.media), 'stream')}; expected one m=audio"
     refusal = refused or _no_stream(304, why)
@@ -151,7 +151,7 @@ def _is_held(media: MediaDescription) -> bool:
     """Whether the phone wants no music in a stream. ``000.000.000.000`` and ``0`` mean the unspecified address."""
     if media.direction in ("inactive", "sendonly") or is_unspecified(media.host):
         return True
-    return 0 < len(media.host) <= LONGEST and set(media.host) <= set("0.:[]")
+    return 0 < len(media.host) <= LONGEST and not media.host.strip("0.:[]")
 
 
 def _no_stream(code: int, why: str) -> Refusal:
@@ -161,11 +161,13 @@ def _no_stream(code: int, why: str) -> Refusal:
 def _protocol_fault(media: MediaDescription, srtp: bool) -> Optional[Refusal]:
     """Why this server does not support the protocol of a stream; ``None`` where it does."""
     protocol = media.protocol.upper()
-    if protocol not in PLAIN + SECURE:
+    if protocol in PLAIN:
+        return None
+    if protocol not in SECURE:
         return _no_stream(302, f"protocol is {media.protocol[:20]!r}; expected RTP/AVP or RTP/SAVP")
-    if protocol in SECURE and _first_crypto(media) is None:
+    if _first_crypto(media) is None:
         return _no_stream(399, f"no supported a=crypto; expected one of {', '.join(SUITES)}")
-    if protocol in SECURE and not srtp:
+    if not srtp:
         return _no_stream(399, "no exclusive port is left for SRTP; expected RTP/AVP")
     return None
 
@@ -191,8 +193,8 @@ def _playable(
     if media.port < MIN_PORT:
         return _no_stream(399, f"port is {media.port}; expected one from {MIN_PORT} to 65535")
     codec, payload_type = found
-    address = literal(host)
-    remote = Address(str(address or host), media.port)
+    address = usual_text(host)
+    remote = Address(address or host, media.port)
     return Choice(
         index,
         remote,
@@ -209,14 +211,14 @@ def _playable(
 def _on_hold(index: int, media: MediaDescription, codecs: Sequence[Codec]) -> Choice:
     """The choice of a stream that wants no music: its address, port and formats do not matter (RFC 3264 §6.1)."""
     codec, payload_type = _first_format(media, codecs) or (CODECS[0], NO_PAYLOAD_TYPE)
-    remote = Address(str(literal(media.host)), max(media.port, 0)) if is_unicast(media.host) else NOWHERE
+    remote = Address(usual_text(media.host), max(media.port, 0)) if is_unicast(media.host) else NOWHERE
     crypto = _first_crypto(media) if media.protocol.upper() in SECURE else None
     return Choice(index, remote, remote, codec, payload_type, _ptime(media, codec), "inactive", crypto)
 
 
 def rtcp_beside_rtp(choice: Choice) -> Choice:
     """``choice`` with RTCP at the port above that of RTP, whatever a=rtcp says."""
-    return replace(choice, remote_rtcp=_above(choice.remote))
+    return choice._replace(remote_rtcp=_above(choice.remote))
 
 
 def _above(remote: Address) -> Address:
@@ -265,6 +267,6 @@ def _ptime(media: MediaDescription, codec: Codec) -> int:
 
 def _rtcp_address(media: MediaDescription, remote: Address) -> Address:
     """Where RTCP goes: ``a=rtcp`` (RFC 3605) is followed only to an address and port that could get RTP as well."""
-    named = str(literal(media.rtcp_host)) if is_unicast(media.rtcp_host) else ""
+    named = usual_text(media.rtcp_host) if is_unicast(media.rtcp_host) else ""
     host = named if named and same_family(named, remote.host) else remote.host
     return Address(host, media.rtcp_port if media.rtcp_port >= MIN_PORT else _above(remote).port)

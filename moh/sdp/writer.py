@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..common.actions import Address
 from ..common.codecs import CODECS, Codec
@@ -11,8 +11,7 @@ from .description import MediaDescription, SessionDescription
 from .offer_answer import NO_PAYLOAD_TYPE, PTIME, Choice
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """The server's side of a session: where RTP and RTCP leave from, and the SRTP key for what it sends, in base64."""
 
     local: Address
@@ -28,7 +27,7 @@ def write_answer(offer: SessionDescription, choice: Choice, side: Side, session_
     """
     lines = _preamble(side.local.host, session_id, version, offer.times or ["0 0"])
     for index, media in enumerate(offer.media):
-        if index == choice.index:
+        if index == choice.place:
             lines += _stream(side, media, choice)
         else:
             # one format is enough for a refused stream (§6), and bounds the answer to a long offer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ..common.actions import Address, Flow, Send
-from ..common.addresses import is_unicast, literal, out_of_reach, same_family
+from ..common.addresses import is_unicast, out_of_reach, same_family, usual_text
 from ..common.errors import Refusal
 from .headers import NameAddr, Uri
 from .message import Message, Request
@@ -143,13 +143,13 @@ class Dialog:
             parsed: Optional[Uri] = Uri.parse(uri)
         except Refusal:
             parsed = None
-        if parsed is None or (address := literal(parsed.host)) is None:
+        if parsed is None or not (address := usual_text(parsed.host)):
             return self.flow.remote
-        if not same_family(str(address), self.flow.remote.host):  # the INVITE did not come by that family
+        if not same_family(address, self.flow.remote.host):  # the INVITE did not come by that family
             return self.flow.remote
         if not is_unicast(parsed.host) or out_of_reach(parsed.host, self.flow.remote.host):
             return self.flow.remote
-        return Address(str(address), parsed.port or default_port(self.flow))
+        return Address(address, parsed.port or default_port(self.flow))
 
 
 def caller_of(from_field: bytes) -> str:

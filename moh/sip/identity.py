@@ -16,9 +16,9 @@ from ..common.addresses import (
     is_unicast,
     is_unspecified,
     lenient_literal,
-    literal,
     out_of_reach,
     same_family,
+    usual_text,
 )
 from ..common.errors import Refusal
 from .headers import NameAddr, Uri, Via
@@ -101,15 +101,15 @@ class Identity:
         where it names the caller itself, or a proxy that has forwarded the request.
         """
         uri = request.parsed_uri
-        address = literal(uri.host)
+        address = usual_text(uri.host)
         host, port = flow.local
-        if address is not None and is_unicast(uri.host) and same_family(str(address), host):
-            dialled = _address(str(address), uri.port, flow)
+        if address and is_unicast(address) and same_family(address, host):
+            dialled = _address(address, uri.port, flow)
             if not _is_of_sender(dialled, request, flow):
                 host, port = dialled
         if self._is_advertised(flow):
             host = self.advertised
-            if address is None and self._is_translated(flow) and _name_of_us(request, flow):
+            if not address and self._is_translated(flow) and _name_of_us(request, flow):
                 port = uri.port or default_port(flow)
         return Address(host, port)
 
@@ -178,14 +178,17 @@ def _is_of_sender(dialled: Address, request: Request, flow: Flow) -> bool:
     ):
         return True
     named = [(via.host, via.port) for via in _vias(request)]
-    if request.target is not None:
-        contact = Uri.parse(request.target)
+    contact = request.target_uri
+    if contact is not None:
         named.append((contact.host, contact.port))
     return dialled in [_address(_host(host), port, flow) for host, port in named]
 
 
 def _vias(request: Request) -> Iterator[Via]:
     """The Vias that can be read; only the first one has to be."""
+    if request.all("via") == [request.via.text]:  # as nearly always there is one, which has been read
+        yield request.via
+        return
     for text in request.readable("via"):
         try:
             yield Via.parse(text)
@@ -195,5 +198,4 @@ def _vias(request: Request) -> Iterator[Via]:
 
 def _host(text: str) -> str:
     """A literal address as ``Address`` has it; a name in lower case."""
-    address = literal(text)
-    return text.lower() if address is None else str(address)
+    return usual_text(text) or text.lower()

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Flow, Note, Resolve, Trust
 from ..common.codecs import CODECS, Codec
@@ -50,6 +50,16 @@ class Limits:
     """The streams that may start at once on ports of their own, as in ``StartLimit``."""
 
 
+class Ours(NamedTuple):
+    """How the caller of a first INVITE reaches us; found out once for each INVITE."""
+
+    name: str
+    """The host name that it dialled, as ``Identity.dialled_name`` gives it."""
+    address: Optional[str]
+    """The latest address of that name; empty if it has none, ``None`` if that is not known."""
+    reach: Reach
+
+
 class Invites:
     """Negotiates the music of calls, makes calls and changes them."""
 
@@ -85,17 +95,23 @@ class Invites:
         """Answer an INVITE or UPDATE, for a new call or within ``call``; let it wait while a host name is resolved."""
         if call is not None and self._pending.holds_request_of(call.id):
             raise Refusal(500, "The offer before this one is not answered yet", ("Retry-After", "2"))
-        offer = self._read_offer(incoming, call, now)
+        if call is None:
+            return self._negotiate_call(incoming, now)
+        offer = self._read_offer(incoming, call, None)
         if offer is not None and offer.choice.name:
             return self._pending.wait(incoming, offer.choice.name, now)
-        if call is None:
-            waiting = self._wait_for_dialled(incoming, now)
-            if waiting is not None:
-                return waiting
-            return self._begin_call(incoming, offer, now)
         if incoming.request.method == "UPDATE":
             return self._update_call(incoming, call, offer, now)
         return self._change_call(incoming, call, offer, now)
+
+    def _negotiate_call(self, incoming: Incoming, now: float) -> list[Action]:
+        """Answer a first INVITE, or let it wait."""
+        ours = self._ours(incoming, now)
+        offer = self._read_offer(incoming, None, ours)
+        if offer is not None and offer.choice.name:
+            return self._pending.wait(incoming, offer.choice.name, now)
+        waiting = self._wait_for_dialled(incoming, ours.name, now)
+        return self._begin_call(incoming, offer, ours, now) if waiting is None else waiting
 
     # -- the name that was dialled ---------------------------------------------------------------------------------
 
@@ -104,14 +120,13 @@ class Invites:
         if asked.version:
             self._dialled.learn(asked, address, now)
 
-    def _wait_for_dialled(self, incoming: Incoming, now: float) -> Optional[list[Action]]:
-        """Let a first INVITE wait for the address of the name that it dialled; ``None`` where it need not wait.
+    def _wait_for_dialled(self, incoming: Incoming, name: str, now: float) -> Optional[list[Action]]:
+        """Let a first INVITE wait for the address of the ``name`` that it dialled; ``None`` where it need not wait.
 
         No look-up is made for an unvalidated source, nor where too many names are being looked up: such a call is
         answered with the latest address, or without one.
         """
         peer = incoming.peer
-        name = self._identity.dialled_name(incoming.request, peer.flow)
         if not name or peer.trust is Trust.UNVALIDATED or name in incoming.names:
             return None
         if not self._dialled.needs_look_up(name, ip_version(peer.flow), peer.trust, now):
@@ -127,37 +142,39 @@ class Invites:
         known = self._dialled.address(name, ip_version(incoming.peer.flow), incoming.peer.trust, now)
         return known or incoming.names.get(name, known)
 
-    def _log_unknown_name(self, incoming: Incoming, now: float) -> list[Action]:
+    def _log_unknown_name(self, flow: Flow, ours: Ours, now: float) -> list[Action]:
         """A warning for the owner where the dialled name has no address here, so that the SDP names our own one."""
-        request, flow = incoming.request, incoming.peer.flow
-        name = self._identity.dialled_name(request, flow)
-        if not name or self._address_of(name, incoming, now) != "":
+        if not ours.name or ours.address != "":
             return []
         text = (
-            f"{flow.remote} dialled {name[:80]!r}. This server finds no IP address for that name, so its answer says "
-            f"that the music comes from {flow.local.host}; {self._identity.advice}"
+            f"{flow.remote} dialled {ours.name[:80]!r}. This server finds no IP address for that name, so its answer "
+            f"says that the music comes from {flow.local.host}; {self._identity.advice}"
         )
         return self._responder.log_first("dialled name without address", flow, text, now, logging.WARNING)
 
-    def _reach(self, incoming: Incoming, now: float) -> Reach:
+    def _ours(self, incoming: Incoming, now: float) -> Ours:
         """How the caller reaches us. A caller on the internet does not learn which inward address a name has."""
         request, flow = incoming.request, incoming.peer.flow
         name = self._identity.dialled_name(request, flow)
-        address = (self._address_of(name, incoming, now) or "") if name else ""
-        return self._identity.reach(request, flow, "" if self._limits.destinations.hides(flow, address) else address)
+        address = self._address_of(name, incoming, now) if name else None
+        hidden = bool(address) and self._limits.destinations.hides(flow, address or "")
+        return Ours(name, address, self._identity.reach(request, flow, "" if hidden else address or ""))
 
     # -- offers ----------------------------------------------------------------------------------------------------
 
-    def _read_offer(self, incoming: Incoming, call: Optional[Call], now: float) -> Optional[Offer]:
-        """The session description in a request and the stream that we choose; ``None`` where it has no body."""
+    def _read_offer(self, incoming: Incoming, call: Optional[Call], ours: Optional[Ours]) -> Optional[Offer]:
+        """The session description in a request and the stream that we choose; ``None`` where it has no body.
+
+        ``ours`` is given for a new call.
+        """
         request, flow = incoming.request, incoming.peer.flow
         if not request.body.strip():
             return None
         session = parse_sdp(request.body)
         if call is None:
+            assert ours is not None
             srtp = self._registry.ports.exclusive_available
-            own = self._reach(incoming, now).media
-            local_host: Callable[[str], str] = partial(self._identity.media_host, own, flow)
+            local_host: Callable[[str], str] = partial(self._identity.media_host, ours.reach.media, flow)
         else:
             srtp, local_host = not call.media.origin.shared, call.media.origin.local_host
 
@@ -206,30 +223,30 @@ class Invites:
             self._registry.media_limits.add(call.id, flow.remote.host, hosts)
         return self._arrival.check_destination(flow, call, now)
 
-    def _begin_call(self, incoming: Incoming, offer: Optional[Offer], now: float) -> list[Action]:
+    def _begin_call(self, incoming: Incoming, offer: Optional[Offer], ours: Ours, now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
         self.check_room(None)
         at_once, plays = self._may_play_at_once(incoming, offer), offer is None or offer.choice.playing
         crowded = plays and not self._registry.starts.has_room(now, at_once)
         port = self._acquire_port(offer is not None and offer.choice.crypto is not None, crowded)
         try:
-            call = self._new_call(incoming, port, now)
+            call = self._new_call(incoming, port, ours.reach, now)
             # no 180 for an unvalidated source: the octets of its repeated INVITEs allow repeating the 200
             ringing = peer.validated and not requires_100rel(request)
             exchange = self._responder.exchange(incoming, call.id, _dialog_headers(request, call))
             actions = call.answer_invite(exchange, offer, now, ringing=ringing, music_at_once=at_once)
             self._registry.remember_merged(exchange.transaction, request)
             self._registry.add_call(call)
-            if plays and not at_once and not call.media.origin.shared:
-                self._registry.starts.await_ack(call.id, now)
         except Exception:  # nothing has been sent or started yet
             self._registry.ports.release(port)
             raise
+        if plays and not at_once and not call.media.origin.shared:
+            self._registry.starts.await_ack(call.id, now)
         warning = self._note_destination(incoming, offer, call, now)
         if (oldest := self._guard.call_answered(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.without_parameters[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
-        actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(incoming, now)]
+        actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(peer.flow, ours, now)]
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 
     def _acquire_port(self, alone: bool, crowded: bool) -> int:
@@ -245,15 +262,15 @@ class Invites:
             raise no_srtp()
         raise Refusal(503, "Other programs have the RTP ports", RETRY_LATER)
 
-    def _new_call(self, incoming: Incoming, port: int, now: float) -> Call:
+    def _new_call(self, incoming: Incoming, port: int, reach: Reach, now: float) -> Call:
         identity, flow = self._identity, incoming.peer.flow
-        reach = self._reach(incoming, now)
+        shared = port == self._registry.ports.shared
         dialog = Dialog(incoming.request, flow, identity.new_token(), reach.contact)
         origin = Origin(
             port,
-            shared=port == self._registry.ports.shared,
+            shared=shared,
             session_id=int(identity.new_token()[:12], 16),
-            srtp_key=identity.new_key(),
+            srtp_key="" if shared else identity.new_key(),  # the calls that share a port have no SRTP
             codecs=self._limits.codecs,
             local_host=partial(identity.media_host, reach.media, flow),
             two_way=self._limits.two_way,
@@ -312,7 +329,7 @@ class Invites:
         try:
             if not incoming.resumed:
                 check_request(incoming.request, secure=incoming.peer.flow.transport == "TLS")
-            answer = self._read_offer(incoming, call, now)
+            answer = self._read_offer(incoming, call, None)
             if answer is None and not incoming.answers_late_offer:
                 return []  # a 2xx without a body has refreshed the session as well
             if answer is None:

@@ -139,10 +139,17 @@ class Responder:
 
         Answers whose Via does not say where to send them are left out too.
         """
-        actions = [action for action in actions if not (isinstance(action, Send) and action.to == NOWHERE)]
-        may_send = self._guard.may_send
-        kept = [action for action in actions if not isinstance(action, Send) or may_send(action, now)]
-        if len(kept) < len(actions):
+        kept: list[Action] = []
+        forbidden = False
+        for action in actions:
+            if not isinstance(action, Send):
+                kept.append(action)
+            elif action.to != NOWHERE:
+                if self._guard.may_send(action, now):
+                    kept.append(action)
+                else:
+                    forbidden = True
+        if forbidden:
             self._counters.count("not sent to an unvalidated address")
         return kept
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional
 from ..common.actions import Action, Address, Flow, Send
 from .message import Request, Response
 from .timers import T2, T4, TRANSACTION_LIFE, retransmit_times
-from .writer import write_response
+from .writer import copied_fields, write_response
 
 MAX_KEY_PART = 128
 """Longest part of a key in characters; of a longer part the key has a digest."""
@@ -88,9 +88,9 @@ class Answer(NamedTuple):
     body: bytes = b""
     reason: str = ""
 
-    def write(self, request: Request, flow: Flow) -> bytes:
-        """The answer to ``request``, which came by ``flow``."""
-        return write_response(request, flow, self.status, self.to_tag, self.headers, self.body, self.reason)
+    def write(self, request: Request, flow: Flow, copied: str = "") -> bytes:
+        """The answer to ``request``, which came by ``flow``; ``copied`` are its ``copied_fields``, if known."""
+        return write_response(request, flow, self.status, self.to_tag, self.headers, self.body, self.reason, copied)
 
 
 class ServerTransaction:
@@ -115,9 +115,9 @@ class ServerTransaction:
         self._next_resend: Optional[float] = None
         self._ends: Optional[float] = None
 
-    def respond(self, answer: Answer, request: Request, now: float) -> list[Action]:
-        """Send an answer to ``request`` and keep it for retransmissions."""
-        send = Send(answer.write(request, self.flow), self._answer_to, self.flow)
+    def respond(self, answer: Answer, request: Request, now: float, copied: str = "") -> list[Action]:
+        """Send an answer to ``request`` and keep it for retransmissions; ``copied`` as in ``Answer.write``."""
+        send = Send(answer.write(request, self.flow, copied), self._answer_to, self.flow)
         if not self.invite:
             self._answer = answer
             self._enter("final", now if self.flow.reliable else now + TRANSACTION_LIFE)
@@ -171,12 +171,16 @@ class ServerTransaction:
         self._ends = ends
 
 
-class Exchange(NamedTuple):
+class Exchange:
     """A request, the transaction that answers it, and the header fields that each answer carries."""
 
-    request: Request
-    transaction: ServerTransaction
-    headers: HeaderFields = ()
+    __slots__ = ("_copied", "headers", "request", "transaction")
+
+    def __init__(self, request: Request, transaction: ServerTransaction, headers: HeaderFields = ()) -> None:
+        self.request = request
+        self.transaction = transaction
+        self.headers = headers
+        self._copied = ("", "")  # what the latest answer has copied from the request, and the tag in its To
 
     @property
     def flow(self) -> Flow:
@@ -187,10 +191,12 @@ class Exchange(NamedTuple):
         self, status: int, to_tag: str, now: float, headers: HeaderFields = (), body: bytes = b"", reason: str = ""
     ) -> list[Action]:
         """Answer with ``status``; a body needs its Content-Type among ``headers``."""
-        request, transaction, common = self
-        if headers:
-            common = [*common, *headers]
-        return transaction.respond(Answer(status, to_tag, common, body, reason), request, now)
+        common = [*self.headers, *headers] if headers else self.headers
+        copied, tag = self._copied
+        if not copied or tag != to_tag:
+            copied = copied_fields(self.request, self.flow, to_tag)
+            self._copied = (copied, to_tag)
+        return self.transaction.respond(Answer(status, to_tag, common, body, reason), self.request, now, copied)
 
 
 class ClientTransaction:

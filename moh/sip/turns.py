@@ -50,7 +50,7 @@ class Turns:
 
     def settled(self, actions: list[Action], now: float) -> list[Action]:
         """End a turn that has the ``actions``: settle what it touched. Return the actions that may be performed."""
-        return [*self._responder.permitted(actions, now), *self._registry.settle(now)]
+        return self._responder.permitted(actions, now) + self._registry.settle(now)
 
     def roll_back(self) -> None:
         """Undo what the present turn has changed, because its actions are lost."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from ..common.actions import Address, Flow
-from ..common.addresses import is_private, is_unicast, literal, out_of_reach, same_family
+from ..common.addresses import is_private, is_unicast, out_of_reach, same_family, usual_text
 from .headers import Via, split
 from .message import Request
 
@@ -63,7 +63,7 @@ def answer_address(via: Via, source: Address) -> Address:
     if not via.readable:
         return NOWHERE
     # without the brackets of IPv6 (RFC 3261 §25.1), which a socket does not know
-    maddr = str(literal(via.params.get("maddr", "")) or "")
+    maddr = usual_text(via.params.get("maddr", ""))
     followed = (
         is_unicast(maddr)
         and is_private(maddr)
@@ -73,20 +73,9 @@ def answer_address(via: Via, source: Address) -> Address:
     return Address(maddr if followed else source.host, via.port or SIP_PORT)
 
 
-def write_response(
-    request: Request,
-    flow: Flow,
-    status: int,
-    to_tag: str,
-    headers: Iterable[tuple[str, str]] = (),
-    body: bytes = b"",
-    reason: str = "",
-) -> bytes:
-    """Write an answer (§8.2.6) with the Vias of ``request`` in order, From, To with ``to_tag``, Call-ID and CSeq.
-
-    ``headers`` follow them; a body needs its Content-Type among ``headers``. ``reason`` replaces the usual phrase.
-    """
-    lines = [f"SIP/2.0 {status} {reason or REASONS.get(status, 'Error')}"]
+def copied_fields(request: Request, flow: Flow, to_tag: str) -> str:
+    """What each answer copies (§8.2.6): the Vias of ``request`` in order, From, To with ``to_tag``, Call-ID, CSeq."""
+    lines: list[str] = []
     if vias := request.all("via"):
         # of several values in one line only the first one is changed
         rest = split(vias[0], ",")[1:] if vias[0] != request.via.text and request.via.text else []
@@ -98,6 +87,27 @@ def write_response(
             if name == "to":
                 text = request.to.tagged(to_tag)
             lines.append(f"{title}: {text}")
+    return "\r\n".join(lines)
+
+
+def write_response(
+    request: Request,
+    flow: Flow,
+    status: int,
+    to_tag: str,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    reason: str = "",
+    copied: str = "",
+) -> bytes:
+    """Write an answer: the ``copied_fields``, then ``headers``; a body needs its Content-Type among ``headers``.
+
+    ``reason`` replaces the usual phrase. ``copied`` are the ``copied_fields``, where another answer to the same request
+    had them before.
+    """
+    lines = [f"SIP/2.0 {status} {reason or REASONS.get(status, 'Error')}"]
+    if copied or (copied := copied_fields(request, flow, to_tag)):
+        lines.append(copied)
     if status == 100 and (timestamp := request.first("timestamp")):
         lines.append(f"Timestamp: {timestamp}")
     return _finish(lines, headers, body)
@@ -109,6 +119,6 @@ def write_request(method: str, uri: str, headers: Iterable[tuple[str, str]], bod
 
 
 def _finish(lines: list[str], headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
-    lines.extend(f"{name}: {value}" for name, value in headers)
+    lines.extend([f"{name}: {value}" for name, value in headers])
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body

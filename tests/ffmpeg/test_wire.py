@@ -5,7 +5,6 @@ from __future__ import annotations
 import wave
 from array import array
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def play(supervisor: Supervisor, ear: Ear, position: float = 0.0, **others: Any)
     """Start the music to ``ear``. Return the port that sends it. ``others`` are fields of the target."""
     port = free_ports(2)
     order = start(ear, port)
-    supervisor.order(replace(order, position=position, target=order.target._replace(**others)))
+    supervisor.order(order._replace(position=position, target=order.target._replace(**others)))
     return port
 
 

@@ -32,7 +32,7 @@ def test_what_is_no_session_description_or_has_unreadable_audio_only_is_400(text
 
 
 def test_a_description_of_the_largest_size_is_accepted() -> None:
-    assert chosen(START + AUDIO * 32 + "a=x\n" * 963, "").index == 0
+    assert chosen(START + AUDIO * 32 + "a=x\n" * 963, "").place == 0
     assert chosen("m=audio 4000 RTP/AVP" + " 18" * 127 + " 0\n").payload_type == 0
     assert warning("m=audio 4000 RTP/AVP" + " 18" * 128 + " 0\n").startswith("305 "), "the 129th format is not read"
 
@@ -53,7 +53,7 @@ def test_the_attributes_of_the_session_are_the_defaults_of_each_stream() -> None
 def test_the_attributes_of_one_stream_do_not_hold_for_the_next() -> None:
     lines = "m=video 4002 RTP/AVP 31\nc=IN IP4 192.0.2.3\na=inactive\na=ptime:60\na=rtpmap:0 X/8000\n" + AUDIO
     choice = chosen(lines)
-    assert (choice.index, choice.remote.host, choice.direction, choice.ptime) == (1, "192.0.2.1", "sendonly", 20)
+    assert (choice.place, choice.remote.host, choice.direction, choice.ptime) == (1, "192.0.2.1", "sendonly", 20)
 
 
 @pytest.mark.parametrize("line", ["nonsense", "=x", "aa=x", "m", "c", "--boundary--", "\0", " \t "])

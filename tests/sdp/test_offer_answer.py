@@ -260,7 +260,7 @@ def test_a_hold_without_a_supported_format_repeats_the_format_of_the_offer(lines
 @pytest.mark.parametrize("first", [AUDIO + "a=inactive\n", AUDIO + "c=IN IP4 0.0.0.0\n", "m=audio 9 RTP/AVP 0\n"])
 def test_a_stream_that_wants_music_goes_before_one_that_does_not(first: str) -> None:
     choice = chosen(first + ELSEWHERE)
-    assert (choice.index, choice.remote, choice.playing) == (1, Address("192.0.2.7", 4002), True)
+    assert (choice.place, choice.remote, choice.playing) == (1, Address("192.0.2.7", 4002), True)
 
 
 def test_the_next_stream_is_tried_where_the_first_is_not_permitted() -> None:
@@ -270,7 +270,7 @@ def test_the_next_stream_is_tried_where_the_first_is_not_permitted() -> None:
         return rtcp_beside_rtp(choice)
 
     choice = choose(session(START + AUDIO + ELSEWHERE + "a=rtcp:5001 IN IP4 192.0.2.8\n"), permit=permit)
-    assert (choice.index, choice.remote_rtcp) == (1, Address("192.0.2.7", 4003))
+    assert (choice.place, choice.remote_rtcp) == (1, Address("192.0.2.7", 4003))
     with pytest.raises(Refusal, match="488 not to 192"):
         choose(session(START + AUDIO), permit=permit)
     assert not choose(session(START + AUDIO + "a=inactive\n"), permit=permit).playing

@@ -26,7 +26,7 @@ def test_the_answer_to_the_offer_of_a_dp750() -> None:
     assert isinstance(message, Request)
     offer = parse_sdp(message.body)
     assert choose(offer) == Choice(
-        index=0,
+        place=0,
         remote=Address("203.0.113.20", 17422),
         remote_rtcp=Address("203.0.113.20", 17423),
         codec=PCMU,
@@ -111,4 +111,4 @@ def test_any_text_is_answered_or_refused(lines: list[str]) -> None:
         return
     written = parse_sdp(write_answer(offer, choice, SIDE, 7, 1))
     assert len(written.media) == len(offer.media)
-    assert [index for index, media in enumerate(written.media) if media.port] == [choice.index]
+    assert [index for index, media in enumerate(written.media) if media.port] == [choice.place]
