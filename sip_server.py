@@ -261,6 +261,8 @@ class SipServer(socketserver.UDPServer):
         for stream in ended:
             if not self._drive_safely(self.agent.stream_gone, *stream):
                 self._ended_streams.append(stream)  # otherwise its call would keep its port for ever
+        if began := self.engines.began():
+            self._drive_safely(self.agent.streams_began, began)
         if senders := self.engines.senders():
             self._drive_safely(self.agent.media_heard, senders)
         if reports := self.engines.reports():

@@ -29,7 +29,7 @@ from bench.common.farm import SOURCE as FARM_SOURCE
 from bench.common.farm import pacing
 from bench.common.figures import combine, markdown, quantile, ratio, starts
 from bench.common.messages import Dialog, HostPort, offer
-from bench.common.processes import await_quiet, end
+from bench.common.processes import await_quiet, end, prefer
 from bench.common.program import ROOT, environment
 from bench.common.receiver import HOST, SOURCE, Receiver
 from bench.playing.methods import WholeServer
@@ -188,12 +188,16 @@ def measure(variant: Variant, given: argparse.Namespace, programs: tuple[str, st
     phone = None
     try:
         server.open(given.calls + 20)
+        if given.nice:
+            prefer([farm.pid, receiver.pid, *server.helpers()], given.nice)
         phone = Phone((HOST, server.port))
         listen(phone, server.last_rtp_port, topology.first, farm.port, given.listeners)
         for _ in range(variant.busy):
             hogs.append(
                 subprocess.Popen([*leash(os.getpid()), "sh", "-c", "while :; do :; done"], start_new_session=True)
             )
+        if given.nice:
+            prefer([hog.pid for hog in hogs], given.nice)
         time.sleep(SETTLE)
         farm.begin()
         time.sleep(given.seconds)
@@ -263,6 +267,10 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--busy", default="0,2", help="numbers of processes that keep the machine busy, by commas (%(default)s)"
     )
+    parser.add_argument(
+        "--nice", type=int, default=0,
+        help="niceness of all that is measured, against other work on the machine; below 0 needs root",
+    )  # fmt: skip
     add_options(parser, rounds=3, seconds=3.0, quiet=40.0, patience=5.0)
     given = parse(parser, options)
     given.ffmpegs = dict(named.split("=", 1) for named in given.ffmpeg or ["PATH=ffmpeg"])
@@ -283,6 +291,8 @@ def main(options: Sequence[str]) -> int:
     once = given.listeners * EVERY * 1.5 + SETTLE + given.seconds + given.wait + 2
     announce(given.rounds * len(measured) * once / 60, given.rounds * len(measured) * (once + given.patience) / 60)
     try:
+        if given.nice:
+            prefer([os.getpid()], given.nice)
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as name:
             folder = Path(name)
             programs = (compiled(FARM_SOURCE, folder), compiled(SOURCE, folder))

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import socket
-import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import IO, Optional
@@ -19,6 +18,7 @@ from ..rtp.liveness import HOST_UNREACHABLE_TIMEOUT
 from ..rtp.reception import StreamReport, stream_report
 from ..rtp.rtcp import bye, cname_of
 from .commands import ffmpeg_command
+from .spawn import Process, start_process
 from .start_queue import PendingStart
 from .watchdog import Watchdog
 
@@ -40,7 +40,7 @@ class FfmpegProcess:
     """The action of the core that this ffmpeg was started for."""
     serial: int
     """The serial of the call's latest start, which may be later than that of ``order``."""
-    popen: subprocess.Popen[bytes]
+    process: Process
     ssrc: int
     first: int
     """The sequence number of ffmpeg's first packet."""
@@ -78,12 +78,12 @@ class FfmpegProcess:
     @property
     def stderr(self) -> IO[bytes]:
         """The pipe from ffmpeg's standard error. Reading from it does not wait."""
-        assert self.popen.stderr is not None
-        return self.popen.stderr
+        assert self.process.stderr is not None
+        return self.process.stderr
 
     def exit_reason(self) -> str:
         """The exit status of ffmpeg, and the first line of its last output: the first line names the cause."""
-        reason = f"ffmpeg ended with status {self.popen.returncode}"
+        reason = f"ffmpeg ended with status {self.process.returncode}"
         lines = self.last_output.decode("utf-8", "replace").strip().splitlines()
         return f"{reason}: {lines[0][:200]!r}" if lines else reason
 
@@ -121,7 +121,7 @@ class FfmpegProcess:
 def start_ffmpeg(
     order: StartStream, unreachable_for: float, tune: Tune, prefix: list[str], share_port: bool
 ) -> FfmpegProcess:
-    """Start an ffmpeg and its watchdog. This takes as long as a fork, up to 40 ms on a busy machine.
+    """Start an ffmpeg and its watchdog. This takes milliseconds, without the interpreter's lock for the most part.
 
     ``prefix`` is put before the command. ``share_port`` says that the installed ffmpeg knows the option by which the
     watchdog's sockets can have the same ports. Raises ``OSError`` where ffmpeg does not start. After any exception no
@@ -135,29 +135,26 @@ def start_ffmpeg(
     bind = bool(source_host)
     command = prefix + ffmpeg_command(music, tune.seconds, target, order.position, bind, ssrc, share_port, first)
     log.debug("[%s] = %s", order.call, " ".join(word if word != target.srtp_key else "KEY" for word in command))
-    # in a session of its own, so that Ctrl-C in a terminal reaches only the server, which then sends BYE to its callers
-    popen = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
+    process = start_process(command)
     watchdog = None
     try:
-        watchdog = Watchdog(popen.pid, target, source_host if share_port else None)
-        ffmpeg = FfmpegProcess(order, order.serial, popen, ssrc, first, source_host, watchdog, unreachable_for)
+        watchdog = Watchdog(process.pid, target, source_host if share_port else None)
+        ffmpeg = FfmpegProcess(order, order.serial, process, ssrc, first, source_host, watchdog, unreachable_for)
         os.set_blocking(ffmpeg.stderr.fileno(), False)
     except BaseException:  # an ffmpeg that is not watched must not play on
-        discard(popen, watchdog)
+        discard(process, watchdog)
         raise
     return ffmpeg
 
 
-def discard(popen: subprocess.Popen[bytes], watchdog: Optional[Watchdog]) -> None:
+def discard(process: Process, watchdog: Optional[Watchdog]) -> None:
     """Kill and reap an ffmpeg that cannot be watched, and close its pipe and its watchdog.
 
     Raises ``subprocess.TimeoutExpired`` where the kernel does not end it within ``REAP_TIMEOUT`` seconds.
     """
-    popen.kill()
-    if popen.stderr is not None:
-        popen.stderr.close()
+    process.kill()
+    if process.stderr is not None:
+        process.stderr.close()
     if watchdog is not None:
         watchdog.close()
-    popen.wait(REAP_TIMEOUT)
+    process.wait(REAP_TIMEOUT)

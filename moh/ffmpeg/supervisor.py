@@ -6,8 +6,8 @@ here: each call that was started is reported as ended exactly once, for its late
 left; the call's port counts as taken until then.
 
 An order is an action of the core: start or stop the stream of a call. To end an ffmpeg takes one system call; to start
-an ffmpeg takes a fork, which takes 40 ms on a busy machine. So each turn of the thread reads all orders, ends all
-processes that are to end, and starts one process.
+an ffmpeg takes milliseconds. So each turn of the thread reads all orders, ends all processes that are to end, and
+starts one process, if not too many are starting (``starting.py``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Optional, Union
 
-from ..common.actions import StartStream, StopStream, StreamEnded
+from ..common.actions import StartStream, StopStream, StreamBegan, StreamEnded
 from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tunes
@@ -33,6 +33,7 @@ from ..rtp.reception import StreamReport
 from .launch import DATA_LIMIT_MB, leash
 from .process import FfmpegProcess, discard, start_ffmpeg
 from .start_queue import PendingStart, StartQueue
+from .starting import Starting, starts_at_once
 from .watchdog import WATCH_EVERY
 
 KILL_AFTER = 0.15
@@ -77,10 +78,12 @@ class Supervisor:
         self._orders: queue.SimpleQueue[tuple[Order, float]] = queue.SimpleQueue()
         """Each order with the time at which it was given."""
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
+        self._began: queue.SimpleQueue[StreamBegan] = queue.SimpleQueue()
         self._senders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[StreamReport] = queue.SimpleQueue()
         self._ffmpegs: dict[str, FfmpegProcess] = {}
         self._starts = StartQueue()
+        self._starting = Starting(starts_at_once())
         self._watch_at = 0.0
         self._share_ports = True  # until an ffmpeg turns out not to know ``UNKNOWN_OPTION``
         self._selector = selectors.DefaultSelector()
@@ -102,6 +105,10 @@ class Supervisor:
     def ended(self) -> list[StreamEnded]:
         """The streams that have ended since the last call of this method."""
         return drained(self._ended)
+
+    def began(self) -> list[StreamBegan]:
+        """The streams whose first packet has left since the last call of this method."""
+        return drained(self._began)
 
     def senders(self) -> list[str]:
         """The hosts that have sent RTP or RTCP to the port of their call since the last call of this method."""
@@ -157,8 +164,10 @@ class Supervisor:
         now = time.monotonic()
         if now >= self._watch_at:
             self._poll_watchdogs(now)
+        for ffmpeg in self._starting.begun(now):
+            self._began.put(StreamBegan(ffmpeg.call, ffmpeg.order.serial))
         self._reap(now)
-        if (start := self._starts.pop(now, self._ffmpegs)) is not None:
+        if self._starting.has_room and (start := self._starts.pop(now, self._ffmpegs)) is not None:
             self._safely(self._start, start.order, start.unreachable_for)
 
     def _timeout(self) -> Optional[float]:
@@ -167,7 +176,9 @@ class Supervisor:
         due = [ffmpeg.kill_at for ffmpeg in self._ffmpegs.values() if ffmpeg.kill_at is not None]
         if self._ffmpegs:
             due.append(self._watch_at)
-        if (start := self._starts.next_due(self._ffmpegs)) is not None:
+        if (look := self._starting.next_look(now)) is not None:
+            due.append(look)
+        if self._starting.has_room and (start := self._starts.next_due(self._ffmpegs)) is not None:
             if start <= now:
                 return 0.0
             due.append(start)
@@ -230,9 +241,10 @@ class Supervisor:
         try:
             self._ffmpegs[order.call] = ffmpeg
             self._selector.register(ffmpeg.stderr, selectors.EVENT_READ, ffmpeg)
+            self._starting.add(ffmpeg)
         except BaseException:  # an ffmpeg that is not watched must not play on
             self._ffmpegs.pop(order.call, None)
-            discard(ffmpeg.popen, ffmpeg.watchdog)
+            discard(ffmpeg.process, ffmpeg.watchdog)
             raise
 
     # -- the end of an ffmpeg --------------------------------------------------------------------------------------
@@ -241,7 +253,7 @@ class Supervisor:
         """Ask an ffmpeg to end. It is killed ``KILL_AFTER`` seconds after the order."""
         ffmpeg.asked_to_end = True
         if ffmpeg.kill_at is None:
-            ffmpeg.popen.terminate()
+            ffmpeg.process.terminate()
             ffmpeg.kill_at = ordered + KILL_AFTER
 
     def _read_stderr(self, ffmpeg: FfmpegProcess) -> None:
@@ -276,11 +288,11 @@ class Supervisor:
     def _reap(self, now: float) -> None:
         """Finish the ffmpegs that have exited, and kill those that have not exited in time."""
         for ffmpeg in [each for each in self._ffmpegs.values() if each.exiting or each.kill_at is not None]:
-            if ffmpeg.popen.poll() is not None:
+            if ffmpeg.process.poll() is not None:
                 self._finish(ffmpeg)
             elif ffmpeg.kill_at is not None and now >= ffmpeg.kill_at:
                 ffmpeg.killed = True
-                ffmpeg.popen.kill()
+                ffmpeg.process.kill()
 
     def _finish(self, ffmpeg: FfmpegProcess) -> None:
         """Free all that belonged to an ffmpeg that has exited. Then queue another start, or report the end."""
@@ -288,6 +300,7 @@ class Supervisor:
             self._selector.unregister(ffmpeg.stderr)
         ffmpeg.stderr.close()
         ffmpeg.watchdog.close()
+        self._starting.drop(ffmpeg)
         del self._ffmpegs[ffmpeg.call]
         if ffmpeg.killed and not ffmpeg.target.srtp_suite:
             ffmpeg.send_bye()

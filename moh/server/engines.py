@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional, Union
 
-from ..common.actions import StartStream, StopStream, StreamEnded
+from ..common.actions import StartStream, StopStream, StreamBegan, StreamEnded
 from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tune, Tunes
@@ -48,6 +48,10 @@ class Engines:
     def ended(self) -> list[StreamEnded]:
         """The streams that have ended since the last call of this method."""
         return self.ffmpegs.ended() + self.shared.ended()
+
+    def began(self) -> list[StreamBegan]:
+        """The streams on a port of their own whose first packet has left since the last call of this method."""
+        return self.ffmpegs.began()
 
     def senders(self) -> list[str]:
         """Hosts that have sent RTP or RTCP, each once at least, since the last call of this."""

@@ -22,6 +22,7 @@ from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.tunes import Tunes
 from ..ffmpeg.launch import encoders
+from ..ffmpeg.starting import starts_at_once
 from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
 from ..guard.rate_limit import named_networks
@@ -121,7 +122,8 @@ def user_agent(
         shared=shared.port,
     )
     two_way = settings.direction == "sendrecv"
-    return UserAgent(identity, ports, Limits(codecs, settings.max_call, media_policy(settings), two_way), validator)
+    limits = Limits(codecs, settings.max_call, media_policy(settings), two_way, starts_at_once())
+    return UserAgent(identity, ports, limits, validator)
 
 
 def media_policy(settings: Settings) -> MediaPolicy:

@@ -24,14 +24,14 @@ def process(port: int, rtcp: int = 4001, script: str = "", unreachable_for: floa
     It was started at 100 s. The order says that the music plays from position 7 s on.
     """
     target = Target(Address("127.0.0.1", 4000), Address("127.0.0.1", rtcp), Address("127.0.0.1", port), PCMU, 0, 20)
-    popen = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
-    watchdog = Watchdog(popen.pid, target, None)
+    running = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+    watchdog = Watchdog(running.pid, target, None)
     order = StartStream("ann", 1, target, 7.0)
-    return FfmpegProcess(order, 1, popen, 5, 0, "127.0.0.1", watchdog, unreachable_for, began=100.0)
+    return FfmpegProcess(order, 1, running, 5, 0, "127.0.0.1", watchdog, unreachable_for, began=100.0)
 
 
 def exited(ffmpeg: FfmpegProcess) -> FfmpegProcess:
-    ffmpeg.popen.wait()
+    ffmpeg.process.wait()
     ffmpeg.last_output = ffmpeg.stderr.read()
     ffmpeg.stderr.close()
     return ffmpeg
@@ -73,8 +73,8 @@ def test_a_bye_is_sent_in_place_of_a_killed_ffmpeg() -> None:
 
 def test_a_process_that_cannot_be_watched_is_killed_and_reaped() -> None:
     ffmpeg = process(4002, script="import time; time.sleep(600)")
-    discard(ffmpeg.popen, ffmpeg.watchdog)
-    assert ffmpeg.popen.returncode == -9
+    discard(ffmpeg.process, ffmpeg.watchdog)
+    assert ffmpeg.process.returncode == -9
     assert ffmpeg.stderr.closed
 
 

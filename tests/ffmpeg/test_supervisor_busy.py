@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from moh.common.actions import StopStream, StreamEnded
+from moh.ffmpeg.spawn import Process, start_process
 from moh.ffmpeg.supervisor import KILL_AFTER, Supervisor
 from tests.ffmpeg.supervised import start
 from tests.support.phone import Ear
@@ -41,19 +40,22 @@ class Steps:
 def steps(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
     seen = Steps()
 
-    class Watched(subprocess.Popen):  # type: ignore[type-arg]
-        def __init__(self, command: list[str], **more: Any) -> None:
-            self.port = int(" ".join(command).partition("localrtpport=")[2].partition("&")[0])
-            seen.log.append(("start", self.port))
-            seen.blocked.set()
-            seen.open.wait()
-            super().__init__(command, **more)
+    def watched(command: list[str]) -> Process:
+        port = int(" ".join(command).partition("localrtpport=")[2].partition("&")[0])
+        seen.log.append(("start", port))
+        seen.blocked.set()
+        seen.open.wait()
+        process = start_process(command)
+        terminate = process.terminate
 
-        def terminate(self) -> None:
-            seen.log.append(("end", self.port))
-            super().terminate()
+        def logged() -> None:
+            seen.log.append(("end", port))
+            terminate()
 
-    monkeypatch.setattr("moh.ffmpeg.process.subprocess.Popen", Watched)
+        monkeypatch.setattr(process, "terminate", logged)
+        return process
+
+    monkeypatch.setattr("moh.ffmpeg.process.start_process", watched)
     yield seen
     seen.open.set()
 
