@@ -40,6 +40,7 @@ from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
 from moh.common.tunes import Tunes
 from moh.guard.address_validation import AddressValidator
+from moh.guard.allowances import Allowances
 from moh.guard.rate_limit import TOO_SHORT, RateLimiter
 from moh.mastering.reloader import Reloader
 from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
@@ -91,9 +92,10 @@ class SipServer(socketserver.UDPServer):
         self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
         self._settings = settings
-        validator = AddressValidator(settings.allow)
-        self.limiter = RateLimiter(settings.allow, validator.is_host_validated, time.monotonic())
-        self.stream_limit = StreamLimit(settings.allow)
+        allowances = Allowances(settings.allow, settings.call_rate)
+        validator = AddressValidator(allowances)
+        self.limiter = RateLimiter(allowances, validator.is_host_validated, time.monotonic())
+        self.stream_limit = StreamLimit(allowances)
         self.tcp: list[TcpServer] = []
         try:
             with binding(settings, "UDP"):

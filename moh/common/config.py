@@ -83,6 +83,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _rate(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text)):
+        raise ValueError("a whole number from 1 to 99999")
+    return int(text)
+
+
 def _duration(text: str, expected: str = "a length of time as 90s, 30m or 4h, or 0 for no limit") -> Optional[float]:
     number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "")
     if not (number.isascii() and number.isdigit() and len(number) < 8):
@@ -169,6 +175,9 @@ class Settings:
     )
     allow: tuple[Network, ...] = _setting(
         "MOH_ALLOW", "", _networks, "networks that may call, such as 192.168.0.0/16,203.0.113.7; empty: all"
+    )
+    call_rate: int = _setting(
+        "MOH_CALL_RATE", "1000", _rate, "new calls a second that each address in MOH_ALLOW may begin"
     )
     allow_media: tuple[Network, ...] = _setting(
         "MOH_ALLOW_MEDIA", "", _networks, "networks that music may go to, such as 192.168.0.0/16,10.0.0.0/8; empty: all"

@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from ..common.actions import Flow, Send, Trust
-from ..common.addresses import Network, is_private, out_of_reach, source_of
-from .rate_limit import MAX_SOURCES, TRUSTED_ALLOWANCE, Allowance, LruTable, TokenBucket, allowance_of, named_networks
+from ..common.addresses import is_private, out_of_reach, source_of
+from .allowances import MAX_SOURCES, Allowance, Allowances
+from .rate_limit import LruTable, TokenBucket
 
 AMPLIFICATION_LIMIT = 3
 """Octets that may be sent for each octet received, before the source address is validated (RFC 9000 §8.1)."""
@@ -42,18 +43,17 @@ class Peer(NamedTuple):
     @property
     def trust(self) -> Trust:
         """How far the source is trusted. A source in a network that the owner names is trusted before validation."""
-        if self.allowance is TRUSTED_ALLOWANCE:
+        if self.allowance.trusted:
             return Trust.TRUSTED
         return Trust.VALIDATED if self.validated else Trust.UNVALIDATED
 
 
 class Account:
-    """What is kept for one source: what it may do, the octets that may still be sent to it, the rate of its calls."""
+    """What is kept for one source: the octets that may still be sent to it, and the rate of its calls."""
 
-    __slots__ = ("allowance", "calls", "credit")
+    __slots__ = ("calls", "credit")
 
     def __init__(self, allowance: Allowance, now: float) -> None:
-        self.allowance = allowance
         self.credit = 0
         self.calls = TokenBucket(*allowance.calls, now)
 
@@ -64,9 +64,8 @@ class AddressValidator:
     Part of the core: called under the core's lock, except for ``is_host_validated``.
     """
 
-    def __init__(self, allowed: tuple[Network, ...] = ()) -> None:
-        """``allowed`` are the networks in ``MOH_ALLOW``. They are trusted, except for 0.0.0.0/0 and ::/0."""
-        self._named = named_networks(allowed)
+    def __init__(self, allowances: Optional[Allowances] = None) -> None:
+        self._allowances = allowances or Allowances()
         self._validated_until: LruTable[float] = LruTable(MAX_SOURCES)
         self._accounts: LruTable[Account] = LruTable(MAX_SOURCES)
         self._unacknowledged: dict[str, str] = {}  # the source of each call that waits for its ACK
@@ -85,11 +84,8 @@ class AddressValidator:
         """What is known about the source of ``flow``."""
         host = flow.remote.host
         source = source_of(host)
-        if is_private(host):
-            return Peer(flow, source, True, TRUSTED_ALLOWANCE)
-        validated = flow.reliable or (self._validated_until.peek(source) or 0.0) > now
-        account = self._accounts.peek(source) if source == host else None  # the hosts of a /64 may differ
-        return Peer(flow, source, validated, allowance_of(host, self._named) if account is None else account.allowance)
+        validated = flow.reliable or is_private(host) or (self._validated_until.peek(source) or 0.0) > now
+        return Peer(flow, source, validated, self._allowances.of(host))
 
     def validate(self, flow: Flow, invited_by: Flow, now: float) -> bool:
         """Note a message by ``flow`` that has the tag of a call whose INVITE came by ``invited_by``.
@@ -173,7 +169,7 @@ class AddressValidator:
         source = source_of(host)
         account = self._accounts.get(source)
         if account is None:
-            account = self._accounts.put(source, Account(allowance_of(host, self._named), now))
+            account = self._accounts.put(source, Account(self._allowances.of(host), now))
         return account
 
 

@@ -25,7 +25,7 @@ from ..common.addresses import (
     within,
 )
 from ..common.errors import Refusal
-from .rate_limit import named_networks
+from .allowances import named_networks
 
 HEXADECIMAL = re.compile(r"(^|\.)0x", re.IGNORECASE)
 """A hexadecimal number in the text of an IPv4 address. Only with such a number the text looks like a host name."""

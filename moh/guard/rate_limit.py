@@ -1,4 +1,4 @@
-"""Rate limits by source: token buckets, the allowance of a source, and the limiters of datagrams and of streams.
+"""Rate limits by source: token buckets, and the limiters of datagrams and of streams.
 
 The law kept here: each source has its own buckets, and all unvalidated sources together share further ones. So a flood
 from many forged addresses delays or rejects unvalidated sources only (RFC 3261 §26.1.5). All tables are bounded.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, Optional, TypeVar
 
-from ..common.addresses import Network, is_loopback, is_private, source_of, within
+from ..common.addresses import is_loopback, source_of
 from ..common.counters import Counters
+from .allowances import MAX_SOURCES, Allowances
 
-MAX_SOURCES = 4096
-"""Sources in one table."""
 UNVALIDATED_LIMITS = ((1000.0, 2000.0), (200.0, 400.0))
 """What all unvalidated sources may send together, for ``IN_CALL`` and for ``OTHER``: messages a second, and burst."""
 TRUSTED_LIMIT = (1000.0, 2000.0)
@@ -33,39 +31,6 @@ TOO_MANY = ("too many messages", "too many messages that belong to no call")
 """Why a message is rejected, for ``IN_CALL`` and for ``OTHER``."""
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """What one source may do. A pair is a rate per second and a burst."""
-
-    in_call: tuple[float, float]
-    """Datagrams that may belong to a call."""
-    other: tuple[float, float]
-    """All other datagrams."""
-    calls: tuple[float, float]
-    """New calls."""
-    unacknowledged: int
-    """Calls that wait for their first ACK."""
-    names: int
-    """Host names that are looked up at the same time. A look-up may hold a thread of the resolver while a DNS server
-    is silent, so an untrusted source gets half of the threads at most."""
-
-
-PUBLIC_ALLOWANCE = Allowance(in_call=(100, 1000), other=(10, 50), calls=(20, 200), unacknowledged=128, names=4)
-"""For a source on the internet. A PBX may put 100 calls on hold at once, and send two more messages for each."""
-TRUSTED_ALLOWANCE = Allowance(in_call=(4000, 8000), other=(200, 400), calls=(1000, 2000), unacknowledged=1024, names=16)
-"""For a source in a private network or in one that the owner names: 500 calls a second are 1500 datagrams."""
-
-
-def named_networks(allowed: tuple[Network, ...]) -> tuple[Network, ...]:
-    """The owner's ``allowed`` networks that are trusted: 0.0.0.0/0 and ::/0 allow every source, but trust none."""
-    return tuple(network for network in allowed if network.prefixlen)
-
-
-def allowance_of(host: str, trusted: tuple[Network, ...]) -> Allowance:
-    """The allowance of ``host``. ``trusted`` are the ``named_networks``; private addresses are trusted as well."""
-    return TRUSTED_ALLOWANCE if is_private(host) or within(host, trusted) else PUBLIC_ALLOWANCE
 
 
 def is_this_machine(host: str, local: str) -> bool:
@@ -151,12 +116,10 @@ class SourceState(NamedTuple):
 class SourceTable:
     """The buckets of both limiters: those of each source, and those that sources share."""
 
-    def __init__(self, allowed: tuple[Network, ...], now: float) -> None:
-        """``allowed`` are the networks in ``MOH_ALLOW``, none: all."""
-        self.open_to_all = not allowed
+    def __init__(self, allowances: Allowances, now: float) -> None:
+        self.open_to_all = not allowances.allowed
         """Whether every source may call."""
-        self._allowed = allowed
-        self._named = named_networks(allowed)
+        self._allowances = allowances
         self._sources: LruTable[SourceState] = LruTable(MAX_SOURCES)
         self.unvalidated = tuple(TokenBucket(*limit, now) for limit in UNVALIDATED_LIMITS)
         """The buckets that all unvalidated sources share: one for ``IN_CALL``, one for ``OTHER``."""
@@ -172,24 +135,16 @@ class SourceTable:
 
     def add(self, source: str, host: str, now: float) -> SourceState:
         """Add a new source, and return its state."""
-        allowance = allowance_of(host, self._named)
+        allowance = self._allowances.of(host)
         buckets = (TokenBucket(*allowance.in_call, now), TokenBucket(*allowance.other, now))
-        state = SourceState(self.allows(host), allowance is TRUSTED_ALLOWANCE, buckets)
+        state = SourceState(self._allowances.may_call(host), allowance.trusted, buckets)
         return self._sources.put(source, state)
-
-    def allows(self, host: str) -> bool:
-        """Whether ``host`` is in the networks that may call."""
-        return self.open_to_all or within(host, self._allowed)
-
-    def is_named(self, host: str) -> bool:
-        """Whether ``host`` is in a network that the owner names."""
-        return within(host, self._named)
 
 
 class RateLimiter:
     """Accepts or rejects a datagram by its source address and its first octets, before it is parsed."""
 
-    def __init__(self, allowed: tuple[Network, ...], is_validated: Callable[[str, float], bool], now: float) -> None:
+    def __init__(self, allowances: Allowances, is_validated: Callable[[str, float], bool], now: float) -> None:
         """``is_validated`` gets a host and the time, and says whether the host is private or validated.
 
         A validated source is limited by its own allowance only; all others share ``UNVALIDATED_LIMITS`` as well.
@@ -197,7 +152,8 @@ class RateLimiter:
         self.tally = Counters()
         """Counts the rejected datagrams."""
         self._is_validated = is_validated
-        self._sources = SourceTable(allowed, now)
+        self._allowances = allowances
+        self._sources = SourceTable(allowances, now)
 
     def refusal(self, host: str, data: bytes, now: float, local: str = "") -> str:
         """Why a datagram from ``host`` to the address ``local`` is rejected; empty where it is accepted.
@@ -228,11 +184,11 @@ class RateLimiter:
 
     def is_known(self, host: str, now: float, local: str = "") -> bool:
         """Whether ``host`` is validated, private, in a network that the owner names, or this machine."""
-        return self._is_validated(host, now) or self._sources.is_named(host) or is_this_machine(host, local)
+        return self._is_validated(host, now) or self._allowances.is_named(host) or is_this_machine(host, local)
 
     def allows(self, host: str) -> bool:
         """Whether ``host`` is in the networks that may call."""
-        return self._sources.allows(host)
+        return self._allowances.may_call(host)
 
 
 class StreamRateLimiter:
@@ -244,11 +200,10 @@ class StreamRateLimiter:
     closed connections behind.
     """
 
-    def __init__(self, allowed: tuple[Network, ...], now: float) -> None:
-        """``allowed`` are the networks in ``MOH_ALLOW``."""
+    def __init__(self, allowances: Allowances, now: float) -> None:
         self.tally = Counters()
         """Counts the delayed messages."""
-        self._sources = SourceTable(allowed, now)
+        self._sources = SourceTable(allowances, now)
 
     def delay(self, host: str, data: bytes, now: float) -> float:
         """Reserve a place for a message from ``host``. Return the seconds that the message has to wait, mostly 0.0.

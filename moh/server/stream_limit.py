@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 
-from ..common.addresses import Network
+from ..guard.allowances import Allowances
 from ..guard.rate_limit import StreamRateLimiter
 
 TOO_FAST = "messages that came too fast"
@@ -17,9 +17,9 @@ log = logging.getLogger("moh")
 class StreamLimit:
     """Decides how long a message that came by TCP or TLS waits before it is handled. Any thread may use it."""
 
-    def __init__(self, allowed: tuple[Network, ...]) -> None:
+    def __init__(self, allowances: Allowances) -> None:
         self._lock = threading.Lock()
-        self._limiter = StreamRateLimiter(allowed, time.monotonic())
+        self._limiter = StreamRateLimiter(allowances, time.monotonic())
 
     def delay(self, host: str, data: bytes) -> float:
         """The seconds that the message ``data`` of ``host`` has to wait. The first delay of a host is logged."""

@@ -24,8 +24,8 @@ from ..common.tunes import Tunes
 from ..ffmpeg.launch import encoders
 from ..ffmpeg.starting import starts_at_once
 from ..guard.address_validation import AddressValidator
+from ..guard.allowances import named_networks
 from ..guard.media_policy import MediaPolicy
-from ..guard.rate_limit import named_networks
 from ..mastering.owner_name import in_owner_words, owner_name
 from ..mastering.prepare import Music
 from ..net.container import is_behind_a_bridge, local_addresses

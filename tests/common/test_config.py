@@ -198,6 +198,12 @@ def test_an_unknown_direction_is_named(text: str) -> None:
     assert complaint(MOH_DIRECTION=text) == f"MOH_DIRECTION is {text!r}; expected one of sendonly, sendrecv"
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "many", "100000", "1.5"])
+def test_another_rate_of_calls_is_refused(text: str) -> None:
+    assert Settings.from_environment({"MOH_CALL_RATE": "2000"}).call_rate == 2000
+    assert complaint(MOH_CALL_RATE=text) == f"MOH_CALL_RATE is {text!r}; expected a whole number from 1 to 99999"
+
+
 def test_an_unknown_level_is_named() -> None:
     assert complaint(MOH_LOG="loud") == "MOH_LOG is 'loud'; expected one of debug, info, warning, error"
 
@@ -216,8 +222,8 @@ def test_the_table_has_a_line_for_each_setting() -> None:
     table = Settings.table()
     assert [name for name, _, _ in table] == [
         "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_DIRECTION",
-        "MOH_ALLOW", "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN",
-        "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG",
+        "MOH_ALLOW", "MOH_CALL_RATE", "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL",
+        "MOH_DRAIN", "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG",
     ]  # fmt: skip
     assert all(text for _, _, text in table)
     assert Settings.from_environment({name: default for name, default, _ in table}) == Settings()

@@ -6,7 +6,7 @@ import pytest
 
 from moh.common.actions import Action, Address, Flow, Send
 from moh.guard.address_validation import MAX_CREDIT, MAX_UNVALIDATED_CALLS, AddressValidator
-from moh.guard.rate_limit import MAX_SOURCES
+from moh.guard.allowances import MAX_SOURCES
 from moh.sip.message import Request
 from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent

@@ -9,13 +9,11 @@ import pytest
 from moh.common.actions import Address, Flow
 from moh.common.addresses import networks
 from moh.guard.address_validation import AddressValidator
+from moh.guard.allowances import MAX_SOURCES, PUBLIC_ALLOWANCE, TRUSTED_ALLOWANCE, Allowances
 from moh.guard.rate_limit import (
     MAX_QUEUED,
-    MAX_SOURCES,
     OTHER,
-    PUBLIC_ALLOWANCE,
     TOO_MANY,
-    TRUSTED_ALLOWANCE,
     TRUSTED_LIMIT,
     UNVALIDATED_LIMITS,
     LruTable,
@@ -51,7 +49,7 @@ def test_a_bucket_fills_up_to_its_burst() -> None:
 
 
 def datagrams(allowed: str = "", validated: Optional[str] = None) -> RateLimiter:
-    return RateLimiter(networks(allowed), lambda host, now: host == validated, 0.0)
+    return RateLimiter(Allowances(networks(allowed)), lambda host, now: host == validated, 0.0)
 
 
 def accepted(limiter: RateLimiter, hosts: list[str], data: bytes, rate: int, seconds: float = 10.0) -> float:
@@ -136,7 +134,7 @@ def test_a_flood_from_everywhere_leaves_no_state_and_rejects_no_known_source() -
     validator = AddressValidator()
     flow = Flow(Address(VALIDATED, 5060), Address("192.0.2.100", 5060))
     validator.validate(flow, flow, now=0.0)
-    limiter = RateLimiter((), validator.is_host_validated, now=0.0)
+    limiter = RateLimiter(Allowances(), validator.is_host_validated, now=0.0)
     rejected = [limiter.refusal(f"198.18.{n // 250}.{n % 250}", OPTIONS, now=0.0) for n in range(1000)]
     assert sum(map(bool, rejected)) == 600 and len(limiter._sources) == 400
     for host in (VALIDATED, "192.168.1.1"):
@@ -174,7 +172,7 @@ def test_the_table_of_the_datagram_limiter_is_bounded() -> None:
 
 
 def streams(allowed: str = "") -> StreamRateLimiter:
-    return StreamRateLimiter(networks(allowed), 0.0)
+    return StreamRateLimiter(Allowances(networks(allowed)), 0.0)
 
 
 def read(limiter: StreamRateLimiter, hosts: list[str], data: bytes, until: float) -> int:

@@ -7,7 +7,7 @@ import pytest
 from moh.common.actions import Address, Flow, Trust
 from moh.common.addresses import networks
 from moh.guard.address_validation import MAX_UNVALIDATED_CALLS, AddressValidator
-from moh.guard.rate_limit import PUBLIC_ALLOWANCE, TRUSTED_ALLOWANCE
+from moh.guard.allowances import PUBLIC_ALLOWANCE, TRUSTED_ALLOWANCE, Allowances
 from moh.sip.message import Request
 from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
@@ -159,10 +159,18 @@ def test_a_source_has_a_rate_of_calls(host: str, rate: tuple[float, float]) -> N
 
 
 def test_a_network_that_the_owner_names_has_the_allowance_of_a_private_one() -> None:
-    guard = AddressValidator(networks("203.0.113.0/24"))
+    guard = AddressValidator(Allowances(networks("203.0.113.0/24")))
     peer = guard.peer(PUBLIC_FLOW, now=0.0)
     assert peer.trust is Trust.TRUSTED and not peer.validated
     assert not any(guard.call_refusal(peer, now=0.0) for _ in range(1000))
+
+
+def test_the_owner_sets_the_rate_of_calls_of_the_networks_in_moh_allow() -> None:
+    guard = AddressValidator(Allowances(networks("192.168.1.0/24"), call_rate=3))
+    named, other = (guard.peer(Flow(Address(host, 5060), SERVER), now=0.0) for host in ("192.168.1.50", "192.168.2.50"))
+    refusals = [guard.call_refusal(named, now=0.0) for _ in range(7)]
+    assert refusals == [""] * 6 + ["More than 3 calls a second from this address"]
+    assert not any(guard.call_refusal(other, now=0.0) for _ in range(1000))
 
 
 # -- scanners ------------------------------------------------------------------------------------------------------

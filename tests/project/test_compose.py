@@ -86,6 +86,7 @@ def test_the_compose_file_passes_each_setting() -> None:
 VALUES = {
     "MOH_BIND": "192.0.2.9", "MOH_SIP_PORT": "5070", "MOH_RTP_PORTS": "20000-20003", "MOH_FFMPEG_CALLS": "1",
     "MOH_ADVERTISED_ADDRESS": "192.0.2.9", "MOH_DIRECTION": "sendrecv", "MOH_ALLOW": "192.0.2.0/24",
+    "MOH_CALL_RATE": "2000",
     "MOH_ALLOW_MEDIA": "192.0.2.0/24", "MOH_MUSIC": "./my.mp3", "MOH_CACHE": "/cache/moh", "MOH_LOUDNESS": "-20",
     "MOH_MAX_CALL": "1h", "MOH_DRAIN": "30s", "MOH_TLS_CERT": "./c.pem", "MOH_TLS_KEY": "./k.pem",
     "MOH_TLS_PORT": "5071", "MOH_LOG": "debug",

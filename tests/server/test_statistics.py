@@ -10,6 +10,7 @@ import pytest
 
 from moh.common.faults import FaultLog
 from moh.common.tunes import Tunes
+from moh.guard.allowances import Allowances
 from moh.guard.rate_limit import RateLimiter
 from moh.server.engines import Engines
 from moh.server.statistics import Counts, Statistics, listed
@@ -36,9 +37,9 @@ class World:
 
     def __init__(self) -> None:
         self.agent: UserAgent = make_agent()
-        self.limiter = RateLimiter((), lambda host, now: False, 0.0)
+        self.limiter = RateLimiter(Allowances(), lambda host, now: False, 0.0)
         self.workers = Workers(lambda request, client: None)
-        self.streams = StreamLimit(())
+        self.streams = StreamLimit(Allowances())
         self.statistics = Statistics(self.agent, threading.Lock(), self.limiter, self.streams, self.workers)
         self.tcp = Tcp()
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from moh.guard.rate_limit import PUBLIC_ALLOWANCE
+from moh.guard.allowances import PUBLIC_ALLOWANCE, Allowances
 from moh.server.stream_limit import StreamLimit
 
 PING = b"OPTIONS sip:123@moh SIP/2.0\r\n"
@@ -17,7 +17,7 @@ def test_the_first_delayed_message_of_a_host_has_a_line_and_all_are_counted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    limit = StreamLimit(())
+    limit = StreamLimit(Allowances())
     allowed = int(PUBLIC_ALLOWANCE.other[1])
     assert [limit.delay(HOST, PING) for _ in range(allowed)] == [0.0] * allowed
     assert limit.counts() == {}

@@ -9,8 +9,8 @@ from typing import Optional
 import pytest
 
 from moh.common.actions import Action, Address, Flow, Note, Resolve, Trust
+from moh.guard.allowances import TRUSTED_ALLOWANCE
 from moh.guard.media_policy import MediaPolicy
-from moh.guard.rate_limit import TRUSTED_ALLOWANCE
 from moh.sip.dialled import KEPT_FOR, KNOWN_FOR, MAX_NAMES, UNKNOWN_FOR, DialledNames
 from moh.sip.message import Request
 from moh.sip.user_agent import UserAgent

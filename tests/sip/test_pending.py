@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moh.common.actions import Action, Address, Flow, Resolve, Send, StartStream, Trust
-from moh.guard.rate_limit import PUBLIC_ALLOWANCE
+from moh.guard.allowances import PUBLIC_ALLOWANCE
 from moh.sip.message import Request
 from moh.sip.user_agent import UserAgent
 from tests.support.ladder import (
