@@ -368,7 +368,9 @@ def main() -> int:
         handler = LogHandler(log_descriptor())
         fill_standard_descriptors()
         logging.basicConfig(handlers=[handler], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
-        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line shows them
+        # no line shows these; each would be looked up for each line
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+        logging._srcfile = None
         if fault := time_zone_fault(os.environ):
             log.warning("%s", fault)
         raise_descriptor_limit()
