@@ -26,7 +26,7 @@ from bench.attack.target import Resources, Target, overflown
 from bench.common.compiler import compiled
 from bench.common.farm import SOURCE as FARM
 from bench.common.farm import Farm, pacing
-from bench.common.processes import prefer, share, spent
+from bench.common.processes import prefer, share, used
 
 SOURCE = Path(__file__).with_name("flood.c")
 CALLS = 50
@@ -104,10 +104,10 @@ def measure(flood: Flood, program: str, file: Path, seconds: float, target: Targ
     file.write_bytes(flood.data)
     probes = Probes(SERVER)
     farm.begin()
-    spent_before = spent(pids)
+    spent_before = used(pids)
     time.sleep(QUIET)
-    quiet, pace_before = share(spent_before, spent(pids)), farm.end()
-    full_before, spent_before = overflown(), spent(pids)
+    quiet, pace_before = share(spent_before, used(pids)), farm.end()
+    full_before, spent_before = overflown(), used(pids)
     farm.begin()
     began = time.monotonic()
     probes.begin()
@@ -117,11 +117,11 @@ def measure(flood: Flood, program: str, file: Path, seconds: float, target: Targ
         command = ["nice", "-n", str(-NICE), program, flood.mode, *numbers, str(file)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         failure = watched(target, seconds)
-        busy, full = share(spent_before, spent(pids)), overflown() - full_before
+        busy, full = share(spent_before, used(pids)), overflown() - full_before
         report = json.loads(process.communicate(timeout=30)[0] or "{}")
     else:
         failure = watched(target, seconds)
-        busy, full = share(spent_before, spent(pids)), 0
+        busy, full = share(spent_before, used(pids)), 0
     lasted, pace_during = time.monotonic() - began, farm.end()
     probes.end()
     now, recovery = before, 0.0

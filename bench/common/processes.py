@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,20 +37,41 @@ def spent(pids: Iterable[int]) -> dict[int, Spent]:
     return found
 
 
-def used(pid: int) -> Spent:
-    """Return the processor time of a process and of all processes that it has started, also of those that have ended.
+def used(pids: Iterable[int]) -> dict[int, Spent]:
+    """Return the processor time of each process and of all that it has started, also of those that have ended.
 
-    ``share`` of two such readings misses no process that begins or ends between them. Raises ``OSError`` if the process
-    has ended.
+    ``share`` of two such readings misses no process that begins or ends between them. A process that another one of
+    ``pids`` has started counts only there.
     """
-    seconds = _clock(pid)
-    # the fields: user and system time of the children that have ended, and of theirs
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    seconds += (int(fields[13]) + int(fields[14])) / TICK
-    for child in children(pid):
-        with contextlib.suppress(OSError):
-            seconds += used(child).seconds
-    return Spent(seconds, time.monotonic())
+    started: dict[int, list[int]] = {}
+    for child, parent, _ in _relatives():
+        started.setdefault(parent, []).append(child)
+    families = {pid: _family(pid, started) for pid in pids}
+    inner = {member for family in families.values() for member in family[1:]}
+    found = {}
+    for pid, family in families.items():
+        seconds = [_with_ended_children(member) for member in family]
+        if pid not in inner and seconds[0]:
+            found[pid] = Spent(sum(seconds), time.monotonic())
+    return found
+
+
+def _family(pid: int, started: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return ``pid`` and all that it has started, by itself or by others of the family."""
+    family = [pid]
+    for member in family:
+        family += started.get(member, [])
+    return family
+
+
+def _with_ended_children(pid: int) -> float:
+    """Return the seconds of a process and of its children that have ended; 0 if it has ended itself."""
+    try:
+        fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        # the fields: user and system time of the children that have ended, and of theirs
+        return _clock(pid) + (int(fields[13]) + int(fields[14])) / TICK
+    except OSError:
+        return 0.0
 
 
 def _clock(pid: int) -> float:
@@ -118,30 +139,28 @@ def await_quiet(most: float, patience: float) -> None:
         pass
 
 
-def private_memory(pids: Sequence[int]) -> float:
-    """Return the octets of private memory of a process: the average of all that can be read, or 0."""
-    sizes = []
+def private_memory(pids: Iterable[int]) -> float:
+    """Return the octets of private memory of all processes that can be read."""
+    total = 0
     for pid in pids:
-        try:
+        with contextlib.suppress(OSError):
             rollup = _read(f"/proc/{pid}/smaps_rollup")
-        except OSError:
-            continue
-        sizes.append(sum(int(kib) for kib in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.MULTILINE)) * 1024)
-    return sum(sizes) / len(sizes) if sizes else 0.0
+            total += sum(int(kib) for kib in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.MULTILINE)) * 1024
+    return float(total)
 
 
 def children(pid: int, zombies: bool = False) -> list[int]:
     """Return the running child processes of ``pid``; with ``zombies``, also those that are not reaped yet."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                state, parent = _read(f"{folder}/stat").rpartition(")")[2].split()[:2]
-            except (OSError, ValueError):
-                continue
-            if int(parent) == pid and (zombies or state != "Z"):
-                found.append(int(folder.name))
-    return found
+    return [child for child, parent, state in _relatives() if parent == pid and (zombies or state != "Z")]
+
+
+def _relatives() -> Iterator[tuple[int, int, str]]:
+    """Yield the number of each process, that of its parent, and its state."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                state, parent = _read(f"/proc/{entry.name}/stat").rpartition(")")[2].split()[:2]
+                yield int(entry.name), int(parent), state
 
 
 def end(processes: Sequence[subprocess.Popen[bytes]], grace: float = GRACE) -> None:

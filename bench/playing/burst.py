@@ -21,23 +21,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from bench.common.command_line import end_on_signals
 from bench.common.compiler import compiled
 from bench.common.farm import SOURCE as FARM_SOURCE
 from bench.common.farm import pacing
-from bench.common.figures import combine, markdown, quantile, ratio, starts
+from bench.common.figures import Ratio, combine, markdown, quantile, ratio, starts
 from bench.common.messages import Dialog, HostPort, offer
 from bench.common.processes import await_quiet, end, prefer
-from bench.common.program import ROOT, environment
+from bench.common.program import ROOT
 from bench.common.receiver import HOST, SOURCE, Receiver
-from bench.playing.methods import WholeServer
-from bench.playing.rounds import add_options, announce, in_turn, parse
+from bench.playing.rounds import AGAINST, OWN, add_against, add_options, announce, in_turn, parse
+from bench.playing.sip_servers import project
 from bench.playing.topologies import Loopback
-from moh.common.config import Settings
 from moh.ffmpeg.launch import leash
-from moh.mastering.prepare import BUILTIN, prepare
 
 SETTLE = 2.0
 """Seconds from the last listener's call until measuring begins."""
@@ -180,17 +179,17 @@ def measure(variant: Variant, given: argparse.Namespace, programs: tuple[str, st
     """Run one server, its listeners and the burst."""
     topology = Loopback()
     farm = topology.farm(programs[0], given.listeners, LONGEST)
-    settings = environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN, MOH_FFMPEG_CALLS=given.calls)
-    root = given.before if variant.tree == "before" else ROOT
-    server = WholeServer(given.ffmpegs[variant.ffmpeg], folder, settings, root / "sip_server.py")
+    root = given.against if variant.tree == AGAINST else ROOT
+    settings = {"MOH_FFMPEG_CALLS": str(given.calls)}
+    server = project(root, folder / variant.tree, settings, ffmpeg=given.ffmpegs[variant.ffmpeg])
     receiver = Receiver(programs[1], folder, given.calls, LONGEST)
     hogs: list[subprocess.Popen[bytes]] = []
     phone = None
     try:
-        server.open(given.calls + 20)
+        server.open(given.calls + 40)
         if given.nice:
-            prefer([farm.pid, receiver.pid, *server.helpers()], given.nice)
-        phone = Phone((HOST, server.port))
+            prefer([farm.pid, receiver.pid, server.pid], given.nice)
+        phone = Phone(server.address)
         listen(phone, server.last_rtp_port, topology.first, farm.port, given.listeners)
         for _ in range(variant.busy):
             hogs.append(
@@ -212,7 +211,7 @@ def measure(variant: Variant, given: argparse.Namespace, programs: tuple[str, st
         end(hogs, 0.0)
         if phone is not None:
             phone.close()
-        server.finish()
+        server.close()
         receiver.close()
         farm.close()
     delays = starts(received, began)
@@ -238,16 +237,16 @@ COLUMNS = (
 def tables(measured: Mapping[Variant, Sequence[Burst]]) -> str:
     """Return both tables in Markdown: the medians of all rounds, and the ratios."""
     rows = [["project", "ffmpeg", "busy", *(title for title, _, _ in COLUMNS)]]
-    compared = [["project", "ffmpeg", "busy", "listeners' p99 during / before", "first packet p99, before / now"]]
+    compared = [["project", "ffmpeg", "busy", "listeners' p99 during / before", f"first packet p99, {OWN} / {AGAINST}"]]
     for variant, rounds in measured.items():
         if not rounds:
             continue
         name, middle = [variant.tree, variant.ffmpeg, str(variant.busy)], combine(rounds)
         rows.append([*name, *(form.format(getattr(middle, field)) for _, field, form in COLUMNS)])
-        p99 = sorted(one.p99_during / one.p99_before for one in rounds)
-        former = measured.get(variant._replace(tree="before")) if variant.tree != "before" else None
-        gain = str(ratio(former, rounds, "first_p99")) if former else ""
-        compared.append([*name, f"x {p99[len(p99) // 2]:.2f} ({p99[0]:.2f}-{p99[-1]:.2f})", gain])
+        p99 = [one.p99_during / one.p99_before for one in rounds]
+        other = measured.get(variant._replace(tree=AGAINST)) if variant.tree != AGAINST else None
+        gain = str(ratio(rounds, other, "first_p99")) if other else ""
+        compared.append([*name, str(Ratio(median(p99), min(p99), max(p99))), gain])
     return f"{markdown(rows)}\n\nRatios of figures of the same round, median (least-greatest):\n\n{markdown(compared)}"
 
 
@@ -263,7 +262,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--ffmpeg", action="append", default=[], metavar="NAME=PATH", help="an ffmpeg; may be repeated (the PATH's)"
     )
-    parser.add_argument("--before", type=Path, metavar="FOLDER", help="the project at another commit, measured as well")
+    add_against(parser)
     parser.add_argument(
         "--busy", default="0,2", help="numbers of processes that keep the machine busy, by commas (%(default)s)"
     )
@@ -278,7 +277,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
         Variant(tree, name, int(busy))
         for busy in given.busy.split(",")
         for name in given.ffmpegs
-        for tree in (["before", "now"] if given.before else ["now"])
+        for tree in ([AGAINST, OWN] if given.against else [OWN])
     ]
     return given
 
@@ -296,7 +295,6 @@ def main(options: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as name:
             folder = Path(name)
             programs = (compiled(FARM_SOURCE, folder), compiled(SOURCE, folder))
-            prepare(Settings.from_environment(environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN)))  # fills the cache
             for number in range(given.rounds):
                 for variant in in_turn(given.variants, number):
                     await_quiet(given.quiet, given.patience)

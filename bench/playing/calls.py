@@ -19,16 +19,19 @@ from bench.common.command_line import end_on_signals, numbers
 from bench.common.compiler import compiled
 from bench.common.figures import Figures, combine, markdown, pacing, quantile, ratio, starts
 from bench.common.processes import await_quiet, private_memory
-from bench.common.program import environment
+from bench.common.program import ROOT, environment
 from bench.common.receiver import SOURCE, Receiver
-from bench.playing.methods import FfmpegCommands, Method, WholeServer, plain, server_command
-from bench.playing.rounds import Meter, add_options, announce, caption, in_turn, parse
+from bench.playing.methods import FfmpegCommands, Method, copied, plain, server_command
+from bench.playing.rounds import AGAINST, Meter, add_against, add_options, announce, caption, in_turn, parse
+from bench.playing.sip_servers import SipServer, WholeServer, project
 from moh.common.codecs import PCMU
 from moh.common.config import Settings
 from moh.mastering.prepare import BUILTIN, prepare
 
-PLAIN, OURS = "plain", "ours"
-"""The plain command, and the server's command by the ffmpeg on the PATH. All ratios are to the server's command."""
+PLAIN, COPY, OURS = "plain", "copy", "ours"
+"""The plain command, the one that copies ready packets, and the server's command by the ffmpeg on the PATH."""
+SERVER = "server"
+"""The names of whole servers begin like this."""
 SETTLE = 3.0
 """Seconds from the start of the last call until measuring begins."""
 
@@ -48,7 +51,8 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
         help="another ffmpeg for the server's command; may be repeated",
     )  # fmt: skip
     parser.add_argument("--server", action="store_true", help="also whole calls, from INVITE, through the real server")
-    parser.add_argument("--no-plain", action="store_true", help="leave out the plain command")
+    add_against(parser)
+    parser.add_argument("--no-plain", action="store_true", help="leave out the plain command and the copying one")
     add_options(parser, rounds=3, seconds=10.0, quiet=40.0, patience=10.0)
     given = parse(parser, options)
     given.calls = numbers(parser, "--calls", given.calls)
@@ -56,8 +60,8 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
         parser.error("expected 1 to 1000 calls")
     for named in given.ffmpeg:
         name, _, path = named.partition("=")
-        if not name or name in (PLAIN, OURS) or not shutil.which(path):
-            parser.error(f"--ffmpeg is {named!r}; expected NAME=PATH of a program, NAME not {PLAIN} or {OURS}")
+        if not name or name in (PLAIN, COPY, OURS) or not shutil.which(path):
+            parser.error(f"--ffmpeg is {named!r}; expected NAME=PATH of a program, NAME not {PLAIN}, {COPY} or {OURS}")
     return given
 
 
@@ -66,18 +70,17 @@ def measure(method: Method, calls: int, program: str, folder: Path, seconds: flo
     receiver = Receiver(program, folder, calls, calls * (every + 0.1) + SETTLE + seconds + 60)
     try:
         method.open(calls)
+        empty = private_memory(method.processes())
         began = []
         first = time.monotonic()
         for number, port in enumerate(receiver.ports):
             time.sleep(max(0.0, first + number * every - time.monotonic()))
             began.append(method.begin(port))
         time.sleep(SETTLE)
-        players = method.players()
-        meter, begin = Meter([*players, *method.helpers()], [receiver.pid]), time.time()
+        meter, begin = Meter(method.processes(), [receiver.pid]), time.time()
         time.sleep(seconds)
         end, (cpu, others) = time.time(), meter.stop()
-        players = method.players()
-        private = private_memory(players)
+        private = private_memory(method.processes()) - empty
         method.finish()
         received = receiver.packets()
     finally:
@@ -89,8 +92,8 @@ def measure(method: Method, calls: int, program: str, folder: Path, seconds: flo
         print(f"The receiver was too slow for {receiver.dropped} packets: they count as lost.", file=sys.stderr)
     delays = starts(received, began)
     return Figures(
-        cpu=cpu / len(players) if players else float("nan"),
-        private=private / 1e6,
+        cpu=cpu / calls,
+        private=private / calls / 1e6,
         start_p50=quantile(delays, 0.5),
         start_p99=quantile(delays, 0.99),
         silent=calls - len(delays),
@@ -109,16 +112,22 @@ COMPARED = (("cpu", "cpu"), ("private", "private"), ("start_p50", "start"), ("sp
 
 
 def tables(measured: Mapping[tuple[str, int], Sequence[Figures]]) -> str:
-    """Return both tables in Markdown: the medians of all rounds, and the ratios to ``OURS``."""
+    """Return both tables in Markdown: the medians of all rounds, and the ratios of all commands to the references.
+
+    A reference is the server's command, and the whole server of ``--against``.
+    """
     rows = [["calls", "command", *(title for title, _, _ in COLUMNS)]]
     for (name, calls), rounds in measured.items():
         middle = combine(rounds)
         rows.append([str(calls), name, *(form.format(getattr(middle, field)) for _, field, form in COLUMNS)])
-    compared = [["calls", "command", *(title for _, title in COMPARED)]]
+    compared = [["calls", "commands", *(title for _, title in COMPARED)]]
     for (name, calls), rounds in measured.items():
-        if name != OURS and (reference := measured.get((OURS, calls))):
-            compared.append([str(calls), name, *(str(ratio(rounds, reference, field)) for field, _ in COMPARED)])
-    return f"{markdown(rows)}\n\nAgainst {OURS!r}, median (least-greatest) of the rounds:\n\n{markdown(compared)}"
+        for other in (OURS, f"{SERVER}, {AGAINST}"):
+            reference = measured.get((other, calls))
+            if reference and name != other and (other == OURS or name.startswith(SERVER)):
+                ratios = (str(ratio(rounds, reference, field)) for field, _ in COMPARED)
+                compared.append([str(calls), f"{name} / {other}", *ratios])
+    return f"{markdown(rows)}\n\nRatios of figures of the same round, median (least-greatest):\n\n{markdown(compared)}"
 
 
 def run(given: argparse.Namespace, folder: Path) -> Measured:
@@ -130,12 +139,20 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
     methods: dict[str, Method] = {}
     if not given.no_plain:
         methods[PLAIN] = FfmpegCommands(plain(music.paths[PCMU.sample_rate]), log)
+        methods[COPY] = FfmpegCommands(copied(music.paths[PCMU.sample_rate], folder), log)
     binaries = {OURS: "ffmpeg", **dict(named.split("=", 1) for named in given.ffmpeg)}
     for name, binary in binaries.items():
         methods[name] = FfmpegCommands(server_command(binary, music), log)
+    servers: dict[str, SipServer] = {}
     if given.server:
         for name, binary in binaries.items():
-            methods[f"server, {name}"] = WholeServer(binary, folder, settings)
+            servers[name] = project(ROOT, folder / name, {}, ffmpeg=binary)
+    if given.against:
+        servers[AGAINST] = project(given.against, folder / AGAINST, {})
+    for name, server in servers.items():  # once for nothing: it converts the music, or does not start
+        server.open()
+        server.close()
+        methods[f"{SERVER}, {name}"] = WholeServer(server)
     measured: Measured = {(name, calls): [] for calls in given.calls for name in methods}
     each = sum(calls * given.every + SETTLE + given.seconds + 2 for calls in given.calls)
     minutes = given.rounds * len(methods) * each / 60

@@ -22,7 +22,7 @@ from bench.common.farm import SOURCE, pacing
 from bench.common.processes import await_quiet, prefer, private_memory, share, threads
 from bench.common.program import ROOT, environment
 from bench.playing.load import Load, tables
-from bench.playing.rounds import Meter, add_options, announce, caption, in_turn, parse
+from bench.playing.rounds import AGAINST, Meter, add_against, add_options, announce, caption, in_turn, parse
 from bench.playing.senders import C_SOURCE, CSender, FfmpegPerCaller, Sender, SharedProcess, WholeServerSender
 from bench.playing.topologies import Loopback, Topology, Veth
 from moh.common.codecs import PCMU
@@ -40,7 +40,7 @@ LONGEST = 120.0
 CALLERS = {
     "shared": range(1, 65536), "shared x1": range(4001, 8001), "C": range(1, 8001), "C burst": range(1, 8001),
     "C x2": range(4001, 65536), "ffmpeg": range(1, 201), "server": range(1, 20001), "server shared": range(1, 20001),
-    "shared mixed": range(1000, 4001), "before": range(1, 65536), "before mixed": range(1000, 4001),
+    "shared mixed": range(1000, 4001), "against": range(1, 65536), "against mixed": range(1000, 4001),
 }  # fmt: skip
 """The engines, each with the range of numbers of callers that it is measured with."""
 
@@ -53,12 +53,9 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--callers", default="100,1000,5000,10000", help="numbers of callers, by commas (%(default)s)")
     parser.add_argument("--topologies", default="loopback,veth", help="networks, by commas (%(default)s)")
-    usual = ",".join(name for name in CALLERS if not name.startswith("before"))
+    usual = ",".join(name for name in CALLERS if not name.startswith(AGAINST))
     parser.add_argument("--engines", default=usual, help="engines, by commas (%(default)s)")
-    parser.add_argument(
-        "--before", type=Path, default=ROOT, metavar="FOLDER",
-        help='the project at another commit, for the engines "before" and "before mixed"',
-    )  # fmt: skip
+    add_against(parser)
     parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
     add_options(parser, rounds=4, seconds=8.0, quiet=20.0, patience=5.0)
     given = parse(parser, options)
@@ -66,6 +63,8 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     given.topologies, given.engines = given.topologies.split(","), given.engines.split(",")
     if not all(1 <= count <= 60000 for count in given.callers):
         parser.error("expected 1 to 60000 callers")
+    if given.against and not any(name.startswith(AGAINST) for name in given.engines):
+        given.engines.append(AGAINST)
     if set(given.engines) - set(CALLERS) or set(given.topologies) - {"loopback", "veth"}:
         parser.error(f"expected engines out of {', '.join(CALLERS)}, and topologies out of loopback, veth")
     return given
@@ -79,13 +78,13 @@ def measure(
     output = ""
     try:
         sender.open(topology, callers, farm.port)
-        empty = private_memory(sender.players()) * len(sender.players())
+        empty = private_memory(sender.players())
         sender.begin()
         if nice:
             prefer([farm.pid, *sender.players()], nice)
         time.sleep(SETTLE + EACH_THOUSAND * callers / 1000)
         players = sender.players()
-        full = private_memory(players) * len(players)
+        full = private_memory(players)
         farm.begin()
         meter, before = Meter(players, [farm.pid]), threads(players)
         time.sleep(seconds)
@@ -113,10 +112,11 @@ def run(
     farm, send = compiled(SOURCE, folder), compiled(C_SOURCE, folder)
     music = prepare(Settings.from_environment(environment(MOH_CACHE=folder, MOH_MUSIC=BUILTIN)))
     assert PCMU.sample_rate in music.paths
+    other = given.against or ROOT
     every: dict[str, Sender] = {
         "shared": SharedProcess(music, 0), "shared x1": SharedProcess(music, 1),
-        "shared mixed": SharedProcess(music, 0, "mixed"), "before": SharedProcess(music, 0, root=given.before),
-        "before mixed": SharedProcess(music, 0, "mixed", given.before),
+        "shared mixed": SharedProcess(music, 0, "mixed"), "against": SharedProcess(music, 0, root=other),
+        "against mixed": SharedProcess(music, 0, "mixed", other),
         "C": CSender(send, 20, 1), "C burst": CSender(send, 1, 1), "C x2": CSender(send, 20, 2),
         "ffmpeg": FfmpegPerCaller(music, folder / "ffmpeg.log"),
         "server": WholeServerSender(folder, 50), "server shared": WholeServerSender(folder, 0),

@@ -50,7 +50,8 @@ COLUMNS = (
 )  # fmt: skip
 PAIRS = (
     ("shared", "C"), ("shared", "C burst"), ("shared x1", "C"), ("shared", "C x2"), ("ffmpeg", "shared"),
-    ("shared mixed", "shared"), ("shared", "before"), ("before mixed", "before"), ("shared mixed", "before mixed"),
+    ("server shared", "C"), ("server", "ffmpeg"), ("shared mixed", "shared"), ("shared", "against"),
+    ("against mixed", "against"), ("shared mixed", "against mixed"),
 )  # fmt: skip
 """Pairs of engines. Their figures are compared if both were measured."""
 COMPARED = (("cpu", "cpu"), ("spacing_p99", "spacing p99"), ("jitter", "jitter"))

@@ -1,4 +1,4 @@
-"""The methods of playing to a caller that ``bench.playing.calls`` compares: a command for each call, or the server."""
+"""The ways to play to a caller that ``bench.playing.calls`` compares, and those that are a command for each call."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import random
 import secrets
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Protocol
 
-from bench.common.phone import Phone
-from bench.common.processes import children, end
-from bench.common.program import SCRIPT
+from bench.common.processes import end
 from bench.common.receiver import HOST
 from moh.common.actions import Address, Target
 from moh.common.codecs import PCMU
@@ -25,8 +22,6 @@ from moh.mastering.prepare import Music
 
 SENDERS = range(26000, 29000, 2)
 """The search for ports to send from begins at one of these."""
-PATIENCE = 10.0
-"""Seconds that the server may take until it answers."""
 
 
 class Method(Protocol):
@@ -38,11 +33,8 @@ class Method(Protocol):
     def begin(self, port: int) -> float:
         """Start a call whose music goes to ``port``. Return the time just before, in seconds since 1970."""
 
-    def players(self) -> list[int]:
-        """Return the numbers of the processes that play, one for each call."""
-
-    def helpers(self) -> list[int]:
-        """Return the numbers of the processes that all calls share."""
+    def processes(self) -> list[int]:
+        """Return the numbers of all processes that the calls need."""
 
     def finish(self) -> None:
         """End all calls and processes."""
@@ -79,18 +71,27 @@ class FfmpegCommands:
             )
         return began
 
-    def players(self) -> list[int]:
+    def processes(self) -> list[int]:
         """Return all ffmpegs that run."""
         return [process.pid for process in self._processes if process.poll() is None]
-
-    def helpers(self) -> list[int]:
-        """Return no process: the calls share none."""
-        return []
 
     def finish(self) -> None:
         """End all ffmpegs."""
         end(self._processes)
         self._processes = []
+
+
+def copied(music: Path, folder: Path) -> Callable[[int, int], list[str]]:
+    """Return the least that an ffmpeg does for a call: it copies ready packets of 20 ms, each at its time."""
+    frames = folder / "frames.mka"
+    encode = ["-af", "asetnsamples=n=160:p=0", "-c:a", "pcm_mulaw"]
+    subprocess.run(
+        ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(music), *encode, str(frames)], check=True,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return lambda port, _: [
+        "ffmpeg", "-re", "-stream_loop", "-1", "-i", str(frames), "-c", "copy", "-f", "rtp", f"rtp://{HOST}:{port}",
+    ]  # fmt: skip
 
 
 def plain(music: Path) -> Callable[[int, int], list[str]]:
@@ -130,69 +131,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-class WholeServer:
-    """The real server in a process of its own, called by SIP. ``binary`` is the ffmpeg that it finds on its PATH.
-
-    The server dies with this process, and its ffmpegs die with the server.
-    """
-
-    def __init__(self, binary: str, folder: Path, settings: dict[str, str], script: Path = SCRIPT) -> None:
-        """``script`` is the server, of this project or of the project at another commit."""
-        self._environment = dict(settings)
-        self._script = script
-        self._log = folder / "server.log"
-        if os.sep in binary:
-            (path := folder / f"path-{secrets.token_hex(4)}").mkdir()
-            (path / "ffmpeg").symlink_to(Path(binary).absolute())
-            self._environment["PATH"] = f"{path}{os.pathsep}{self._environment.get('PATH', os.defpath)}"
-        self._process: Optional[subprocess.Popen[bytes]] = None
-        self._phone = Phone(HOST, (HOST, 0))
-        self._port = 0
-        self.last_rtp_port = 0
-        """The port of the shared stream."""
-
-    def open(self, calls: int) -> None:
-        """Start the server and wait until it answers."""
-        self._port, first, *_, last = free_pairs(random.choice(SENDERS), calls + 20)
-        self.last_rtp_port = last
-        self._phone = Phone(HOST, (HOST, self._port))
-        environment = {
-            **self._environment, "MOH_BIND": HOST, "MOH_SIP_PORT": str(self._port),
-            "MOH_RTP_PORTS": f"{first}-{last + 1}", "MOH_LOG": "warning",
-        }  # fmt: skip
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*leash(os.getpid()), sys.executable, str(self._script)], env=environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        give_up = time.monotonic() + PATIENCE
-        while not self._phone.reaches_server(0.2):
-            if self._process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"the server does not start: {self._log.read_text(errors='replace')[-300:]}")
-
-    @property
-    def port(self) -> int:
-        """The server's SIP port."""
-        return self._port
-
-    def begin(self, port: int, host: str = HOST) -> float:
-        """Make a call (INVITE, 200, ACK) whose music goes to ``host`` and ``port``. Return the time of its INVITE."""
-        began = time.time()
-        self._phone.call(host, port, 2.0)
-        return began
-
-    def players(self) -> list[int]:
-        """Return the server's ffmpegs."""
-        return children(self._process.pid) if self._process else []
-
-    def helpers(self) -> list[int]:
-        """Return the server itself."""
-        return [self._process.pid] if self._process else []
-
-    def finish(self) -> None:
-        """End the server. Its calls and ffmpegs end with it."""
-        if self._process is not None:
-            end([self._process], grace=5.0)
-            self._process = None

@@ -27,7 +27,7 @@ from bench.common.program import ROOT
 from bench.common.receiver import HOST
 from bench.common.sink import Sink
 from bench.playing.capacity import Capacity, Climb, Step, steps_at_most, tables
-from bench.playing.rounds import announce, in_turn
+from bench.playing.rounds import AGAINST, OWN, add_against, announce, in_turn
 from bench.playing.sip_servers import SipServer, peer, project
 from bench.playing.sipp import make_calls
 from bench.playing.topologies import Loopback
@@ -36,13 +36,11 @@ PBX = "127.0.0.2"
 """The address of the PBX: of its calls and of their music."""
 PORTS = 1000
 """Pairs of ports of the PBX for the music of its calls, which take them in turn."""
-SETTLE = 1.0
-"""Seconds from the last of the other callers until measuring begins."""
-IDLE = 2.0
-"""Seconds in which the server's idle time is measured, before SIPp begins its calls."""
+IDLE, WINDOWS = 1.0, 10
+"""The server's idle time is measured in windows of ``IDLE`` seconds, before SIPp begins its calls."""
 ANSWERS = Path(__file__).with_name("answer.c")
-OWN, AGAINST, LIMIT = "this", "against", "answers in C"
-"""The names of servers: this project's, that of ``--against``, and the program of ``--limit``."""
+LIMIT = "answers in C"
+"""The name of the program of ``--limit``."""
 
 
 def arguments(options: Sequence[str]) -> argparse.Namespace:
@@ -60,7 +58,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the servers; may be repeated"
     )
-    parser.add_argument("--against", type=Path, metavar="TREE", help="the project at another commit, measured as well")
+    add_against(parser)
     parser.add_argument("--against-python", metavar="PYTHON", help="the Python of that server (that of --python)")
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=COMMAND",
@@ -87,12 +85,12 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
 
 def servers(given: argparse.Namespace, folder: Path) -> dict[str, SipServer]:
     """Return the servers that are measured, by name. Each has a folder of its own for its converted music."""
-    settings = dict(named.split("=", 1) for named in given.set)
-    callers = f"{HOST},{PBX}"
-    found = {OWN: project(ROOT, given.python, folder / OWN, callers, settings)}
+    settings = {"MOH_ALLOW": f"{HOST},{PBX}", "MOH_FFMPEG_CALLS": "0"}
+    settings.update(named.split("=", 1) for named in given.set)
+    found = {OWN: project(ROOT, folder / OWN, settings, given.python)}
     if given.against or given.against_python:
-        tree, python = given.against or ROOT, given.against_python or given.python
-        found[AGAINST] = project(tree, python, folder / AGAINST, callers, settings)
+        python = given.against_python or given.python
+        found[AGAINST] = project(given.against or ROOT, folder / AGAINST, settings, python)
     for named in given.peer:
         name, _, command = named.partition("=")
         found[name] = peer(command, folder / name)
@@ -120,32 +118,49 @@ def measure(
                 raise RuntimeError(f"the server takes {number} of {others} other callers: {refused}")
         if not others:
             server.call(PBX, sink.ports[0])  # the first call encodes the music, so it is not measured
-        time.sleep(SETTLE)
-        before = used(server.pid)
-        time.sleep(IDLE)
-        began = used(server.pid)
+        idle, began = idle_share(server.pid), used([server.pid])
         farm.begin()
         calls = make_calls(server.address, PBX, sink.ports, rate, given.seconds, given.call, given.nice, folder)
-        ended, counted = used(server.pid), farm.end()
+        ended, counted = used([server.pid]), farm.end()
     if calls.errors and not calls.successful:
         print(calls.errors, file=sys.stderr)
-    idle, busy = share({0: before}, {0: began}), share({0: began}, {0: ended})
+    busy = share(began, ended)
+    lasted = ended[server.pid].read_at - began[server.pid].read_at
     answers, created = [answer.took for answer in calls.answers], max(1, calls.created)
     music = pacing(counted if others else {})
     return Step(
         rate=rate, offered=calls.offered(), good=100 * calls.successful / created,
         repeats=100 * calls.repeats / created, answer_p50=quantile(answers, 0.5), answer_p99=quantile(answers, 0.99),
-        cpu=busy, each=10 * (busy - idle) * (ended.read_at - began.read_at) / created,
+        cpu=busy, each=10 * (busy - idle) * lasted / created,
         spacing_p99=music["spacing_p99"], late=music["late"], lost=music["lost"] + music["skipped"],
         silent=music["silent"],
     )  # fmt: skip
 
 
+def idle_share(pid: int) -> float:
+    """Return what a server takes that gets no calls, in % of a core.
+
+    At first it still encodes the music for the first caller, so this waits until it takes no less than before.
+    """
+    last = float("inf")
+    for _ in range(WINDOWS):
+        before = used([pid])
+        time.sleep(IDLE)
+        now = share(before, used([pid]))
+        if now > 0.9 * last - 1:
+            return min(now, last)
+        last = now
+    return last
+
+
 def run(given: argparse.Namespace, folder: Path, measured: dict[tuple[int, str], list[Capacity]]) -> None:
     """Measure all rounds, and put the result of each into ``measured``."""
     farm_program, every = compiled(SOURCE, folder), servers(given, folder)
+    for server in every.values():  # once for nothing: it converts the music, or does not start
+        server.open()
+        server.close()
     measured.update(((others, name), []) for others in given.others for name in every)
-    step = sum(5 + others / 250 + SETTLE + IDLE + given.seconds for others in given.others)
+    step = sum(5 + others / 250 + 2 * IDLE + given.seconds for others in given.others)
     once = given.rounds * len(every) * step / 60
     announce(once, once * steps_at_most(given.first, given.most))
     for number in range(given.rounds):

@@ -6,12 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from bench.common.command_line import add_plot, check_plot
-from bench.common.processes import Spent, machine, share, spent
+from bench.common.processes import Spent, machine, share, spent, used
 
 Name = TypeVar("Name")
+OWN, AGAINST = "this", "against"
+"""The names of this project and of the one in the folder ``--against``, in all tables."""
 
 
 def add_options(parser: argparse.ArgumentParser, *, rounds: int, seconds: float, quiet: float, patience: float) -> None:
@@ -26,6 +29,13 @@ def add_options(parser: argparse.ArgumentParser, *, rounds: int, seconds: float,
         "--patience", type=float, default=patience, help="longest wait for a quiet machine, in seconds (%(default)s)"
     )
     add_plot(parser)
+
+
+def add_against(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--against``."""
+    parser.add_argument(
+        "--against", type=Path, metavar="TREE", help="the project at another commit, measured in turn with this one"
+    )
 
 
 def parse(parser: argparse.ArgumentParser, options: Sequence[str]) -> argparse.Namespace:
@@ -62,19 +72,20 @@ def caption(given: argparse.Namespace) -> str:
 class Meter:
     """It meters from now on how much processor the ``measured`` processes take, and how much all other processes take.
 
-    This process and the ``helpers`` of the benchmark do not count.
+    All processes that a measured process has started count with it. This process and the ``helpers`` of the benchmark
+    do not count.
     """
 
     def __init__(self, measured: Sequence[int], helpers: Sequence[int]) -> None:
         self._helpers = spent([os.getpid(), *helpers])
         self._machine: dict[int, Spent] = {0: machine()}
-        self._measured = spent(measured)
+        self._measured = used(measured)
 
     def stop(self) -> tuple[float, float]:
         """Return two numbers in % of a core: for the measured processes, and for all other processes.
 
         The second number is rough, since the kernel counts the whole machine by ticks.
         """
-        measured = share(self._measured, spent(self._measured))
+        measured = share(self._measured, used(self._measured))
         helpers = share(self._helpers, spent(self._helpers))
         return measured, max(0.0, share(self._machine, {0: machine()}) - measured - helpers)

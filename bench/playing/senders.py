@@ -191,7 +191,6 @@ class WholeServerSender(SingleProcess):
         settings = {
             "MOH_BIND": topology.local, "MOH_SIP_PORT": self._port, "MOH_FFMPEG_CALLS": self._ffmpegs,
             "MOH_RTP_PORTS": f"{RTP_PORTS[0]}-{RTP_PORTS[-1]}", "MOH_CACHE": self._folder, "MOH_MUSIC": BUILTIN,
-            "MOH_LOG": "warning",
         }  # fmt: skip
         variables = [f"{name}={value}" for name, value in settings.items()]
         command = [*leash(os.getpid()), *topology.prefix, "env", *variables, sys.executable, str(SCRIPT)]

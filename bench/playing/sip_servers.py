@@ -1,4 +1,4 @@
-"""The SIP servers that ``bench.playing.rate`` calls: those of this project, and others."""
+"""SIP servers that are measured by calling them: those of this project, and others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import random
 import shlex
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +15,8 @@ from typing import Optional
 
 from bench.common.messages import HostPort
 from bench.common.phone import Phone
-from bench.common.processes import end
-from bench.common.program import environment
+from bench.common.processes import children, end
+from bench.common.program import SCRIPT, environment
 from bench.common.receiver import HOST
 from bench.playing.methods import SENDERS, free_pairs
 from moh.ffmpeg.launch import leash
@@ -39,6 +41,8 @@ class SipServer:
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._phone = Phone(HOST, (HOST, 0))
         self.address: HostPort = (HOST, 0)
+        self.last_rtp_port = 0
+        """The even port of the last pair for music: this project's shared stream has it."""
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -47,18 +51,20 @@ class SipServer:
         assert self._process is not None
         return self._process.pid
 
-    def open(self) -> None:
+    def open(self, pairs: int = 1) -> None:
         """Start the server, and wait until it would take a call: OPTIONS gets the status that an INVITE would get.
 
-        Raises ``RuntimeError`` if it does not start.
+        This project's servers get ``pairs`` pairs of ports for music. Raises ``RuntimeError`` if the server does not
+        start.
         """
-        port, own = free_pairs(random.choice(SENDERS), 2)
-        names = {"port": port, "first": own, "last": own + 1}
+        port, *own = free_pairs(random.choice(SENDERS), pairs + 1)
+        self.last_rtp_port = own[-1]
+        names = {"port": port, "first": own[0], "last": own[-1] + 1}
         if not self._settings:
             names.update(first=RTP_PORTS[0], last=RTP_PORTS[1])
         self.address = (HOST, port)
         self._phone = Phone(HOST, self.address)
-        with self._log.open("wb") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*leash(os.getpid()), *(part.format(**names) for part in self._command)],
                 env=environment(**{name: value.format(**names) for name, value in self._settings.items()}),
@@ -80,18 +86,53 @@ class SipServer:
             self._process = None
 
 
-def project(tree: Path, python: str, folder: Path, callers: str, settings: Mapping[str, str]) -> SipServer:
-    """Return the server of the project in ``tree``, run by ``python``. ``callers`` is its ``MOH_ALLOW``.
+def project(
+    tree: Path, folder: Path, settings: Mapping[str, str], python: str = sys.executable, ffmpeg: str = "ffmpeg"
+) -> SipServer:
+    """Return the server of the project in ``tree``. It has its default settings, but for ``settings``.
 
-    Unless ``settings`` say otherwise, the shared stream plays to all callers.
+    ``python`` runs it, and ``ffmpeg`` is the one that it finds on its PATH. The folder holds its converted music.
     """
     usual = {
-        "MOH_BIND": HOST, "MOH_SIP_PORT": "{port}", "MOH_RTP_PORTS": "{first}-{last}", "MOH_ALLOW": callers,
-        "MOH_FFMPEG_CALLS": "0", "MOH_CACHE": str(folder), "MOH_MUSIC": str(BUILTIN),
+        "MOH_BIND": HOST, "MOH_SIP_PORT": "{port}", "MOH_RTP_PORTS": "{first}-{last}", "MOH_CACHE": str(folder),
+        "MOH_MUSIC": str(BUILTIN),
     }  # fmt: skip
-    return SipServer([python, str(tree.absolute() / "sip_server.py")], folder, {**usual, **settings})
+    if os.sep in ffmpeg:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(prefix="path-", dir=folder))
+        (path / "ffmpeg").symlink_to(Path(ffmpeg).absolute())
+        usual["PATH"] = f"{path}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return SipServer([python, str(tree.absolute() / SCRIPT.name)], folder, {**usual, **settings})
 
 
 def peer(command: str, folder: Path) -> SipServer:
     """Return another server. ``command`` is split as a shell splits it, and has to stay in the foreground."""
     return SipServer(shlex.split(command), folder)
+
+
+class WholeServer:
+    """This project's server as a method of playing to callers; see ``bench.playing.methods.Method``."""
+
+    def __init__(self, server: SipServer) -> None:
+        self._server = server
+        self._runs = False
+
+    def open(self, calls: int) -> None:
+        """Start the server and wait until it answers."""
+        self._runs = True
+        self._server.open(calls + 20)
+
+    def begin(self, port: int) -> float:
+        """Make a call (INVITE, 200, ACK) whose music goes to ``port``. Return the time of its INVITE."""
+        began = time.time()
+        self._server.call(HOST, port)
+        return began
+
+    def processes(self) -> list[int]:
+        """Return the server and its ffmpegs."""
+        return [self._server.pid, *children(self._server.pid)] if self._runs else []
+
+    def finish(self) -> None:
+        """End the server. Its calls and ffmpegs end with it."""
+        self._runs = False
+        self._server.close()

@@ -31,7 +31,7 @@ from bench.common.processes import TICK, await_quiet, end
 from bench.common.program import ROOT, environment
 from bench.common.receiver import HOST
 from bench.playing.methods import free_pairs
-from bench.playing.rounds import in_turn
+from bench.playing.rounds import AGAINST, add_against, in_turn
 from moh.ffmpeg.launch import leash
 
 NOTHING = "python -c pass"
@@ -76,10 +76,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
         prog="python -m bench.playing start", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds (%(default)s)")
-    parser.add_argument(
-        "--beside", type=Path, action="append", default=[], metavar="FOLDER",
-        help="another copy of this project, measured beside this one; may be repeated",
-    )  # fmt: skip
+    add_against(parser)
     parser.add_argument(
         "--container", action="append", default=[], metavar="IMAGE",
         help="also containers of this image, by docker run --network host; may be repeated",
@@ -94,8 +91,8 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
 def ways(given: argparse.Namespace) -> dict[str, Way]:
     """Return what is measured, by name."""
     found = {NOTHING: Way([sys.executable, "-c", "pass"], ROOT)}
-    for folder in [ROOT, *(path.absolute() for path in given.beside)]:
-        name = "" if folder == ROOT else f", {folder.name}"
+    for folder in [ROOT, *([given.against.absolute()] if given.against else [])]:
+        name = "" if folder == ROOT else f", {AGAINST}"
         server = [sys.executable, "sip_server.py"]
         found[f"sip_server.py --help{name}"] = Way([*server, "--help"], folder)
         found[f"sip_server.py{name}"] = Way(server, folder)

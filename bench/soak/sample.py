@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from bench.common.processes import children, end
 from bench.common.program import SCRIPT, environment
-from bench.playing.methods import PATIENCE, SENDERS, free_pairs
+from bench.playing.methods import SENDERS, free_pairs
 from bench.soak.callers import HOST
 from moh.ffmpeg.launch import leash
 from moh.mastering.prepare import BUILTIN
 
+READY, END = 60.0, 10.0
+"""Seconds that the server may take until it is ready, and to its end."""
 TROUBLE = ("Traceback", " ERROR ", " CRITICAL ")
 COUNTS = re.compile(r" (\d+) calls?: (\d+) by ffmpeg(?:, (\d+) in the shared stream)?")
 
@@ -69,7 +71,7 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Wait until the server takes calls."""
-        give_up = time.monotonic() + 6 * PATIENCE
+        give_up = time.monotonic() + READY
         while "ready: " not in self._log.read_text(errors="replace"):
             if self.process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError(f"the server does not start: {self._log.read_text(errors='replace')[-300:]}")
@@ -105,7 +107,7 @@ class Server:
 
     def close(self) -> int:
         """End the server. Return its exit status, which is negative if it had to be killed."""
-        end([self.process], grace=PATIENCE)
+        end([self.process], grace=END)
         self._read_log()
         self._lines.close()
         return self.process.returncode

@@ -15,6 +15,7 @@ import pytest
 from bench.common.compiler import compiled
 from bench.common.figures import Figures, combine, pacing, quantile, ratio, starts
 from bench.common.receiver import SOURCE, Packet, Receiver
+from bench.playing.calls import tables
 
 
 def stream(*arrivals: float, samples: int = 160, first: int = 0) -> list[Packet]:
@@ -94,3 +95,18 @@ def test_the_receiver_records_when_each_packet_arrived(tmp_path: Path) -> None:
     assert [packet[1:] for packet in second] == [(0, 0), (160, 1), (320, 2)]
     assert began <= second[0].arrival <= second[1].arrival <= second[2].arrival <= time.time()
     assert receiver.dropped == 0
+
+
+def test_the_commands_are_compared_with_the_servers_command_and_servers_with_the_other_server() -> None:
+    text = tables(
+        {
+            ("ours", 2): [FIGURES, replace(FIGURES, cpu=2.0)],
+            ("copy", 2): [replace(FIGURES, cpu=0.5), FIGURES],
+            ("server, ours", 2): [FIGURES, FIGURES],
+            ("server, against", 2): [replace(FIGURES, cpu=4.0), replace(FIGURES, cpu=2.0)],
+            ("copy", 9): [FIGURES],
+        }
+    )
+    assert "copy / ours |" in text and "x 0.50 (0.50-0.50)" in text
+    assert "server, ours / server, against |" in text and "x 0.38 (0.25-0.50)" in text
+    assert "| ours /" not in text.replace("  ", "") and "copy / server" not in text

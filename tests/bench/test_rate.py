@@ -1,15 +1,13 @@
 """The calls a second of ``bench.playing.rate``: what SIPp counted, which rate is tried next, and the tables.
 
-End to end, on real sockets: the ports of the PBX, the processor time of a process with children, and ``answer.c``.
+End to end, on real sockets: the ports of the PBX, and ``answer.c``.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import socket
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +16,10 @@ import pytest
 
 from bench.common.compiler import compiled
 from bench.common.messages import Dialog
-from bench.common.processes import share, spent, used
 from bench.common.sink import Sink
 from bench.playing.capacity import Capacity, Climb, Step, steps_at_most, tables
-from bench.playing.rate import AGAINST, ANSWERS, OWN, arguments, line, servers
+from bench.playing.rate import ANSWERS, arguments, line, servers
+from bench.playing.rounds import AGAINST, OWN
 from bench.playing.sip_servers import SipServer
 from bench.playing.sipp import Answer, Calls, read_answers, read_counts
 
@@ -127,22 +125,6 @@ def test_the_options_name_the_servers(tmp_path: Path, capsys: pytest.CaptureFixt
         with pytest.raises(SystemExit):
             arguments(wrong)
     assert "expected NAME=VALUE" in capsys.readouterr().err
-
-
-def test_the_processor_time_of_ended_threads_and_children_counts() -> None:
-    before, alone = used(os.getpid()), spent([os.getpid()])
-    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
-    after = used(os.getpid())
-    assert 0.01 < after.seconds - before.seconds < 10
-    assert share({0: before}, {0: after}) > share(alone, spent([os.getpid()]))
-    process = subprocess.Popen([sys.executable, "-c", "sum(range(10**7)); input()"], stdin=subprocess.PIPE)
-    while spent([process.pid])[process.pid].seconds < 0.05:
-        pass
-    assert used(os.getpid()).seconds > after.seconds + 0.04
-    process.communicate()
-    assert spent([process.pid]) == {}
-    with pytest.raises(OSError):
-        used(process.pid)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
