@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__":  # hold signals back during all other imports, which take a third of a second
+if __name__ == "__main__":  # hold signals back during all other imports, which take most of the time of a start
     from moh.server.signals import hold_signals
 
     hold_signals()
-    from moh.server.command_line import missing_package, read_arguments
+    from moh.server.beginning import begin
 
-    read_arguments()
-    if missing := missing_package():
-        sys.exit(missing)
+    asked = begin()
 
 import logging
 import math
@@ -39,6 +37,7 @@ from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
 from moh.common.tunes import Tunes
+from moh.ffmpeg.launch import Asked
 from moh.guard.address_validation import AddressValidator
 from moh.guard.allowances import Allowances
 from moh.guard.rate_limit import TOO_SHORT, RateLimiter
@@ -54,7 +53,7 @@ from moh.server.signals import Signals
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
 from moh.server.time_zone import time_zone_fault
-from moh.server.tuning import IdleCollector, fill_standard_descriptors, raise_descriptor_limit, steady_interpreter
+from moh.server.tuning import IdleCollector, raise_descriptor_limit, steady_interpreter
 from moh.server.wiring import available_codecs, binding, open_shared_stream, stream_listeners, user_agent
 from moh.server.workers import Workers
 from moh.sip.message import Request, Response
@@ -87,8 +86,8 @@ class SipServer(socketserver.UDPServer):
 
     max_packet_size = MAX_DATAGRAM
 
-    def __init__(self, settings: Settings, signals: Optional[Signals] = None) -> None:
-        codecs = available_codecs()
+    def __init__(self, settings: Settings, signals: Optional[Signals] = None, asked: Optional[Asked] = None) -> None:
+        codecs = available_codecs(asked)
         self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
         self._settings = settings
@@ -323,8 +322,10 @@ class SipServer(socketserver.UDPServer):
         """Serve UDP in this thread, and each TCP or TLS listener in a thread of its own, until ``stop`` is called."""
         for server in self.tcp:
             threading.Thread(target=server.serve_forever, args=(POLL,), name=server.transport, daemon=True).start()
+        self.reloader.await_first(poll_interval)  # music that the cache has is there within milliseconds
         while True:
             try:
+                self.service_actions()
                 super().serve_forever(poll_interval)
                 break
             except Stopped:
@@ -359,14 +360,13 @@ class DatagramHandler(socketserver.BaseRequestHandler):
         self.server.handle_messages(self.request)
 
 
-def main() -> int:
+def main(asked: Optional[Asked] = None) -> int:
     """Run until SIGTERM or SIGINT. Return 0 after an orderly end, or 1, with one line printed, if it cannot start."""
     signals = Signals()
     signals.handle()
     try:
         settings = Settings.from_environment(os.environ)
         handler = LogHandler(log_descriptor())
-        fill_standard_descriptors()
         logging.basicConfig(handlers=[handler], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
         # no line shows these; each would be looked up for each line
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -374,7 +374,7 @@ def main() -> int:
         if fault := time_zone_fault(os.environ):
             log.warning("%s", fault)
         raise_descriptor_limit()
-        server = SipServer(settings, signals)
+        server = SipServer(settings, signals, asked)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
@@ -393,4 +393,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(asked))

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from bench.common.command_line import end_on_signals
 from bench.common.figures import markdown, ratio
 from bench.common.messages import Dialog, HostPort, offer
-from bench.common.processes import TICK, await_quiet, end
+from bench.common.processes import TICK, await_quiet, end, prefer
 from bench.common.program import ROOT, environment
 from bench.common.receiver import HOST
 from bench.playing.methods import free_pairs
@@ -82,6 +82,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
         help="also containers of this image, by docker run --network host; may be repeated",
     )  # fmt: skip
     parser.add_argument("--no-script", action="store_true", help="leave out ./start.sh, which installs what is missing")
+    parser.add_argument("--nice", type=int, default=0, help="niceness of what is started; below 0 needs root")
     given = parser.parse_args(options)
     if given.rounds < 1:
         parser.error(f"--rounds is {given.rounds}; expected at least 1")
@@ -127,7 +128,7 @@ def command_of(way: Way, variables: Mapping[str, str]) -> Sequence[str]:
     return ["docker", "run", "--rm", "--network=host", *limits, *options, *way.command]
 
 
-def measure(way: Way, port: int, cache: Path) -> Started:
+def measure(way: Way, port: int, cache: Path, nice: int = 0) -> Started:
     """Start a program once, and end it. Raises ``RuntimeError`` if it is a server and gives no music."""
     with tempfile.TemporaryDirectory(prefix="moh-start-") as empty, tempfile.TemporaryFile() as log:
         variables = settings(way, port, cache, Path(empty))
@@ -138,12 +139,14 @@ def measure(way: Way, port: int, cache: Path) -> Started:
             start_new_session=True,
         )  # fmt: skip
         try:
+            if nice:
+                prefer([process.pid], nice)
             if way.command[-1] in ("pass", "--help"):
                 before = children_spent()
                 process.wait(PATIENCE)
                 return Started(1000 * (time.monotonic() - began), 1000 * (children_spent() - before))
-            answer = first_200((HOST, port), began + PATIENCE)
-            cpu = float("nan") if way.container else 1000 * spent_with_children(process.pid)
+            answer = first_200((HOST, port), process, began + PATIENCE)
+            cpu = 1000 * spent_with_children(process.pid) if answer and not way.container else math.nan
             packet = first_packet((HOST, port), time.monotonic() + PATIENCE) if answer else 0.0
             if not packet:
                 log.seek(0)
@@ -165,12 +168,15 @@ def spent_with_children(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICK
 
 
-def first_200(server: HostPort, give_up: float) -> float:
-    """Send OPTIONS until the server answers with 200. Return the time by ``time.monotonic``; 0 if that never comes."""
+def first_200(server: HostPort, process: subprocess.Popen[bytes], give_up: float) -> float:
+    """Send OPTIONS until the server answers with 200. Return the time by ``time.monotonic``.
+
+    Return 0 if no 200 comes, and at once when the process has ended.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind((HOST, 0))
         phone.connect(server)  # the kernel then reports a closed port
-        while time.monotonic() < give_up:
+        while process.poll() is None and time.monotonic() < give_up:
             try:
                 phone.send(Dialog(server, phone.getsockname()).request("OPTIONS", 1))
                 if not select.select([phone], [], [], UNANSWERED_WAIT)[0]:
@@ -240,11 +246,11 @@ def main(options: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="moh-start-") as cache:
         try:
             for name in found:  # once for nothing: it converts the music, compiles modules and installs what is missing
-                measure(found[name], free_pairs(FIRST_PORT, 12)[0], Path(cache))
+                measure(found[name], free_pairs(FIRST_PORT, 12)[0], Path(cache), given.nice)
             for number in range(given.rounds):
                 await_quiet(40.0, 5.0)
                 for name in in_turn(list(found), number):
-                    measured[name].append(measure(found[name], free_pairs(FIRST_PORT, 12)[0], Path(cache)))
+                    measured[name].append(measure(found[name], free_pairs(FIRST_PORT, 12)[0], Path(cache), given.nice))
         except RuntimeError as error:
             print(error, file=sys.stderr)
             return 1

@@ -73,6 +73,7 @@ class Reloader:
         self._playing: Optional[Music] = None
         self._failure: Optional[tuple[Optional[FileState], str]] = None  # the file's state and the error, if it failed
         self._results: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
+        self._first = threading.Event()  # a result was handed over
         self._requested = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="music", daemon=True)
@@ -88,6 +89,10 @@ class Reloader:
         while not self._results.empty():
             results.append(self._results.get())
         return results
+
+    def await_first(self, seconds: float) -> None:
+        """Wait until ``drain`` has had a first result, but no longer than ``seconds``."""
+        self._first.wait(seconds)
 
     def close(self) -> None:
         """End the thread. A running conversion is cancelled and leaves no files."""
@@ -123,7 +128,7 @@ class Reloader:
         try:
             music = self._stand_in(self._settings, lambda share: self._report(None, share))
             if music is not None:
-                self._results.put(StandIn(music))
+                self._hand_over(StandIn(music))
                 self._stand_in_plays = True
         except Cancelled:
             return
@@ -143,7 +148,7 @@ class Reloader:
                 self._warn_of_replaced(music)
             else:
                 self._playing = music
-                self._results.put(music)
+                self._hand_over(music)
             self._failure = None
             self._stand_in_plays = False
         except Cancelled:
@@ -159,8 +164,12 @@ class Reloader:
             else:
                 if failure is not error:
                     self.faults.report(error, now)
-                self._results.put(failure)
+                self._hand_over(failure)
             self._failure = state, gist(failure)
+
+    def _hand_over(self, result: ReloadResult) -> None:
+        self._results.put(result)
+        self._first.set()
 
     def _is_playing(self, music: Music) -> bool:
         """Whether this is what is played already: the file was touched, or the owner asked for it (SIGHUP)."""

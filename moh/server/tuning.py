@@ -14,6 +14,11 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes passes the interpreter's lock to a waiting thread."""
 
 
+def without_collections() -> None:
+    """Collect no garbage until ``steady_interpreter`` is called: imports leave none, and would take 10 ms longer."""
+    gc.disable()
+
+
 def steady_interpreter() -> None:
     """Keep the interpreter from delaying a packet of music: all threads, the pacer too, wait for the same lock.
 
@@ -28,6 +33,7 @@ def steady_interpreter() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(700, 10, 1000)
     sys.setswitchinterval(SWITCH_INTERVAL)
 

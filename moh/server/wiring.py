@@ -21,7 +21,7 @@ from ..common.codecs import CODECS, Codec
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.tunes import Tunes
-from ..ffmpeg.launch import encoders
+from ..ffmpeg.launch import Asked, encoders
 from ..ffmpeg.starting import starts_at_once
 from ..guard.address_validation import AddressValidator
 from ..guard.allowances import named_networks
@@ -44,9 +44,9 @@ PORT_PATIENCE = 2.0
 log = logging.getLogger("moh")
 
 
-def available_codecs() -> tuple[Codec, ...]:
+def available_codecs(asked: Optional[Asked] = None) -> tuple[Codec, ...]:
     """The codecs that the installed ffmpeg encodes. Raises ``SettingsError`` where it encodes none of them."""
-    available = encoders()
+    available = encoders(asked)
     codecs = tuple(codec for codec in CODECS if codec.encoder in available)
     if not codecs:
         raise SettingsError(f"{_why_no_codec(available)}. Install Debian's ffmpeg: apt-get install ffmpeg")

@@ -52,7 +52,6 @@ def test_the_server_answers_and_then_plays(tmp_path: Path) -> None:
     assert 0 < started.answer <= started.packet
 
 
-def test_a_program_that_gives_no_music_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.playing.start.PATIENCE", 0.3)
+def test_a_program_that_gives_no_music_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="gives no music: it is ill"):
         measure(Way([sys.executable, "-c", "print('it is ill')"], ROOT), free_pairs(27000, 1)[0], tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moh.ffmpeg.launch import encoders, leash
+from moh.ffmpeg.launch import ask_for_encoders, encoders, leash
 
 
 def put_on_path(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +56,20 @@ def test_encoders_are_read_from_the_list_that_ffmpeg_prints(tmp_path: Path, monk
     assert "adpcm_g722" not in encoders()
 
 
+def test_encoders_may_be_asked_for_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is that of the ffmpeg which was asked, and a second reading asks anew."""
+    former, present = tmp_path / "former", tmp_path / "present"
+    for folder, encoder in ((former, "libopus"), (present, "pcm_mulaw")):
+        folder.mkdir()
+        put_on_path(folder, "ffmpeg", f"echo ' A....D {encoder}'", monkeypatch)
+    monkeypatch.setenv("PATH", str(former))
+    asked = ask_for_encoders()
+    monkeypatch.setenv("PATH", str(present))
+    assert encoders(asked) == {"libopus"}
+    assert encoders() == {"pcm_mulaw"}
+
+
 def test_without_ffmpeg_there_are_no_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
+    assert ask_for_encoders() is None
     assert encoders() == set()

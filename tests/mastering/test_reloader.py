@@ -82,6 +82,13 @@ def test_the_first_music_is_prepared_without_a_request(reloader: Reloader) -> No
     assert isinstance(first, Music) and first.seconds == 3.0
 
 
+def test_the_first_result_is_waited_for_and_no_later_one(reloader: Reloader) -> None:
+    reloader.await_first(5.0)
+    assert len(reloader.drain()) == 1
+    reloader.await_first(5.0)
+    assert reloader.drain() == []
+
+
 def test_a_changed_file_is_prepared_and_an_unchanged_one_is_not(
     reloader: Reloader, file: Path, conversion: Conversion
 ) -> None:
@@ -238,6 +245,7 @@ def test_the_end_cancels_a_running_conversion(file: Path) -> None:
 
     reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), endless, no_stand_in, watch=impatient())
     assert running.wait(10)
+    reloader.await_first(0.001)  # this wait has an end
     reloader.close()
     assert cancelled.is_set()
     assert reloader.drain() == []

@@ -8,7 +8,13 @@ import sys
 
 import pytest
 
-from moh.server.tuning import SWITCH_INTERVAL, IdleCollector, raise_descriptor_limit, steady_interpreter
+from moh.server.tuning import (
+    SWITCH_INTERVAL,
+    IdleCollector,
+    raise_descriptor_limit,
+    steady_interpreter,
+    without_collections,
+)
 
 
 def test_full_collections_wait_for_an_idle_server_and_come_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,10 +27,13 @@ def test_full_collections_wait_for_an_idle_server_and_come_once_a_minute(monkeyp
     assert collected == [1001.0, 1062.0]
 
 
-def test_a_thread_that_computes_gives_way_after_half_a_millisecond() -> None:
+def test_a_thread_that_computes_gives_way_after_half_a_millisecond_and_garbage_is_collected() -> None:
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
     try:
+        without_collections()
+        assert not gc.isenabled()
         steady_interpreter()
+        assert gc.isenabled()
         assert gc.get_threshold() == (700, 10, 1000)
         assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL)
     finally:

@@ -85,7 +85,7 @@ def test_a_network_of_phones_without_a_way_out_has_an_address_too(
 def test_a_codec_without_an_encoder_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(wiring, "encoders", lambda: ALL - {"libopus"})
+    monkeypatch.setattr(wiring, "encoders", lambda _: ALL - {"libopus"})
     monkeypatch.setattr(wiring, "CODECS", (*CODECS, G729))
     assert [codec.name for codec in available_codecs()] == ["PCMU", "PCMA", "G722"]
     assert caplog.record_tuples == [
@@ -95,7 +95,7 @@ def test_a_codec_without_an_encoder_is_left_out_and_named(
 
 
 def test_with_all_encoders_nothing_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(wiring, "encoders", lambda: ALL)
+    monkeypatch.setattr(wiring, "encoders", lambda _: ALL)
     assert available_codecs() == CODECS
     assert caplog.text == ""
 
@@ -111,7 +111,7 @@ def test_with_all_encoders_nothing_is_said(monkeypatch: pytest.MonkeyPatch, capl
 def test_without_any_encoder_the_server_cannot_start(
     program: Optional[str], encoders: set[str], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "encoders", lambda: encoders)
+    monkeypatch.setattr(wiring, "encoders", lambda _: encoders)
     monkeypatch.setattr(shutil, "which", lambda name: program)
     with pytest.raises(SettingsError) as caught:
         available_codecs()

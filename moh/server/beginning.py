@@ -1,0 +1,23 @@
+"""What ``sip_server.py`` does before it imports the rest of the program, which takes most of the time of a start."""
+
+from __future__ import annotations
+
+import sys
+from typing import Optional
+
+from ..ffmpeg.launch import Asked, ask_for_encoders
+from .command_line import missing_package, read_arguments
+from .tuning import fill_standard_descriptors, without_collections
+
+
+def begin() -> Optional[Asked]:
+    """Read the command line, and end the program if a package is missing. Then ask ffmpeg for its encoders.
+
+    ffmpeg answers while the rest is imported.
+    """
+    without_collections()
+    read_arguments()
+    if missing := missing_package():
+        sys.exit(missing)
+    fill_standard_descriptors()
+    return ask_for_encoders()
