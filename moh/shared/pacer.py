@@ -23,7 +23,7 @@ from ..common.codecs import Codec
 from ..common.faults import FaultLog
 from ..net.routes import neighbours, way_out
 from ..net.sendmmsg import DestinationTable
-from ..net.threads import drained
+from ..net.threads import drained, prefer_this_thread
 from ..rtp.liveness import Verdict
 from .encoded_loop import EncodedLoop
 from .fanout import COMMON_HEADER, MOST_RECEIVERS, Fanout, FanoutKey, Receiver, packet_rate
@@ -130,6 +130,7 @@ class Pacer:
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        prefer_this_thread()
         while not (self._closing and not self.receivers):
             try:
                 self._turn()

@@ -60,6 +60,8 @@ def calls(server: Running, count: int, host: str = "127.0.0.1") -> Iterator[list
         for _ in range(count):
             phone, ear = stack.enter_context(Phone(server.address, host)), stack.enter_context(Ear(host))
             held.append(Held(phone, ear, phone.call(ear.address).media[1]))
+            if server.settings.get("MOH_FFMPEG_CALLS") != "0":
+                ear.packets(10)  # a call that came sooner would share the stream, as in a burst
         for one in held:
             one.hears()
         yield held

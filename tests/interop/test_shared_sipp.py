@@ -62,7 +62,7 @@ def test_three_hundred_calls_at_once_all_get_music(start_server: StartServer, tm
     assert all(parties.received), "each party has received music"
     ports = [heard[0].source[1] for heard in parties.received]
     sharing = ports.count(first + 100)
-    assert CALLS - sharing >= ALONE and sharing >= CALLS / 2
+    assert CALLS > sharing >= CALLS / 2, "an ffmpeg for each call that came while no other was starting"
     assert parties.most_ffmpegs <= ALONE + 1, "one more encodes the shared stream"
     for address, heard in zip(parties.addresses, parties.received):
         assert all(has_no_gap(packets) for packets in streams(heard).values()), address

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 
 import pytest
 
 from moh.net import threads
-from moh.net.threads import Thread, drained
+from moh.net.threads import PREFERENCE, Thread, drained, prefer_this_thread
 
 
 def test_a_thread_does_its_work() -> None:
@@ -56,3 +57,40 @@ def test_a_queue_is_drained_in_order() -> None:
         items.put(number)
     assert drained(items) == [0, 1, 2]
     assert drained(items) == []
+
+
+def niceness_of_a_preferred_thread_and_of_a_thread_that_it_starts() -> list[int]:
+    found: list[int] = []
+
+    def note() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, 0))
+
+    def preferred() -> None:
+        prefer_this_thread()
+        note()
+        started = threading.Thread(target=note)
+        started.start()
+        started.join()
+
+    thread = threading.Thread(target=preferred)
+    thread.start()
+    thread.join()
+    return found
+
+
+def test_a_preferred_thread_alone_has_precedence() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    preferred, started = niceness_of_a_preferred_thread_and_of_a_thread_that_it_starts()
+    if preferred == own or own != 0:
+        pytest.skip("needs the capability CAP_SYS_NICE, and the niceness 0")
+    assert (preferred, started) == (-PREFERENCE, 0)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+def test_a_thread_that_may_not_have_precedence_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    assert niceness_of_a_preferred_thread_and_of_a_thread_that_it_starts() == [own, own]
