@@ -9,8 +9,8 @@ which is renamed when the entry is complete. A server holds a shared lock (flock
 entry is removed only after it was locked exclusively. The kernel drops the locks of a process that dies. So the cache
 needs to trust neither ages nor process numbers, and any number of servers may share it.
 
-And: what another user could have written is no entry. Folder and files of an entry belong to this process's user, no
-other user may write to them, and they are no links, pipes or devices.
+And: what another user could have written is no entry. Folder and files of an entry belong to this process's user or to
+root, no other user may write to them, and they are no links, pipes or devices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Optional
 
-from .cache_folder import is_only_ours
+from .cache_folder import is_ours_or_roots
 
 FORMAT = "7"
 """The version of the conversion. Increase it when the same file would be converted differently than before."""
@@ -107,7 +107,7 @@ class Entry(NamedTuple):
         """
         try:
             lock = Lock(self.folder)
-            report = read_report(self.folder / REPORT) if is_only_ours(lock.facts) else ""
+            report = read_report(self.folder / REPORT) if is_ours_or_roots(lock.facts) else ""
         except (OSError, UnicodeDecodeError):
             return None
         lengths = {length_of(path) for path in self.paths.values()} if report else {0.0}
@@ -195,7 +195,7 @@ def open_ours(path: Path) -> BinaryIO:
     """Open a regular file that no other user can have written. Raises ``OSError`` for any other, and never waits."""
     handle = os.open(path, SAFELY)
     facts = os.fstat(handle)
-    if not (stat.S_ISREG(facts.st_mode) and is_only_ours(facts)):
+    if not (stat.S_ISREG(facts.st_mode) and is_ours_or_roots(facts)):
         os.close(handle)
         raise PermissionError(f"{str(path)!r} is not a file of this user alone")
     return os.fdopen(handle, "rb")

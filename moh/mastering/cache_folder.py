@@ -45,6 +45,11 @@ def is_only_ours(facts: os.stat_result) -> bool:
     return facts.st_uid == os.geteuid() and not facts.st_mode & OTHERS_WRITE
 
 
+def is_ours_or_roots(facts: os.stat_result) -> bool:
+    """Whether no other user but root can have written what has these facts: root could write to all files anyway."""
+    return facts.st_uid in (0, os.geteuid()) and not facts.st_mode & OTHERS_WRITE
+
+
 def _distrust_of(folder: Path) -> str:
     """Why another user could put files into the folder, and what is expected; empty where none could."""
     me = os.geteuid()

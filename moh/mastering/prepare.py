@@ -40,6 +40,9 @@ from .refusals import facts_of, not_decoded, refuse, refuse_other_kinds, refuse_
 from .report import Outcome, in_figures, in_plain_words
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
+SHIPPED = Path(__file__).parent.parent / "converted"
+"""A cache that may be here beside the user's own, and is only read. The image has the built-in piece in it, since a
+container begins with an empty cache."""
 DEFAULT_SOURCES = (Path("/music.mp3"), Path("music.mp3"))
 """The files that are tried if no setting names one. The second is in the folder that the server is started in."""
 RATES = sorted({codec.sample_rate for codec in CODECS})
@@ -194,8 +197,9 @@ def _prepare(source: Path, settings: Settings, progress: Optional[Progress]) -> 
         return None
     entry = _entry_of(source, settings, digest)
     entry.clean()
-    if (found := entry.find()) is not None:
-        return Music(entry.paths, found.seconds, source, 0.0, found.report, found.lock)
+    for known in (entry, entry._replace(folder=SHIPPED / entry.folder.name)):
+        if (found := known.find()) is not None:
+            return Music(known.paths, found.seconds, source, 0.0, found.report, found.lock)
     began = time.monotonic()
     with entry.unfinished() as made:
         try:

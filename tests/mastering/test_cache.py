@@ -192,6 +192,15 @@ def test_an_entry_of_another_user_is_made_anew(cache: Path, track: Path, place: 
     assert is_made_anew(wanted)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that belong to root")
+def test_an_entry_of_root_is_found_by_any_user(cache: Path, track: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of the image belong to root."""
+    wanted = entry(cache, track)
+    convert(wanted)
+    monkeypatch.setattr("os.geteuid", lambda: 5060)
+    assert wanted.find() is not None
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "device"])
 def test_an_entry_with_a_link_a_pipe_or_a_device_is_made_anew_and_none_is_opened(

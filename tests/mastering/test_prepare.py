@@ -368,3 +368,16 @@ def test_the_program_prints_one_line_of_what_is_wrong(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith("Cannot play ")
     assert ran.stderr.count("\n") == 1
+
+
+def test_music_that_comes_converted_with_the_image_is_not_converted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tone = make(tmp_path / "tone.wav")
+    shipped = music.prepare(settings(tone, tmp_path / "shipped"))
+    monkeypatch.setattr(music, "SHIPPED", tmp_path / "shipped")
+    found = music.prepare(settings(tone, tmp_path / "cache"))
+    assert (found.took, found.paths, found.report) == (0.0, shipped.paths, shipped.report)
+    assert list((tmp_path / "cache").iterdir()) == []
+    other = music.prepare(settings(tone, tmp_path / "cache", MOH_LOUDNESS="off"))
+    assert other.took > 0, "it was converted with another loudness"
