@@ -11,7 +11,7 @@ from typing import Any
 import ffmpeg
 
 from ..common.actions import Target
-from ..common.codecs import Codec
+from ..common.codecs import G722, Codec
 from ..net.sockets import DSCP_EF
 from ..rtp.rtcp import cname_of
 
@@ -24,8 +24,20 @@ PLAYING_OPTIONS = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_th
 
 
 def looped(music: Path) -> Any:
-    """The prepared music as an endless input; ffmpeg may open nothing else."""
-    return ffmpeg.input(f"file:{music}", f="wav", stream_loop=-1, threads=1, protocol_whitelist="file")
+    """The prepared music as an endless input; ffmpeg may open nothing else.
+
+    The header of a WAV file says all. Without ``probesize`` and ``analyzeduration`` ffmpeg would read and decode on to
+    find out more, and would keep a third of its private memory for that.
+    """
+    return ffmpeg.input(
+        f"file:{music}",
+        f="wav",
+        probesize=32,
+        analyzeduration=0,
+        stream_loop=-1,
+        threads=1,
+        protocol_whitelist="file",
+    )
 
 
 def ffmpeg_command(
@@ -83,8 +95,8 @@ def ffmpeg_command(
     }
     if codec.ptimes:
         output["frame_duration"] = ptime
-    else:
-        output["frame_size"] = samples  # otherwise G.722's encoder would cut the sound into packets of 20 ms
+    elif codec == G722:
+        output["frame_size"] = samples  # otherwise its encoder would cut the sound into packets of 20 ms
     if share_port:
         # ffmpeg's RTP has no option "reuse", but it hands "localaddr" on unchanged to its UDP, which has that option
         output["localaddr"] = f"{local or ('::' if ':' in target.remote.host else '0.0.0.0')}&reuse=1"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from moh.common.actions import Address, Target
-from moh.common.codecs import OPUS, PCMU
+from moh.common.codecs import G722, OPUS, PCMU
 from moh.ffmpeg.commands import encode_command, ffmpeg_command
 
 MUSIC = Path("/tmp/music.wav")
@@ -55,6 +55,19 @@ def test_a_packet_holds_as_much_as_ptime_says(ptime: int, samples: int, packet: 
     command = ffmpeg_command(MUSIC, 48.0, target(Address("192.0.2.10", 17_422), ptime=ptime), 0.0, bind=False)
     assert f"asetnsamples=n={samples}:" in after(command, "-filter:a")
     assert options_of(command)["pkt_size"] == str(packet)
+
+
+def test_only_the_encoder_of_g722_gets_the_length_of_a_frame() -> None:
+    """The others take frames as the filter cuts them; ffmpeg 9 does not start with a frame length for PCM."""
+    there = target(Address("192.0.2.10", 17_422), ptime=30)
+    assert "-frame_size" not in ffmpeg_command(MUSIC, 48.0, there, 0.0, bind=False)
+    assert after(ffmpeg_command(MUSIC, 48.0, there._replace(codec=G722), 0.0, bind=False), "-frame_size") == "480"
+
+
+def test_ffmpeg_reads_no_more_of_the_file_than_its_header_before_it_plays() -> None:
+    command = ffmpeg_command(MUSIC, 48.0, PHONE, 0.0, bind=False)
+    before = command[: command.index("-i")]
+    assert (after(before, "-probesize"), after(before, "-analyzeduration")) == ("32", "0")
 
 
 def test_the_payload_type_is_the_number_of_the_offer() -> None:
