@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 from bench.attack.probes import Call, Probes, place, takes_calls
 from bench.attack.results import Row, absent, table
 from bench.attack.scene import HEAD, OFFER, PHONE, SERVER, add_server, enter_namespace
-from bench.attack.target import Resources, Target, overflown
+from bench.attack.target import FFMPEGS, Resources, Target, overflown
 from bench.common.compiler import compiled
 from bench.common.farm import SOURCE as FARM
 from bench.common.farm import Farm, pacing
 from bench.common.processes import prefer, share, used
+from bench.common.program import EACH_FFMPEG
 
 SOURCE = Path(__file__).with_name("flood.c")
 CALLS = 50
@@ -187,6 +188,8 @@ def on_hold(farm: Farm) -> list[Call]:
         if call is None:
             break
         calls.append(call)
+        if number < FFMPEGS:
+            time.sleep(EACH_FFMPEG)
     return calls
 
 

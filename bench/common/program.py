@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 """The project's folder."""
 SCRIPT = ROOT / "sip_server.py"
+EACH_FFMPEG = 0.3
+"""Seconds between calls that are to get an ffmpeg each: a call that comes while others start shares the stream."""
 
 
 def environment(**settings: object) -> dict[str, str]:

@@ -183,7 +183,8 @@ class WholeServerSender(SingleProcess):
     def command(self, topology: Topology, callers: int, port: int) -> list[str]:
         """See ``SingleProcess``. The process is the one that makes the calls."""
         server = [topology.local, str(self._port)]
-        return [sys.executable, "-m", "bench.playing.dial", *server, topology.first, str(callers), str(port)]
+        calls = [topology.first, str(callers), str(port), str(self._ffmpegs)]
+        return [sys.executable, "-m", "bench.playing.dial", *server, *calls]
 
     def open(self, topology: Topology, callers: int, port: int) -> None:
         """See ``Sender``."""
