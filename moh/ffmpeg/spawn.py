@@ -5,10 +5,10 @@ machine; no packet of the shared stream leaves meanwhile. ``posix_spawnp`` of th
 ``ctypes`` releases the lock for it. Where the C library lacks a function that is needed (glibc before 2.34, musl),
 ``subprocess`` starts the ffmpeg.
 
-The new process reads and writes ``/dev/null``, except that its standard error is a pipe. It has no other descriptor,
-no signal is blocked or ignored, and it is the only one in its process group: Ctrl-C in a terminal reaches only the
-server, which then sends BYE to its callers. But it stays in the server's session. Linux divides the processor among
-sessions first (autogroup), so an ffmpeg in a session of its own would get as much of it as the whole server.
+The new process has only its three standard descriptors. No signal is blocked or ignored. It is the only one in its
+process group: Ctrl-C in a terminal reaches only the server, which then sends BYE to its callers. But it stays in the
+server's session. Linux divides the processor among sessions first (autogroup), so an ffmpeg in a session of its own
+would get as much of it as the whole server.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Process(Protocol):
 class Spawned:
     """A child process of this one. Only one thread may use it: no other may reap it, so its number stays its own."""
 
-    def __init__(self, stderr: IO[bytes]) -> None:
+    def __init__(self, stderr: Optional[IO[bytes]]) -> None:
         self.pid = 0  # set at once by ``start_process``: then no failure can lose the number of a running process
         self.stderr = stderr
         self.returncode: Optional[int] = None
@@ -115,15 +115,15 @@ class _Spawner:
             libc.sigaddset(signals, number)
         _check(libc.posix_spawnattr_setsigdefault(self._attributes, signals))
 
-    def start(self, command: Sequence[str], stderr: int) -> int:
-        """Start ``command`` with the descriptor ``stderr`` as its standard error. Return the number of the process."""
+    def start(self, command: Sequence[str], stdout: Optional[int], stderr: int) -> int:
+        """Start ``command`` with these descriptors. Return the number of the process."""
         words = [os.fsencode(word) for word in command]
         arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
         libc, actions, pid = self._libc, OPAQUE(), ctypes.c_int()
         _check(libc.posix_spawn_file_actions_init(actions))
         try:
             _check(libc.posix_spawn_file_actions_addopen(actions, 0, os.devnull.encode(), os.O_RDWR, 0))
-            _check(libc.posix_spawn_file_actions_adddup2(actions, 0, 1))
+            _check(libc.posix_spawn_file_actions_adddup2(actions, 0 if stdout is None else stdout, 1))
             _check(libc.posix_spawn_file_actions_adddup2(actions, stderr, 2))
             _check(self._close_from(actions, 3))
             _check(
@@ -150,19 +150,27 @@ def _spawner() -> Optional[_Spawner]:
 _SPAWNER = _spawner()
 
 
-def start_process(command: Sequence[str]) -> Process:
-    """Start ``command``, whose first word is a program on the PATH. Raises ``OSError`` where it does not start."""
+def start_process(command: Sequence[str], stdout: Optional[int] = None, stderr: Optional[int] = None) -> Process:
+    """Start ``command``, whose first word is a program on the PATH. Raises ``OSError`` where it does not start.
+
+    Its standard output is the descriptor ``stdout``, or ``/dev/null``; its standard error is ``stderr``, or a pipe.
+    """
     if _SPAWNER is None:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-        )
+        out = subprocess.DEVNULL if stdout is None else stdout
+        errors = subprocess.PIPE if stderr is None else stderr
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True)
+    if stderr is not None:
+        process = Spawned(None)
+        process.pid = _SPAWNER.start(command, stdout, stderr)
+        return process
     reading, writing = os.pipe()
     try:
-        process = Spawned(os.fdopen(reading, "rb", buffering=0))
+        pipe = os.fdopen(reading, "rb", buffering=0)
         try:
-            process.pid = _SPAWNER.start(command, writing)
+            process = Spawned(pipe)
+            process.pid = _SPAWNER.start(command, stdout, writing)
         except BaseException:
-            process.stderr.close()
+            pipe.close()
             raise
     finally:
         os.close(writing)

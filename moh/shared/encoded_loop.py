@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from ..common.codecs import Codec
 from ..common.faults import FaultLog
 from ..ffmpeg.commands import encode_command
 from ..ffmpeg.launch import DATA_LIMIT_MB, leash
+from ..ffmpeg.spawn import start_process
 from ..net.threads import Thread
 
 LONGEST_PACKET = 120
@@ -103,15 +103,7 @@ class EncodedLoop:
         reason = ""
         try:
             with tempfile.TemporaryFile() as errors:
-                # a session of its own, so that Ctrl-C in a terminal reaches the server only
-                with subprocess.Popen(
-                    leash(os.getpid(), DATA_LIMIT_MB) + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=errors, start_new_session=True,
-                ) as process:  # fmt: skip
-                    try:
-                        whole = self._read(process)
-                    finally:
-                        process.kill()
+                whole = self._read_output(leash(os.getpid(), DATA_LIMIT_MB) + command, errors.fileno())
                 if not whole:
                     errors.seek(0)
                     reason = repr(errors.read(300).decode("utf-8", "replace").strip())
@@ -131,10 +123,24 @@ class EncodedLoop:
             self.began = time.monotonic()
             self._notify(self)
 
-    def _read(self, process: subprocess.Popen[bytes]) -> bool:
-        """Read the whole loop. Return whether all octets came."""
-        assert process.stdout is not None
-        pipe = process.stdout.fileno()
+    def _read_output(self, command: list[str], errors: int) -> bool:
+        """Start ffmpeg, read the whole loop from it, and end it. Return whether all octets came."""
+        reading, writing = os.pipe()
+        try:
+            try:
+                process = start_process(command, writing, errors)
+            finally:
+                os.close(writing)
+            try:
+                return self._read(reading)
+            finally:
+                process.kill()
+                process.wait()
+        finally:
+            os.close(reading)
+
+    def _read(self, pipe: int) -> bool:
+        """Read the whole loop from ``pipe``. Return whether all octets came."""
         poll = select.poll()
         poll.register(pipe, select.POLLIN)
 

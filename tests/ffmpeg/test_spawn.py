@@ -49,6 +49,15 @@ def test_the_standard_error_is_a_pipe_and_the_rest_is_dev_null() -> None:
 
 
 @pytest.mark.usefixtures("way")
+def test_output_and_errors_go_to_the_descriptors_of_the_caller(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "errors").open("wb") as errors:
+        process = start_process(["/bin/sh", "-c", "echo music; echo trouble >&2"], out.fileno(), errors.fileno())
+        assert process.wait(10) == 0 and process.stderr is None
+    assert (tmp_path / "out").read_text() == "music\n"
+    assert (tmp_path / "errors").read_text() == "trouble\n"
+
+
+@pytest.mark.usefixtures("way")
 def test_no_descriptor_leaks_even_if_it_may_be_inherited(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file:
         os.set_inheritable(file.fileno(), True)
