@@ -118,14 +118,15 @@ def measure(
                 raise RuntimeError(f"the server takes {number} of {others} other callers: {refused}")
         if not others:
             server.call(PBX, sink.ports[0])  # the first call encodes the music, so it is not measured
-        idle, began = idle_share(server.pid), used([server.pid])
+        pid = server.pid
+        idle, began = idle_share(pid), used([pid])
         farm.begin()
         calls = make_calls(server.address, PBX, sink.ports, rate, given.seconds, given.call, given.nice, folder)
-        ended, counted = used([server.pid]), farm.end()
+        ended, counted = used([pid]), farm.end()
     if calls.errors and not calls.successful:
         print(calls.errors, file=sys.stderr)
     busy = share(began, ended)
-    lasted = ended[server.pid].read_at - began[server.pid].read_at
+    lasted = ended[pid].read_at - began[pid].read_at
     answers, created = [answer.took for answer in calls.answers], max(1, calls.created)
     music = pacing(counted if others else {})
     return Step(

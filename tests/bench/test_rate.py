@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from bench.common.compiler import compiled
+from bench.common.farm import SOURCE
 from bench.common.messages import Dialog
 from bench.common.sink import Sink
 from bench.playing.capacity import Capacity, Climb, Step, steps_at_most, tables
-from bench.playing.rate import ANSWERS, arguments, line, servers
+from bench.playing.rate import ANSWERS, LIMIT, arguments, line, measure, servers
 from bench.playing.rounds import AGAINST, OWN
 from bench.playing.sip_servers import SipServer
 from bench.playing.sipp import Answer, Calls, read_answers, read_counts
@@ -140,6 +141,18 @@ def test_a_sink_takes_packets_and_reports_no_closed_port() -> None:
         sender.connect(("127.0.0.9", port))
         sender.send(bytes(172))
         assert sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+
+
+@pytest.mark.skipif(
+    not shutil.which("cc") or not shutil.which("sipp") or not sys.platform.startswith("linux"),
+    reason="needs Linux, a C compiler and SIPp",
+)
+def test_sipp_makes_calls_and_the_server_is_measured(tmp_path: Path) -> None:
+    given = arguments(["--seconds", "0.5", "--limit"])
+    server, farm = servers(given, tmp_path)[LIMIT], compiled(SOURCE, tmp_path)
+    step = measure(server, 40, 2, farm, given, tmp_path)
+    assert (step.rate, step.good, step.silent) == (40, 100.0, 2)
+    assert step.offered > 10 and step.answer_p99 >= step.answer_p50 >= 0 and step.cpu > 0
 
 
 @pytest.mark.skipif(
