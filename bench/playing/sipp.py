@@ -61,7 +61,7 @@ def make_calls(
         *leash(os.getpid()), "sipp", f"{server[0]}:{server[1]}", "-sf", str(SCENARIO), "-inf", "media.csv", "-i", host,
         "-nostdin", "-buff_size", str(BUFFER), "-m", str(round(rate * seconds)), "-r", str(rate), "-l", str(rate * 40),
         "-d", str(round(1000 * call)), "-timeout", f"{seconds + call + PATIENCE:.0f}s",
-        "-trace_stat", "-stf", "counts.csv", "-trace_rtt", "-rtt_freq", "200",
+        "-trace_stat", "-stf", "counts.csv", "-trace_rtt", "-rtt_freq", "1",
     ]  # fmt: skip
     sipp = subprocess.Popen(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
