@@ -39,6 +39,8 @@ PORTS = 1000
 IDLE, WINDOWS = 1.0, 10
 """The server's idle time is measured in windows of ``IDLE`` seconds, before SIPp begins its calls."""
 ANSWERS = Path(__file__).with_name("answer.c")
+CALL_RATE = "MOH_CALL_RATE"
+"""The setting that keeps the guard from refusing calls of the PBX. The first versions did not have it."""
 LIMIT = "answers in C"
 """The name of the program of ``--limit``."""
 
@@ -85,12 +87,16 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
 
 def servers(given: argparse.Namespace, folder: Path) -> dict[str, SipServer]:
     """Return the servers that are measured, by name. Each has a folder of its own for its converted music."""
-    settings = {"MOH_ALLOW": f"{HOST},{PBX}", "MOH_FFMPEG_CALLS": "0"}
-    settings.update(named.split("=", 1) for named in given.set)
-    found = {OWN: project(ROOT, folder / OWN, settings, given.python)}
+    trees = {OWN: (ROOT, given.python)}
     if given.against or given.against_python:
-        python = given.against_python or given.python
-        found[AGAINST] = project(given.against or ROOT, folder / AGAINST, settings, python)
+        trees[AGAINST] = (given.against or ROOT, given.against_python or given.python)
+    found = {}
+    for name, (tree, python) in trees.items():
+        settings = {"MOH_ALLOW": f"{HOST},{PBX}", "MOH_FFMPEG_CALLS": "0"}
+        if CALL_RATE in (tree / "moh/common/config.py").read_text(encoding="utf-8"):
+            settings[CALL_RATE] = str(given.most)
+        settings.update(named.split("=", 1) for named in given.set)
+        found[name] = project(tree, folder / name, settings, python)
     for named in given.peer:
         name, _, command = named.partition("=")
         found[name] = peer(command, folder / name)

@@ -17,6 +17,7 @@ import pytest
 from bench.common.compiler import compiled
 from bench.common.farm import SOURCE
 from bench.common.messages import Dialog
+from bench.common.program import ROOT
 from bench.common.sink import Sink
 from bench.playing.capacity import Capacity, Climb, Step, steps_at_most, tables
 from bench.playing.rate import ANSWERS, LIMIT, arguments, line, measure, servers
@@ -119,7 +120,7 @@ def test_servers_are_compared_with_this_one_round_by_round() -> None:
 
 
 def test_the_options_name_the_servers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = arguments(["--against", str(tmp_path), "--peer", "sems=sems -P {port}", "--set", "MOH_LOG=warning"])
+    given = arguments(["--against", str(ROOT), "--peer", "sems=sems -P {port}", "--set", "MOH_LOG=warning"])
     assert (given.others, list(servers(given, tmp_path))) == ([0, 1000], [OWN, AGAINST, "sems"])
     assert list(servers(arguments([]), tmp_path)) == [OWN]
     for wrong in (["--first", "0"], ["--others", "-1"], ["--set", "MOH_LOG"], ["--rounds", "0"]):
