@@ -65,9 +65,8 @@ class FfmpegCommands:
         with self._log.open("ab") as log:
             began = time.time()
             self._processes.append(
-                subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
-                )
+                # in the session of this process, as a server's ffmpegs are in the server's session
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
             )
         return began
 

@@ -148,12 +148,10 @@ class FfmpegPerCaller:
         """See ``Sender``."""
         with self._log.open("ab") as log:
             for command in self._commands:
+                # in the session of this process, as a server's ffmpegs are in the server's session
                 self._processes.append(
-                    subprocess.Popen(
-                        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-                        start_new_session=True,
-                    )
-                )  # fmt: skip
+                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+                )
                 time.sleep(EVERY)
 
     def players(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ from moh.ffmpeg.launch import leash
 
 SCENARIO = Path(__file__).with_name("rate.xml")
 PATIENCE = 10.0
-"""Seconds that the last calls may take to their end. Then SIPp ends them, and they count as failed."""
+"""Seconds that the last calls may take to their end. Then SIPp is killed, and the calls that are left are not
+successful. SIPp writes its counts each second."""
 BUFFER = 4 << 20
 """Octets of the buffers of SIPp's socket, so that it loses no answer while it has no processor."""
 
@@ -60,20 +62,24 @@ def make_calls(
     command = [
         *leash(os.getpid()), "sipp", f"{server[0]}:{server[1]}", "-sf", str(SCENARIO), "-inf", "media.csv", "-i", host,
         "-nostdin", "-buff_size", str(BUFFER), "-m", str(round(rate * seconds)), "-r", str(rate), "-l", str(rate * 40),
-        "-d", str(round(1000 * call)), "-timeout", f"{seconds + call + PATIENCE:.0f}s",
-        "-trace_stat", "-stf", "counts.csv", "-trace_rtt", "-rtt_freq", "1",
+        "-d", str(round(1000 * call)),
+        "-trace_stat", "-stf", "counts.csv", "-fd", "1", "-trace_rtt", "-rtt_freq", "1",
     ]  # fmt: skip
     sipp = subprocess.Popen(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
+    errors = ""
     try:
         if nice:
             prefer([sipp.pid], nice)
-        errors = sipp.communicate(timeout=seconds + call + 6 * PATIENCE)[1][-500:]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            errors = sipp.communicate(timeout=seconds + call + PATIENCE)[1][-500:]
     finally:
         sipp.kill()
         sipp.wait()
+    if not (folder / "counts.csv").exists():
+        raise RuntimeError(f"SIPp makes no calls: {errors}")
     written = [file.read_text() for file in folder.glob("rate_*_rtt.csv")]
     counts = read_counts((folder / "counts.csv").read_text())
     return Calls(*counts, [answer for table in written for answer in read_answers(table)], errors)
