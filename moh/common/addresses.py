@@ -51,7 +51,8 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 ISATAP = 0x5EFE
 """The upper 32 bits of an interface identifier that holds an IPv4 address, without ``GLOBAL_BIT`` (RFC 5214 §6.1)."""
 GLOBAL_BIT = 0x02000000
-FIRST_OCTETS = frozenset(str(network).partition(".")[0] for network in PRIVATE if network.version == 4)
+PRIVATE_STARTS = (*(f"{str(network).partition('.')[0]}." for network in PRIVATE if network.version == 4), "[")
+"""With one of these texts each literal of a private IPv4 address begins."""
 NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*", re.ASCII)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """The longest text that is parsed as an address. So the caches hold no long text from messages."""
@@ -98,12 +99,9 @@ class _Kind(NamedTuple):
 NO_LITERAL = _Kind()
 
 
-def _kind(host: str) -> _Kind:
-    return NO_LITERAL if len(host) > LONGEST else _cached_kind(host)
-
-
 @lru_cache(maxsize=CACHED)
-def _cached_kind(host: str) -> _Kind:
+def _kind(host: str) -> _Kind:
+    """The kind of ``host``, of ``LONGEST`` characters at most."""
     address = _literal(host)
     if address is None:
         return NO_LITERAL
@@ -123,7 +121,7 @@ def _cached_kind(host: str) -> _Kind:
 
 def usual_text(host: str) -> str:
     """The usual spelling of the literal address ``host``, without brackets; empty for a name or nonsense."""
-    return _kind(host).text
+    return _kind(host).text if len(host) <= LONGEST else ""
 
 
 def is_private(host: str) -> bool:
@@ -131,14 +129,14 @@ def is_private(host: str) -> bool:
 
     For most public addresses the first octet decides, without the cache: a flood has more addresses than the cache.
     """
-    if ":" not in host and host.lstrip("[").partition(".")[0] not in FIRST_OCTETS:
+    if ":" not in host and not host.startswith(PRIVATE_STARTS):
         return False
-    return _kind(host).private
+    return len(host) <= LONGEST and _kind(host).private
 
 
 def is_behind_carrier(host: str) -> bool:
     """Whether ``host`` is the literal of an address that a provider's NAT translates."""
-    return _kind(host).behind_carrier
+    return len(host) <= LONGEST and _kind(host).behind_carrier
 
 
 def is_public(host: str) -> bool:
@@ -240,12 +238,12 @@ def within(host: str, allowed: tuple[Network, ...]) -> bool:
 
 def is_unicast(host: str) -> bool:
     """Whether packets to ``host`` reach one host: a literal that is not unspecified, multicast or broadcast."""
-    return _kind(host).unicast
+    return len(host) <= LONGEST and _kind(host).unicast
 
 
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is the literal of a loopback address."""
-    return _kind(host).loopback
+    return len(host) <= LONGEST and _kind(host).loopback
 
 
 def out_of_reach(host: str, source: str) -> bool:
@@ -263,7 +261,7 @@ def out_of_reach(host: str, source: str) -> bool:
 
 def is_unspecified(host: str) -> bool:
     """Whether ``host`` is ``0.0.0.0`` or ``::``, the "hold" of RFC 2543."""
-    return _kind(host).unspecified
+    return len(host) <= LONGEST and _kind(host).unspecified
 
 
 def same_family(one: str, other: str) -> bool:

@@ -76,8 +76,10 @@ class AddressValidator:
 
     def credit(self, flow: Flow, octets: int, now: float) -> None:
         """Note that a message of this number of octets came by ``flow``."""
-        if not flow.reliable:
-            account = self._account(flow.remote.host, now)
+        if flow.reliable:
+            return
+        account = self._account(flow.remote.host, now)
+        if account.credit < MAX_CREDIT:
             account.credit = min(MAX_CREDIT, account.credit + AMPLIFICATION_LIMIT * octets)
 
     def peer(self, flow: Flow, now: float) -> Peer:

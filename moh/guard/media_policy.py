@@ -59,7 +59,7 @@ class MediaPolicy:
                 raise _refused(f"address is {host}; expected one that is not the loopback of this server")
             if self.is_broadcast(host):
                 raise _refused(f"address is {host}; expected that of one host, to which packets may go")
-        for host, port in (remote, remote_rtcp, Address(remote.host, remote_rtcp.port)):
+        for host, port in (remote, remote_rtcp, (remote.host, remote_rtcp.port)):
             if port in self.own_ports and (is_loopback(host) or self._is_own(host)):
                 raise _refused(f"address is {Address(host, port)}; expected no port of this server itself")
 

@@ -24,6 +24,8 @@ MAX_FORMATS = 128
 """Formats of one m= line at most: there are 128 payload types."""
 MAX_WORD = 64
 """Octets of a media type, protocol or format at most; longer words are cut, because an answer repeats them."""
+LONGEST_CHARACTER = 4
+"""Most octets of one character in UTF-8."""
 CACHED_LINES, MAX_CACHED_LINE = 256, 80
 """Lines in the cache, and the longest line in it, in characters. Most lines of a phone or PBX are in all its offers."""
 UNREADABLE = -1
@@ -124,13 +126,16 @@ def number(text: str, highest: int) -> Optional[int]:
 
 def _bounded(word: str) -> str:
     """The first ``MAX_WORD`` octets of a word."""
-    if len(word) <= MAX_WORD // 4:
+    if len(word) <= MAX_WORD // LONGEST_CHARACTER:
         return word
     return word.encode("utf-8", "surrogateescape")[:MAX_WORD].decode("utf-8", "surrogateescape")
 
 
 def _read_media(value: str, shared: MediaDescription) -> MediaDescription:
-    kind, port, protocol, *formats = [*map(_bounded, value.split()[: 3 + MAX_FORMATS]), "", "", ""]
+    words = value.split()[: 3 + MAX_FORMATS]
+    if max(map(len, words), default=0) > MAX_WORD // LONGEST_CHARACTER:
+        words = [_bounded(word) for word in words]
+    kind, port, protocol, *formats = [*words, "", "", ""]
     read = number(port.partition("/")[0], 65535)
     return MediaDescription(
         kind.lower(),

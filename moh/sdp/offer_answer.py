@@ -218,11 +218,11 @@ def _on_hold(index: int, media: MediaDescription, codecs: Sequence[Codec]) -> Ch
 
 def rtcp_beside_rtp(choice: Choice) -> Choice:
     """``choice`` with RTCP at the port above that of RTP, whatever a=rtcp says."""
-    return choice._replace(remote_rtcp=_above(choice.remote))
+    return choice._replace(remote_rtcp=Address(choice.remote.host, _port_above(choice.remote)))
 
 
-def _above(remote: Address) -> Address:
-    return Address(remote.host, min(remote.port + 1, 65535))
+def _port_above(remote: Address) -> int:
+    return min(remote.port + 1, 65535)
 
 
 def _is_name(host: str) -> bool:
@@ -269,4 +269,4 @@ def _rtcp_address(media: MediaDescription, remote: Address) -> Address:
     """Where RTCP goes: ``a=rtcp`` (RFC 3605) is followed only to an address and port that could get RTP as well."""
     named = usual_text(media.rtcp_host) if is_unicast(media.rtcp_host) else ""
     host = named if named and same_family(named, remote.host) else remote.host
-    return Address(host, media.rtcp_port if media.rtcp_port >= MIN_PORT else _above(remote).port)
+    return Address(host, media.rtcp_port if media.rtcp_port >= MIN_PORT else _port_above(remote))

@@ -304,9 +304,12 @@ class Call:
             None if self._refresh is None else self._refresh.next_due,
             self._refresh_at,
             self._expires_at,
-            self._ends_at,
         )
-        return min((when for when in plans if when is not None), default=None)
+        earliest = self._ends_at
+        for when in plans:
+            if when is not None and (earliest is None or when < earliest):
+                earliest = when
+        return earliest
 
     def tick(self, now: float) -> list[Action]:
         """Resend the 200 or the BYE, refresh the session, or end the call: whatever is due."""

@@ -42,17 +42,23 @@ def split(text: str, separator: str) -> list[str]:
 
     Raises ``Refusal`` 400 for a quote that is never closed.
     """
-    if "<" not in text:
-        if '"' not in text:
-            return [piece.strip() for piece in text.split(separator)]
+    if '"' not in text and ("<" not in text or separator not in text):
+        return [piece.strip() for piece in text.split(separator)]
+    usual = _split_usual(text, separator)
+    if usual is None:
         return _split_quoted(text, separator)
-    # the usual form is read at once: an address in angle brackets, with or without a name in quotes before it
+    name, address, behind = usual
+    behind[0] = f"{name}<{address}>{behind[0]}"
+    return [piece.strip() for piece in behind]
+
+
+def _split_usual(text: str, separator: str) -> Optional[tuple[str, str, list[str]]]:
+    """The display name, the address in angle brackets and the pieces behind them; ``None`` for any unusual form."""
     name, _, rest = text.partition("<")
     address, closed, behind = rest.partition(">")
     if not closed or '"' in rest or "<" in behind or DISPLAY_NAME.fullmatch(name) is None:
-        return _split_quoted(text, separator)
-    first, *others = behind.split(separator)
-    return [f"{name}<{address}>{first}".strip(), *[piece.strip() for piece in others]]
+        return None
+    return name, address, behind.split(separator)
 
 
 def _split_quoted(text: str, separator: str) -> list[str]:
@@ -173,22 +179,23 @@ class NameAddr(NamedTuple):
     text: str
     uri: str
     """The URI; empty if it cannot be read."""
+    tag: str = ""
+    """The tag of one end of a dialog (§19.3); empty if there is none.
+
+    It is in lower case, because a tag is a token, and tokens have no case (§7.3.1).
+    """
     tags: tuple[str, ...] = ()
-    """The different values of all tags, without empty values."""
+    """The different values of all tags as they came, without empty values."""
     all_tags: int = 0
     """The number of tags, including empty and equal tags."""
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Read ``"Name" <uri>;params`` or ``uri;params``; without angle brackets the parameters are the header's."""
-        head, *params = split(text, ";")
-        behind_name = head[_closing_quote(head) :] if head.startswith('"') else head
-        _, opened, rest = behind_name.partition("<")
-        uri, closed, rest = rest.partition(">")
-        if bool(opened) != bool(closed) or rest.strip():
+        usual = _split_usual(text, ";")
+        _, uri, (rest, *params) = _split_unusual(text) if usual is None else usual
+        if rest.strip():
             raise Refusal(400, f"Address is {text[:60]!r}; expected '\"Name\" <uri>'")
-        if not opened:
-            uri = behind_name
         uri = uri.strip()
         if ":" not in uri or NOT_IN_URI.search(uri) is not None:
             raise Refusal(400, f"Address is {text[:60]!r}; it holds no URI")
@@ -198,14 +205,6 @@ class NameAddr(NamedTuple):
     def salvage(cls, text: str) -> NameAddr:
         """Read only the tag of a value that ``parse`` refuses."""
         return cls(text, "", *_tags(_split_anyway(text)[1:]))
-
-    @property
-    def tag(self) -> str:
-        """The tag of one end of a dialog (§19.3); empty if there is none.
-
-        It is in lower case, because a tag is a token, and tokens have no case (§7.3.1).
-        """
-        return self.tags[0].lower() if self.tags else ""
 
     @property
     def without_parameters(self) -> str:
@@ -224,19 +223,34 @@ class NameAddr(NamedTuple):
         return ";".join([head, *kept, *([f"tag={own}"] if own else [])])
 
 
+def _split_unusual(text: str) -> tuple[str, str, list[str]]:
+    """As ``_split_usual`` with semicolons, for any form; without angle brackets the whole address is the URI.
+
+    An angle bracket that is not closed comes first in the pieces, where nothing may be.
+    """
+    head, *params = split(text, ";")
+    behind_name = head[_closing_quote(head) :] if head.startswith('"') else head
+    name, opened, rest = behind_name.partition("<")
+    if not opened:
+        return "", behind_name, ["", *params]
+    address, closed, behind = rest.partition(">")
+    return name, address, [behind if closed else opened, *params]
+
+
 def _name(piece: str) -> str:
     """The name of the parameter ``name=value``, in lower case."""
     return piece.partition("=")[0].strip().lower()
 
 
-def _tags(params: list[str]) -> tuple[tuple[str, ...], int]:
-    """The different values of the parameters called ``tag``, without quotes and empty values; the number of tags."""
+def _tags(params: list[str]) -> tuple[str, tuple[str, ...], int]:
+    """``tag``, ``tags`` and ``all_tags`` of a ``NameAddr``: what its parameters called ``tag`` say, without quotes."""
     values: list[str] = []
     for piece in params:
         name, _, value = piece.partition("=")
         if name.strip().lower() == "tag":
             values.append(value.strip().strip('"'))
-    return tuple(dict.fromkeys(filter(None, values))), len(values)
+    tags = tuple(dict.fromkeys(filter(None, values)))
+    return tags[0].lower() if tags else "", tags, len(values)
 
 
 def _split_anyway(text: str) -> list[str]:
@@ -326,6 +340,6 @@ class CSeq(NamedTuple):
         parts = text.removesuffix(";").split()
         if len(parts) != 2 or not (parts[0].isascii() and parts[0].isdigit()) or not is_token(parts[1]):
             raise Refusal(400, f"CSeq is {text[:60]!r}; expected '<number> <method>'")
-        if len(parts[0]) > 20 or int(parts[0]) >= 2**31:
+        if len(parts[0]) > 20 or (number := int(parts[0])) >= 2**31:
             raise Refusal(400, f"CSeq is {text[:60]!r}; expected a number below 2147483648")
-        return cls(int(parts[0]), parts[1])
+        return cls(number, parts[1])

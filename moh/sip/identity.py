@@ -181,7 +181,8 @@ def _is_of_sender(dialled: Address, request: Request, flow: Flow) -> bool:
     contact = request.target_uri
     if contact is not None:
         named.append((contact.host, contact.port))
-    return dialled in [_address(_host(host), port, flow) for host, port in named]
+    usual_port = default_port(flow)
+    return any((port or usual_port) == dialled.port and _host(host) == dialled.host for host, port in named)
 
 
 def _vias(request: Request) -> Iterator[Via]:

@@ -352,7 +352,7 @@ class Invites:
         if not response.body.strip():
             return []
         call_id, our_tag, tag = call.dialog.id
-        ours, theirs = (NameAddr("", "", (one,) if one else ()) for one in (our_tag, tag))
+        ours, theirs = (NameAddr("", "", one) for one in (our_tag, tag))
         answer = Request(response.headers, response.body, "ACK", "", response.via, theirs, ours, call_id=call_id)
         peer = self._guard.peer(call.dialog.flow, now)
         return self.take_answer(Incoming(answer, peer, (response.via.branch, REFRESH)), call, now)

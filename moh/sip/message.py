@@ -53,7 +53,8 @@ class Message:
 
     def readable(self, name: str) -> list[str]:
         """The members of a list header, without those in lines that cannot be read."""
-        return [item for value in self.all(name) for item in members(value)]
+        values = self.all(name)
+        return [*members(values[0])] if len(values) == 1 else [item for value in values for item in members(value)]
 
     def option_tags(self, name: str) -> set[str]:
         """The members of a list such as Require or Supported in lower case, since tokens have no case (§7.3.1)."""

@@ -22,9 +22,8 @@ MAX_HEAD = 16384
 """Longest start line and header fields together, in octets. A call through many proxies needs a tenth of that."""
 MAX_LINE = 4096
 """Longest value of one header field, unfolded: a Via or Contact is read several times."""
-HEAD_ENDS = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
-"""The ends of a head, which is the start line and the header fields: the last line's end, and an empty line."""
-FIRST_LOOK = 512
+CR = 13
+FIRST_LOOK = 1024
 """Octets that are searched first for the end of a head. Each further search takes twice as many octets."""
 CACHED_NAMES, MAX_CACHED_NAME = 256, 64
 """Names of header fields in the cache, and the longest name in it, in characters."""
@@ -120,7 +119,10 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
 
 
 def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple[int, int]]:
-    """The position and the length of the first of ``HEAD_ENDS`` from ``start`` on; ``None`` while there is none.
+    """The position and the length of the end of the head from ``start`` on; ``None`` while there is none.
+
+    The head is the start line and the header fields. Its end is the end of its last line and an empty line, each with
+    or without CR.
 
     The search reads at most about twice the length of the head, and not all of ``data``. Otherwise each of many short
     heads in a stream would cost a search through the whole rest of the stream.
@@ -128,10 +130,17 @@ def end_of_head(data: Union[bytes, bytearray], start: int = 0) -> Optional[tuple
     window = FIRST_LOOK
     while True:
         stop = start + window
-        found = [(at, len(mark)) for mark in HEAD_ENDS if (at := data.find(mark, start, stop)) >= 0]
-        if found or stop >= len(data):
-            return min(found, default=None)
-        start, window = stop - len(HEAD_ENDS[0]) + 1, 2 * window
+        at = data.find(b"\n\r\n", start, stop)
+        bare = data.find(b"\n\n", start, stop if at < 0 else at + 1)
+        if bare >= 0:
+            return bare, 2
+        if at > start and data[at - 1] == CR:
+            return at - 1, 4
+        if at >= 0:
+            return at, 3
+        if stop >= len(data):
+            return None
+        start, window = stop - 3, 2 * window
 
 
 Faults = dict[str, Refusal]
@@ -258,26 +267,31 @@ def _salvaged_to(request: Request) -> NameAddr:
 
 def _read_identity(request: Request, faults: Faults) -> None:
     """Read the fields that an answer repeats and that identify a dialog: From, To, Call-ID, CSeq."""
-    for name in IDENTITY:
-        if name in faults:
-            raise faults[name]
-        values = request.all(name)
-        if len(values) > 1:
-            raise Refusal(400, f"Two header fields {name!r}; expected one")
-        if not values or not values[0]:
-            raise Refusal(400, f"No header field {name!r}")
-    request.call_id = request.first("call-id") or ""
-    request.from_ = NameAddr.parse(request.first("from") or "")
+    request.call_id, cseq, from_, to = [_only(name, request, faults) for name in IDENTITY]
+    request.from_ = NameAddr.parse(from_)
     if not request.to.uri:
-        NameAddr.parse(request.first("to") or "")  # raises with the fault
-    request.cseq = CSeq.parse(request.first("cseq") or "")
+        NameAddr.parse(to)  # raises with the fault
+    request.cseq = CSeq.parse(cseq)
     if request.cseq.method != request.method and request.method:
         raise Refusal(400, f"CSeq is for {request.cseq.method[:20]!r}; expected {request.method[:20]!r}")
     _check_name("Call-ID", request.call_id)
     for title, party in (("From", request.from_), ("To", request.to)):
-        if len(party.tags) > 1:
-            raise Refusal(400, f"{title} is {party.text[:60]!r}; expected one tag")
-        _check_name(f"{title} tag", party.tag)
+        if party.tags:
+            if len(party.tags) > 1:
+                raise Refusal(400, f"{title} is {party.text[:60]!r}; expected one tag")
+            _check_name(f"{title} tag", party.tags[0])
+
+
+def _only(name: str, request: Request, faults: Faults) -> str:
+    """The value of the one header field called ``name``. Raises ``Refusal`` 400 if there is none, or another one."""
+    if name in faults:
+        raise faults[name]
+    values = request.all(name)
+    if len(values) > 1:
+        raise Refusal(400, f"Two header fields {name!r}; expected one")
+    if not values or not values[0]:
+        raise Refusal(400, f"No header field {name!r}")
+    return values[0]
 
 
 def _check_name(title: str, text: str) -> None:

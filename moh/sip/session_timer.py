@@ -58,7 +58,10 @@ class Agreement(NamedTuple):
 
 def _read(message: Message, name: str) -> tuple[Optional[int], str]:
     """The seconds and the refresher, in lower case, in the header field ``name``; ``None`` if it has no number."""
-    text, *params = (message.first(name) or "").split(";")
+    value = message.first(name)
+    if value is None:
+        return None, ""
+    text, *params = value.split(";")
     number = text.strip()
     seconds = min(int(number), 2**31) if number.isascii() and number.isdigit() and len(number) < 11 else None
     return seconds, read_params(params).get("refresher", "").lower()

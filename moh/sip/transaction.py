@@ -36,6 +36,8 @@ class State(Enum):
     CONFIRMED = "confirmed"  # INVITE refused and acknowledged
     GONE = "gone"
 
+    __hash__ = object.__hash__  # each state is one object; the hash of ``Enum`` is computed in Python, from its name
+
 
 NEXT = {
     # INVITE: RFC 3261 figure 7 as amended by RFC 6026 §7.1
@@ -65,8 +67,9 @@ def transaction_key(request: Request, method: str = "") -> Key:
     if method == "ACK":
         method = "INVITE"
     via = request.via
-    if via.branch:
-        return (_short(via.branch), _short(via.sent_by), method)
+    branch = via.branch
+    if branch:
+        return (_short(branch), _short(via.sent_by), method)
     to_tag = "" if method == "INVITE" else request.to.tag
     parts = (request.uri, to_tag, request.from_.tag, request.call_id, str(request.cseq.number), via.text)
     return (*map(_short, parts), method)
@@ -158,8 +161,12 @@ class ServerTransaction:
     def tick(self, now: float) -> list[Action]:
         """Resend the answer (timer G) or end the transaction (timers H, I, J and L)."""
         if self._ends is not None and now >= self._ends:
-            letter = {State.ACCEPTED: "L", State.CONFIRMED: "I"}.get(self.state, "H" if self.invite else "J")
-            self._enter(f"timer {letter}", None)
+            if self.state is State.ACCEPTED:
+                self._enter("timer L", None)
+            elif self.state is State.CONFIRMED:
+                self._enter("timer I", None)
+            else:
+                self._enter("timer H" if self.invite else "timer J", None)
             self._next_resend = None
         elif self._next_resend is not None and now >= self._next_resend and self._last is not None:
             self._next_resend = next((when for when in self._resend if when > now), None)
