@@ -42,8 +42,10 @@ SETTLE = 2.0
 """Seconds from the last listener's call until measuring begins."""
 LONGEST = 120.0
 """Longest time of one run, in seconds."""
-ANSWER = 2.0
+ANSWER = 5.0
 """Seconds that the answer to a request may take."""
+REPEAT = 0.5
+"""Seconds after which a listener's INVITE is repeated (RFC 3261 T1)."""
 EVERY = 1 / 500
 """Least seconds from one listener's call to the next."""
 
@@ -98,11 +100,16 @@ class Phone:
     def call(self, host: str, port: int) -> tuple[Dialog, int]:
         """Make a call (INVITE, 200, ACK). Return the dialog and the server's port of its music."""
         dialog = Dialog(self._server, self._local)
-        self._socket.sendto(dialog.request("INVITE", 1, body=offer((host, port), HOST)), self._server)
+        invite = dialog.request("INVITE", 1, body=offer((host, port), HOST))
+        self._socket.sendto(invite, self._server)
         give_up = time.monotonic() + ANSWER
-        while (left := give_up - time.monotonic()) > 0:
-            self._socket.settimeout(left)
-            answer = self._socket.recv(65535).decode("utf-8", "replace")
+        self._socket.settimeout(REPEAT)
+        while time.monotonic() < give_up:
+            try:
+                answer = self._socket.recv(65535).decode("utf-8", "replace")
+            except socket.timeout:
+                self._socket.sendto(invite, self._server)
+                continue
             if dialog.call_id in answer and answer.startswith("SIP/2.0 200"):
                 self._acknowledge(dialog, answer)
                 return dialog, music_port(answer)
