@@ -68,7 +68,10 @@ class Spawned:
     def poll(self) -> Optional[int]:
         """See ``Process``."""
         if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # a server that was started with SIGCHLD ignored: the kernel has reaped it
+                pid, status = self.pid, 0
             if pid:
                 self.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         return self.returncode

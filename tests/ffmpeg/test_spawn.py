@@ -155,6 +155,18 @@ def test_the_exit_status_is_known_once_it_has_ended() -> None:
 
 
 @pytest.mark.usefixtures("way")
+def test_a_process_that_the_kernel_has_reaped_counts_as_ended() -> None:
+    """So it is in a server that was started with SIGCHLD ignored."""
+    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        process = start_process(["/bin/sh", "-c", "exit 3"])
+        assert process.wait(10) == 0
+        output(process)
+    finally:
+        signal.signal(signal.SIGCHLD, former)
+
+
+@pytest.mark.usefixtures("way")
 def test_a_process_that_runs_has_no_exit_status_and_can_be_killed() -> None:
     process = start_process(["/bin/sleep", "60"])
     assert process.poll() is None
