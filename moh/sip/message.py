@@ -27,10 +27,12 @@ class Message:
     headers: Headers
     body: bytes
     _values: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _target_read: bool = field(default=False, init=False, repr=False, compare=False)
-    _target_uri: Optional[Uri] = field(default=None, init=False, repr=False, compare=False)
+    _target_read: bool = field(init=False, repr=False, compare=False)
+    _target_uri: Optional[Uri] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._target_read = False  # a default of the field would not reach the objects of a compiled class
+        self._target_uri = None
         values = self._values
         for name, value in self.headers:
             if name in values:
