@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from moh.server.compiled import core_fault, use_compiled_core
 from tests.support.running import Address, Running
+
+use_compiled_core()  # before a test imports a module of the core
+if core_fault():
+    pytest.exit(core_fault(), returncode=1)
 
 StartServer = Callable[..., Running]
 

@@ -17,6 +17,9 @@ if __name__ == "__main__":  # hold signals back during all other imports, which 
     from moh.server.signals import hold_signals
 
     hold_signals()
+    from moh.server.compiled import use_compiled_core
+
+    use_compiled_core()  # before anything imports a module of the core
     from moh.server.beginning import begin
 
     asked = begin()
@@ -44,6 +47,7 @@ from moh.guard.rate_limit import TOO_SHORT, RateLimiter
 from moh.mastering.reloader import Reloader
 from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address, family_of
+from moh.server.compiled import core_fault
 from moh.server.engines import Engines
 from moh.server.log_handler import LogHandler, log_descriptor, log_message
 from moh.server.now_playing import NowPlaying
@@ -371,7 +375,7 @@ def main(asked: Optional[Asked] = None) -> int:
         # no line shows these; each would be looked up for each line
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
         logging._srcfile = None
-        if fault := time_zone_fault(os.environ):
+        for fault in filter(None, (time_zone_fault(os.environ), core_fault())):
             log.warning("%s", fault)
         raise_descriptor_limit()
         server = SipServer(settings, signals, asked)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, then checks style, types and behaviour: ./test.sh [arguments of pytest]
-# PYTHON=python3.13 chooses another Python; SOAK=3 makes and ends calls for three minutes after the tests.
+# PYTHON=python3.13 chooses another Python; SOAK=3 makes and ends calls for three minutes after the tests; COMPILED=1 then
+# compiles the core and tests it in that form.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 . tools/setup.sh
@@ -48,6 +49,15 @@ check "$bin/hadolint" --ignore DL3008 Dockerfile
 if [[ -n ${CI:-} ]]; then check audit; fi
 check "$bin/pytest" "$@"
 [[ -z ${SOAK:-} ]] || check "$bin/python" -m bench.soak --minutes "$SOAK"
+
+compiled() { # are the core and the calls the same in the compiled form?
+    local folder
+    folder=$(mktemp -d)
+    quietly "$bin/python" tools/compile_core.py "$folder"
+    COMPILED_CORE=$folder "$bin/pytest" -q tests/common tests/sdp tests/guard tests/rtp tests/sip tests/e2e/test_calls.py
+    rm -rf "$folder"
+}
+[[ -z ${COMPILED:-} ]] || check compiled
 
 if ((${#failed[@]})); then
     printf 'Failed: %s\n' "${failed[@]}"

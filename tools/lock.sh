@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Writes requirements.txt and requirements-dev.txt anew: all packages that [dependency-groups] in pyproject.toml needs,
-# with version and hashes, for every Python from 3.9 on. Versions that still fit stay; `tools/lock.sh --upgrade` takes
-# the newest ones. Arguments go to `uv pip compile`. Run .ci/run afterwards, and commit what passes.
+# Writes requirements.txt, requirements-compile.txt and requirements-dev.txt anew: all packages that [dependency-groups]
+# in pyproject.toml needs, with version and hashes, for every Python from 3.9 on. Versions that still fit stay;
+# `tools/lock.sh --upgrade` takes the newest ones. Arguments go to `uv pip compile`. Run .ci/run afterwards, and commit
+# what passes.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
@@ -17,9 +18,9 @@ refuse() {
 output=$("$temporary/venv/bin/python" -m pip install -q --disable-pip-version-check 'uv>=0.13,<1' 2>&1) ||
     refuse 'the package uv cannot be installed; expected a network with a package index for pip.' "$output"
 
-for group in server dev; do
-    file=requirements.txt
-    [[ $group == server ]] || file=requirements-dev.txt
+for group in server compile dev; do
+    file=requirements-$group.txt
+    [[ $group != server ]] || file=requirements.txt
     cp "$file" "$temporary/$file"
     output=$("$temporary/venv/bin/uv" pip compile --group "pyproject.toml:$group" --output-file "$temporary/$file" \
         --universal --python-version 3.9 --generate-hashes --only-binary :all: --emit-build-options \
@@ -27,7 +28,7 @@ for group in server dev; do
         refuse "the packages of the group $group cannot be chosen." "$output"
 done
 
-for file in requirements.txt requirements-dev.txt; do
+for file in requirements.txt requirements-compile.txt requirements-dev.txt; do
     {
         echo "# Made by tools/lock.sh from [dependency-groups] in pyproject.toml: the tested versions, and their hashes."
         cat "$temporary/$file"

@@ -37,6 +37,7 @@ from ..sip.identity import Identity
 from ..sip.invites import Limits
 from ..sip.user_agent import UserAgent
 from ..transport.tcp import tls_context
+from .compiled import is_compiled
 
 PORT_PATIENCE = 2.0
 """Seconds to wait for the port of the shared stream: a DNS client may have it for the length of one query."""
@@ -173,7 +174,8 @@ def ready_lines(settings: Settings, music: Music) -> list[str]:
     bridged = not settings.advertised_address and is_behind_a_bridge(host)
     first, last = settings.rtp_ports
     address = f"{STAND_IN}:{settings.sip_port}" if bridged else str(Address(host, settings.sip_port))
-    lines = [f"ready: sip:123@{address}, music {music.describe()}, RTP ports {first}-{last}"]
+    core = ", compiled core" if is_compiled() else ""
+    lines = [f"ready: sip:123@{address}, music {music.describe()}, RTP ports {first}-{last}{core}"]
     if bridged:
         lines.append(
             f"{STAND_IN} is the first address that the command 'hostname -I' prints on the machine that runs this "

@@ -13,7 +13,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple, Optional
+from typing import ClassVar, NamedTuple, Optional
 
 from ..common.actions import Action, Address, Flow, Send
 from .message import Request, Response
@@ -209,7 +209,7 @@ class Exchange:
 class ClientTransaction:
     """A request of our own that is not INVITE (§17.1.2): resent until its final answer, at most for 64*T1."""
 
-    longest_gap = T2
+    longest_gap: ClassVar[float] = T2
     """Longest interval between retransmissions, in seconds."""
 
     def __init__(self, branch: str, send: Send, now: float, reliable: bool = False) -> None:
@@ -255,7 +255,7 @@ class ClientInvite(ClientTransaction):
     ``cseq`` is its number. ``ack`` is the ACK to a refusal, which belongs to the transaction and has its branch.
     """
 
-    longest_gap = math.inf
+    longest_gap: ClassVar[float] = math.inf
 
     def __init__(self, branch: str, send: Send, cseq: int, ack: Send, now: float, reliable: bool = False) -> None:
         super().__init__(branch, send, now, reliable)

@@ -100,7 +100,7 @@ def _session_part(request: Request) -> Optional[bytes]:
     boundary = params.get("boundary", "").strip('"')
     if not boundary:
         return None
-    body = b"\n" + request.body.replace(b"\r\n", b"\n")
+    body = b"".join((b"\n", request.body.replace(b"\r\n", b"\n")))
     for part in body.split(f"\n--{boundary}".encode("utf-8", "surrogateescape"), MAX_PARTS)[1:]:
         head, _, content = part.partition(b"\n\n")
         lines = head.decode("utf-8", "surrogateescape").split("\n")

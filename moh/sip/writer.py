@@ -121,4 +121,4 @@ def write_request(method: str, uri: str, headers: Iterable[tuple[str, str]], bod
 def _finish(lines: list[str], headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
     lines.extend([f"{name}: {value}" for name, value in headers])
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
+    return b"".join(("\r\n".join(lines).encode("utf-8", "surrogateescape"), body))

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHONS = ("3.9.2", "3.9.25", "3.10.13", "3.11.2", "3.12.1", "3.13.5", "3.14.0")
-LOCKS = {"server": "requirements.txt", "dev": "requirements-dev.txt"}
+LOCKS = {"server": "requirements.txt", "compile": "requirements-compile.txt", "dev": "requirements-dev.txt"}
 """For each group of ``pyproject.toml`` the file that ``tools/lock.sh`` writes."""
 
 
@@ -116,10 +116,11 @@ def test_each_package_has_hashes_and_no_line_names_a_host(name: str) -> None:
     )
 
 
-def test_the_tests_have_the_packages_of_the_server() -> None:
+def test_the_tests_have_the_packages_of_the_server_and_of_its_compiler() -> None:
     dev = {(entry.name, entry.version, entry.hashes) for entry in locked("requirements-dev.txt")}
     server = locked("requirements.txt")
     assert {(entry.name, entry.version, entry.hashes) for entry in server} <= dev
+    assert {(entry.name, entry.version, entry.hashes) for entry in locked("requirements-compile.txt")} <= dev
     assert not [entry for entry in server if entry.requirement.marker], "in_python of tools/setup.sh reads no markers"
 
 

@@ -14,8 +14,10 @@ from moh.sdp.media_session import MediaSession
 from moh.sip.call import Call
 from moh.sip.transaction import ServerTransaction
 from tests.support.faults import FIRST, SECOND, Bug, World
+from tests.support.forms import pure_only
 from tests.support.ladder import OFFER, answer_to, invite, ok_to, request
 
+pytestmark = pure_only
 NAMED = OFFER.replace("192.168.1.77", "held.example")
 
 

@@ -11,7 +11,21 @@ from moh.rtp.port_pool import PortPool
 from moh.sip.call import Call
 from moh.sip.registry import Registry
 from moh.sip.transaction import Answer, ServerTransaction, Unacknowledged
-from tests.support.ladder import FLOW, PHONE, ack, answered, bye, invite, make_agent, music, response, statuses, tag
+from tests.support.forms import pure_only
+from tests.support.ladder import (
+    FLOW,
+    PHONE,
+    ack,
+    answered,
+    bye,
+    invite,
+    make_agent,
+    methods,
+    music,
+    response,
+    statuses,
+    tag,
+)
 
 
 def test_a_retransmitted_invite_gets_the_same_answer_and_makes_no_second_call() -> None:
@@ -103,6 +117,7 @@ def test_a_forgotten_transaction_is_not_settled_over_the_one_that_replaces_it() 
     assert list(tables.transactions.values()) == [later] and tables.timers == 1
 
 
+@pure_only
 def test_a_call_that_was_touched_is_settled_even_if_the_end_of_its_stream_raises_an_exception(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -121,6 +136,23 @@ def end_and_raise(call: Call, serial: int, *_: object) -> list[Action]:
     raise RuntimeError("a bug")
 
 
+def test_a_bye_that_cannot_be_made_has_changed_nothing_and_is_sent_later() -> None:
+    agent = make_agent(longest_call=60.0)
+    call = agent.registry.calls[answered(agent)]
+    new_token = call._new_token
+    call._new_token = raise_a_bug
+    (fault,) = agent.tick(now=60.0)
+    assert isinstance(fault, Fault) and str(fault.error) == "a bug"
+    assert not call.ended and call.media.playing
+    call._new_token = new_token
+    assert methods(agent.tick(now=60.5)) == ["BYE"] and call.ended and not call.media.playing
+
+
+def raise_a_bug() -> str:
+    raise RuntimeError("a bug")
+
+
+@pure_only
 def test_a_timer_that_raises_an_exception_holds_up_no_other_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = make_agent(longest_call=60.0)
     answered(agent)
@@ -134,6 +166,7 @@ def test_a_timer_that_raises_an_exception_holds_up_no_other_and_is_tried_again(m
     assert statuses(agent.tick(now=2.0)) == [200]
 
 
+@pure_only
 def test_an_invite_that_raises_an_exception_leaves_no_port_and_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = make_agent()
     with monkeypatch.context() as patched:
