@@ -12,7 +12,9 @@ import pytest
 
 from moh.server.compiled import DIGEST, LIBRARY, PACKAGES, SOURCES, digest
 
-REPORT = "from moh.server.compiled import *; use_compiled_core(); print(core_fault() or 'no fault'); print(is_compiled())"
+REPORT = (
+    "from moh.server.compiled import *; use_compiled_core(); print(core_fault() or 'no fault'); print(is_compiled())"
+)
 
 
 def run(folder: str, before: str = "") -> list[str]:
