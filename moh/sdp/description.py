@@ -31,6 +31,8 @@ CACHED_LINES, MAX_CACHED_LINE = 256, 80
 UNREADABLE = -1
 """The port of an m= line whose port cannot be read."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+ATTRIBUTES = frozenset((*DIRECTIONS, "ptime", "maxptime", "rtpmap", "rtcp", "crypto"))
+"""The attributes that matter here. Unknown and malformed ones are ignored (RFC 8866 §5.13)."""
 
 
 @dataclass
@@ -103,7 +105,8 @@ def parse_sdp(body: bytes) -> SessionDescription:
     for line in lines[1:]:
         kind, value, name, text = (_cached_line if len(line) <= MAX_CACHED_LINE else _read_line)(line)
         if kind == "a":
-            _read_attribute(name, text, current)
+            if name in ATTRIBUTES:
+                _read_attribute(name, text, current)
         elif kind == "m":
             if len(session.media) >= MAX_MEDIA:
                 raise Refusal(400, f"SDP has more than {MAX_MEDIA} m= lines")
@@ -162,7 +165,7 @@ def _read_connection(value: str, media: MediaDescription) -> None:
 
 
 def _read_attribute(name: str, text: str, media: MediaDescription) -> None:
-    """Read an attribute that matters here; unknown and malformed ones are ignored (RFC 8866 §5.13)."""
+    """Read one of the ``ATTRIBUTES``."""
     if name == "rtpmap":
         payload_type, encoding, *_ = [*text.split(None, 1), "", ""]
         media.rtpmap.setdefault(payload_type, _bounded(encoding))

@@ -134,7 +134,7 @@ class MediaSession:
 
         Where nothing will be sent, nothing is refused.
         """
-        if choice.playing and choice.crypto is not None and self.origin.shared:
+        if choice.crypto is not None and choice.playing and self.origin.shared:
             raise no_srtp()
         side = self._side(self._host_towards(choice))
         choice = choice._replace(ptime=self._ptime(choice), direction=self._direction(session, choice))

@@ -55,8 +55,8 @@ class Dialog:
         self._route_set = _packed("\n".join(routes))
         self._local = _packed(request.to.tagged(local_tag))
         self._remote = _packed(request.from_.text)
-        # a phone of RFC 2543 has no Contact
-        self._remote_target = _packed(request.from_.uri if request.target is None else request.target)
+        target = request.target
+        self._remote_target = _packed(request.from_.uri if target is None else target)  # RFC 2543 knows no Contact
         kept = sum(map(len, (self._route_set, self._local, self._remote, self._remote_target)))
         if kept > MAX_KEPT:
             why = f"From, To, Contact and Record-Route have {kept} octets; expected at most {MAX_KEPT}"

@@ -72,7 +72,7 @@ def agree(request: Message) -> Optional[Agreement]:
 
     Raises ``Refusal`` 422 for an interval that is too short (§9, table 2). An interval that is no number is ignored.
     """
-    supported = "timer" in request.option_tags("supported") | request.option_tags("require")
+    supported = "timer" in request.option_tags("supported") or "timer" in request.option_tags("require")
     interval, refresher = _read(request, "session-expires")
     least = max(_read(request, "min-se")[0] or MIN_SE, MIN_SE)
     if interval is None:

@@ -73,19 +73,19 @@ def _check_body(request: Request) -> None:
     if request.method in BODY_IGNORED:
         request.body = b""
         return
-    kind = _media_type(request.first("content-type") or "")
+    content_type = request.first("content-type") or ""
+    kind = SDP if content_type == SDP else _media_type(content_type)
     if not kind and request.body.lstrip().startswith(b"v=0"):  # some phones leave Content-Type out
         kind = SDP
     if kind.startswith("multipart/") and (part := _session_part(request)) is not None:
         request.body = part
         return
-    disposition = "".join((request.first("content-disposition") or "").split()).lower()
     if kind == SDP:
         encoding = (request.first("content-encoding") or "identity").strip().lower()
         if encoding != "identity":
             wanted = ("Accept-Encoding", "identity")
             raise Refusal(415, f"Content-Encoding is {encoding[:40]!r}; expected none", wanted)
-    elif "handling=optional" in disposition:
+    elif "handling=optional" in "".join((request.first("content-disposition") or "").split()).lower():
         request.body = b""
     else:
         raise Refusal(415, f"Content-Type is {kind[:40]!r}; expected {SDP}", ACCEPT)
@@ -113,7 +113,8 @@ def _session_part(request: Request) -> Optional[bytes]:
 
 def _check_accept(request: Request) -> None:
     """Raises ``Refusal`` 406 where Accept excludes session descriptions (RFC 4475 §3.3.15)."""
-    if not any(map(_is_readable, request.all("accept"))):
+    values = request.all("accept")
+    if values == [SDP] or not any(map(_is_readable, values)):
         return
     ranges = [_media_type(item) for item in request.readable("accept")]
     if not {SDP, "application/*", "*/*"}.intersection(ranges):

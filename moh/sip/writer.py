@@ -16,6 +16,8 @@ from .message import Request
 SIP_PORT = 5060
 SIPS_PORT = 5061
 
+COPIED = (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq"))
+"""The header fields, besides Via, that an answer copies; To gets our tag."""
 REASONS = {100: "Trying", 180: "Ringing", 200: "OK"}
 """The reason phrases of the statuses that are no refusal; a ``Refusal`` brings its own."""
 
@@ -81,12 +83,10 @@ def copied_fields(request: Request, flow: Flow, to_tag: str) -> str:
         rest = split(vias[0], ",")[1:] if vias[0] != request.via.text and request.via.text else []
         lines.append("Via: " + ", ".join([answered_via(request.via, flow.remote), *rest]))
         lines += [f"Via: {value}" for value in vias[1:]]
-    for name, title in (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq")):
+    for name, title in COPIED:
         text = request.first(name)
         if text is not None:
-            if name == "to":
-                text = request.to.tagged(to_tag)
-            lines.append(f"{title}: {text}")
+            lines.append(f"{title}: {request.to.tagged(to_tag) if name == 'to' else text}")
     return "\r\n".join(lines)
 
 
