@@ -19,7 +19,7 @@ from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout  # another class in Python 3.9
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..common.codecs import CODECS
 from ..common.config import Settings
@@ -105,26 +105,35 @@ def find_source(settings: Settings) -> Path:
     return BUILTIN
 
 
-def stand_in(settings: Settings, progress: Optional[Progress] = None) -> Optional[Music]:
-    """The built-in piece, for callers that come before the owner's music is converted, or while it cannot be played.
+class FirstMusic(NamedTuple):
+    """What callers hear at once after the start."""
 
-    ``None`` where the cache has the owner's music, or where the built-in piece is the music, or cannot be made either.
+    music: Music
+    state: Optional[tuple[int, ...]] = None
+    """The state of the owner's file whose content ``music`` is; ``None`` for the built-in piece in its place."""
+
+
+def first_music(settings: Settings, progress: Optional[Progress] = None) -> Optional[FirstMusic]:
+    """The owner's music where the cache has it; otherwise the built-in piece, until the music is converted.
+
+    ``None`` where the built-in piece is the music, or cannot be made either.
     """
-    if _plays_at_once(settings, progress):
-        return None
+    source, found = _look_up_in_time(settings, progress)
+    if found is not None or source == BUILTIN:
+        return found
     try:
-        return prepare(replace(settings, music=str(BUILTIN)), progress)
+        return FirstMusic(prepare(replace(settings, music=str(BUILTIN)), progress))
     except SettingsError:
         return None  # the owner's music meets the same obstacle, and that is reported
 
 
-def _plays_at_once(settings: Settings, progress: Optional[Progress]) -> bool:
-    """Whether the music needs no conversion; ``False`` where that is not known after ``DIGEST_TIMEOUT``.
+def _look_up_in_time(settings: Settings, progress: Optional[Progress]) -> tuple[Optional[Path], Optional[FirstMusic]]:
+    """The owner's file, and its music from the cache; nothing where that is not known after ``DIGEST_TIMEOUT``.
 
     The file is read in a thread of its own: a call to a network share that hangs may not return at all.
     """
     give_up = time.monotonic() + DIGEST_TIMEOUT
-    found: Future[bool] = Future()
+    found: Future[tuple[Path, Optional[FirstMusic]]] = Future()
 
     def tick() -> None:
         if time.monotonic() >= give_up:
@@ -132,7 +141,7 @@ def _plays_at_once(settings: Settings, progress: Optional[Progress]) -> bool:
 
     def look_up() -> None:
         try:
-            found.set_result(_is_converted(settings, tick))
+            found.set_result(_look_up(settings, tick))
         except BaseException as error:
             found.set_exception(error)
 
@@ -145,18 +154,25 @@ def _plays_at_once(settings: Settings, progress: Optional[Progress]) -> bool:
         return found.result(0)
     except (FutureTimeout, TimeoutError):
         log.warning("the music is read slowly, or not at all; until it is ready, callers hear the built-in piece")
-        return False
     except (OSError, SettingsError):
-        return False  # ``prepare`` reports the error
+        pass  # ``prepare`` reports the error
+    return None, None
 
 
-def _is_converted(settings: Settings, tick: Callable[[], None]) -> bool:
-    """Whether the cache has the owner's music, or the built-in piece is the music."""
+def _look_up(settings: Settings, tick: Callable[[], None]) -> tuple[Path, Optional[FirstMusic]]:
+    """The owner's file, and its music if the cache has it. ``prepare`` looks the built-in piece up."""
     source = find_source(settings)
     if source == BUILTIN:
-        return True
-    facts_of(source)  # a pipe would be waited for
-    return _entry_of(source, settings, digest_of(source, tick)).find() is not None
+        return source, None
+    facts = facts_of(source)  # a pipe would be waited for
+    refuse_other_kinds(source)
+    entry = _entry_of(source, settings, digest_of(source, tick))
+    found = entry.find()
+    if found is None:
+        return source, None
+    entry.clean()
+    music = Music(entry.paths, found.seconds, source, 0.0, found.report, found.lock)
+    return source, FirstMusic(music, state_of(facts))
 
 
 def prepare(settings: Settings, progress: Optional[Progress] = None) -> Music:

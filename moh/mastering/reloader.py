@@ -1,6 +1,6 @@
 """New music without a restart: a thread watches the owner's file, and prepares new music while the former music plays.
 
-The thread also prepares the first music, and before it the built-in piece where the first music needs a conversion.
+The thread also finds the first music in the cache, or prepares it, and before it the built-in piece.
 ``Reloader.drain`` hands the results to the server.
 """
 
@@ -23,7 +23,7 @@ from ..ffmpeg.run import Progress
 from .cache import UNFINISHED
 from .file_watch import FileState, FileWatch, ends, poll_file
 from .owner_name import owner_name
-from .prepare import Music, prepare, stand_in
+from .prepare import FirstMusic, Music, first_music, prepare
 from .progress import ProgressLog
 
 POLL_EVERY = 2.0
@@ -59,14 +59,14 @@ class Reloader:
         self,
         settings: Settings,
         prepare: Callable[[Settings, Progress], Music] = prepare,
-        stand_in: Callable[[Settings, Progress], Optional[Music]] = stand_in,
+        first_music: Callable[[Settings, Progress], Optional[FirstMusic]] = first_music,
         poll_every: float = POLL_EVERY,
         watch: Optional[FileWatch] = None,
     ) -> None:
         self.faults = FaultLog("the preparation of the music")
         self._settings = settings
         self._prepare = prepare
-        self._stand_in = stand_in
+        self._first_music = first_music
         self._stand_in_plays = False  # and the log does not say so yet
         self._poll_every = poll_every
         self._watch = watch or FileWatch()
@@ -101,7 +101,7 @@ class Reloader:
         self._thread.join(CLOSE_TIMEOUT)
 
     def _run(self) -> None:
-        self._prepare_stand_in()
+        self._begin()
         waiting_said = time.monotonic() + PATIENCE
         pause = 0.0
         while True:
@@ -124,12 +124,19 @@ class Reloader:
                 self.faults.report(error, time.monotonic())
                 time.sleep(self._poll_every)
 
-    def _prepare_stand_in(self) -> None:
+    def _begin(self) -> None:
+        """Hand over what callers hear at once: the owner's music from the cache, or the stand-in for it."""
         try:
-            music = self._stand_in(self._settings, lambda share: self._report(None, share))
-            if music is not None:
-                self._hand_over(StandIn(music))
+            first = self._first_music(self._settings, lambda share: self._report(None, share))
+            if first is None:
+                return
+            if first.state is None:
+                self._hand_over(StandIn(first.music))
                 self._stand_in_plays = True
+            else:
+                self._watch.prepare(FileState(first.music.source, first.state))  # no need to read it again
+                self._playing = first.music
+                self._hand_over(first.music)
         except Cancelled:
             return
         except Exception as error:

@@ -9,6 +9,7 @@ import threading
 import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
@@ -254,15 +255,24 @@ def test_music_that_is_played_stays_in_the_cache_when_the_file_changes(tmp_path:
 # -- the stand-in of the start -------------------------------------------------------------------------------------
 
 
-def test_music_that_was_converted_before_needs_no_stand_in(tmp_path: Path) -> None:
+def test_music_that_was_converted_before_is_there_at_once(tmp_path: Path) -> None:
     tone = make(tmp_path / "tone.wav")
-    prepared(tone)
-    assert music.stand_in(settings(tone, tmp_path / "cache")) is None
+    expected = prepared(tone)
+    first = music.first_music(settings(tone, tmp_path / "cache"))
+    assert first is not None and first.state == music.state_of(tone.stat())
+    assert first.music == replace(expected, took=0.0)
+
+
+def test_the_built_in_piece_as_the_music_is_left_to_its_preparation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(music, "DEFAULT_SOURCES", ())
+    assert music.first_music(settings(cache=tmp_path / "cache")) is None
 
 
 def test_music_that_is_not_converted_has_a_stand_in(tmp_path: Path) -> None:
-    piece = music.stand_in(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"))
-    assert piece is not None and piece.source == BUILTIN
+    first = music.first_music(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"))
+    assert first is not None and (first.music.source, first.state) == (BUILTIN, None)
 
 
 @pytest.mark.parametrize("place", ["while it is read", "when it is opened"])
@@ -294,9 +304,9 @@ def test_the_stand_in_does_not_wait_for_a_file_that_is_read_slowly(
     else:
         monkeypatch.setattr(music, "facts_of", slow_facts)
     try:
-        piece = music.stand_in(settings(tone, tmp_path / "cache"))
+        first = music.first_music(settings(tone, tmp_path / "cache"))
         assert not released.is_set()
-        assert piece is not None and piece.source == BUILTIN
+        assert first is not None and (first.music.source, first.state) == (BUILTIN, None)
         assert "the music is read slowly, or not at all" in caplog.text
     finally:
         released.set()
@@ -313,7 +323,7 @@ def test_a_stop_cancels_the_stand_in_while_the_file_is_read(tmp_path: Path, monk
 
     try:
         with pytest.raises(ZeroDivisionError):
-            music.stand_in(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"), cancel)
+            music.first_music(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"), cancel)
     finally:
         released.set()
 

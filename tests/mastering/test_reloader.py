@@ -14,7 +14,7 @@ import pytest
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.mastering.file_watch import FileState, FileWatch
-from moh.mastering.prepare import Music
+from moh.mastering.prepare import FirstMusic, Music, state_of
 from moh.mastering.reloader import Reloader, ReloadResult, StandIn
 from tests.support.running import wait_for
 
@@ -41,7 +41,7 @@ def impatient() -> FileWatch:
 
 
 def no_stand_in(settings: Settings, progress: object) -> None:
-    """A stand-in for ``stand_in``: the music needs no conversion."""
+    """A stand-in for ``first_music``: the built-in piece is the music."""
 
 
 @pytest.fixture
@@ -78,15 +78,9 @@ def next_result(reloader: Reloader) -> ReloadResult:
 
 
 def test_the_first_music_is_prepared_without_a_request(reloader: Reloader) -> None:
-    first = next_result(reloader)
+    reloader.await_first(10.0)
+    (first,) = reloader.drain()
     assert isinstance(first, Music) and first.seconds == 3.0
-
-
-def test_the_first_result_is_waited_for_and_no_later_one(reloader: Reloader) -> None:
-    reloader.await_first(5.0)
-    assert len(reloader.drain()) == 1
-    reloader.await_first(5.0)
-    assert reloader.drain() == []
 
 
 def test_a_changed_file_is_prepared_and_an_unchanged_one_is_not(
@@ -254,9 +248,9 @@ def test_the_end_cancels_a_running_conversion(file: Path) -> None:
 # -- the stand-in of the start -------------------------------------------------------------------------------------
 
 
-def start(file: Path, conversion: Conversion, stand_in: object) -> Reloader:
+def start(file: Path, conversion: Conversion, first_music: object) -> Reloader:
     settings = Settings.from_environment({"MOH_MUSIC": str(file)})
-    return Reloader(settings, conversion, stand_in, 0.02, impatient())  # type: ignore[arg-type]
+    return Reloader(settings, conversion, first_music, 0.02, impatient())  # type: ignore[arg-type]
 
 
 def results_of(reloader: Reloader, count: int) -> list[ReloadResult]:
@@ -274,11 +268,26 @@ PIECE = Music({}, 48.0, Path("builtin.mp3"))
 
 
 def test_the_stand_in_comes_before_the_music_of_the_start(file: Path, conversion: Conversion) -> None:
-    reloader = start(file, conversion, lambda settings, progress: PIECE)
+    reloader = start(file, conversion, lambda settings, progress: FirstMusic(PIECE))
     first, second = results_of(reloader, 2)
     reloader.close()
     assert first == StandIn(PIECE)
     assert isinstance(second, Music) and second.source == file
+
+
+@pytest.mark.parametrize("content", ["one", "another"])
+def test_music_of_the_cache_is_prepared_when_it_changes(file: Path, conversion: Conversion, content: str) -> None:
+    def ask(settings: Settings, progress: object) -> FirstMusic:
+        state = state_of(file.stat())
+        if content != file.read_text():
+            file.write_text(content)  # it changes while the cache is asked
+        return FirstMusic(PIECE, state)
+
+    reloader = start(file, conversion, ask)
+    results = results_of(reloader, 1)
+    file.write_text("another")
+    assert (results + results_of(reloader, 2 - len(results)))[:2] == [PIECE, Music({}, 7.0, file, took=1.0)]
+    reloader.close()
 
 
 def test_a_bug_in_the_stand_in_leaves_the_music(
