@@ -61,4 +61,19 @@ done
 
 set_up ffmpeg=ffmpeg requirements.txt
 
+# Debian's ffmpeg loads 200 libraries for each call. Where a compiler and all else that is needed are installed, a slim
+# one is built at the lowest priority, a minute after the start; it plays from the next call on.
+PATH=$PATH:$PWD/.ffmpeg
+build_slim() { # PID: if the server PID runs then
+    sleep 60
+    kill -0 "$1" || return
+    mkdir -p .ffmpeg
+    exec 9>.ffmpeg/lock
+    flock -n 9 || return
+    INSTALL=no nice -n 19 tools/build_ffmpeg.sh .ffmpeg && mv .ffmpeg/ffmpeg .ffmpeg/moh-ffmpeg
+}
+if [[ -x tools/build_ffmpeg.sh && -w . ]] && have gcc && [[ ! tools/build_ffmpeg.sh -ot .ffmpeg/moh-ffmpeg ]]; then
+    (build_slim $$ </dev/null >/dev/null 2>.ffmpeg.log &)
+fi
+
 exec "$python" sip_server.py "$@"

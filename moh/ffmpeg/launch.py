@@ -12,6 +12,9 @@ DATA_LIMIT_MB = 256
 OOM_SCORE = 900
 """``oom_score_adj`` of each ffmpeg, 1000 at most: when memory runs out, the kernel kills ffmpegs before the server."""
 
+SLIM = "moh-ffmpeg"
+"""The slim ffmpeg, where ``start.sh`` has built one; its folder is on the PATH."""
+
 Asked = subprocess.Popen[bytes]
 """An ffmpeg that was asked for its encoders."""
 
@@ -40,6 +43,14 @@ def encoders(asked: Optional[Asked] = None) -> set[str]:
         return set()
     listed = ffmpeg.communicate()[0].decode("utf-8", "replace")
     return {row[1] for row in map(str.split, listed.splitlines()) if len(row) > 1}
+
+
+def player() -> str:
+    """The ffmpeg that plays to a call: the slim one as soon as it is there, otherwise the installed one.
+
+    The music is converted by the installed one, which reads more formats.
+    """
+    return shutil.which(SLIM) or "ffmpeg"
 
 
 def leash(parent: int, data_limit_mb: int = 0) -> list[str]:

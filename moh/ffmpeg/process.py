@@ -18,6 +18,7 @@ from ..rtp.liveness import HOST_UNREACHABLE_TIMEOUT
 from ..rtp.reception import StreamReport, stream_report
 from ..rtp.rtcp import bye, cname_of
 from .commands import ffmpeg_command
+from .launch import player
 from .spawn import Process, start_process
 from .start_queue import PendingStart
 from .watchdog import Watchdog
@@ -133,7 +134,8 @@ def start_ffmpeg(
     share_port = share_port and not target.srtp_suite  # ffmpeg's SRTP does not hand the option on
     music = tune.files[target.codec.sample_rate]
     bind = bool(source_host)
-    command = prefix + ffmpeg_command(music, tune.seconds, target, order.position, bind, ssrc, share_port, first)
+    played = ffmpeg_command(music, tune.seconds, target, order.position, bind, ssrc, share_port, first)
+    command = [*prefix, player(), *played[1:]]
     log.debug("[%s] = %s", order.call, " ".join(word if word != target.srtp_key else "KEY" for word in command))
     process = start_process(command)
     watchdog = None

@@ -1,4 +1,4 @@
-"""The leash, by which an ffmpeg dies with its parent, and the encoders of the ffmpeg on the PATH. With stand-ins."""
+"""The leash, by which an ffmpeg dies with its parent, and what the PATH has: encoders, slim ffmpeg. By stand-ins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moh.ffmpeg.launch import ask_for_encoders, encoders, leash
+from moh.ffmpeg.launch import ask_for_encoders, encoders, leash, player
 
 
 def put_on_path(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +73,15 @@ def test_without_ffmpeg_there_are_no_encoders(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", "")
     assert ask_for_encoders() is None
     assert encoders() == set()
+
+
+# -- the ffmpeg that plays -----------------------------------------------------------------------------------------
+
+
+def test_calls_are_played_by_the_slim_ffmpeg_as_soon_as_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert player() == "ffmpeg"
+    put_on_path(tmp_path, "moh-ffmpeg", "exit", monkeypatch)
+    assert player() == str(tmp_path / "moh-ffmpeg")

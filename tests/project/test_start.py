@@ -193,3 +193,27 @@ def test_the_script_finds_its_folder_by_a_link_and_by_a_relative_path(set_up: Pa
             env={"PATH": os.environ["PATH"], "CDPATH": "/", "MOH_MUSIC": "a.mp3"},
         )  # fmt: skip
         assert ran.stdout == f'{{"MOH_MUSIC": "{set_up.parent}/a.mp3"}}\n', script
+
+
+WAIT_FOR_SLIM = """
+import json, shutil, time
+give_up = time.monotonic() + 30
+while not (slim := shutil.which("moh-ffmpeg")) and time.monotonic() < give_up:
+    time.sleep(0.01)
+print(json.dumps({"slim": slim}))
+"""
+
+
+def test_start_sh_builds_a_slim_ffmpeg_while_the_server_runs_and_installs_nothing_for_it(project: Path) -> None:
+    (project / "sip_server.py").write_text(WAIT_FOR_SLIM)
+    programs = {
+        project / "tools" / "build_ffmpeg.sh": '[ "$INSTALL" = no ] && cp "$0" "$1/ffmpeg"',
+        project / "fakes" / "sleep": "exit 0",
+        project / "fakes" / "gcc": "exit 0",
+    }
+    for program, does in programs.items():
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{does}\n")
+        program.chmod(0o755)
+    path = f"{project / 'fakes'}{os.pathsep}{os.environ['PATH']}"
+    assert started(project, "", PATH=path) == {"slim": str(project / ".ffmpeg" / "moh-ffmpeg")}
