@@ -7,6 +7,7 @@ from typing import Callable, Optional
 import pytest
 
 from moh.common.errors import Refusal
+from moh.sip import headers
 from moh.sip.headers import CSeq, NameAddr, Uri, Via, is_token, read_host_port, read_params, split
 
 
@@ -121,6 +122,17 @@ def test_a_uri_of_another_scheme_is_left_unread(text: str) -> None:
 )  # fmt: skip
 def test_an_invalid_uri_is_refused(text: str) -> None:
     assert refusal(Uri.parse, text).status == 400
+
+
+def test_the_caches_keep_no_long_text() -> None:
+    caches = (headers._cached_uri, headers._cached_hop, headers._cached_members)
+    long = "a" * headers.MAX_CACHED
+    before = [cache.cache_info().currsize for cache in caches]
+    assert Uri.parse(f"sip:{long}@192.0.2.1").user == long
+    assert Via.parse(f"SIP/2.0/UDP {long}").host == long
+    assert list(headers.members(long + ",b")) == [long, "b"]
+    assert [cache.cache_info().currsize for cache in caches] == before
+    assert all(cache.cache_info().maxsize == headers.CACHED for cache in caches)
 
 
 # -- names with addresses ------------------------------------------------------------------------------------------
