@@ -68,7 +68,7 @@ def _with_ended_children(pid: int) -> float:
     """Return the seconds of a process and of its children that have ended; 0 if it has ended itself."""
     try:
         fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-        # the fields: user and system time of the children that have ended, and of theirs
+        # the fields: user and system time of all descendants that have ended
         return _clock(pid) + (int(fields[13]) + int(fields[14])) / TICK
     except OSError:
         return 0.0

@@ -8,6 +8,7 @@ changes. Each ratio is made of two figures of the same round, so that other work
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 from bench.common.command_line import end_on_signals, numbers
 from bench.common.compiler import compiled
 from bench.common.figures import Figures, combine, markdown, pacing, quantile, ratio, starts
-from bench.common.processes import await_quiet, private_memory
+from bench.common.processes import await_quiet, prefer, private_memory
 from bench.common.program import ROOT, environment
 from bench.common.receiver import SOURCE, Receiver
 from bench.playing.methods import FfmpegCommands, Method, copied, plain, server_command
@@ -52,6 +53,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--server", action="store_true", help="also whole calls, from INVITE, through the real server")
     add_against(parser)
+    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain command and the copying one")
     add_options(parser, rounds=3, seconds=10.0, quiet=40.0, patience=10.0)
     given = parse(parser, options)
@@ -65,11 +67,14 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def measure(method: Method, calls: int, program: str, folder: Path, seconds: float, every: float) -> Figures:
-    """Start ``calls`` calls, one each ``every`` seconds. Measure all of them for ``seconds``, and end them."""
+def measure(method: Method, calls: int, program: str, folder: Path, given: argparse.Namespace) -> Figures:
+    """Start ``calls`` calls, one after another. Measure all of them, and end them."""
+    every, seconds = given.every, given.seconds
     receiver = Receiver(program, folder, calls, calls * (every + 0.1) + SETTLE + seconds + 60)
     try:
         method.open(calls)
+        if given.nice:
+            prefer([receiver.pid, *method.processes()], given.nice)  # ffmpegs that are started later inherit it
         empty = private_memory(method.processes())
         began = []
         first = time.monotonic()
@@ -161,7 +166,7 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
         for calls in given.calls:
             for name in in_turn(list(methods), number):
                 await_quiet(given.quiet, given.patience)
-                figures = measure(methods[name], calls, program, folder, given.seconds, given.every)
+                figures = measure(methods[name], calls, program, folder, given)
                 measured[name, calls].append(figures)
                 print(
                     f"round {number + 1} of {given.rounds}, {calls} calls, {name}: cpu {figures.cpu:.2f} %, start "
@@ -179,11 +184,13 @@ def main(options: Sequence[str]) -> int:
     end_on_signals()
     given = arguments(options)
     try:
+        if given.nice:
+            prefer([os.getpid()], given.nice)
         with tempfile.TemporaryDirectory(prefix="moh-bench-") as folder:
             measured = run(given, Path(folder))
     except KeyboardInterrupt:
         return 130
-    except RuntimeError as error:
+    except (RuntimeError, PermissionError) as error:
         print(error, file=sys.stderr)
         return 1
     print(tables(measured))

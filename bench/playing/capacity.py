@@ -21,7 +21,7 @@ TRIES = 2
 
 @dataclass(frozen=True)
 class Step:
-    """One rate for a few seconds. The music is that of the other callers, who listen meanwhile."""
+    """One rate for a few seconds. The music is that of the other callers meanwhile."""
 
     rate: float
     """Calls a second that were wanted."""
@@ -110,7 +110,7 @@ class Climb:
         """Return what the steps say."""
         nan = float("nan")
         passed = [step for step in self.steps if step.passes()]
-        each = next((step.each for step in self.steps if step.rate == self._first), nan)
+        each = next((step.each for step in reversed(self.steps) if step.rate == self._first), nan)  # the last try
         if not passed:
             return Capacity(0, each, nan, nan, nan, nan, nan, nan, nan)
         best = max(passed, key=lambda step: step.rate)
