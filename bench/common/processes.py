@@ -82,12 +82,15 @@ def _clock(pid: int) -> float:
 def prefer(pids: Iterable[int], nice: int) -> None:
     """Set the niceness of processes, -20 to 19, and that of their sessions if the kernel schedules by session.
 
+    The threads of a process keep their differences: those of the server have niceness of their own.
     A child that such a process starts later inherits it, unless the child begins a new session. Raises
     ``PermissionError``.
     """
     for pid in pids:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+        main = os.getpriority(os.PRIO_PROCESS, pid)
+        for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+            own = os.getpriority(os.PRIO_PROCESS, thread) - main
+            os.setpriority(os.PRIO_PROCESS, thread, max(-20, min(19, nice + own)))
         group = Path(f"/proc/{pid}/autogroup")
         if group.exists():
             group.write_text(str(nice), encoding="utf-8")

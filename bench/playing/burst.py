@@ -182,16 +182,6 @@ def listen(phone: Phone, shared: int, first: str, port: int, count: int) -> None
         phone.hang_up(dialog)
 
 
-def prefer_sessions(pids: Sequence[int], nice: int) -> None:
-    """Set the niceness of sessions, where the kernel schedules by session.
-
-    The processes have inherited the niceness of this one; the server's threads may differ in it.
-    """
-    for pid in pids:
-        if (group := Path(f"/proc/{pid}/autogroup")).exists():
-            group.write_text(str(nice), encoding="utf-8")
-
-
 def measure(variant: Variant, given: argparse.Namespace, programs: tuple[str, str], folder: Path) -> Burst:
     """Run one server, its listeners and the burst."""
     topology = Loopback()
@@ -205,7 +195,7 @@ def measure(variant: Variant, given: argparse.Namespace, programs: tuple[str, st
     try:
         server.open(given.calls + 40)
         if given.nice:
-            prefer_sessions([farm.pid, receiver.pid, server.pid], given.nice)
+            prefer([farm.pid, receiver.pid, server.pid], given.nice)
         phone = Phone(server.address)
         listen(phone, server.last_rtp_port, topology.first, farm.port, given.listeners)
         for _ in range(variant.busy):
@@ -213,7 +203,7 @@ def measure(variant: Variant, given: argparse.Namespace, programs: tuple[str, st
                 subprocess.Popen([*leash(os.getpid()), "sh", "-c", "while :; do :; done"], start_new_session=True)
             )
         if given.nice:
-            prefer_sessions([hog.pid for hog in hogs], given.nice)
+            prefer([hog.pid for hog in hogs], given.nice)
         time.sleep(SETTLE)
         farm.begin()
         time.sleep(given.seconds)

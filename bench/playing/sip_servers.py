@@ -107,7 +107,10 @@ def project(
 
 def peer(command: str, folder: Path) -> SipServer:
     """Return another server. ``command`` is split as a shell splits it, and has to stay in the foreground."""
-    return SipServer(shlex.split(command), folder)
+    program, *options = shlex.split(command)
+    if os.sep in program:
+        program = str(Path(program).absolute())  # it runs in another folder
+    return SipServer([program, *options], folder)
 
 
 class WholeServer:

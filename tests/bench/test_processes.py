@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.common.processes import Spent, children, private_memory, share, spent, used
+from bench.common.processes import Spent, children, prefer, private_memory, share, spent, used
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 WORK = "sum(range(10**7))"
@@ -68,3 +68,17 @@ def test_an_ended_process_has_no_figures() -> None:
 def test_private_memory_is_the_sum() -> None:
     own = private_memory([os.getpid()])
     assert 1e6 < own < private_memory([os.getpid(), os.getpid()]) < 3 * own
+
+
+def test_threads_keep_their_differences_of_niceness() -> None:
+    code = "import os, threading; t = threading.Thread(target=lambda: (os.setpriority(os.PRIO_PROCESS, threading."
+    code += "get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + 2), print(flush=True), input())); t.start()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline()
+        prefer([process.pid], 15)
+        threads = {int(thread) for thread in os.listdir(f"/proc/{process.pid}/task")}
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 15
+        assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {15, 17}
+    finally:
+        process.communicate(b"\n")
