@@ -289,6 +289,7 @@ def test_a_bug_in_an_order_is_logged_with_the_order(
 ) -> None:
     supervisor.order(start(ear, port, tune=7))
     the_end(supervisor)
+    wait_for(lambda: "Traceback" in caplog.text, "the log, which follows the report of the end")
     assert supervisor.faults.count == 1
     assert "StartStream(call='call', serial=1" in caplog.text
     assert "Traceback" in caplog.text
