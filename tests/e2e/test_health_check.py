@@ -36,6 +36,7 @@ ROWS: dict[str, list[dict[str, str]]] = {
     "MOH_ADVERTISED_ADDRESS": [{"MOH_ADVERTISED_ADDRESS": "203.0.113.1"}],
     "MOH_DIRECTION": [{"MOH_DIRECTION": "sendrecv"}],
     "MOH_ALLOW": [{"MOH_ALLOW": allow} for allow in ("203.0.113.7", "10.99.0.0/16,2001:db8::/32", "0.0.0.0/0")],
+    "MOH_CALL_RATE": [{"MOH_ALLOW": "127.0.0.1", "MOH_CALL_RATE": "2000"}],
     "MOH_ALLOW_MEDIA": [{"MOH_ALLOW_MEDIA": "203.0.113.7"}],
     "MOH_MUSIC": [{"MOH_MUSIC": str(ROOT / "moh" / "builtin.mp3")}],
     "MOH_CACHE": [{}],
