@@ -47,13 +47,16 @@ RUN PYTHONDONTWRITEBYTECODE=1 pip install --no-cache-dir --disable-pip-version-c
     --require-hashes -r requirements.txt
 
 COPY moh/ moh/
-COPY sip_server.py test_sip_client.py test_udp.py ./
+COPY tools/setup.sh tools/
+COPY sip_server.py start.sh test_sip_client.py test_udp.py ./
 # Convert the built-in piece, so that a new container plays at once. Compile the modules, those of Python too: the user of
 # the container may not store them, and a start would take twice the time. To run each program proves that it starts.
-# Last, make the files readable for any user, whatever the umask of the checkout was.
+# start.sh looks for nothing to install where .installed is. Last, make the files readable for any user, whatever the
+# umask of the checkout was.
 RUN MOH_CACHE=/app/moh/converted python3 -m moh.mastering.prepare \
     && python3 -m compileall -q moh && python3 -c 'import sip_server' \
     && python3 test_udp.py --help >/dev/null \
+    && touch .installed \
     && chmod -R a+rX .
 
 # The server uses it only if it was made of the very sources in moh/, and otherwise says so in its log.
@@ -68,5 +71,4 @@ EXPOSE 5060/udp 5060/tcp 5061/tcp 10000-10100/udp
 # the music can be played, the check waits: up to 20 s more.
 HEALTHCHECK --interval=5s --timeout=30s --retries=2 \
     CMD ["python3", "test_udp.py", "--wait", "20"]
-# HUP and USR1 are for the server, which handles them; before it runs they must not end the container.
-ENTRYPOINT ["/bin/sh", "-c", "trap '' HUP USR1; exec python3 sip_server.py \"$@\"", "moh"]
+ENTRYPOINT ["./start.sh"]

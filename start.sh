@@ -49,7 +49,9 @@ for argument in "$@"; do
     case $argument in
         -h | --help)
             # The help needs no package. Without a Python that runs it, set_up says which one is needed.
-            if is_set_up requirements.txt; then
+            if [[ -f .installed ]]; then
+                : # the image has all that is needed
+            elif is_set_up requirements.txt; then
                 python=$venv/bin/python
             elif ! read_version || ! is_supported; then
                 set_up requirements.txt
@@ -59,18 +61,23 @@ for argument in "$@"; do
     esac
 done
 
-set_up ffmpeg=ffmpeg requirements.txt
+[[ -f .installed ]] || set_up ffmpeg=ffmpeg requirements.txt # the image has the file, and all that is needed
 
 # Debian's ffmpeg loads 200 libraries for each call. Where a compiler and all else that is needed are installed, a slim
 # one is built at the lowest priority, a minute after the start; it plays from the next call on.
 PATH=$PATH:$PWD/.ffmpeg
-build_slim() { # PID: if the server PID runs then
+build_slim() { # PID: if the server PID runs then, and as long as it runs
     sleep 60
     kill -0 "$1" || return
     mkdir -p .ffmpeg
     exec 9>.ffmpeg/lock
     flock -n 9 || return
-    INSTALL=no nice -n 19 tools/build_ffmpeg.sh .ffmpeg && mv .ffmpeg/ffmpeg .ffmpeg/moh-ffmpeg
+    set -m # a process group for the build
+    (INSTALL=no nice -n 19 tools/build_ffmpeg.sh .ffmpeg && mv .ffmpeg/ffmpeg .ffmpeg/moh-ffmpeg) &
+    while kill -0 $! 2>/dev/null; do
+        kill -0 "$1" 2>/dev/null || kill -- -$!
+        sleep 2
+    done
 }
 if [[ -x tools/build_ffmpeg.sh && -w . ]] && have gcc && [[ ! tools/build_ffmpeg.sh -ot .ffmpeg/moh-ffmpeg ]]; then
     (build_slim $$ </dev/null >/dev/null 2>.ffmpeg.log &)
