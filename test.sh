@@ -10,6 +10,7 @@ wanted=(sip-tester=sipp baresip-core=baresip linphone-cli=linphonec shellcheck=s
 # Debian starts kamailio at its installation, on the port of the server: so it is installed only on a CI machine
 PATH=$PATH:/usr/sbin
 if [[ -n ${CI:-} ]]; then wanted+=(kamailio=kamailio); fi
+if [[ -n ${COMPILED:-} ]]; then wanted+=(build-essential=gcc); fi
 if ((EUID != 0)); then
     for pair in "${wanted[@]}"; do
         have "${pair#*=}" || say "Without ${pair#*=} its tests are skipped. To run them: apt-get install ${pair%%=*}"
