@@ -31,8 +31,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Optional, Union
 
 from moh.common.actions import Action, Address, Flow, Resolve, StartStream, StreamEnded
@@ -49,10 +48,10 @@ from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address, family_of
 from moh.server.compiled import core_fault
 from moh.server.engines import Engines
-from moh.server.log_handler import LogHandler, log_descriptor, log_message
+from moh.server.log_handler import LineFormatter, LogHandler, log_descriptor, log_message
 from moh.server.now_playing import NowPlaying
 from moh.server.outbox import Outbox
-from moh.server.performer import Performer
+from moh.server.performer import Performer, Turn
 from moh.server.signals import Signals
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
@@ -128,6 +127,7 @@ class SipServer(socketserver.UDPServer):
         self.faults = FaultLog("the server")
         outbox = Outbox(self.socket, self.tcp, self.agent.tally)
         self._performer = Performer(outbox, self.engines, self.resolver, self.faults, self._stream_gone)
+        self._turn = Turn(self.lock, self._performer)
         self._statistics = Statistics(self.agent, self.lock, self.limiter, self.stream_limit, self.workers)
         self._collector = IdleCollector()
         self._service_at = 0.0
@@ -201,7 +201,7 @@ class SipServer(socketserver.UDPServer):
                 parsed.append((message, datagram))
         if not parsed:
             return
-        with self._turn():
+        with self._turn:
             for message, datagram in parsed:
                 try:
                     self._performer.perform(self.agent.receive(message, datagram.flow, now=time.monotonic()))
@@ -222,17 +222,8 @@ class SipServer(socketserver.UDPServer):
 
     def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:
         """Have the core take one step, and perform its actions. One lock covers both: no stop overtakes its start."""
-        with self._turn():
+        with self._turn:
             self._performer.perform(step(*args, now=time.monotonic()))
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the lock for one or more steps of the core, and for what these steps want done."""
-        with self.lock:
-            try:
-                yield
-            finally:
-                self._performer.finish()
 
     def _stream_gone(self, order: StartStream, why: str) -> list[Action]:
         return self.agent.stream_gone(order.call, order.serial, why, now=time.monotonic())
@@ -371,7 +362,8 @@ def main(asked: Optional[Asked] = None) -> int:
     try:
         settings = Settings.from_environment(os.environ)
         handler = LogHandler(log_descriptor())
-        logging.basicConfig(handlers=[handler], level=settings.log, format="%(asctime)s %(levelname)-7s %(message)s")
+        handler.setFormatter(LineFormatter())
+        logging.basicConfig(handlers=[handler], level=settings.log)
         # no line shows these; each would be looked up for each line
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
         logging._srcfile = None

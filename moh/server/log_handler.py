@@ -12,7 +12,7 @@ import queue
 import sys
 import threading
 import time
-from typing import Union
+from typing import Optional, Union
 
 from ..common.actions import Address
 from ..common.amounts import amount
@@ -148,6 +148,22 @@ class LogHandler(logging.Handler):
             os.write(sys.stderr.fileno(), f"The log cannot be written: {error.strerror}; lines are dropped\n".encode())
         except OSError:
             pass  # the standard error is the same pipe, or a file on the same disk
+
+
+class LineFormatter(logging.Formatter):
+    """Lines as ``2026-11-27 15:04:05,678 INFO    text``. The date and the second are formatted once for each second."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+        self._second = -1
+        self._shown = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: Optional[str] = None) -> str:
+        """The time of ``record``, in local time, to the millisecond."""
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._shown = second, super().formatTime(record, self.default_time_format)
+        return f"{self._shown},{int(record.msecs):03d}"
 
 
 def memory_of(record: logging.LogRecord) -> int:

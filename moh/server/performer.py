@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -72,3 +73,19 @@ class Performer:
             self._faults.report(action.error, time.monotonic(), action.about)
         else:
             self._orders.append(action)
+
+
+class Turn:
+    """Holds the lock for one or more steps of the core, and at the end performs what these steps have put off."""
+
+    def __init__(self, lock: threading.Lock, performer: Performer) -> None:
+        self._lock, self._performer = lock, performer
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._performer.finish()
+        finally:
+            self._lock.release()

@@ -19,7 +19,7 @@ from ..net.recvmmsg import Datagram
 WORKERS = 8
 FOR_UNVALIDATED = 2
 """How many of the workers take the datagrams of unvalidated sources."""
-QUEUE = 512
+QUEUE = 1024
 """Datagrams that may wait for one worker. Datagrams beyond that are dropped, as a network would do, and counted.
 
 All datagrams of one PBX go to one worker. A full queue is handled before the PBX repeats its first datagram after

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moh.server.log_handler import MOST_OCTETS, WRITTEN_AT_ONCE, LogHandler, Redacted, memory_of
+from moh.server.log_handler import MOST_OCTETS, WRITTEN_AT_ONCE, LineFormatter, LogHandler, Redacted, memory_of
 from tests.support.ladder import FLOW
 from tests.support.running import ROOT, wait_for
 
@@ -159,7 +159,7 @@ def test_a_closed_pipe_has_one_line_on_the_standard_error(capfd: pytest.CaptureF
 
 def test_at_the_end_of_the_interpreter_nothing_is_lost() -> None:
     program = (
-        "import logging; from moh.server.log_handler import LogHandler, Redacted; "
+        "import logging; from moh.server.log_handler import LineFormatter, LogHandler, Redacted; "
         "logging.basicConfig(handlers=[LogHandler(1)], level=10)\n"
         "for number in range(5000): logging.info('line %d', number)"
     )
@@ -202,3 +202,21 @@ def test_keys_are_left_out() -> None:
         Redacted(b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20\r\n")
     )
     assert shown == "\n    a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:(a key)"
+
+
+def test_a_line_begins_with_the_local_time_to_the_millisecond_and_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is formatted once, for all of its lines."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        formatter = LineFormatter()
+        shown = []
+        for created in (0.0, 0.25, 1.9996, 3600.5, 1.0):
+            made = record("the call of %s begins", "ann")
+            made.created, made.msecs = created, created % 1 * 1000
+            shown.append(formatter.format(made))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    times = ["09:00:00,000", "09:00:00,250", "09:00:01,999", "10:00:00,500", "09:00:01,000"]
+    assert shown == [f"1970-01-01 {each} INFO    the call of ann begins" for each in times]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import cast
 
 import pytest
@@ -11,7 +12,7 @@ from moh.common.actions import Action, Address, Fault, Note, Resolve, Send, Star
 from moh.common.faults import FaultLog
 from moh.server.engines import Engines
 from moh.server.outbox import Outbox
-from moh.server.performer import Performer
+from moh.server.performer import Performer, Turn
 from moh.transport.resolver import Resolver
 from tests.support.crowd import target
 from tests.support.ladder import FLOW
@@ -98,3 +99,26 @@ def test_notes_and_faults_of_the_core_are_logged_at_once(caplog: pytest.LogCaptu
     )
     assert [record.getMessage() for record in caplog.records[:2]] == ["[01234567] the call begins", "x"]
     assert faults.count == 1 and "LookupError: a plain bug" in caplog.text
+
+
+def test_a_turn_holds_the_lock_until_all_is_performed_also_after_an_exception() -> None:
+    parts, lock = Parts(), threading.Lock()
+    performs = performer(parts, FaultLog("the test"))
+    turn = Turn(lock, performs)
+    with pytest.raises(LookupError), turn:
+        assert lock.locked()
+        performs.perform([OK, START])
+        raise LookupError("a plain bug")
+    assert parts.done == [OK, START] and not lock.locked()
+
+
+def test_a_turn_whose_end_fails_releases_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, lock = Parts(), threading.Lock()
+
+    def fails() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(parts, "flush", fails)
+    with pytest.raises(MemoryError), Turn(lock, performer(parts, FaultLog("the test"))):
+        pass
+    assert not lock.locked()
