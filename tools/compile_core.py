@@ -33,9 +33,9 @@ MODULES = {
         "validation", "writer",
     ),
 }  # fmt: skip
-"""The modules that each call passes through. Of the others no call would be faster."""
+"""The modules that calls pass through. To compile the others would make no call faster."""
 LEAK = "CPyBytes_Concat("
-"""What ``bytes + bytes`` becomes: by mypyc 1.19 its first operand is never freed. ``b"".join`` is harmless."""
+"""What ``bytes + bytes`` becomes. The code of mypyc 1.19 never frees its first operand; ``b"".join`` is harmless."""
 FLAGS = ["-O1", "-g0"]
 """-O2 and -O3 compile for longer, and the core gets no faster: measured on 3.9."""
 
@@ -47,7 +47,7 @@ def fail(text: str) -> NoReturn:
 
 
 def write_c(target: Path) -> list[Any]:
-    """Have mypyc write the C code below ``target``. Return the extension modules, as distutils describes them."""
+    """Let mypyc write the C code below ``target``. Return the extension modules, as distutils describes them."""
     if sys.version_info >= (3, 12):
         import_module("setuptools")  # it brings distutils, which Python itself has no more
     mypycify: Any = import_module("mypyc.build").mypycify
@@ -65,7 +65,7 @@ def leaks(code: str) -> list[str]:
 
 
 def build(folder: Path) -> None:
-    """Compile the core, and put it in the place of ``folder``."""
+    """Compile the core into ``folder``, in place of what it held."""
     os.chdir(ROOT)  # mypyc takes the names of the modules from relative paths
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)

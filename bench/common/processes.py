@@ -38,10 +38,10 @@ def spent(pids: Iterable[int]) -> dict[int, Spent]:
 
 
 def used(pids: Iterable[int]) -> dict[int, Spent]:
-    """Return the processor time of each process and of all that it has started, also of those that have ended.
+    """Return the processor time of each process and of its descendants, also of those that have ended.
 
-    ``share`` of two such readings misses no process that begins or ends between them. A process that another one of
-    ``pids`` has started counts only there.
+    ``share`` of two such readings misses no process that begins or ends between them. A descendant of another one of
+    ``pids`` counts only there.
     """
     started: dict[int, list[int]] = {}
     for child, parent, _ in _relatives():
@@ -57,7 +57,7 @@ def used(pids: Iterable[int]) -> dict[int, Spent]:
 
 
 def _family(pid: int, started: Mapping[int, Sequence[int]]) -> list[int]:
-    """Return ``pid`` and all that it has started, by itself or by others of the family."""
+    """Return ``pid`` and its descendants; ``started`` has the children of each process."""
     family = [pid]
     for member in family:
         family += started.get(member, [])
@@ -82,7 +82,7 @@ def _clock(pid: int) -> float:
 def prefer(pids: Iterable[int], nice: int) -> None:
     """Set the niceness of processes, -20 to 19, and that of their sessions if the kernel schedules by session.
 
-    The threads of a process keep their differences: those of the server have niceness of their own.
+    The threads of a process keep their differences, as the pacers of the server differ from its other threads.
     A child that such a process starts later inherits it, unless the child begins a new session. Raises
     ``PermissionError``.
     """

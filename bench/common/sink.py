@@ -11,15 +11,15 @@ from typing import Optional
 FIRST, LAST = 10000, 20000
 """The range of the ports."""
 DESCRIPTORS = 200
-"""Descriptors for everything but the sink."""
+"""Descriptors that stay free for all other purposes."""
 
 
 class Sink:
     """``count`` pairs of ports of ``host``, for RTP and RTCP. ``ports`` are the even ports that were free.
 
-    The buffers of the sockets are as small as the kernel allows and are never read, so that the kernel drops nearly all
-    packets. Without sockets it would report each packet to its sender as "port unreachable" instead, which costs the
-    sender more than the packet.
+    The buffers of the sockets are as small as the kernel allows and are never read, so the kernel drops nearly all
+    packets. Without sockets it would answer each packet with "port unreachable", which costs the sender more than the
+    packet.
     """
 
     def __init__(self, host: str, count: int) -> None:

@@ -1,11 +1,11 @@
 /*
- * The least program that answers the calls of rate.xml: it shows what SIPp and the kernel can do on this machine.
+ * The smallest program that answers the calls of rate.xml: it shows what SIPp and the kernel can do on this machine.
  *
  *   answer HOST PORT
  *
  * It reads up to 64 datagrams at once (recvmmsg) and sends all their answers at once (sendmmsg): 180 and 200 to an
- * INVITE, 200 to any other request but ACK. It copies Via, From, To, Call-ID and CSeq as they are written, names no
- * compact form of them, keeps no state and plays no music.
+ * INVITE, 200 to any other request but ACK. It copies Via, From, To, Call-ID and CSeq unchanged. It knows no compact
+ * forms, keeps no state and plays no music.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-"""What a burst of calls does to its callers and to all others: ``python -m bench.playing burst``.
+"""What a burst of calls does to its callers and to those that listen already: ``python -m bench.playing burst``.
 
 Listeners hear the shared stream. Then 50 phones call within 80 ms. The benchmark measures how long each of them waits
 for its first packet, and the packets of the listeners before the burst and during it. Each run has a server of its
@@ -88,7 +88,7 @@ class Burst:
 
 
 class Phone:
-    """Makes calls to the server from one socket, each with music to an address of its own. It may hang them up."""
+    """Makes calls to the server from one socket, each with music to an address of its own."""
 
     def __init__(self, server: HostPort) -> None:
         self._server = server
@@ -168,7 +168,7 @@ def music_port(answer: str) -> int:
 
 
 def listen(phone: Phone, shared: int, first: str, port: int, count: int) -> None:
-    """Make ``count`` calls that hear the shared stream. Calls that get an ffmpeg are ended in the end."""
+    """Make calls until ``count`` of them hear the shared stream. Then end those that got an ffmpeg."""
     own: list[Dialog] = []
     number, address = 0, int(ipaddress.ip_address(first))
     while number < count:

@@ -30,9 +30,9 @@ from moh.common.config import Settings
 from moh.mastering.prepare import BUILTIN, prepare
 
 PLAIN, COPY, OURS = "plain", "copy", "ours"
-"""The plain command, the one that copies ready packets, and the server's command by the ffmpeg on the PATH."""
+"""The plain command, the command that copies ready packets, and the server's command by the ffmpeg on the PATH."""
 SERVER = "server"
-"""The names of whole servers begin like this."""
+"""The names of whole servers begin with this."""
 SETTLE = 3.0
 """Seconds from the start of the last call until measuring begins."""
 
@@ -154,7 +154,7 @@ def run(given: argparse.Namespace, folder: Path) -> Measured:
             servers[name] = project(ROOT, folder / name, {}, ffmpeg=binary)
     if given.against:
         servers[AGAINST] = project(given.against, folder / AGAINST, {})
-    for name, server in servers.items():  # once for nothing: it converts the music, or does not start
+    for name, server in servers.items():  # a first start converts the music, and shows whether the server starts
         server.open()
         server.close()
         methods[f"{SERVER}, {name}"] = WholeServer(server)

@@ -1,4 +1,4 @@
-"""The calls that a server takes a second: which rate is tried next, and the tables. No input or output is done here."""
+"""The calls that a server takes a second: which rate is tried next, and the tables, without input or output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEEP, CLOSE = 1.5, 1.07
 """Each rate is ``STEEP`` times the one before, until the server fails. Then the gap between the greatest rate that
 passed and the least that failed is halved, until it is less than a factor of ``CLOSE``."""
 TRIES = 2
-"""A rate has failed after this number of tries: another program may take the machine for a moment."""
+"""A rate has failed if it fails this often in a row: another program may take the machine for a moment."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Capacity:
-    """The greatest rate that a server takes, in one round, and the figures at that rate. 0 and nan: it takes none."""
+    """The greatest rate that a server takes in one round, and the figures at that rate; 0 and nan if it takes none."""
 
     most: float
     """Calls a second."""
@@ -121,7 +121,7 @@ class Climb:
 
 
 def steps_at_most(first: int, most: int) -> int:
-    """Return how many steps a climb has that passes everything but ``most``."""
+    """Return how many steps a climb has at most if the first rate passes."""
     up = math.ceil(math.log(most / first, STEEP)) + 1
     return up + TRIES * math.ceil(math.log2((STEEP - 1) / (CLOSE - 1)))
 

@@ -1,4 +1,4 @@
-"""The ways to play to a caller that ``bench.playing.calls`` compares, and those that are a command for each call."""
+"""The ways to play to callers that ``bench.playing.calls`` compares: their interface, and a command for each call."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FfmpegCommands:
 
 
 def copied(music: Path, folder: Path) -> Callable[[int, int], list[str]]:
-    """Return the least that an ffmpeg does for a call: it copies ready packets of 20 ms, each at its time."""
+    """Return the command with the least work for an ffmpeg: it copies ready packets of 20 ms, each at its time."""
     frames = folder / "frames.mka"
     encode = ["-af", "asetnsamples=n=160:p=0", "-c:a", "pcm_mulaw"]
     subprocess.run(

@@ -1,9 +1,10 @@
 """How many calls a second a server takes from one PBX, and what a call costs: ``python -m bench.playing rate``.
 
 SIPp makes short calls (``rate.xml``) from one address that ``MOH_ALLOW`` names. The rate grows until the server fails:
-less than 99.9 % of the calls are good, more than 0.1 % of the requests are repeated, or p99 of the answers takes more
-than 200 ms. Each rate has a server of its own, and all servers are measured at one rate before the next, in an order
-that changes. Each ratio is made of two figures of the same round. Everything is on the loopback.
+less than 99.9 % of the calls are good, the repeated requests are more than 0.1 % of the calls, p99 of the answers is
+more than 200 ms, or SIPp begins less than 95 % of the calls in time. A server is started anew for each rate. All
+servers are measured in turn, in an order that changes. Each ratio is made of two figures of the same round. Everything
+is on the loopback.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ IDLE, WINDOWS = 1.0, 10
 """The server's idle time is measured in windows of ``IDLE`` seconds, before SIPp begins its calls."""
 ANSWERS = Path(__file__).with_name("answer.c")
 CALL_RATE = "MOH_CALL_RATE"
-"""The setting that keeps the guard from refusing calls of the PBX. The first versions did not have it."""
+"""The setting that keeps the guard from refusing calls of the PBX. Older versions do not have it."""
 LIMIT = "answers in C"
 """The name of the program of ``--limit``."""
 
@@ -145,9 +146,9 @@ def measure(
 
 
 def idle_share(pid: int) -> float:
-    """Return what a server takes that gets no calls, in % of a core.
+    """Return what a server takes without new calls, in % of a core.
 
-    At first it still encodes the music for the first caller, so this waits until it takes no less than before.
+    At first it still encodes the music for the first caller. So this waits until a window takes no less than the last.
     """
     last = float("inf")
     for _ in range(WINDOWS):
@@ -163,7 +164,7 @@ def idle_share(pid: int) -> float:
 def run(given: argparse.Namespace, folder: Path, measured: dict[tuple[int, str], list[Capacity]]) -> None:
     """Measure all rounds, and put the result of each into ``measured``."""
     farm_program, every = compiled(SOURCE, folder), servers(given, folder)
-    for server in every.values():  # once for nothing: it converts the music, or does not start
+    for server in every.values():  # a first start converts the music, and shows whether the server starts
         server.open()
         server.close()
     measured.update(((others, name), []) for others in given.others for name in every)

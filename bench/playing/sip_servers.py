@@ -25,14 +25,14 @@ from moh.mastering.prepare import BUILTIN
 PATIENCE = 20.0
 """Seconds that a server may take until it answers."""
 RTP_PORTS = (40000, 49999)
-"""The first and the last port for the music of other servers. This project's servers need one port."""
+"""The first and the last port for the music of other servers."""
 
 
 class SipServer:
     """A server in a process of its own. It dies with this process.
 
-    In ``command`` {port} stands for the SIP port, {first} and {last} for the range of ports of the music, and in the
-    values of ``settings`` as well. ``settings`` are added to the environment.
+    In ``command`` and in the values of ``settings`` {port} stands for the SIP port, {first} and {last} for the range of
+    ports for music. ``settings`` are added to the environment.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, settings: Optional[Mapping[str, str]] = None) -> None:
@@ -52,7 +52,7 @@ class SipServer:
         return self._process.pid
 
     def open(self, pairs: int = 1) -> None:
-        """Start the server, and wait until it would take a call: OPTIONS gets the status that an INVITE would get.
+        """Start the server, and wait until it would take a call: OPTIONS gets the answer that an INVITE would get.
 
         This project's servers get ``pairs`` pairs of ports for music. Raises ``RuntimeError`` if the server does not
         start.
@@ -89,9 +89,9 @@ class SipServer:
 def project(
     tree: Path, folder: Path, settings: Mapping[str, str], python: str = sys.executable, ffmpeg: str = "ffmpeg"
 ) -> SipServer:
-    """Return the server of the project in ``tree``. It has its default settings, but for ``settings``.
+    """Return the server of the project in ``tree``, with its default settings but for ``settings``.
 
-    ``python`` runs it, and ``ffmpeg`` is the one that it finds on its PATH. The folder holds its converted music.
+    ``python`` runs it, and ``ffmpeg`` is the one on its PATH. ``folder`` holds its converted music.
     """
     usual = {
         "MOH_BIND": HOST, "MOH_SIP_PORT": "{port}", "MOH_RTP_PORTS": "{first}-{last}", "MOH_CACHE": str(folder),

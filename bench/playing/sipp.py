@@ -16,8 +16,8 @@ from moh.ffmpeg.launch import leash
 
 SCENARIO = Path(__file__).with_name("rate.xml")
 PATIENCE = 10.0
-"""Seconds that the last calls may take to their end. Then SIPp is killed, and the calls that are left are not
-successful. SIPp writes its counts each second."""
+"""Seconds that the last calls may take to their end. Then SIPp is killed, and the calls that remain are failures. SIPp
+writes its counts each second."""
 BUFFER = 4 << 20
 """Octets of the buffers of SIPp's socket, so that it loses no answer while it has no processor."""
 
@@ -41,7 +41,7 @@ class Calls(NamedTuple):
     """The end of what SIPp wrote to its standard error."""
 
     def offered(self) -> float:
-        """Return how many calls SIPp really began each second, from the answered ones; nan if they are too few."""
+        """Return how many calls SIPp really began a second, by the answered ones; nan if they are too few."""
         begun = [answer.came - answer.took for answer in self.answers]
         span = max(begun, default=0.0) - min(begun, default=0.0)
         return 1000 * (len(begun) - 1) / span if span else float("nan")

@@ -1,8 +1,8 @@
 """How long the server takes from its start to the first 200, and to music: ``python -m bench.playing start``.
 
-An OPTIONS gets the status that an INVITE would get, so its first 200 says that a caller is answered and hears music.
+OPTIONS gets the status that an INVITE would get, so its first 200 says that a caller would be answered and hear music.
 The call that follows shows when the first packet of music comes. All starts of a round are measured one after another,
-in an order that changes, beside a Python that does nothing.
+in an order that changes. One of them is a Python that does nothing.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ PATIENCE = 30.0
 REFUSED_WAIT = 0.002
 """Seconds until the next OPTIONS where the port is closed, or where the server has no music yet (503)."""
 UNANSWERED_WAIT = 0.1
-"""Seconds until the next OPTIONS where the port is open. The first of them waits in the socket until it is read."""
+"""Seconds until the next OPTIONS where the port is open: the first one waits in the server's socket to be read."""
 
 
 class Way(NamedTuple):
-    """One way to start the server: a command in a folder. Without music in the cache the server has to convert it."""
+    """One way to start the server: a command in a folder."""
 
     command: Sequence[str]
     folder: Path
     compiled: bool = True
     """Whether Python finds the modules compiled."""
     converted: bool = True
-    """Whether the music is in the cache."""
+    """Whether the music is in the cache; otherwise the server has to convert it."""
     container: bool = False
 
 
@@ -245,7 +245,7 @@ def main(options: Sequence[str]) -> int:
     print(f"This takes {given.rounds * len(found) * 3 / 60:.0f} minutes or less.", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="moh-start-") as cache:
         try:
-            for name in found:  # once for nothing: it converts the music, compiles modules and installs what is missing
+            for name in found:  # a first start converts the music, compiles modules and installs what is missing
                 measure(found[name], free_pairs(FIRST_PORT, 12)[0], Path(cache), given.nice)
             for number in range(given.rounds):
                 await_quiet(40.0, 5.0)

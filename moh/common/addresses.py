@@ -52,7 +52,7 @@ ISATAP = 0x5EFE
 """The upper 32 bits of an interface identifier that holds an IPv4 address, without ``GLOBAL_BIT`` (RFC 5214 §6.1)."""
 GLOBAL_BIT = 0x02000000
 PRIVATE_STARTS = (*(f"{str(network).partition('.')[0]}." for network in PRIVATE if network.version == 4), "[")
-"""With one of these texts each literal of a private IPv4 address begins."""
+"""Each literal of a private IPv4 address begins with one of these, with or without a bracket."""
 NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*", re.ASCII)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """The longest text that is parsed as an address. So the caches hold no long text from messages."""
@@ -71,7 +71,7 @@ def literal(host: str) -> Optional[IPAddress]:
 
 @lru_cache(maxsize=CACHED)
 def _literal(host: str) -> Optional[IPAddress]:
-    """``literal`` with a cache: the same few addresses come again and again, and to parse one takes a while."""
+    """``literal`` with a cache: the same few addresses come again and again, and parsing is slow."""
     if "%" in host:
         return None
     if host.startswith("[") and host.endswith("]"):
@@ -86,7 +86,7 @@ def _literal(host: str) -> Optional[IPAddress]:
 
 
 class _Kind(NamedTuple):
-    """What a literal address is, and its usual text; for a host name all is false and empty."""
+    """What a literal address is, and its usual spelling; for a host name all is false and empty."""
 
     text: str = ""
     private: bool = False
@@ -101,7 +101,7 @@ NO_LITERAL = _Kind()
 
 @lru_cache(maxsize=CACHED)
 def _kind(host: str) -> _Kind:
-    """The kind of ``host``, of ``LONGEST`` characters at most."""
+    """The kind of ``host``, which has at most ``LONGEST`` characters."""
     address = _literal(host)
     if address is None:
         return NO_LITERAL

@@ -26,8 +26,8 @@ PLAYING_OPTIONS = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_th
 def looped(music: Path) -> Any:
     """The prepared music as an endless input; ffmpeg may open nothing else.
 
-    The header of a WAV file says all. Without ``probesize`` and ``analyzeduration`` ffmpeg would read and decode on to
-    find out more, and would keep a third of its private memory for that.
+    The header of a WAV file says all that ffmpeg needs. Without ``probesize`` and ``analyzeduration`` ffmpeg would read
+    and decode more of the file, and that takes half as much private memory again.
     """
     return ffmpeg.input(
         f"file:{music}",

@@ -22,7 +22,7 @@ Asked = subprocess.Popen[bytes]
 def ask_for_encoders() -> Optional[Asked]:
     """Ask the installed ffmpeg for its encoders; ``encoders`` reads the answer. ``None`` where ffmpeg does not run.
 
-    Debian's ffmpeg takes 70 ms to answer. The program that asks early can do other work meanwhile.
+    Debian's ffmpeg takes 70 ms to answer; the caller can do other work meanwhile.
     """
     try:
         return subprocess.Popen(
@@ -46,9 +46,9 @@ def encoders(asked: Optional[Asked] = None) -> set[str]:
 
 
 def player() -> str:
-    """The ffmpeg that plays to a call: the slim one as soon as it is there, otherwise the installed one.
+    """The name of the ffmpeg that plays to a call: the slim one as soon as it is there, otherwise the installed one.
 
-    The music is converted by the installed one, which reads more formats.
+    The installed one converts the music, since it reads more formats.
     """
     return shutil.which(SLIM) or "ffmpeg"
 

@@ -122,7 +122,7 @@ class FfmpegProcess:
 def start_ffmpeg(
     order: StartStream, unreachable_for: float, tune: Tune, prefix: list[str], share_port: bool
 ) -> FfmpegProcess:
-    """Start an ffmpeg and its watchdog. This takes milliseconds, without the interpreter's lock for the most part.
+    """Start an ffmpeg and its watchdog. This takes milliseconds, most of them without the interpreter's lock.
 
     ``prefix`` is put before the command. ``share_port`` says that the installed ffmpeg knows the option by which the
     watchdog's sockets can have the same ports. Raises ``OSError`` where ffmpeg does not start. After any exception no

@@ -1,14 +1,14 @@
 """Starts an ffmpeg without the interpreter's lock.
 
-``subprocess`` holds that lock until the new process has executed its program, which takes milliseconds on a busy
-machine; no packet of the shared stream leaves meanwhile. ``posix_spawnp`` of the C library does the same work, and
-``ctypes`` releases the lock for it. Where the C library lacks a function that is needed (glibc before 2.34, musl),
-``subprocess`` starts the ffmpeg.
+``subprocess`` holds that lock until the new process executes its program, which takes milliseconds on a busy machine;
+no packet of the shared stream leaves meanwhile. ``posix_spawnp`` of the C library does the same work, and ``ctypes``
+releases the lock for it. Where the C library lacks a function that is needed (glibc before 2.34, musl), ``subprocess``
+starts the ffmpeg, in a session of its own.
 
-The new process has only its three standard descriptors. No signal is blocked or ignored. It is the only one in its
-process group: Ctrl-C in a terminal reaches only the server, which then sends BYE to its callers. But it stays in the
-server's session. Linux divides the processor among sessions first (autogroup), so an ffmpeg in a session of its own
-would get as much of it as the whole server.
+The new process has only its three standard descriptors. It blocks no signal, and does not ignore those that the
+interpreter ignores. It is alone in its process group: Ctrl-C in a terminal reaches only the server, which then sends
+BYE to its callers. But it stays in the server's session. Linux divides the processor among sessions first (autogroup),
+so an ffmpeg in a session of its own would get as much of it as the whole server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPAQUE = ctypes.c_uint64 * 128
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 """Signals that the interpreter ignores; an ignored signal would stay ignored in the new process."""
 POLL = 0.002
-"""Seconds between two looks at a process whose end is waited for."""
+"""Seconds from one poll to the next while ``wait`` waits."""
 
 
 class Process(Protocol):
@@ -58,10 +58,10 @@ class Process(Protocol):
 
 
 class Spawned:
-    """A child process of this one. Only one thread may use it: no other may reap it, so its number stays its own."""
+    """A child process. Only one thread may use it: once another one reaps it, its number may belong to any process."""
 
     def __init__(self, stderr: Optional[IO[bytes]]) -> None:
-        self.pid = 0  # set at once by ``start_process``: then no failure can lose the number of a running process
+        self.pid = 0  # ``start_process`` sets it as soon as the process runs, so that no failure loses the number
         self.stderr = stderr
         self.returncode: Optional[int] = None
 
@@ -99,7 +99,7 @@ class Spawned:
 
 
 class _Spawner:
-    """``posix_spawnp`` with the attributes that each ffmpeg gets. Raises ``AttributeError`` where one is missing."""
+    """``posix_spawnp`` with the attributes of each ffmpeg. Raises ``AttributeError`` where the C library lacks one."""
 
     def __init__(self) -> None:
         self._libc = libc = ctypes.CDLL(None)
@@ -138,7 +138,7 @@ class _Spawner:
 
 
 def _check(error: int, name: bytes = b"") -> None:
-    """Raise the ``OSError`` that a function of ``spawn.h`` returns as a number. ``name`` is the program's."""
+    """Raise the ``OSError`` whose number a function of ``spawn.h`` has returned. ``name`` names the program."""
     if error:
         raise OSError(error, os.strerror(error), *([os.fsdecode(name)] if name else []))
 

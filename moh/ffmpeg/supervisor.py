@@ -6,8 +6,8 @@ here: each call that was started is reported as ended exactly once, for its late
 left; the call's port counts as taken until then.
 
 An order is an action of the core: start or stop the stream of a call. To end an ffmpeg takes one system call; to start
-an ffmpeg takes milliseconds. So each turn of the thread reads all orders, ends all processes that are to end, and
-starts one process, if not too many are starting (``starting.py``).
+one takes milliseconds. So each turn of the thread reads all orders, ends all processes that are to end, and starts one
+process at most: none while too many are starting (``starting.py``).
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ class Supervisor:
         due = [ffmpeg.kill_at for ffmpeg in self._ffmpegs.values() if ffmpeg.kill_at is not None]
         if self._ffmpegs:
             due.append(self._watch_at)
-        if (look := self._starting.next_look(now)) is not None:
-            due.append(look)
+        if (poll := self._starting.next_poll(now)) is not None:
+            due.append(poll)
         if self._starting.has_room and (start := self._starts.next_due(self._ffmpegs)) is not None:
             if start <= now:
                 return 0.0

@@ -1,6 +1,7 @@
-"""What each source may do: rates and counts for public sources, for private ones, and for those that the owner names.
+"""What a source may do: rates and counts for public sources, for private ones, and for those that the owner names.
 
-The limiters enforce it: ``rate_limit`` that of datagrams and of messages in streams, ``address_validation`` the rest.
+It is enforced by ``rate_limit`` for datagrams and for messages in streams, by ``address_validation`` for calls, and by
+``moh/sip/pending.py`` for host names.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from ..common.addresses import Network, is_private, within
 
 CALL_RATE = 1000
-"""New calls a second of a trusted source, unless ``MOH_CALL_RATE`` sets another rate for those in ``MOH_ALLOW``."""
+"""New calls a second of a trusted source. ``MOH_CALL_RATE`` may set another rate for the sources in ``MOH_ALLOW``."""
 MAX_SOURCES = 4096
 """Sources in one table."""
 
@@ -39,7 +40,10 @@ PUBLIC_ALLOWANCE = Allowance((100, 1000), (10, 50), calls=(20, 200), unacknowled
 
 
 def trusted_allowance(call_rate: int) -> Allowance:
-    """The allowance of a trusted source that may begin ``call_rate`` calls a second: three datagrams for each call."""
+    """The allowance of a trusted source that may begin ``call_rate`` calls a second.
+
+    A call takes three datagrams (INVITE, ACK, BYE), or more where some are retransmitted.
+    """
     return Allowance(
         in_call=(4 * call_rate, 8 * call_rate),
         other=(200, 400),
@@ -63,7 +67,7 @@ class Allowances:
     """The allowance of each source. Any thread may use it."""
 
     def __init__(self, allowed: tuple[Network, ...] = (), call_rate: int = CALL_RATE) -> None:
-        """``allowed`` are the networks in ``MOH_ALLOW``, none: all. ``call_rate`` is ``MOH_CALL_RATE``."""
+        """``allowed`` are the networks in ``MOH_ALLOW``; where it is empty, all may call."""
         self.allowed = allowed
         self._named_networks = named_networks(allowed)
         self._named_allowance = trusted_allowance(call_rate)

@@ -46,7 +46,7 @@ def is_only_ours(facts: os.stat_result) -> bool:
 
 
 def is_ours_or_roots(facts: os.stat_result) -> bool:
-    """Whether no other user but root can have written what has these facts: root could write to all files anyway."""
+    """As ``is_only_ours``, but what belongs to root is trusted as well: root can write to any file."""
     return facts.st_uid in (0, os.geteuid()) and not facts.st_mode & OTHERS_WRITE
 
 

@@ -41,8 +41,8 @@ from .report import Outcome, in_figures, in_plain_words
 
 BUILTIN = Path(__file__).parent.parent / "builtin.mp3"
 SHIPPED = Path(__file__).parent.parent / "converted"
-"""A cache that may be here beside the user's own, and is only read. The image has the built-in piece in it, since a
-container begins with an empty cache."""
+"""A second cache, which is only read and need not exist. That of the image has the built-in piece, since a container
+begins with an empty cache."""
 DEFAULT_SOURCES = (Path("/music.mp3"), Path("music.mp3"))
 """The files that are tried if no setting names one. The second is in the folder that the server is started in."""
 RATES = sorted({codec.sample_rate for codec in CODECS})
@@ -106,11 +106,11 @@ def find_source(settings: Settings) -> Path:
 
 
 class FirstMusic(NamedTuple):
-    """What callers hear at once after the start."""
+    """What callers hear first after the start."""
 
     music: Music
     state: Optional[tuple[int, ...]] = None
-    """The state of the owner's file whose content ``music`` is; ``None`` for the built-in piece in its place."""
+    """The state of the owner's file that ``music`` was made of; ``None`` for the built-in piece in its place."""
 
 
 def first_music(settings: Settings, progress: Optional[Progress] = None) -> Optional[FirstMusic]:
@@ -128,7 +128,7 @@ def first_music(settings: Settings, progress: Optional[Progress] = None) -> Opti
 
 
 def _look_up_in_time(settings: Settings, progress: Optional[Progress]) -> tuple[Optional[Path], Optional[FirstMusic]]:
-    """The owner's file, and its music from the cache; nothing where that is not known after ``DIGEST_TIMEOUT``.
+    """``_look_up`` for ``DIGEST_TIMEOUT`` at most; ``None`` twice where that is too short, or the file has a fault.
 
     The file is read in a thread of its own: a call to a network share that hangs may not return at all.
     """
@@ -160,11 +160,11 @@ def _look_up_in_time(settings: Settings, progress: Optional[Progress]) -> tuple[
 
 
 def _look_up(settings: Settings, tick: Callable[[], None]) -> tuple[Path, Optional[FirstMusic]]:
-    """The owner's file, and its music if the cache has it. ``prepare`` looks the built-in piece up."""
+    """The owner's file, and its music if the cache has it. The built-in piece is not looked up."""
     source = find_source(settings)
     if source == BUILTIN:
         return source, None
-    facts = facts_of(source)  # a pipe would be waited for
+    facts = facts_of(source)  # raises for a pipe, which would be waited for
     refuse_other_kinds(source)
     entry = _entry_of(source, settings, digest_of(source, tick))
     found = entry.find()

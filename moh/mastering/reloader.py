@@ -1,6 +1,6 @@
 """New music without a restart: a thread watches the owner's file, and prepares new music while the former music plays.
 
-The thread also finds the first music in the cache, or prepares it, and before it the built-in piece.
+The thread also finds the first music: that in the cache, or the built-in piece until the owner's file is converted.
 ``Reloader.drain`` hands the results to the server.
 """
 
@@ -73,7 +73,7 @@ class Reloader:
         self._playing: Optional[Music] = None
         self._failure: Optional[tuple[Optional[FileState], str]] = None  # the file's state and the error, if it failed
         self._results: queue.SimpleQueue[ReloadResult] = queue.SimpleQueue()
-        self._first = threading.Event()  # a result was handed over
+        self._first = threading.Event()  # set with the first result
         self._requested = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="music", daemon=True)
@@ -91,7 +91,7 @@ class Reloader:
         return results
 
     def await_first(self, seconds: float) -> None:
-        """Wait until ``drain`` has had a first result, but no longer than ``seconds``."""
+        """Wait until ``drain`` has a first result to return, ``seconds`` at most."""
         self._first.wait(seconds)
 
     def close(self) -> None:

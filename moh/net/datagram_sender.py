@@ -1,8 +1,8 @@
 """Sends datagrams to different addresses by one system call: ``sendmmsg`` through ctypes.
 
 The socket is non-blocking, so a call never waits: a full send buffer loses the datagram. The interpreter's lock is
-released for many datagrams only. While other threads compute, it takes half a millisecond to get the lock back; one or
-two datagrams leave in a tenth of that.
+released only for more than ``FEW`` datagrams: while other threads compute, it takes half a millisecond to get the lock
+back, ten times as long as to send one or two datagrams.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .mmsg import CONTROL_HEADER, EACH, IPV4_NAME, NAME, Mmsghdr, packed, system
 from .sockets import leaving_from
 
 MOST_AT_ONCE = 64
-"""Datagrams of one system call."""
+"""Most datagrams of one system call."""
 FEW = 3
-"""Datagrams that are sent without releasing the interpreter's lock: the answers to one message."""
+"""Most datagrams that are sent without releasing the interpreter's lock: one message has no more answers."""
 MOST_SOURCES = 64
 """Local addresses whose ancillary data is remembered; a machine has few of its own."""
 HOLDING, RELEASING = system_call("sendmmsg", hold=True), system_call("sendmmsg")

@@ -23,7 +23,7 @@ MOST_READ = 64
 CONTROL = 256
 """Octets kept for the ancillary data of a datagram."""
 MOST_FLOWS = 1024
-"""Sources whose addresses are kept as objects. Then all are dropped: a flood of addresses takes no more memory."""
+"""Most sources whose ``Flow`` is kept. Before one more is added, all are dropped: a flood fills no memory."""
 RECVMMSG = system_call("recvmmsg", ctypes.c_void_p, hold=True)
 
 

@@ -1,4 +1,4 @@
-"""Answers of the kernel that are remembered for a moment, because asking takes system calls."""
+"""Answers of the kernel that are remembered for a moment, since to ask takes system calls."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 LIFETIME = 2.0
-"""Seconds for which an answer is used. A change of an interface or a route is noticed after this time at the latest."""
+"""Seconds for which an answer is used: a changed interface or route is noticed no later than that."""
 MOST_ANSWERS = 1024
-"""Answers that are remembered at most. Then all are forgotten: a flood of addresses costs what it cost before."""
+"""Most answers that are remembered. Before one more is added, all are forgotten: a flood fills no memory."""
 
 Answer = TypeVar("Answer")
 
 
 class Remembered(Generic[Answer]):
-    """A function of a host that asks ``ask`` at most once in ``LIFETIME`` for each host. Not thread-safe.
+    """A function of a host that calls ``ask`` at most once in ``LIFETIME`` for each host. Not thread-safe.
 
-    A system call on a socket releases the interpreter's lock. A thread that holds the server's lock then waits for the
-    interpreter's lock once more, and with it all threads wait that need the server's lock.
+    A system call on a socket releases the interpreter's lock. A thread that holds the server's lock has to wait for the
+    interpreter's lock then, and all threads that need the server's lock wait with it.
     """
 
     def __init__(self, ask: Callable[[str], Answer], clock: Callable[[], float]) -> None:

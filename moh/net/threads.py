@@ -16,7 +16,7 @@ from typing import Any, Optional, TypeVar
 Item = TypeVar("Item")
 
 PREFERENCE = 5
-"""By how much the niceness of a preferred thread is lower; it gets three times the share of a busy core then."""
+"""By how much the niceness of a preferred thread is lower. Its share of a busy core is three times that of another."""
 START_TIMEOUT = 1.0
 """Seconds that a thread may take to begin; it takes milliseconds, unless there is no memory."""
 

@@ -41,9 +41,9 @@ class PortPool:
         """How many calls have the shared port now."""
 
     def acquire(self, alone: bool = False, share: bool = False) -> Optional[int]:
-        """A free port, or the shared one unless the call must be ``alone`` on it; ``None`` where there is none.
+        """A free port, otherwise the shared one; with ``share`` the shared one, if there is one. ``None`` without any.
 
-        With ``share`` the shared port comes first, unless the call must be ``alone``.
+        A call that must be ``alone`` on its port never gets the shared one.
         """
         shared = self.shared is not None and share and not alone
         for _ in range(len(self._free) if self.free and not shared else 0):

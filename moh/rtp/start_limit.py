@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Optional
 
 ACK_PATIENCE = 1.0
-"""Seconds for which a call counts whose stream will start with its ACK. An ACK takes the time of one way to the phone
-and back. A flood of calls without ACK must not keep others from an ffmpeg of their own for longer."""
+"""Seconds for which a call counts that waits for its ACK: an ACK comes after one round trip. A flood of calls without
+ACK keeps other calls from an ffmpeg of their own for no longer."""
 
 
 class StartLimit:
     """The calls whose stream starts now, or starts with their ACK. A call counts until its first packet has left.
 
-    The law kept here: calls that wait for their ACK keep no place from a call whose music starts at once. Unvalidated
+    The law kept here: calls that wait for their ACK take no place from a call whose music starts at once. Unvalidated
     sources can make any number of the former, and none of the latter.
     """
 
@@ -26,7 +26,7 @@ class StartLimit:
         self._most = most
         self._starting: set[str] = set()
         self._awaited: dict[str, float] = {}
-        """Calls that wait for their ACK, each with the time from which on it does not count any more."""
+        """Calls that wait for their ACK, each with the time until which it counts."""
 
     def __len__(self) -> int:
         return len(self._starting) + len(self._awaited)
@@ -36,7 +36,7 @@ class StartLimit:
         self._awaited[call] = now + ACK_PATIENCE
 
     def note(self, call: str, starting: bool) -> None:
-        """Note whether the stream of ``call`` starts now; otherwise it plays, or has ended, or waits for its ACK."""
+        """Note whether the stream of ``call`` is starting; otherwise it plays, has ended or waits for its ACK."""
         if starting:
             self._starting.add(call)
             self._awaited.pop(call, None)

@@ -72,7 +72,7 @@ class SessionDescription:
 class Line(NamedTuple):
     """One line ``kind=value`` without spaces around its parts; ``kind`` is empty where the line has another form.
 
-    ``name`` and ``text`` are the parts of ``value`` if it is that of an attribute, ``name:text``.
+    The value of an attribute is ``name:text``; in other lines ``name`` and ``text`` mean nothing.
     """
 
     kind: str

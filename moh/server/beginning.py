@@ -1,4 +1,4 @@
-"""What ``sip_server.py`` does before it imports the rest of the program, which takes most of the time of a start."""
+"""What ``sip_server.py`` does before it imports the rest of the program. These imports are most of a start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Optional
 
 from ..ffmpeg.launch import Asked, ask_for_encoders
 from .command_line import missing_package, read_arguments
-from .tuning import fill_standard_descriptors, without_collections
+from .tuning import fill_standard_descriptors, pause_garbage_collection
 
 
 def begin() -> Optional[Asked]:
@@ -15,7 +15,7 @@ def begin() -> Optional[Asked]:
 
     ffmpeg answers while the rest is imported.
     """
-    without_collections()
+    pause_garbage_collection()
     read_arguments()
     if missing := missing_package():
         sys.exit(missing)

@@ -1,8 +1,8 @@
-"""The compiled form of the core: used where ``COMPILED_CORE`` names its folder, and made of the very sources beside us.
+"""The compiled form of the core, which is used where the variable ``COMPILED_CORE`` names its folder.
 
-``tools/compile_core.py`` makes the folder, and the image has one. Without the variable the core runs as it is written.
-The laws kept here: a compiled core that was made of other sources never runs, and no module of the core is imported
-from both forms.
+``tools/compile_core.py`` makes the folder, and the image has one. Without the variable the core runs as pure Python.
+The laws kept here: a compiled core that was made of other sources than those in ``moh`` never runs, and no module of
+the core is imported in both forms.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SOURCES = Path(__file__).parent.parent
 PACKAGES = ("common", "sdp", "guard", "rtp", "sip")
 """The packages of the core, in ``moh``."""
 LIBRARY = "moh_core__mypyc"
-"""The module that holds the code of all compiled modules; each of these is only an entry to it."""
+"""The module that holds the code of all compiled modules; these only refer to it."""
 DIGEST = "digest"
 """The file, in the folder of the compiled core, with the digest of the sources that it was made of."""
 
 
 def digest(sources: Path) -> str:
-    """The digest of all modules of the core, whether they are compiled or not, in the folder ``sources``."""
+    """The digest of all modules of the core in the folder ``sources``, also of those that are not compiled."""
     found = blake2b(digest_size=16)
     for package in PACKAGES:
         for path in sorted((sources / package).glob("*.py")):
@@ -39,7 +39,7 @@ _faults: list[str] = []
 
 
 def use_compiled_core() -> None:
-    """Have the core be imported in its compiled form, if ``COMPILED_CORE`` names a folder that has it."""
+    """Let all later imports of the core load its compiled form, if ``COMPILED_CORE`` names a folder that has it."""
     name = os.environ.get(VARIABLE, "")
     if not name:
         return
@@ -52,7 +52,7 @@ def use_compiled_core() -> None:
 
 
 def core_fault() -> str:
-    """Why ``use_compiled_core`` did not do what ``COMPILED_CORE`` asks for, for the log; empty where it did."""
+    """Why the core in ``COMPILED_CORE`` is not used, for the log; empty where it is used or none is named."""
     return ", ".join(_faults)
 
 

@@ -31,7 +31,7 @@ class Signals:
         """Handle all signals of ``HANDLED`` from now on; signals that were held back come first.
 
         Only the main thread may call this, before any other thread or process is started: a thread or process that was
-        started earlier holds back these signals for ever. One process may: the ffmpeg that lists its encoders and ends.
+        started earlier holds back these signals for ever. The ffmpeg that lists its encoders may: it ends by itself.
         """
         for number in HANDLED:
             signal.signal(number, self._mark)

@@ -14,8 +14,8 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes passes the interpreter's lock to a waiting thread."""
 
 
-def without_collections() -> None:
-    """Collect no garbage until ``steady_interpreter`` is called: imports leave none, and would take 10 ms longer."""
+def pause_garbage_collection() -> None:
+    """Collect no garbage until ``steady_interpreter`` is called: imports leave none, and collecting takes 10 ms."""
     gc.disable()
 
 

@@ -13,7 +13,7 @@ Checkpoint = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 
 def _attributes(kind: type) -> tuple[str, ...]:
-    """The names of the attributes of a class with ``__slots__``. A compiled class has another list of them."""
+    """The names of the attributes of a class with ``__slots__``, which a compiled class has under another name."""
     names: tuple[str, ...] = getattr(kind, "__mypyc_attrs__", ()) or getattr(kind, "__slots__")  # noqa: B009
     return names
 

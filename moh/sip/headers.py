@@ -4,7 +4,7 @@ Each parser takes text and returns an immutable value, or raises ``Refusal`` 400
 parser reads the text once, and no pattern can backtrack.
 
 From call to call a phone or PBX repeats its URIs, the host in its Via, and lists such as Allow. Three caches keep what
-was read of them: each has at most ``CACHED`` entries, of texts with at most ``MAX_CACHED`` characters.
+was read of them: each holds at most ``CACHED`` texts, of at most ``MAX_CACHED`` characters.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class NameAddr(NamedTuple):
 def _split_unusual(text: str) -> tuple[str, str, list[str]]:
     """As ``_split_usual`` with semicolons, for any form; without angle brackets the whole address is the URI.
 
-    An angle bracket that is not closed comes first in the pieces, where nothing may be.
+    The first piece has to be empty. It holds what follows the angle brackets, or the bracket that is not closed.
     """
     head, *params = split(text, ";")
     behind_name = head[_closing_quote(head) :] if head.startswith('"') else head
@@ -243,7 +243,7 @@ def _name(piece: str) -> str:
 
 
 def _tags(params: list[str]) -> tuple[str, tuple[str, ...], int]:
-    """``tag``, ``tags`` and ``all_tags`` of a ``NameAddr``: what its parameters called ``tag`` say, without quotes."""
+    """``tag``, ``tags`` and ``all_tags`` of a ``NameAddr``, from its parameters called ``tag``, without quotes."""
     values: list[str] = []
     for piece in params:
         name, _, value = piece.partition("=")

@@ -50,11 +50,11 @@ class Limits:
     """The streams that may start at once on ports of their own, as in ``StartLimit``."""
 
 
-class Ours(NamedTuple):
-    """How the caller of a first INVITE reaches us; found out once for each INVITE."""
+class Dialled(NamedTuple):
+    """What the caller of a first INVITE has dialled, and how it reaches this server."""
 
     name: str
-    """The host name that it dialled, as ``Identity.dialled_name`` gives it."""
+    """The host name, as ``Identity.dialled_name`` returns it."""
     address: Optional[str]
     """The latest address of that name; empty if it has none, ``None`` if that is not known."""
     reach: Reach
@@ -106,12 +106,12 @@ class Invites:
 
     def _negotiate_call(self, incoming: Incoming, now: float) -> list[Action]:
         """Answer a first INVITE, or let it wait."""
-        ours = self._ours(incoming, now)
-        offer = self._read_offer(incoming, None, ours)
+        dialled = self._find_dialled(incoming, now)
+        offer = self._read_offer(incoming, None, dialled)
         if offer is not None and offer.choice.name:
             return self._pending.wait(incoming, offer.choice.name, now)
-        waiting = self._wait_for_dialled(incoming, ours.name, now)
-        return self._begin_call(incoming, offer, ours, now) if waiting is None else waiting
+        waiting = self._wait_for_dialled(incoming, dialled.name, now)
+        return self._begin_call(incoming, offer, dialled, now) if waiting is None else waiting
 
     # -- the name that was dialled ---------------------------------------------------------------------------------
 
@@ -142,39 +142,39 @@ class Invites:
         known = self._dialled.address(name, ip_version(incoming.peer.flow), incoming.peer.trust, now)
         return known or incoming.names.get(name, known)
 
-    def _log_unknown_name(self, flow: Flow, ours: Ours, now: float) -> list[Action]:
+    def _log_unknown_name(self, flow: Flow, dialled: Dialled, now: float) -> list[Action]:
         """A warning for the owner where the dialled name has no address here, so that the SDP names our own one."""
-        if not ours.name or ours.address != "":
+        if not dialled.name or dialled.address != "":
             return []
         text = (
-            f"{flow.remote} dialled {ours.name[:80]!r}. This server finds no IP address for that name, so its answer "
-            f"says that the music comes from {flow.local.host}; {self._identity.advice}"
+            f"{flow.remote} dialled {dialled.name[:80]!r}. This server finds no IP address for that name, so its "
+            f"answer says that the music comes from {flow.local.host}; {self._identity.advice}"
         )
         return self._responder.log_first("dialled name without address", flow, text, now, logging.WARNING)
 
-    def _ours(self, incoming: Incoming, now: float) -> Ours:
+    def _find_dialled(self, incoming: Incoming, now: float) -> Dialled:
         """How the caller reaches us. A caller on the internet does not learn which inward address a name has."""
         request, flow = incoming.request, incoming.peer.flow
         name = self._identity.dialled_name(request, flow)
         address = self._address_of(name, incoming, now) if name else None
         hidden = bool(address) and self._limits.destinations.hides(flow, address or "")
-        return Ours(name, address, self._identity.reach(request, flow, "" if hidden else address or ""))
+        return Dialled(name, address, self._identity.reach(request, flow, "" if hidden else address or ""))
 
     # -- offers ----------------------------------------------------------------------------------------------------
 
-    def _read_offer(self, incoming: Incoming, call: Optional[Call], ours: Optional[Ours]) -> Optional[Offer]:
+    def _read_offer(self, incoming: Incoming, call: Optional[Call], dialled: Optional[Dialled]) -> Optional[Offer]:
         """The session description in a request and the stream that we choose; ``None`` where it has no body.
 
-        ``ours`` is given for a new call.
+        ``dialled`` is given for a new call.
         """
         request, flow = incoming.request, incoming.peer.flow
         if not request.body.strip():
             return None
         session = parse_sdp(request.body)
         if call is None:
-            assert ours is not None
+            assert dialled is not None
             srtp = self._registry.ports.exclusive_available
-            local_host: Callable[[str], str] = partial(self._identity.media_host, ours.reach.media, flow)
+            local_host: Callable[[str], str] = partial(self._identity.media_host, dialled.reach.media, flow)
         else:
             srtp, local_host = not call.media.origin.shared, call.media.origin.local_host
 
@@ -223,14 +223,14 @@ class Invites:
             self._registry.media_limits.add(call.id, flow.remote.host, hosts)
         return self._arrival.check_destination(flow, call, now)
 
-    def _begin_call(self, incoming: Incoming, offer: Optional[Offer], ours: Ours, now: float) -> list[Action]:
+    def _begin_call(self, incoming: Incoming, offer: Optional[Offer], dialled: Dialled, now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
         self.check_room(None)
         at_once, plays = self._may_play_at_once(incoming, offer), offer is None or offer.choice.playing
         crowded = plays and not self._registry.starts.has_room(now, at_once)
         port = self._acquire_port(offer is not None and offer.choice.crypto is not None, crowded)
         try:
-            call = self._new_call(incoming, port, ours.reach, now)
+            call = self._new_call(incoming, port, dialled.reach, now)
             # no 180 for an unvalidated source: the octets of its repeated INVITEs allow repeating the 200
             ringing = peer.validated and not requires_100rel(request)
             exchange = self._responder.exchange(incoming, call.id, _dialog_headers(request, call))
@@ -246,11 +246,11 @@ class Invites:
         if (oldest := self._guard.call_answered(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.without_parameters[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
-        actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(peer.flow, ours, now)]
+        actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(peer.flow, dialled, now)]
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 
     def _acquire_port(self, alone: bool, crowded: bool) -> int:
-        """An RTP port for one call ``alone``, or the shared one, preferably where too many streams are starting.
+        """An RTP port for one call ``alone``, or the shared one; where it is ``crowded``, the shared one comes first.
 
         SRTP has a key for each call, and so needs a stream of its own: without one the offer is not acceptable.
         """

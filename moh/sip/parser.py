@@ -180,7 +180,7 @@ def _read_headers(lines: list[str]) -> tuple[Headers, Faults]:
 
 
 def _read_name(text: str) -> str:
-    """The long name of a header field, in lower case; empty where ``text``, what stands before the colon, is none."""
+    """The long name, in lower case, of the header field that begins with ``text``; empty where it is no name."""
     name = text.rstrip().lower()
     return COMPACT.get(name, name) if is_token(name) else ""
 
@@ -283,7 +283,7 @@ def _read_identity(request: Request, faults: Faults) -> None:
 
 
 def _only(name: str, request: Request, faults: Faults) -> str:
-    """The value of the one header field called ``name``. Raises ``Refusal`` 400 if there is none, or another one."""
+    """The value of the only header field called ``name``. Raises ``Refusal`` 400 if there is none, or more than one."""
     if name in faults:
         raise faults[name]
     values = request.all(name)

@@ -118,7 +118,7 @@ class UserAgent:
         return self._turns.take([Turn("the end of a stream", step, partial(self._turns.take, again))], now)
 
     def streams_began(self, began: Iterable[StreamBegan], now: float) -> list[Action]:
-        """Note that these streams play now, so that others may start."""
+        """Note that these streams play now, so that further ones may start."""
         self.registry.streams_began(began)
         return self._turns.settled([], now)
 

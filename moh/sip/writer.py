@@ -102,8 +102,8 @@ def write_response(
 ) -> bytes:
     """Write an answer: the ``copied_fields``, then ``headers``; a body needs its Content-Type among ``headers``.
 
-    ``reason`` replaces the usual phrase. ``copied`` are the ``copied_fields``, where another answer to the same request
-    had them before.
+    ``reason`` replaces the usual phrase. ``copied`` are the ``copied_fields``, where an earlier answer to the same
+    request has them.
     """
     lines = [f"SIP/2.0 {status} {reason or REASONS.get(status, 'Error')}"]
     if copied or (copied := copied_fields(request, flow, to_tag)):

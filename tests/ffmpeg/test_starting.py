@@ -55,9 +55,9 @@ def test_an_ffmpeg_that_never_plays_does_not_keep_others_from_starting_for_ever(
 
 def test_looks_are_due_only_while_an_ffmpeg_is_starting(playing: set[int]) -> None:
     one = Starting(1)
-    assert one.next_look(100.0) is None
+    assert one.next_poll(100.0) is None
     one.add(ffmpeg(1))
-    assert one.next_look(100.0) == 100.0 + START_POLL
+    assert one.next_poll(100.0) == 100.0 + START_POLL
 
 
 @pytest.mark.parametrize(("cores", "most"), [(1, 1), (2, 1), (8, 7), (64, MOST_AT_ONCE)])

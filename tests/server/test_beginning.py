@@ -12,7 +12,7 @@ from moh.server.beginning import begin
 @pytest.fixture(autouse=True)
 def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["sip_server.py"])
-    monkeypatch.setattr(beginning, "without_collections", lambda: None)
+    monkeypatch.setattr(beginning, "pause_garbage_collection", lambda: None)
 
 
 def test_a_missing_package_ends_the_program_before_ffmpeg_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
