@@ -10,8 +10,8 @@ WORKDIR /build
 COPY tools/build_ffmpeg.sh ./
 RUN mkdir /built && if [ "$FFMPEG" = slim ]; then ./build_ffmpeg.sh /built; fi
 
-# The core, compiled by mypyc: set-up takes less of the processor. It is optional: where it cannot be compiled, since a
-# processor has no packages of mypy, the image has pure Python alone. --build-arg CORE=pure leaves it out.
+# The core, compiled by mypyc: a call takes less of the processor. Where it cannot be compiled, as on a processor for
+# which mypy has no package, the image has pure Python alone. So it has with --build-arg CORE=pure.
 FROM python:${PYTHON_VERSION}-slim AS core
 ARG CORE=compiled
 WORKDIR /build
@@ -49,17 +49,17 @@ RUN PYTHONDONTWRITEBYTECODE=1 pip install --no-cache-dir --disable-pip-version-c
 COPY moh/ moh/
 COPY tools/setup.sh tools/
 COPY sip_server.py start.sh test_sip_client.py test_udp.py ./
-# Convert the built-in piece, so that a new container plays at once. Compile the modules, those of Python too: the user of
-# the container may not store them, and a start would take twice the time. To run each program proves that it starts.
-# start.sh looks for nothing to install where .installed is. Last, make the files readable for any user, whatever the
-# umask of the checkout was.
+# Convert the built-in piece, so that a new container plays at once. Run each program once: that proves that it starts,
+# and stores the compiled modules, those of Python too. The user of the container cannot store them, and without them a
+# start would take twice the time. Where the file .installed is, start.sh installs nothing. Last, make the files
+# readable for any user, whatever the umask of the checkout was.
 RUN MOH_CACHE=/app/moh/converted python3 -m moh.mastering.prepare \
     && python3 -m compileall -q moh && python3 -c 'import sip_server' \
     && python3 test_udp.py --help >/dev/null \
     && touch .installed \
     && chmod -R a+rX .
 
-# The server uses it only if it was made of the very sources in moh/, and otherwise says so in its log.
+# The server uses the compiled core only if it was made of the sources in moh/; otherwise a line of its log says so.
 COPY --from=core /built/ compiled/
 
 USER 5060:5060
@@ -67,8 +67,8 @@ ENV MOH_CACHE=/tmp/moh \
     COMPILED_CORE=/app/compiled \
     PYTHONUNBUFFERED=1
 EXPOSE 5060/udp 5060/tcp 5061/tcp 10000-10100/udp
-# `docker compose up --wait` tells after 5 s that all is well, or after 10 s that it is not. While it is not known whether
-# the music can be played, the check waits: up to 20 s more.
+# `docker compose up --wait` reports after 5 s that all is well, or after 10 s that it is not. While it is not known
+# whether the music can be played, the check waits: up to 20 s more.
 HEALTHCHECK --interval=5s --timeout=30s --retries=2 \
     CMD ["python3", "test_udp.py", "--wait", "20"]
 ENTRYPOINT ["./start.sh"]

@@ -66,7 +66,7 @@ done
 # Debian's ffmpeg loads 200 libraries for each call. Where a compiler and all else that is needed are installed, a slim
 # one is built at the lowest priority, a minute after the start; it plays from the next call on.
 PATH=$PATH:$PWD/.ffmpeg
-build_slim() { # PID: if the server PID runs then, and as long as it runs
+build_slim() { # PID: wait a minute, then build while the server with this number runs
     sleep 60
     kill -0 "$1" || return
     mkdir -p .ffmpeg

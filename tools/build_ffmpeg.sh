@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the slim ffmpeg from the distribution's own source package: tools/build_ffmpeg.sh FOLDER
-# One file of 4.6 MB that needs no library and runs on this release of Debian or Ubuntu and on others; it can what the
-# server needs and no more. The Dockerfile has a stage for it. Packages that are missing for that are installed (root),
-# unless INSTALL=no.
+# One file of 4.6 MB that needs no library and runs on this release of Debian or Ubuntu and on others; it has what the
+# server needs and no more. The Dockerfile has a stage for it. As root, it installs the packages that it needs, unless
+# INSTALL=no.
 set -euo pipefail
 
 # -- what it can ---------------------------------------------------------------------------------------------------
@@ -40,9 +40,9 @@ filters=(
 
 # -- what runs for each packet -------------------------------------------------------------------------------------
 
-# A call's ffmpeg wakes up 50 times a second, and finds caches and page tables that others have used meanwhile. These
-# functions lie side by side in the program, so it touches fewer pages each time. The names are those that "perf record"
-# saw while PCMU and G.722 played; a name that another version does not have is ignored.
+# A call's ffmpeg wakes up 50 times a second, and other processes have used the processor's caches meanwhile. These
+# functions lie side by side in the program, so each time it touches fewer pages. The names are those that "perf record"
+# saw while PCMU and G.722 played; a name that this version does not have is ignored.
 hot=(
     reap_filters pcm_encode_frame ff_filter_graph_run_once ff_filter_frame ff_filter_activate of_write_packet
     ffurl_write av_packet_free_side_data ff_framequeue_peek print_report ff_inlink_consume_samples av_buffer_ref
@@ -173,11 +173,11 @@ export CPATH=$work/include LIBRARY_PATH=$work/lib
 say 4 "choosing the parts that are needed"
 cd ffmpeg-*/
 version=$(dpkg-parsechangelog -S Version)
-# The socket for RTP blocks, so sendto waits by itself in the rare case that its buffer is full. ffmpeg asks before each
-# packet whether there is room; that is one system call of three.
+# Before each packet ffmpeg asks whether its buffer has room, by one system call of three. This line removes that: the
+# socket for RTP blocks, so sendto waits by itself in the rare case that the buffer is full.
 sed -i '/^static int udp_write/,/^}/ s/if (!(h->flags & AVIO_FLAG_NONBLOCK)) {/if (0) {/' libavformat/udp.c
 linker=(-static '-Wl,--gc-sections')
-if [[ $(uname -m) == x86_64 ]] && command -v ld.gold >/dev/null; then # the linker that can order functions
+if [[ $(uname -m) == x86_64 ]] && command -v ld.gold >/dev/null; then # only this linker orders functions
     printf '.text.%s\n' "${hot[@]}" >hot.order
     linker+=(-fuse-ld=gold "-Wl,--section-ordering-file=hot.order")
 fi

@@ -48,9 +48,9 @@ in_venv() { # FILE...: has the virtual environment the packages that these list,
     done
 }
 
-# The same, of any Python that the virtual environment was made for; sets $venv and $version. No program is started: to
-# ask python3 for its version takes longer than all else here. So a virtual environment keeps its Python, whatever
-# python3 is now, until that Python is gone or has become another version.
+# The same, for whatever Python the virtual environment was made; sets $venv and $version. It starts no program, since
+# to ask python3 for its version takes longer than all the rest. So a virtual environment keeps its Python, whatever
+# python3 is now, until that Python is gone or has another version.
 is_set_up() { # FILE...
     local line home=
     case ${PYTHON:-} in
