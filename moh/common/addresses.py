@@ -53,6 +53,8 @@ ISATAP = 0x5EFE
 GLOBAL_BIT = 0x02000000
 PRIVATE_STARTS = (*(f"{str(network).partition('.')[0]}." for network in PRIVATE if network.version == 4), "[")
 """Each literal of a private IPv4 address begins with one of these, with or without a bracket."""
+LOOPBACK_STARTS = ("127.", "[")
+"""The same for IPv4 loopback addresses."""
 NUMBER = re.compile("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*", re.ASCII)
 LONGEST = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]")
 """The longest text that is parsed as an address. So the caches hold no long text from messages."""
@@ -242,7 +244,12 @@ def is_unicast(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is the literal of a loopback address."""
+    """Whether ``host`` is the literal of a loopback address.
+
+    For other IPv4 addresses the first octet decides, as in ``is_private``.
+    """
+    if ":" not in host and not host.startswith(LOOPBACK_STARTS):
+        return False
     return len(host) <= LONGEST and _kind(host).loopback
 
 

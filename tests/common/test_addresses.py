@@ -6,6 +6,7 @@ from typing import Optional
 
 import pytest
 
+from moh.common import addresses
 from moh.common.addresses import (
     is_loopback,
     is_private,
@@ -97,8 +98,15 @@ def test_a_unicast_address_belongs_to_one_host(host: str, unicast: bool) -> None
 
 
 def test_loopback_is_recognised_in_both_families() -> None:
-    hosts = ("127.0.0.2", "::1", "::ffff:127.0.0.1", "10.0.0.1", "localhost")
-    assert [host for host in hosts if is_loopback(host)] == ["127.0.0.2", "::1", "::ffff:127.0.0.1"]
+    hosts = ("127.0.0.2", "[127.0.0.2]", "::1", "::ffff:127.0.0.1", "10.0.0.1", "[10.0.0.1]", "localhost")
+    assert [host for host in hosts if is_loopback(host)] == [*hosts[:4]]
+
+
+def test_a_flood_of_public_addresses_costs_no_parsing() -> None:
+    parsed = addresses._kind.cache_info().misses
+    hosts = [f"203.0.{third}.{last}" for third in range(4) for last in range(100)]
+    assert not any(is_private(host) or is_loopback(host) for host in hosts)
+    assert addresses._kind.cache_info().misses == parsed
 
 
 def test_the_hold_of_rfc_2543_is_recognised_in_both_families() -> None:
