@@ -1,4 +1,4 @@
-"""Processor time and memory of processes. End to end: of real ones, which start others and end."""
+"""Processor time and memory of processes. End to end: real processes, which start others and end."""
 
 from __future__ import annotations
 

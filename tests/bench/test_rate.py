@@ -36,7 +36,7 @@ NAN = float("nan")
 
 
 def climb(capable: int, first: int = 400, most: int = 4000) -> tuple[list[int], Capacity]:
-    """The rates that are tried with a server that takes ``capable`` calls a second, and what comes out."""
+    """The rates that are tried with a server that takes ``capable`` calls a second, and its capacity."""
     tried, climb = [], Climb(first, most)
     while rate := climb.rate():
         tried.append(rate)

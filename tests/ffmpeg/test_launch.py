@@ -1,4 +1,4 @@
-"""The leash, by which an ffmpeg dies with its parent, and what the PATH has: encoders, slim ffmpeg. By stand-ins."""
+"""The leash, by which an ffmpeg dies with its parent; encoders and the slim ffmpeg on the PATH. By stand-ins."""
 
 from __future__ import annotations
 

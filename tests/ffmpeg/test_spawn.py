@@ -19,7 +19,7 @@ WAYS = ["posix_spawn", "subprocess"]
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the test with ``posix_spawnp``, and as if the C library lacked a function that is needed."""
+    """Run the test with ``posix_spawnp``, and again as if the C library lacked a function that is needed."""
     if request.param == "subprocess":
         monkeypatch.setattr(spawn, "_SPAWNER", None)
     elif spawn._SPAWNER is None:
@@ -156,7 +156,7 @@ def test_the_exit_status_is_known_once_it_has_ended() -> None:
 
 @pytest.mark.usefixtures("way")
 def test_a_process_that_the_kernel_has_reaped_counts_as_ended() -> None:
-    """So it is in a server that was started with SIGCHLD ignored."""
+    """In a server that was started with SIGCHLD ignored, the kernel reaps all children."""
     former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         process = start_process(["/bin/sh", "-c", "exit 3"])

@@ -1,4 +1,4 @@
-"""The ffmpegs that are starting, with stand-ins for the look into ``/proc``. End to end: that look itself."""
+"""The ffmpegs that are starting, with stand-ins for what ``/proc`` says. End to end: the reading of ``/proc``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_ffmpeg_that_never_plays_does_not_keep_others_from_starting_for_ever(
     assert one.begun(100.0 + LONGEST_START) == [hanging]
 
 
-def test_looks_are_due_only_while_an_ffmpeg_is_starting(playing: set[int]) -> None:
+def test_polls_are_due_only_while_an_ffmpeg_is_starting(playing: set[int]) -> None:
     one = Starting(1)
     assert one.next_poll(100.0) is None
     one.add(ffmpeg(1))
@@ -66,7 +66,7 @@ def test_one_core_stays_free_while_ffmpegs_start(cores: int, most: int, monkeypa
     assert starts_at_once() == most
 
 
-def test_a_socket_is_found_and_other_descriptors_are_none() -> None:
+def test_a_socket_is_found_and_other_descriptors_do_not_count() -> None:
     mine, other = socket.socketpair()
     with mine, other, subprocess.Popen(["/bin/cat"], stdin=other.fileno(), stdout=subprocess.DEVNULL) as connected:
         assert has_socket(connected.pid)
@@ -77,7 +77,7 @@ def test_a_socket_is_found_and_other_descriptors_are_none() -> None:
     assert not has_socket(piped.pid), "the process has ended"
 
 
-def test_where_proc_does_not_say_an_ffmpeg_counts_as_playing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ffmpeg_counts_as_playing_where_proc_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def hidden(path: str) -> None:
         raise PermissionError(13, "Permission denied")
 

@@ -263,7 +263,7 @@ def test_music_that_was_converted_before_is_there_at_once(tmp_path: Path) -> Non
     assert first.music == replace(expected, took=0.0)
 
 
-def test_the_built_in_piece_as_the_music_is_left_to_its_preparation(
+def test_the_built_in_piece_is_not_looked_up_as_the_owners_music(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(music, "DEFAULT_SOURCES", ())

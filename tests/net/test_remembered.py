@@ -1,4 +1,4 @@
-"""What the kernel answered is used for two seconds, for each host, and no more answers are kept than fit."""
+"""An answer of the kernel is used for two seconds, for its host only, and the number of answers has a bound."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from moh.net.remembered import MOST_ANSWERS, Remembered
 
 
 class Kernel:
-    """It counts the questions. Its answer is how often it was asked for that host."""
+    """It counts the questions. Its answer is the number of questions about that host."""
 
     def __init__(self) -> None:
         self.asked: dict[str, int] = {}

@@ -129,7 +129,7 @@ def test_the_env_file_may_choose_the_python(project: Path) -> None:
 
 @pytest.fixture
 def set_up(project: Path) -> Path:
-    """The project after a first start, and a ``python3`` on the PATH that says 3.9 and makes no virtual environment."""
+    """The project after a first start. The ``python3`` on its PATH says that it is 3.9, and does nothing else."""
     wrapper = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
     for venv, version in ((".venv", "3.9"), (".venv-3.13", "3.13")):
         write_program(project / "home" / f"python{version}", wrapper)
@@ -173,7 +173,7 @@ def test_other_packages_are_installed(set_up: Path) -> None:
 
 
 @pytest.mark.parametrize("now", ["another version", "gone"])
-def test_a_virtual_environment_is_made_anew_if_its_python_is(set_up: Path, now: str) -> None:
+def test_a_virtual_environment_is_made_anew_if_its_python_has_changed(set_up: Path, now: str) -> None:
     (set_up / "home" / "python3.9").unlink()
     if now == "another version":  # /usr/bin/python3 names the new one after an upgrade of the system
         write_program(set_up / "home" / "python3", "#!/bin/sh\n[ $1 = -c ] && echo 3.10\n")

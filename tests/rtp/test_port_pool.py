@@ -112,13 +112,13 @@ def test_a_call_that_must_be_alone_does_not_get_the_shared_port() -> None:
     assert ports.sharing == 1
 
 
-def test_a_call_that_had_better_share_gets_the_shared_port_unless_it_must_be_alone() -> None:
+def test_a_call_that_should_share_gets_the_shared_port_unless_it_must_be_alone() -> None:
     ports = PortPool(10000, 10100, shared=10100)
     assert (ports.acquire(share=True), ports.acquire(alone=True, share=True), ports.acquire()) == (10100, 10000, 10002)
     assert ports.sharing == 1
 
 
-def test_without_a_shared_port_a_call_that_had_better_share_gets_a_port_of_its_own() -> None:
+def test_without_a_shared_port_a_call_that_should_share_gets_a_port_of_its_own() -> None:
     assert PortPool(10000, 10001).acquire(share=True) == 10000
 
 

@@ -1,4 +1,4 @@
-"""The compiled core is used only if it was made of the very sources that are here."""
+"""The compiled core is used only if it was made of the sources in ``moh``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPORT = (
 
 
 def run(folder: str, before: str = "") -> list[str]:
-    """What another Python says of the compiled core in ``folder``, and whether it uses it."""
+    """``core_fault`` and ``is_compiled`` of a new Python with the compiled core in ``folder``."""
     environment = {**os.environ, "COMPILED_CORE": folder}
     command = [sys.executable, "-c", f"{before}; {REPORT}" if before else REPORT]
     return subprocess.run(

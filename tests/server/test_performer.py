@@ -1,4 +1,4 @@
-"""The actions of one turn: messages leave before streams start, and each action that fails fails alone."""
+"""The actions of one turn: messages leave before streams start, and an action that fails stops no other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOK_UP = Resolve("moh.example", "", Trust.TRUSTED)
 
 
 class Parts:
-    """The outbox, the engines, the resolver and the core, which record what they are asked for; some requests fail."""
+    """Stand-ins for outbox, engines, resolver and core, which record what they are asked for; some requests fail."""
 
     def __init__(self, failing: tuple[Action, ...] = ()) -> None:
         self.done: list[object] = []

@@ -255,7 +255,7 @@ def test_a_call_on_hold_starts_no_stream_and_keeps_no_place() -> None:
     assert burst(agent, 3, body=held) == [10004]
 
 
-def test_srtp_keeps_its_own_port_in_a_burst() -> None:
+def test_a_call_with_srtp_gets_a_port_of_its_own_in_a_burst() -> None:
     agent = make_agent(shared=SHARED, starts_at_once=1)
     assert burst(agent, 1) == [10000]
     assert burst(agent, 2, body=SECURE) == [10002]

@@ -1,4 +1,4 @@
-"""The two forms of the core: as it is written, and compiled, as ``COMPILED_CORE=FOLDER`` has it."""
+"""The two forms of the core: pure Python, and the compiled form in the folder ``COMPILED_CORE``."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import pytest
 from moh.server.compiled import is_compiled
 
 pure_only = pytest.mark.skipif(is_compiled(), reason="compiled functions can be neither replaced nor traced")
-"""For tests that put another function in the place of one of the core, or raise an exception at each of its calls."""
+"""For tests that replace a function of the core, or raise an exception at each of its calls."""
