@@ -34,7 +34,8 @@ def starts_at_once() -> int:
 def has_socket(pid: int) -> bool:
     """Whether a process has opened a socket; also true where ``/proc`` does not say."""
     try:
-        return any(os.readlink(entry.path).startswith("socket:") for entry in os.scandir(f"/proc/{pid}/fd"))
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return any(os.readlink(entry.path).startswith("socket:") for entry in entries)
     except FileNotFoundError:
         return False  # a descriptor was closed just now, or the process has ended
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,13 @@ def test_a_socket_is_found_and_other_descriptors_do_not_count() -> None:
         assert not has_socket(piped.pid)
         piped.kill()
     assert not has_socket(piped.pid), "the process has ended"
+
+
+def test_no_descriptor_stays_open_after_a_socket_is_found(recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("always")
+    with socket.socket():
+        assert has_socket(os.getpid())
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_an_ffmpeg_counts_as_playing_where_proc_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
