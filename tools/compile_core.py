@@ -73,8 +73,8 @@ def build(folder: Path) -> None:
         if places := leaks("".join(path.read_text(encoding="utf-8") for path in (work / "c").rglob("__native*.c"))):
             fail(f"bytes + bytes in {', '.join(places)}; expected b''.join((one, other)), since mypyc leaks the sum")
         for extension in extensions:
-            extension.extra_compile_args += FLAGS
-            extension.extra_link_args.append("-s")
+            extension.extra_compile_args = [*extension.extra_compile_args, *FLAGS]  # mypycify makes one list for all
+            extension.extra_link_args = [*extension.extra_link_args, "-s"]
         command = ["build_ext", "--build-lib", str(work / "lib"), "--build-temp", str(work / "objects"), "--quiet"]
         import_module("distutils.core").setup(name="moh-core", script_args=command, ext_modules=extensions)
         (work / "lib" / DIGEST).write_text(digest(ROOT / "moh"), encoding="ascii")
