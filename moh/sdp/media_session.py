@@ -223,7 +223,7 @@ class MediaSession:
 
     def began(self, serial: int) -> None:
         """Note that the first packet of the stream with this ``serial`` has left."""
-        self._began = serial
+        self._began = max(self._began, serial)  # a report of a stream that was replaced by another changes nothing
 
     def gone(self, serial: int, now: float) -> bool:
         """Note that the stream with this ``serial`` has ended. Return whether it should still be playing."""

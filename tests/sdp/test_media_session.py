@@ -66,6 +66,9 @@ def test_a_stream_is_starting_until_its_first_packet_has_left() -> None:
     assert media.starting
     media.began(1)
     assert media.starting, "the report of the former stream came late"
+    media.began(2)
+    media.began(1)
+    assert not media.starting, "and so it may when the present stream plays"
     negotiate(media, HELD, now=5.0)
     assert not media.starting
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from moh.common.actions import Flow, Send
+from moh.common.actions import Flow, Send, StreamBegan
 from moh.sip.message import Request
 from moh.sip.parser import parse
 from moh.sip.transaction import transaction_key
@@ -205,6 +205,16 @@ class Conversations(Phones):
     def discard_unwanted(self) -> None:
         """The resolver asks whether its look-ups are still wanted."""
         self.resolving = {asked for asked in self.resolving if not self.agent.discard_unwanted(asked)}
+
+    @precondition(lambda self: self.streams)
+    @rule(index=INDEX, step=st.sampled_from([0, 0, 0, -1]))
+    def begins(self, index: int, step: int) -> None:
+        """The first packet of a stream has left, or had left of a stream that was replaced by another."""
+        call = sorted(self.streams)[-1 - index % min(len(self.streams), 3)]
+        stream = self.streams[call]
+        stream.begun = stream.begun or step == 0
+        self.do(self.agent.streams_began([StreamBegan(call, stream.serial + step)], self.now))
+        self.do(self.agent.streams_began([StreamBegan("unknown", 1)], self.now))
 
     @precondition(lambda self: self.streams)
     @rule(index=INDEX, dies=st.booleans())

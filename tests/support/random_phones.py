@@ -83,6 +83,7 @@ class Asked:
 class Stream:
     serial: int
     dying: bool = False
+    begun: bool = False
 
 
 class Phones(RuleBasedStateMachine):
@@ -261,6 +262,12 @@ class Phones(RuleBasedStateMachine):
             assert call.media.stream_open == (stream is not None)
             assert call.media.playing == (stream is not None and not stream.dying)
             assert not (call.ended and call.media.playing)
+
+    @invariant()
+    def the_streams_that_count_as_starting_are_those_that_have_not_begun(self) -> None:
+        starting = {call for call, stream in self.streams.items() if not (stream.dying or stream.begun)}
+        assert self.agent.registry.starts._starting == starting
+        assert starting.isdisjoint(self.agent.registry.starts._awaited)
 
     @invariant()
     def each_transaction_has_a_timer_or_a_deadline(self) -> None:
