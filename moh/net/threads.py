@@ -63,9 +63,12 @@ def prefer_this_thread() -> None:
     """Give the calling thread precedence over the other threads and children of the server, where that is permitted.
 
     It needs the capability CAP_SYS_NICE or a limit RLIMIT_NICE. Without them, nothing changes. Threads and processes
-    that the thread starts do not inherit the precedence.
+    that the thread starts do not inherit the precedence. Where the owner has chosen another scheduling policy for the
+    server, such as real time, the thread keeps that.
     """
     try:
+        if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK != os.SCHED_OTHER:
+            return
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) - PREFERENCE)
     except OSError:

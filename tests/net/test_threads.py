@@ -94,3 +94,13 @@ def test_a_thread_that_may_not_have_precedence_goes_on(monkeypatch: pytest.Monke
     own = os.getpriority(os.PRIO_PROCESS, 0)
     monkeypatch.setattr(os, "setpriority", forbidden)
     assert niceness_of_a_preferred_thread_and_of_a_thread_that_it_starts() == [own, own]
+
+
+@pytest.mark.parametrize("policy", [os.SCHED_FIFO, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.SCHED_BATCH])
+def test_a_policy_that_the_owner_has_chosen_stays(policy: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: list[object] = []
+    monkeypatch.setattr(os, "sched_getscheduler", lambda thread: policy)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *arguments: changed.append(arguments))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert niceness_of_a_preferred_thread_and_of_a_thread_that_it_starts() == [own, own]
+    assert changed == []
