@@ -37,7 +37,8 @@ def has_socket(pid: int) -> bool:
         with os.scandir(f"/proc/{pid}/fd") as entries:
             return any(os.readlink(entry.path).startswith("socket:") for entry in entries)
     except FileNotFoundError:
-        return False  # a descriptor was closed just now, or the process has ended
+        # a descriptor was closed just now, or the process has ended; or there is no /proc at all
+        return not os.path.exists("/proc/self")
     except OSError:
         return True
 

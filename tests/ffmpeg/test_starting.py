@@ -91,3 +91,13 @@ def test_an_ffmpeg_counts_as_playing_where_proc_cannot_be_read(monkeypatch: pyte
 
     monkeypatch.setattr(os, "scandir", hidden)
     assert has_socket(1)
+
+
+def test_an_ffmpeg_counts_as_playing_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: str) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "scandir", missing)
+    assert not has_socket(1), "the process has ended"
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    assert has_socket(1)
