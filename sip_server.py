@@ -39,7 +39,7 @@ from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
 from moh.common.tunes import Tunes
-from moh.ffmpeg.launch import Asked
+from moh.ffmpeg.launch import EncoderQuery
 from moh.guard.address_validation import AddressValidator
 from moh.guard.allowances import Allowances
 from moh.guard.rate_limit import TOO_SHORT, RateLimiter
@@ -89,7 +89,9 @@ class SipServer(socketserver.UDPServer):
 
     max_packet_size = MAX_DATAGRAM
 
-    def __init__(self, settings: Settings, signals: Optional[Signals] = None, asked: Optional[Asked] = None) -> None:
+    def __init__(
+        self, settings: Settings, signals: Optional[Signals] = None, asked: Optional[EncoderQuery] = None
+    ) -> None:
         codecs = available_codecs(asked)
         self.address_family = family_of(settings.bind)
         super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
@@ -150,13 +152,13 @@ class SipServer(socketserver.UDPServer):
         self._reader = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
     def get_request(self) -> tuple[Any, Any]:
-        """Read all datagrams that have arrived, at most ``MOST_READ``: ``socketserver`` needs more time for each."""
+        """Read the datagrams that have arrived, at most ``MOST_READ``: a turn of ``socketserver`` for each takes longer."""
         wait = self._read_at + READ_EVERY - time.monotonic()
         if wait > 0:
             time.sleep(wait)
         datagrams = self._reader.read()
         if not datagrams:
-            raise BlockingIOError  # ``socketserver`` goes on
+            raise BlockingIOError  # ``socketserver`` ignores it
         # after a full read more datagrams wait, and the kernel's buffer may overflow
         self._read_at = time.monotonic() if len(datagrams) < MOST_READ else 0.0
         return datagrams, datagrams[0].flow.remote
@@ -184,7 +186,7 @@ class SipServer(socketserver.UDPServer):
         self.handle_messages([Datagram(data, flow)])
 
     def handle_messages(self, arrived: Sequence[Datagram]) -> None:
-        """Handle messages in their order, in any thread: parse all without the lock, and drive the core under one lock.
+        """Handle messages in their order, in any thread: parse all without the lock, then hold it once for all.
 
         An exception costs its own message only.
         """
@@ -355,7 +357,7 @@ class DatagramHandler(socketserver.BaseRequestHandler):
         self.server.handle_messages(self.request)
 
 
-def main(asked: Optional[Asked] = None) -> int:
+def main(asked: Optional[EncoderQuery] = None) -> int:
     """Run until SIGTERM or SIGINT. Return 0 after an orderly end, or 1, with one line printed, if it cannot start."""
     signals = Signals()
     signals.handle()

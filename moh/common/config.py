@@ -238,8 +238,12 @@ class Settings:
             raise SettingsError(f"MOH_TLS_PORT is '{settings.tls_port}'; expected another port than MOH_SIP_PORT")
         for env, default, _ in cls.table():
             text = environment.get(env, "").strip()
-            if env in ("MOH_TLS_KEY", "MOH_TLS_PORT") and not settings.tls_cert and text not in ("", default):
+            if text in ("", default):
+                continue
+            if env in ("MOH_TLS_KEY", "MOH_TLS_PORT") and not settings.tls_cert:
                 raise SettingsError(f"{env} is {text!r}, but there is no TLS without MOH_TLS_CERT; expected both")
+            if env == "MOH_CALL_RATE" and not settings.allow:
+                raise SettingsError(f"{env} is {text!r}, but it is for the addresses in MOH_ALLOW; expected both")
         return settings
 
     @classmethod

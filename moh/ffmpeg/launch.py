@@ -15,11 +15,11 @@ OOM_SCORE = 900
 SLIM = "moh-ffmpeg"
 """The slim ffmpeg, where ``start.sh`` has built one; its folder is on the PATH."""
 
-Asked = subprocess.Popen[bytes]
+EncoderQuery = subprocess.Popen[bytes]
 """An ffmpeg that was asked for its encoders."""
 
 
-def ask_for_encoders() -> Optional[Asked]:
+def ask_for_encoders() -> Optional[EncoderQuery]:
     """Ask the installed ffmpeg for its encoders; ``encoders`` reads the answer. ``None`` where ffmpeg does not run.
 
     Debian's ffmpeg takes 70 ms to answer; the caller can do other work meanwhile.
@@ -33,7 +33,7 @@ def ask_for_encoders() -> Optional[Asked]:
         return None
 
 
-def encoders(asked: Optional[Asked] = None) -> set[str]:
+def encoders(asked: Optional[EncoderQuery] = None) -> set[str]:
     """The names of the encoders that the installed ffmpeg has; empty where ffmpeg does not run.
 
     ``asked`` comes from an earlier ``ask_for_encoders``; without it, ffmpeg is asked now.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Optional
 
-from ..ffmpeg.launch import Asked, ask_for_encoders
+from ..ffmpeg.launch import EncoderQuery, ask_for_encoders
 from .command_line import missing_package, read_arguments
 from .tuning import fill_standard_descriptors, pause_garbage_collection
 
 
-def begin() -> Optional[Asked]:
+def begin() -> Optional[EncoderQuery]:
     """Read the command line, and end the program if a package is missing. Then ask ffmpeg for its encoders.
 
     ffmpeg answers while the rest is imported.

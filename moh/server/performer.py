@@ -1,4 +1,4 @@
-"""Performs the actions of the core, in the order: messages first, then the starts and stops of streams.
+"""Performs the actions of the core, in this order: messages first, then the starts and stops of streams.
 
 ``sip_server.py`` calls this under its lock. Nothing here waits.
 """
@@ -24,7 +24,7 @@ StreamGone = Callable[[StartStream, str], list[Action]]
 
 
 class Performer:
-    """The actions of one turn of a thread: those of one message or timer, or of several messages.
+    """Performs the actions of one turn: those of one message or timer, or of several messages.
 
     The law kept here: an action that fails does not keep the others from being performed.
     """
@@ -32,7 +32,7 @@ class Performer:
     def __init__(
         self, outbox: Outbox, engines: Engines, resolver: Resolver, faults: FaultLog, stream_gone: StreamGone
     ) -> None:
-        """``stream_gone`` tells the core that a stream could not be ordered, and returns what the core wants done.
+        """``stream_gone`` reports to the core that a stream could not be ordered, and returns the actions of the core.
 
         Without that report the call would wait for its stream, and keep its port, for ever.
         """
@@ -76,7 +76,7 @@ class Performer:
 
 
 class Turn:
-    """Holds the lock for one or more steps of the core, and at the end performs what these steps have put off."""
+    """Holds the lock for one or more steps of the core, and then performs what waits for the end of the turn."""
 
     def __init__(self, lock: threading.Lock, performer: Performer) -> None:
         self._lock, self._performer = lock, performer

@@ -21,7 +21,7 @@ from ..common.codecs import CODECS, Codec
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.tunes import Tunes
-from ..ffmpeg.launch import Asked, encoders
+from ..ffmpeg.launch import EncoderQuery, encoders
 from ..ffmpeg.starting import starts_at_once
 from ..guard.address_validation import AddressValidator
 from ..guard.allowances import named_networks
@@ -45,7 +45,7 @@ PORT_PATIENCE = 2.0
 log = logging.getLogger("moh")
 
 
-def available_codecs(asked: Optional[Asked] = None) -> tuple[Codec, ...]:
+def available_codecs(asked: Optional[EncoderQuery] = None) -> tuple[Codec, ...]:
     """The codecs that the installed ffmpeg encodes. Raises ``SettingsError`` where it encodes none of them."""
     available = encoders(asked)
     codecs = tuple(codec for codec in CODECS if codec.encoder in available)

@@ -26,7 +26,7 @@ All datagrams of one PBX go to one worker. A full queue is handled before the PB
 0.5 s.
 """
 TURN = 16
-"""Datagrams that a worker handles together, if so many wait: under one lock, and with one system call to send."""
+"""Most datagrams that a worker handles together: under one lock, and with one system call for their answers."""
 JOIN = 1.0
 """Seconds that ``close`` waits for each worker."""
 
@@ -46,11 +46,11 @@ class Workers:
         """Whether ``close`` was called. Then datagrams that still wait are not handled any more."""
         self._handle = handle
         self._queues: list[deque[Datagram]] = [deque() for _ in range(WORKERS)]
-        self._bells: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(WORKERS)]
+        self._wakeups: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(WORKERS)]
         self._filled: set[int] = set()  # workers that have new datagrams since the last ``wake``
         self._threads = [
             threading.Thread(target=self._run, args=each, name=f"worker-{number}", daemon=True)
-            for number, each in enumerate(zip(self._queues, self._bells))
+            for number, each in enumerate(zip(self._queues, self._wakeups))
         ]
         for thread in self._threads:
             thread.start()
@@ -68,21 +68,21 @@ class Workers:
     def wake(self) -> None:
         """Wake the workers that have new datagrams."""
         for number in self._filled:
-            if self._bells[number].empty():  # otherwise the worker has not yet begun to empty its queue
-                self._bells[number].put(None)
+            if self._wakeups[number].empty():  # otherwise the worker has not yet begun to empty its queue
+                self._wakeups[number].put(None)
         self._filled.clear()
 
     def close(self) -> None:
         """End the workers. Waiting datagrams are not handled: with full queues that would take seconds."""
         self.closing = True
-        for bell in self._bells:
-            bell.put(None)
+        for wakeup in self._wakeups:
+            wakeup.put(None)
         for thread in self._threads:
             thread.join(JOIN)  # a thread that writes to the log while the interpreter ends would abort the process
 
-    def _run(self, datagrams: deque[Datagram], bell: queue.SimpleQueue[None]) -> None:
+    def _run(self, datagrams: deque[Datagram], wakeup: queue.SimpleQueue[None]) -> None:
         while not self.closing:
-            bell.get()
+            wakeup.get()
             while datagrams and not self.closing:
                 self._handle_turn([datagrams.popleft() for _ in range(min(TURN, len(datagrams)))])
 
@@ -91,4 +91,4 @@ class Workers:
             self._handle(turn, turn[0].flow.remote)
         except Exception as error:
             about = "; ".join(f"{datagram.flow.remote}: {datagram.data[:2000]!r}" for datagram in turn)
-            self.faults.report(error, time.monotonic(), f"a datagram from {about}"[:4000])
+            self.faults.report(error, time.monotonic(), f"datagrams from {about}"[:4000])

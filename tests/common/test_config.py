@@ -200,8 +200,15 @@ def test_an_unknown_direction_is_named(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "100000", "1.5"])
 def test_another_rate_of_calls_is_refused(text: str) -> None:
-    assert Settings.from_environment({"MOH_CALL_RATE": "2000"}).call_rate == 2000
+    named = {"MOH_ALLOW": "192.168.0.0/16"}
+    assert Settings.from_environment({"MOH_CALL_RATE": "2000", **named}).call_rate == 2000
     assert complaint(MOH_CALL_RATE=text) == f"MOH_CALL_RATE is {text!r}; expected a whole number from 1 to 99999"
+
+
+def test_a_rate_of_calls_without_the_networks_that_it_is_for_is_refused() -> None:
+    why = "MOH_CALL_RATE is '2000', but it is for the addresses in MOH_ALLOW; expected both"
+    assert complaint(MOH_CALL_RATE="2000") == why
+    assert Settings.from_environment({"MOH_CALL_RATE": "1000"}).call_rate == 1000
 
 
 def test_an_unknown_level_is_named() -> None:
