@@ -26,7 +26,7 @@ COPY tools/compile_core.py tools/
 RUN mkdir /built && if [ "$CORE" = compiled ]; then \
         python3 tools/compile_core.py /built \
         || { rm -rf /built/*; echo "THE CORE IS NOT COMPILED: the lines above say why. The server runs as pure Python."; }; \
-    fi
+    else printf pure >/built/digest; fi
 
 FROM python:${PYTHON_VERSION}-slim
 ARG FFMPEG=slim

@@ -34,7 +34,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Optional, Union
 
-from moh.common.actions import Action, Address, Flow, Resolve, StartStream, StreamEnded
+from moh.common.actions import Action, Address, Flow, Resolve, StartStream, StreamBegan, StreamEnded
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
@@ -134,7 +134,8 @@ class SipServer(socketserver.UDPServer):
         self._collector = IdleCollector()
         self._service_at = 0.0
         self._read_at = 0.0
-        self._ended_streams: list[StreamEnded] = []  # those that the core does not know of yet
+        self._began: list[StreamBegan] = []  # these and the next: those that the core does not know of yet
+        self._ended_streams: list[StreamEnded] = []
         self._signals = signals or Signals()
         self._stops_handled = 0
         self._stop_at: Optional[float] = None
@@ -152,7 +153,7 @@ class SipServer(socketserver.UDPServer):
         self._reader = DatagramReader(self.socket, MAX_DATAGRAM, str(self.server_address[0]))
 
     def get_request(self) -> tuple[Any, Any]:
-        """Read the datagrams that have arrived, at most ``MOST_READ``: a turn of ``socketserver`` for each takes longer."""
+        """Read the datagrams that have arrived: a turn of ``socketserver`` for each of them would take longer."""
         wait = self._read_at + READ_EVERY - time.monotonic()
         if wait > 0:
             time.sleep(wait)
@@ -166,9 +167,11 @@ class SipServer(socketserver.UDPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give datagrams to the workers of their sources."""
         now = time.monotonic()
-        for datagram in request:
-            self._dispatch(datagram, now)
-        self.workers.wake()
+        try:
+            for datagram in request:
+                self._dispatch(datagram, now)
+        finally:
+            self.workers.wake()
 
     def _dispatch(self, datagram: Datagram, now: float) -> None:
         """Give a datagram to its source's worker, unless the rate limiter rejects it by source and first octets."""
@@ -193,8 +196,8 @@ class SipServer(socketserver.UDPServer):
         parsed = []
         for datagram in arrived:
             data, flow = datagram
-            log_message("< from", flow.remote, flow.transport, data)
             try:
+                log_message("< from", flow.remote, flow.transport, data)
                 message = parse(data)
             except Exception as error:
                 self._report(error, datagram)
@@ -259,8 +262,9 @@ class SipServer(socketserver.UDPServer):
         for stream in ended:
             if not self._drive_safely(self.agent.stream_gone, *stream):
                 self._ended_streams.append(stream)  # otherwise its call would keep its port for ever
-        if began := self.engines.began():
-            self._drive_safely(self.agent.streams_began, began)
+        self._began += self.engines.began()
+        if self._began and self._drive_safely(self.agent.streams_began, self._began):
+            self._began = []  # otherwise these calls would count as starting to their ends
         if senders := self.engines.senders():
             self._drive_safely(self.agent.media_heard, senders)
         if reports := self.engines.reports():

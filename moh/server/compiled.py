@@ -22,6 +22,8 @@ LIBRARY = "moh_core__mypyc"
 """The module that holds the code of all compiled modules; these only refer to it."""
 DIGEST = "digest"
 """The file, in the folder of the compiled core, with the digest of the sources that it was made of."""
+PURE = "pure"
+"""What that file says in an image that was built without a compiled core on purpose."""
 
 
 def digest(sources: Path) -> str:
@@ -44,6 +46,8 @@ def use_compiled_core() -> None:
     if not name:
         return
     folder = Path(name)
+    if _made_of(folder) == PURE:
+        return
     if why := _unusable(folder):
         _faults.append(f"the core runs as pure Python: {why}")
         return
@@ -56,11 +60,18 @@ def core_fault() -> str:
     return ", ".join(_faults)
 
 
+def _made_of(folder: Path) -> str:
+    """What the file ``DIGEST`` in ``folder`` says; empty where there is none."""
+    try:
+        return (folder / DIGEST).read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
 def _unusable(folder: Path) -> str:
     """Why the compiled core in ``folder`` cannot be used; empty where it can. Imports its library where it can."""
-    try:
-        made_of = (folder / DIGEST).read_text(encoding="ascii")
-    except OSError:
+    made_of = _made_of(folder)
+    if not made_of:
         return f"{folder} has no compiled core"
     if made_of != digest(SOURCES):
         return f"the compiled core in {folder} was made of other sources"

@@ -90,5 +90,6 @@ class Workers:
         try:
             self._handle(turn, turn[0].flow.remote)
         except Exception as error:
-            about = "; ".join(f"{datagram.flow.remote}: {datagram.data[:2000]!r}" for datagram in turn)
-            self.faults.report(error, time.monotonic(), f"datagrams from {about}"[:4000])
+            first, more = turn[0], f", and {len(turn) - 1} more" * (len(turn) > 1)
+            about = f"a datagram from {first.flow.remote}: {first.data[:2000]!r}{more}"
+            self.faults.report(error, time.monotonic(), about)

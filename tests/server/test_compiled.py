@@ -40,6 +40,11 @@ def test_a_folder_without_a_compiled_core_is_reported(tmp_path: Path) -> None:
     assert run(str(tmp_path)) == [f"the core runs as pure Python: {tmp_path} has no compiled core", "False"]
 
 
+def test_a_core_that_is_pure_python_on_purpose_is_not_reported(tmp_path: Path) -> None:
+    (tmp_path / "digest").write_text("pure")
+    assert run(str(tmp_path)) == ["no fault", "False"]
+
+
 def test_a_core_of_other_sources_is_not_used(tmp_path: Path) -> None:
     why = f"the compiled core in {tmp_path} was made of other sources"
     assert run(made(tmp_path, "0" * 32)) == [f"the core runs as pure Python: {why}", "False"]

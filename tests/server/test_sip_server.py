@@ -11,7 +11,7 @@ from typing import Union
 
 import pytest
 
-from moh.common.actions import Action, Address, Fault, Flow, Note, StreamEnded
+from moh.common.actions import Action, Address, Fault, Flow, Note, StreamBegan, StreamEnded
 from moh.common.config import Settings
 from moh.net.recvmmsg import MOST_READ, Datagram
 from moh.net.sockets import family_of
@@ -237,6 +237,27 @@ def test_the_end_of_a_stream_that_the_core_could_not_handle_is_reported_again(
         server._service_at = 0.0
         server.service_actions()
     assert reported == ["ann", "ann"]
+
+
+def test_the_beginning_of_a_stream_that_the_core_could_not_handle_is_reported_again(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose stream the core does not know to play would count as starting to its end."""
+    began = [[StreamBegan("ann", 7)], [StreamBegan("bob", 1)], []]
+    reported: list[list[str]] = []
+
+    def streams_began(streams: list[StreamBegan], *, now: float) -> list[Action]:
+        reported.append([stream.call for stream in streams])
+        if len(reported) == 1:
+            raise MemoryError
+        return []
+
+    monkeypatch.setattr(server.engines, "began", lambda: began.pop(0))
+    monkeypatch.setattr(server.agent, "streams_began", streams_began)
+    for _ in range(3):
+        server._service_at = 0.0
+        server.service_actions()
+    assert reported == [["ann"], ["ann", "bob"]]
 
 
 def test_a_stop_that_the_core_could_not_handle_is_asked_for_again(

@@ -105,7 +105,7 @@ def test_an_exception_is_logged_with_its_traceback_and_the_next_datagram_is_hand
     workers.submit(datagram(b"BYE"), validated=True)
     workers.wake()
     wait_for(lambda: handler.handled, "the next datagram")
-    assert caplog.text.count("unexpected error in a worker: datagrams from 192.0.2.1:5060: b'INVITE'") == 1
+    assert caplog.text.count("unexpected error in a worker: a datagram from 192.0.2.1:5060: b'INVITE'") == 1
     assert "AttributeError: a plain bug" in caplog.text
 
 
