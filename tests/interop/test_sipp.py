@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,14 +29,18 @@ def assert_at_rest(server: Running) -> None:
 
 
 def test_twenty_calls_get_their_music(own_server: Running, ears: list[Ear], tmp_path: Path) -> None:
+    """Each has an ffmpeg of its own, but for those that come while another ffmpeg is starting."""
     counts = run_sipp("hold", own_server, [ear.address for ear in ears], tmp_path, calls=20)
     assert (counts["SuccessfulCall"], counts["FailedCall"]) == (20, 0)
     streams = [ear.packets(20) for ear in ears]  # the first packets of each call
     for stream in streams:
         assert {(packet.size, packet.payload_type) for packet in stream} == {(172, 0)}
         assert has_no_gap(stream)
-    assert len({stream[0].ssrc for stream in streams}) == 20
-    assert len({stream[0].source for stream in streams}) == 20
+    sources = Counter(stream[0].source for stream in streams)
+    shared = [source for source, calls in sources.items() if calls > 1]
+    assert len(shared) <= 1, "only the shared port plays to several callers"
+    own = [stream[0] for stream in streams if stream[0].source not in shared]
+    assert own and len({packet.ssrc for packet in own}) == len(own)
     assert_at_rest(own_server)
     assert all(ear.falls_silent() for ear in ears[:3])
 
