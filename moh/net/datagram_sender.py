@@ -11,13 +11,11 @@ import ctypes
 import errno
 import os
 import socket
-import struct
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from ..common.actions import Address
-from .mmsg import CONTROL_HEADER, EACH, IPV4_NAME, NAME, Mmsghdr, packed, system_call
-from .sockets import leaving_from
+from .mmsg import EACH, IPV4_NAME, NAME, Mmsghdr, control_data, packed, system_call
 
 MOST_AT_ONCE = 64
 """Most datagrams of one system call."""
@@ -108,8 +106,5 @@ class DatagramSender:
         if source not in self._controls:
             if len(self._controls) >= MOST_SOURCES:
                 self._controls.clear()
-            octets = b""
-            for level, kind, value in leaving_from(source, self._family):
-                octets += struct.pack("@Nii", CONTROL_HEADER + len(value), level, kind) + value
-            self._controls[source] = ctypes.create_string_buffer(octets, -(-len(octets) // 8) * 8) if octets else None
+            self._controls[source] = control_data(source, self._family)
         return self._controls[source]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from typing import Any
+from typing import Any, Optional
 
 from ..common.actions import Address
-from .sockets import destination, plain
+from .sockets import destination, leaving_from, plain
 
 
 class Iovec(ctypes.Structure):
@@ -62,6 +62,15 @@ def packed(to: Address, family: int) -> bytes:
     if family == socket.AF_INET:
         return struct.pack("@H", family) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8)
     return struct.pack("@H", family) + struct.pack("!HI", port, 0) + socket.inet_pton(family, host) + bytes(4)
+
+
+def control_data(source: str, family: int) -> Optional[ctypes.Array[ctypes.c_char]]:
+    """Ancillary data (``struct cmsghdr``) that makes a packet leave from ``source``; ``None`` for any address."""
+    octets = b"".join(
+        struct.pack("@Nii", CONTROL_HEADER + len(value), level, kind) + value
+        for level, kind, value in leaving_from(source, family)
+    )
+    return ctypes.create_string_buffer(octets, -(-len(octets) // 8) * 8) if octets else None
 
 
 def unpacked(name: bytes, family: int) -> Address:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import socket
-import struct
 from typing import Any
 
 from ..common.actions import Address
-from .mmsg import CONTROL_HEADER, EACH, IPV4_NAME, NAME, Iovec, Mmsghdr, packed, system_call
-from .sockets import leaving_from
+from .mmsg import EACH, IPV4_NAME, NAME, Iovec, Mmsghdr, control_data, packed, system_call
 
 MOST_SENT = 1024
 """Messages that the kernel takes by one call (UIO_MAXIOV)."""
@@ -122,9 +120,7 @@ class DestinationTable:
         if not source:
             return 0, 0
         if source not in self._controls:
-            ((level, kind, value),) = leaving_from(source, self._family)
-            octets = struct.pack("@Nii", CONTROL_HEADER + len(value), level, kind) + value
-            self._controls[source] = ctypes.create_string_buffer(octets, -(-len(octets) // 8) * 8)
+            self._controls[source] = control_data(source, self._family)
         kept = self._controls[source]
         return ctypes.addressof(kept), ctypes.sizeof(kept)
 
