@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import subprocess
@@ -92,8 +93,14 @@ def prefer(pids: Iterable[int], nice: int) -> None:
             own = os.getpriority(os.PRIO_PROCESS, thread) - main
             os.setpriority(os.PRIO_PROCESS, thread, max(-20, min(19, nice + own)))
         group = Path(f"/proc/{pid}/autogroup")
-        if group.exists():
+        try:
             group.write_text(str(nice), encoding="utf-8")
+        except FileNotFoundError:
+            continue  # the kernel does not schedule by session
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # A process that init started belongs to no session's group: only the niceness of its threads counts.
 
 
 def threads(pids: Iterable[int]) -> dict[int, Spent]:
