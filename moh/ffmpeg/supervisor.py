@@ -27,7 +27,7 @@ from ..common.actions import StartStream, StopStream, StreamBegan, StreamEnded
 from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tunes
-from ..net.threads import drained
+from ..net.threads import coalesce_timers, drained
 from ..rtp.liveness import host_unreachable
 from ..rtp.reception import StreamReport
 from .launch import DATA_LIMIT_MB, leash
@@ -50,6 +50,10 @@ CLOSE_TIMEOUT = 2.0
 
 FAULT_PAUSE = 0.15
 """Seconds that the thread pauses after an unexpected error, so that an error in each turn does not fill a core."""
+
+TIMER_SLACK = 0.002
+"""Seconds by which the kernel may send a packet of an ffmpeg late, so that it wakes several ffmpegs at once. The packets
+after it are not late. Jitter buffers of phones hold 20 ms at least."""
 
 STDERR_KEPT = 1000
 """Octets that are kept of the end of an ffmpeg's standard error."""
@@ -148,6 +152,7 @@ class Supervisor:
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        coalesce_timers(TIMER_SLACK)  # for the ffmpegs, which inherit it
         while not (self._closing and not self._ffmpegs and not self._starts):
             try:
                 self._turn()

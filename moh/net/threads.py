@@ -7,6 +7,7 @@ Threads that are started together with the server do not need this class. ``drai
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import threading
@@ -17,6 +18,8 @@ Item = TypeVar("Item")
 
 PREFERENCE = 5
 """By how much the niceness of a preferred thread is lower. Its share of a busy core is three times that of another."""
+PR_SET_TIMERSLACK = 29
+"""The number of this command of ``prctl``, as in ``linux/prctl.h``."""
 START_TIMEOUT = 1.0
 """Seconds that a thread may take to begin; it takes milliseconds, unless there is no memory."""
 
@@ -73,6 +76,15 @@ def prefer_this_thread() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) - PREFERENCE)
     except OSError:
         pass
+
+
+def coalesce_timers(slack: float) -> None:
+    """Let the kernel wake the calling thread up to ``slack`` seconds late, and the processes that it starts from now on.
+
+    The kernel then wakes several of them at once, which takes less of the processor than one after another. Where the
+    kernel refuses, nothing changes.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(round(slack * 1e9)), 0, 0, 0)
 
 
 def drained(items: queue.SimpleQueue[Item]) -> list[Item]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import queue
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from moh.net import threads
-from moh.net.threads import PREFERENCE, Thread, drained, prefer_this_thread
+from moh.net.threads import PREFERENCE, Thread, coalesce_timers, drained, prefer_this_thread
 
 
 def test_a_thread_does_its_work() -> None:
@@ -104,3 +106,17 @@ def test_a_policy_that_the_owner_has_chosen_stays(policy: int, monkeypatch: pyte
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert niceness_of_a_preferred_thread_and_of_a_thread_that_it_starts() == [own, own]
     assert changed == []
+
+
+def test_processes_that_a_thread_starts_inherit_its_timer_slack_and_other_threads_keep_theirs() -> None:
+    def coalesced() -> None:
+        coalesce_timers(0.002)
+        found.append(subprocess.check_output(show))
+
+    show = [sys.executable, "-c", "print(open('/proc/self/timerslack_ns').read())"]
+    found = [subprocess.check_output(show)]
+    thread = threading.Thread(target=coalesced)
+    thread.start()
+    thread.join()
+    found.append(subprocess.check_output(show))
+    assert [int(each) for each in found] == [50_000, 2_000_000, 50_000]
