@@ -8,15 +8,17 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from difflib import SequenceMatcher
 from typing import Any, Optional
 
+from .actions import Address
 from .addresses import Network, is_unicast, is_unspecified, literal, networks
 from .errors import SettingsError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 DIRECTIONS = ("sendonly", "sendrecv")
+LOG_FORMATS = ("text", "json")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 ON_HOST = {name: f"{name}_ON_HOST" for name in ("MOH_MUSIC", "MOH_TLS_CERT", "MOH_TLS_KEY")}
@@ -128,6 +130,41 @@ def _level(text: str) -> int:
     return LEVELS[text.lower()]
 
 
+def _log_format(text: str) -> str:
+    if text.lower() not in LOG_FORMATS:
+        raise ValueError(f"one of {', '.join(LOG_FORMATS)}")
+    return text.lower()
+
+
+def _http(text: str) -> Optional[Address]:
+    """Where the page listens: an address and a port, or a port alone, which means the loopback address."""
+    if text.lower() in ("", "off"):
+        return None
+    host, colon, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if (":" in bare) != (bare != host):  # brackets are for IPv6, and IPv6 needs them
+        bare = ""
+    try:
+        return Address(_bind_address(bare if colon else "127.0.0.1"), _port(port))
+    except ValueError:
+        raise ValueError(
+            "an IP address and a port, as 127.0.0.1:8080 or [::1]:8080, a port alone, or off for no page"
+        ) from None
+
+
+def _trace(text: str) -> str:
+    path, comma, address = text.rpartition(",")
+    if comma and not (path.strip() and is_unicast(address.strip())):
+        raise ValueError("a file, or a file, a comma and a phone's IP address, as /tmp/moh.pcapng,192.168.1.20")
+    return text
+
+
+def _traced(text: str) -> tuple[str, str]:
+    """The two parts of MOH_TRACE: the file, and the address of the one phone that is traced; empty for all phones."""
+    path, comma, address = text.rpartition(",")
+    return (path.strip(), str(literal(address.strip()))) if comma else (text, "")
+
+
 def _refuse_unknown(environment: Mapping[str, str], known: list[str]) -> None:
     """Raise ``SettingsError`` for a variable that looks like a setting and is none. An empty one sets nothing."""
     for name, value in environment.items():
@@ -210,6 +247,21 @@ class Settings:
     log: int = _setting(
         "MOH_LOG", "info", _level, "what is logged: debug (each SIP message too), info, warning or error"
     )
+    log_format: str = _setting(
+        "MOH_LOG_FORMAT", "text", _log_format, "how it is logged: text for people, or json, one object on each line"
+    )
+    trace: str = _setting(
+        "MOH_TRACE",
+        "",
+        _trace,
+        "file for all SIP messages (pcapng, for Wireshark), such as /tmp/moh.pcapng; with ,192.168.1.20 behind it: "
+        "those of that phone; empty: none",
+    )
+    http: Optional[Address] = _setting(  # noqa: RUF009 -- ruff does not know that an Address is immutable
+        "MOH_HTTP", "", _http, "address and port of the page for the owner, such as 127.0.0.1:8080; empty or off: none"
+    )
+    trace_of: str = ""
+    """The phone's address in MOH_TRACE; empty for all phones. ``trace`` is the file alone."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -220,7 +272,7 @@ class Settings:
         """
         _refuse_unknown(environment, [env for env, _, _ in cls.table()])
         values = {}
-        for setting in fields(cls):
+        for setting in _with_variable(cls):
             env, read = setting.metadata["env"], setting.metadata["read"]
             given = environment.get(env, "")
             text = given.strip() or (given if read is _networks else "") or setting.metadata["default"]
@@ -228,6 +280,7 @@ class Settings:
                 values[setting.name] = read(text)
             except ValueError as error:
                 raise SettingsError(f"{env} is {text!r}; expected {error}") from None
+        values["trace"], values["trace_of"] = _traced(values["trace"])
         settings = cls(**values)
         first, last = settings.rtp_ports
         if first <= settings.sip_port <= last:
@@ -236,6 +289,9 @@ class Settings:
             )
         if settings.tls_cert and settings.tls_port == settings.sip_port:
             raise SettingsError(f"MOH_TLS_PORT is '{settings.tls_port}'; expected another port than MOH_SIP_PORT")
+        for taken, port in (("MOH_SIP_PORT", settings.sip_port), ("MOH_TLS_PORT", settings.tls_port)):
+            if settings.http and settings.http.port == port and (settings.tls_cert or taken != "MOH_TLS_PORT"):
+                raise SettingsError(f"MOH_HTTP is '{settings.http}'; expected another port than {taken} {port}")
         for env, default, _ in cls.table():
             text = environment.get(env, "").strip()
             if text in ("", default):
@@ -249,4 +305,9 @@ class Settings:
     @classmethod
     def table(cls) -> list[tuple[str, str, str]]:
         """Name, default and help of each setting, in order."""
-        return [(s.metadata["env"], s.metadata["default"], s.metadata["help"]) for s in fields(cls)]
+        return [(s.metadata["env"], s.metadata["default"], s.metadata["help"]) for s in _with_variable(cls)]
+
+
+def _with_variable(settings: type[Settings]) -> list[Field[Any]]:
+    """The fields that have a variable of their own."""
+    return [each for each in fields(settings) if each.metadata]

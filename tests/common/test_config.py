@@ -8,6 +8,7 @@ from typing import Optional
 
 import pytest
 
+from moh.common.actions import Address
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 
@@ -47,6 +48,9 @@ def test_each_variable_is_read() -> None:
             "MOH_TLS_KEY": "/tls/key.pem",
             "MOH_TLS_PORT": "5071",
             "MOH_LOG": "DEBUG",
+            "MOH_LOG_FORMAT": "JSON",
+            "MOH_TRACE": "/tmp/my trace.pcapng, 192.0.2.20",
+            "MOH_HTTP": "127.0.0.1:8080",
             "OTHER": "ignored",
         }
     ) == Settings(
@@ -64,6 +68,10 @@ def test_each_variable_is_read() -> None:
         tls_key="/tls/key.pem",
         tls_port=5071,
         log=logging.DEBUG,
+        log_format="json",
+        trace="/tmp/my trace.pcapng",
+        trace_of="192.0.2.20",
+        http=Address("127.0.0.1", 8080),
     )
 
 
@@ -211,6 +219,65 @@ def test_a_rate_of_calls_without_the_networks_that_it_is_for_is_refused() -> Non
     assert Settings.from_environment({"MOH_CALL_RATE": "1000"}).call_rate == 1000
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("127.0.0.1:8080", Address("127.0.0.1", 8080)),
+        ("0.0.0.0:80", Address("0.0.0.0", 80)),
+        ("[::1]:8080", Address("::1", 8080)),
+        ("[::]:8080", Address("::", 8080)),
+        ("8080", Address("127.0.0.1", 8080)),
+        ("off", None),
+        ("OFF", None),
+        ("", None),
+    ],
+)
+def test_the_page_has_an_address_and_a_port(text: str, where: Optional[Address]) -> None:
+    assert Settings.from_environment({"MOH_HTTP": text}).http == where
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1", "127.0.0.1:", ":8080", "::1:8080", "[127.0.0.1]:8080", "[::1]", "localhost:8080", "on", "0",
+     "127.0.0.1:65536", "http://127.0.0.1:8080", "224.0.0.1:8080", "127.0.0.1:8080/", "[]:8080", "[:8080",
+     "fe80::1%lo:1"],
+)  # fmt: skip
+def test_another_place_for_the_page_is_refused(text: str) -> None:
+    expected = "an IP address and a port, as 127.0.0.1:8080 or [::1]:8080, a port alone, or off for no page"
+    assert complaint(MOH_HTTP=text) == f"MOH_HTTP is {text!r}; expected {expected}"
+
+
+def test_the_page_and_sip_cannot_share_a_port() -> None:
+    assert complaint(MOH_HTTP="5060") == "MOH_HTTP is '127.0.0.1:5060'; expected another port than MOH_SIP_PORT 5060"
+    by_tls = {"MOH_HTTP": "5061", "MOH_TLS_CERT": "/cert.pem"}
+    assert complaint(**by_tls) == "MOH_HTTP is '127.0.0.1:5061'; expected another port than MOH_TLS_PORT 5061"
+    assert Settings.from_environment({"MOH_HTTP": "5061"}).http == Address("127.0.0.1", 5061), "without TLS it is free"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "phone"),
+    [
+        ("/tmp/moh.pcapng", "/tmp/moh.pcapng", ""),
+        ("/tmp/moh.pcapng,192.168.1.20", "/tmp/moh.pcapng", "192.168.1.20"),
+        ("a,b.pcapng, 2001:DB8::1", "a,b.pcapng", "2001:db8::1"),
+        ("", "", ""),
+    ],
+)
+def test_a_trace_is_of_all_phones_or_of_one(text: str, path: str, phone: str) -> None:
+    settings = Settings.from_environment({"MOH_TRACE": text})
+    assert (settings.trace, settings.trace_of) == (path, phone)
+
+
+@pytest.mark.parametrize("text", ["/tmp/moh.pcapng,", ",192.168.1.20", "/tmp/moh.pcapng,phone", "a,224.0.0.1", ","])
+def test_a_trace_of_no_address_is_refused(text: str) -> None:
+    expected = "a file, or a file, a comma and a phone's IP address, as /tmp/moh.pcapng,192.168.1.20"
+    assert complaint(MOH_TRACE=text) == f"MOH_TRACE is {text!r}; expected {expected}"
+
+
+def test_an_unknown_log_format_is_named() -> None:
+    assert complaint(MOH_LOG_FORMAT="xml") == "MOH_LOG_FORMAT is 'xml'; expected one of text, json"
+
+
 def test_an_unknown_level_is_named() -> None:
     assert complaint(MOH_LOG="loud") == "MOH_LOG is 'loud'; expected one of debug, info, warning, error"
 
@@ -231,6 +298,7 @@ def test_the_table_has_a_line_for_each_setting() -> None:
         "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_DIRECTION",
         "MOH_ALLOW", "MOH_CALL_RATE", "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL",
         "MOH_DRAIN", "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG",
+        "MOH_LOG_FORMAT", "MOH_TRACE", "MOH_HTTP",
     ]  # fmt: skip
     assert all(text for _, _, text in table)
     assert Settings.from_environment({name: default for name, default, _ in table}) == Settings()
