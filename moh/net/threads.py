@@ -79,7 +79,7 @@ def prefer_this_thread() -> None:
 
 
 def coalesce_timers(slack: float) -> None:
-    """Let the kernel wake the calling thread up to ``slack`` seconds late, and the processes that it starts from now on.
+    """Let the kernel wake the calling thread up to ``slack`` seconds late, and the processes that it starts after.
 
     The kernel then wakes several of them at once, which takes less of the processor than one after another. Where the
     kernel refuses, nothing changes.
