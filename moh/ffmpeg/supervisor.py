@@ -51,7 +51,7 @@ CLOSE_TIMEOUT = 2.0
 FAULT_PAUSE = 0.15
 """Seconds that the thread pauses after an unexpected error, so that an error in each turn does not fill a core."""
 
-TIMER_SLACK = 0.002
+TIMER_SLACK = 0.001
 """Seconds by which the kernel may send a packet of an ffmpeg late, so that it wakes several ffmpegs at once. The
 packets after it are not late. Jitter buffers of phones hold 20 ms at least."""
 
