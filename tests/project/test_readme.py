@@ -12,7 +12,10 @@ from moh.common.config import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "bench" / "README.md", *DOCS]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md", "deploy/README.md")),
+    *DOCS,
+]
 PLACES = ("", "tests", "bench")
 """Folders in which a path in a page may start. A path may also start in the folder of the page."""
 SOURCES = [*(ROOT / "moh").rglob("*.py"), ROOT / "sip_server.py", ROOT / "test_sip_client.py", ROOT / "test_udp.py"]
