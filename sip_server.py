@@ -34,7 +34,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Optional, Union
 
-from moh.common.actions import Action, Address, Flow, Resolve, StartStream, StreamBegan, StreamEnded
+from moh.common.actions import Action, Flow, Resolve, StartStream, StreamBegan, StreamEnded
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.faults import FaultLog
@@ -48,16 +48,18 @@ from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address, family_of
 from moh.server.compiled import core_fault
 from moh.server.engines import Engines
-from moh.server.log_handler import LineFormatter, LogHandler, log_descriptor, log_message
+from moh.server.log_handler import log_message, start_log
 from moh.server.now_playing import NowPlaying
+from moh.server.observers import Observers
 from moh.server.outbox import Outbox
 from moh.server.performer import Performer, Turn
 from moh.server.signals import Signals
+from moh.server.state import State
 from moh.server.statistics import Statistics
 from moh.server.stream_limit import StreamLimit
 from moh.server.time_zone import time_zone_fault
 from moh.server.tuning import IdleCollector, raise_descriptor_limit, steady_interpreter
-from moh.server.wiring import available_codecs, binding, open_shared_stream, stream_listeners, user_agent
+from moh.server.wiring import available_codecs, binding, listen, open_shared_stream, user_agent
 from moh.server.workers import Workers
 from moh.sip.message import Request, Response
 from moh.sip.parser import MAX_DATAGRAM, parse
@@ -94,7 +96,7 @@ class SipServer(socketserver.UDPServer):
     ) -> None:
         codecs = available_codecs(asked)
         self.address_family = family_of(settings.bind)
-        super().__init__((settings.bind, settings.sip_port), DatagramHandler, bind_and_activate=False)
+        super().__init__((settings.bind, settings.sip_port), socketserver.BaseRequestHandler, bind_and_activate=False)
         self._settings = settings
         allowances = Allowances(settings.allow, settings.call_rate)
         validator = AddressValidator(allowances)
@@ -104,17 +106,11 @@ class SipServer(socketserver.UDPServer):
         try:
             with binding(settings, "UDP"):
                 self.server_bind()  # a port in use raises here, before any thread exists
-            for port, tls in stream_listeners(settings):
-                address = Address(settings.bind, port)
-                with binding(settings, "TLS" if tls else "TCP"):
-                    self.tcp.append(
-                        TcpServer(
-                            address, self.handle_message, self._connections_in_use, tls, self.limiter.allows,
-                            self.stream_limit.delay,
-                        )
-                    )  # fmt: skip
+            limits = self.limiter.allows, self.stream_limit.delay
+            listen(settings, self.tcp, self.handle_message, self._connections_in_use, *limits)
             tunes = Tunes()
             shared = open_shared_stream(settings, tunes)
+            self.observers = Observers(settings)
         except BaseException:
             self._close_sockets()
             raise
@@ -124,13 +120,17 @@ class SipServer(socketserver.UDPServer):
         self.reloader = Reloader(settings)
         self.now_playing = NowPlaying(settings, self.agent, self.lock, self._drive_safely, self.engines)
         self.resolver = Resolver(self._discard_unwanted)
-        # finish_request (socketserver) makes a DatagramHandler, which calls handle_messages
         self.workers = Workers(self.finish_request)
         self.faults = FaultLog("the server")
         outbox = Outbox(self.socket, self.tcp, self.agent.tally)
         self._performer = Performer(outbox, self.engines, self.resolver, self.faults, self._stream_gone)
         self._turn = Turn(self.lock, self._performer)
-        self._statistics = Statistics(self.agent, self.lock, self.limiter, self.stream_limit, self.workers)
+        faults = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
+        faults += [server.faults for server in self.tcp] + [self.observers.faults]
+        self.statistics = Statistics(
+            self.agent, self.lock, self.limiter, self.stream_limit, self.workers, self.engines, self.tcp, faults
+        )
+        self.observers.begin(State(settings, codecs, self.statistics, self.now_playing))
         self._collector = IdleCollector()
         self._service_at = 0.0
         self._read_at = 0.0
@@ -157,7 +157,7 @@ class SipServer(socketserver.UDPServer):
         wait = self._read_at + READ_EVERY - time.monotonic()
         if wait > 0:
             time.sleep(wait)
-        datagrams = self._reader.read()
+        datagrams = self._reader.read(time.monotonic())
         if not datagrams:
             raise BlockingIOError  # ``socketserver`` ignores it
         # after a full read more datagrams wait, and the kernel's buffer may overflow
@@ -184,9 +184,13 @@ class SipServer(socketserver.UDPServer):
 
     # -- deciding: the workers, and a thread for each connection ---------------------------------------------------
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Handle the datagrams of one turn of a worker."""
+        self.handle_messages(request)
+
     def handle_message(self, data: bytes, flow: Flow) -> None:
         """Handle one message that came by ``flow``, in any thread."""
-        self.handle_messages([Datagram(data, flow)])
+        self.handle_messages([Datagram(data, flow, time.monotonic())])
 
     def handle_messages(self, arrived: Sequence[Datagram]) -> None:
         """Handle messages in their order, in any thread: parse all without the lock, then hold it once for all.
@@ -195,7 +199,7 @@ class SipServer(socketserver.UDPServer):
         """
         parsed = []
         for datagram in arrived:
-            data, flow = datagram
+            data, flow, _ = datagram
             try:
                 log_message("< from", flow.remote, flow.transport, data)
                 message = parse(data)
@@ -206,13 +210,20 @@ class SipServer(socketserver.UDPServer):
                 parsed.append((message, datagram))
         if not parsed:
             return
+        history = self.statistics.history
+        arrivals: list[float] = []
         with self._turn:
             for message, datagram in parsed:
+                answered = history.answered
                 try:
                     self._performer.perform(self.agent.receive(message, datagram.flow, now=time.monotonic()))
+                    if history.answered > answered:
+                        arrivals.append(datagram.arrived)
                 except Exception as error:
                     self._report(error, datagram)
                     self._refuse(message, datagram)
+        if arrivals:
+            self.statistics.note_set_up(arrivals, time.monotonic())
 
     def _refuse(self, message: Union[Request, Response], datagram: Datagram) -> None:
         try:
@@ -275,7 +286,8 @@ class SipServer(socketserver.UDPServer):
             self.now_playing.use(result)
         if self.now_playing.failure and not self._signals.stops:
             self.stop()
-        self._statistics.log_periodically(self.tcp, now)
+        self.statistics.log_periodically(now)
+        self.observers.service(now)
         self._obey_signals(now)
         self._collector.collect(self.agent.idle, now)
         if self._stop_at is not None and (self.agent.idle or now >= self._stop_at):
@@ -297,9 +309,7 @@ class SipServer(socketserver.UDPServer):
             self.reloader.check_now()
         if signals.summary:
             signals.summary = False
-            loops = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
-            loops += [server.faults for server in self.tcp]
-            self._statistics.log_summary(self.engines, loops)
+            self.statistics.log_summary()
         stops = signals.stops
         if stops > self._stops_handled and self._begin_stop(stops, now):
             self._stops_handled = stops
@@ -340,6 +350,7 @@ class SipServer(socketserver.UDPServer):
 
     def server_close(self) -> None:
         """End the workers and all music, then close the sockets."""
+        self.observers.close()
         self.workers.close()
         self.reloader.close()
         self.engines.close()
@@ -351,28 +362,13 @@ class SipServer(socketserver.UDPServer):
         self.socket.close()
 
 
-class DatagramHandler(socketserver.BaseRequestHandler):
-    """Handles the datagrams of one turn of a worker."""
-
-    server: SipServer
-
-    def handle(self) -> None:
-        """Hand the datagrams to the server."""
-        self.server.handle_messages(self.request)
-
-
 def main(asked: Optional[EncoderQuery] = None) -> int:
     """Run until SIGTERM or SIGINT. Return 0 after an orderly end, or 1, with one line printed, if it cannot start."""
     signals = Signals()
     signals.handle()
     try:
         settings = Settings.from_environment(os.environ)
-        handler = LogHandler(log_descriptor())
-        handler.setFormatter(LineFormatter())
-        logging.basicConfig(handlers=[handler], level=settings.log)
-        # no line shows these; each would be looked up for each line
-        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-        logging._srcfile = None
+        handler = start_log(settings)
         for fault in filter(None, (time_zone_fault(os.environ), core_fault())):
             log.warning("%s", fault)
         raise_descriptor_limit()

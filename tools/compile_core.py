@@ -23,14 +23,14 @@ sys.path.insert(0, str(ROOT))
 from moh.server.compiled import DIGEST, LIBRARY, digest  # noqa: E402
 
 MODULES = {
-    "common": ("addresses", "counters", "errors"),
+    "common": ("addresses", "counters", "errors", "histogram"),
     "sdp": ("description", "media_session", "offer_answer", "writer"),
     "guard": ("address_validation", "media_limits", "media_policy", "rate_limit"),
     "rtp": ("port_pool", "start_limit"),
     "sip": (
-        "arrival", "call", "checkpoint", "dialled", "dialog", "headers", "identity", "incoming", "invites", "message",
-        "parser", "pending", "registry", "responder", "session_timer", "timers", "transaction", "turns", "user_agent",
-        "validation", "writer",
+        "arrival", "call", "checkpoint", "dialled", "dialog", "headers", "history", "identity", "incoming", "invites",
+        "message", "parser", "pending", "registry", "responder", "session_timer", "timers", "transaction", "turns",
+        "user_agent", "validation", "writer",
     ),
 }  # fmt: skip
 """The modules that calls pass through. To compile the others would make no call faster."""

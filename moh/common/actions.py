@@ -106,11 +106,12 @@ class StreamEnded(NamedTuple):
 class StreamBegan(NamedTuple):
     """An engine's report: the first packet of the stream that ``StartStream`` with this ``serial`` began has left.
 
-    Only streams on a port of their own are reported.
+    Only streams on a port of their own are reported. ``at`` is when the engine noticed it; 0 where it does not say.
     """
 
     call: str
     serial: int
+    at: float = 0.0
 
 
 class Note(NamedTuple):

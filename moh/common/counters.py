@@ -8,6 +8,7 @@ slowly in any flood.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 SUMMARY_EVERY = 10.0
 """Seconds between two summary lines, which name the events that got no line of their own."""
@@ -17,6 +18,16 @@ SAME_SOURCE_AFTER = 600.0
 """Seconds after which an event of the same reason and source gets a line of its own again."""
 MAX_PAIRS = 1024
 """Pairs of reason and source that are kept."""
+MOST_TEXT = 500
+"""Characters that are kept of the latest line of each reason."""
+
+
+class Latest(NamedTuple):
+    """The latest event of a reason: when and from which source it came, and the line for the log, if it has one."""
+
+    at: float
+    source: str
+    text: str
 
 
 class Counters:
@@ -24,6 +35,8 @@ class Counters:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self.latest: dict[str, Latest] = {}
+        """The latest event of each reason that ``count_and_should_log`` counts."""
         self._logged: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._unlogged: dict[str, tuple[int, str]] = {}
         self._since = 0.0
@@ -33,9 +46,13 @@ class Counters:
         """Count one event."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
 
-    def count_and_should_log(self, reason: str, source: str, now: float) -> bool:
-        """Count one event from ``source``. Return whether to log it now; if not, ``drain`` reports it later."""
+    def count_and_should_log(self, reason: str, source: str, now: float, text: str = "") -> bool:
+        """Count one event from ``source``. Return whether to log it now; if not, ``drain`` reports it later.
+
+        ``text`` is the line for the log; it is kept in ``latest``.
+        """
         self.count(reason)
+        self.latest[reason] = Latest(now, source, text[:MOST_TEXT])
         if self.should_log(reason, source, now):
             return True
         self._unlogged[reason] = (self._unlogged.get(reason, (0, ""))[0] + 1, source)

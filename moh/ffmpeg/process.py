@@ -100,13 +100,16 @@ class FfmpegProcess:
         order = self.order._replace(position=self.order.position + played + RETRY_AFTER)
         return PendingStart(order, now + RETRY_AFTER, unreachable_for)
 
+    def sent(self, now: float) -> int:
+        """About how many packets ffmpeg has sent: as many as it has had time for."""
+        return int((now - self.began) * 1000 / self.target.ptime)
+
     def report(self, now: float) -> Optional[StreamReport]:
         """What the receiver has reported since the last call of this; ``None`` where it has sent no report."""
         data = self.watchdog.latest_rtcp()
         if not data:
             return None
-        sent = int((now - self.began) * 1000 / self.target.ptime)
-        return stream_report(data, self.call, self.ssrc, self.first, sent, self.target.codec.clock_rate)
+        return stream_report(data, self.call, self.ssrc, self.first, self.sent(now), self.target.codec.clock_rate)
 
     def send_bye(self) -> None:
         """Send RTCP BYE in place of a killed ffmpeg, from its RTCP port, which is free now (RFC 3550 §6.3.7)."""

@@ -86,6 +86,12 @@ class Supervisor:
         self._senders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[StreamReport] = queue.SimpleQueue()
         self._ffmpegs: dict[str, FfmpegProcess] = {}
+        self.starts = 0
+        """The ffmpegs that were started since the start of the server."""
+        self.retries = 0
+        """Those that were started because the one before had no route, or did not know an option."""
+        self._packets_before = 0  # about the packets that ended ffmpegs have sent
+        self._packets = 0  # the latest result of ``packets``
         self._starts = StartQueue()
         self._starting = Starting(starts_at_once())
         self._watch_at = 0.0
@@ -126,6 +132,13 @@ class Supervisor:
     def playing(self) -> int:
         """The number of ffmpegs that run now."""
         return len(self._ffmpegs)
+
+    def packets(self) -> int:
+        """About how many packets all ffmpegs have sent since the start; this never falls. Only for one thread."""
+        now = time.monotonic()
+        found = self._packets_before + sum(ffmpeg.sent(now) for ffmpeg in list(self._ffmpegs.values()))
+        self._packets = max(self._packets, found)
+        return self._packets
 
     def close(self) -> None:
         """End all ffmpegs at once and wait until they are gone: a few milliseconds, ``KILL_AFTER`` at the most.
@@ -170,7 +183,7 @@ class Supervisor:
         if now >= self._watch_at:
             self._poll_watchdogs(now)
         for ffmpeg in self._starting.begun(now):
-            self._began.put(StreamBegan(ffmpeg.call, ffmpeg.order.serial))
+            self._began.put(StreamBegan(ffmpeg.call, ffmpeg.order.serial, now))
         self._reap(now)
         if self._starting.has_room and (start := self._starts.pop(now, self._ffmpegs)) is not None:
             self._safely(self._start, start.order, start.unreachable_for)
@@ -244,6 +257,7 @@ class Supervisor:
             self._ended.put(StreamEnded(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
         try:
+            self.starts += 1
             self._ffmpegs[order.call] = ffmpeg
             self._selector.register(ffmpeg.stderr, selectors.EVENT_READ, ffmpeg)
             self._starting.add(ffmpeg)
@@ -306,12 +320,14 @@ class Supervisor:
         ffmpeg.stderr.close()
         ffmpeg.watchdog.close()
         self._starting.drop(ffmpeg)
+        self._packets_before += ffmpeg.sent(time.monotonic())
         del self._ffmpegs[ffmpeg.call]
         if ffmpeg.killed and not ffmpeg.target.srtp_suite:
             ffmpeg.send_bye()
         if ffmpeg.call in self._starts:
             return  # the call was moved or resumed, and its next ffmpeg may have the port now
         if (again := self._another_start(ffmpeg)) is not None:
+            self.retries += 1
             self._starts.put_back(again)
             return
         why = ffmpeg.verdict or ffmpeg.exit_reason()

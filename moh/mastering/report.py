@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -78,6 +79,20 @@ def _louder(gain: float) -> str:
     if gain < 0:
         return f"made {-gain:.0f} dB quieter"
     return f"made {gain:.0f} dB louder" + (", with any noise in it" if gain > MUCH_GAIN else "")
+
+
+def gain_of(report: str) -> Optional[float]:
+    """By how many dB the music was made louder, as a report ``in_plain_words`` says; ``None`` where it says nothing."""
+    if report.startswith("as loud as it was"):
+        return 0.0
+    found = re.match(r"made (\d+) dB (louder|quieter)", report)
+    return None if found is None else float(found[1]) * (1 if found[2] == "louder" else -1)
+
+
+def loudness_of(report: str, wanted: Optional[float]) -> Optional[float]:
+    """The loudness of the converted music in LUFS: ``wanted``, or less if the report says so; ``None`` if unknown."""
+    found = re.search(r"(\d+) dB quieter than wanted", report)
+    return wanted if wanted is None or found is None else wanted - float(found[1])
 
 
 def _seam(seam: str) -> str:

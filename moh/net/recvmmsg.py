@@ -32,6 +32,8 @@ class Datagram(NamedTuple):
 
     data: bytes
     flow: Flow
+    arrived: float = 0.0
+    """When it was read."""
 
 
 class DatagramReader:
@@ -57,16 +59,16 @@ class DatagramReader:
         self._data = memoryview(data)
         self._names, self._controls = (memoryview(each).cast("B") for each in (names, controls))
 
-    def read(self) -> list[Datagram]:
+    def read(self, now: float = 0.0) -> list[Datagram]:
         """The waiting datagrams, at most ``MOST_READ``; an empty list where the kernel reports an error instead."""
         count = RECVMMSG(self._sock.fileno(), ctypes.addressof(self._headers), MOST_READ, 0, None)
         if count <= 0:
             return []
-        datagrams = [self._datagram(slot) for slot in range(count)]
+        datagrams = [self._datagram(slot, now) for slot in range(count)]
         ctypes.memmove(self._headers, self._fresh, EACH * count)  # the kernel has overwritten lengths in the headers
         return datagrams
 
-    def _datagram(self, slot: int) -> Datagram:
+    def _datagram(self, slot: int, now: float) -> Datagram:
         filled = self._headers[slot]
         data = bytes(self._data[slot * self._octets : slot * self._octets + filled.length])
         name = bytes(self._names[slot * NAME : slot * NAME + filled.header.name_length])
@@ -76,7 +78,7 @@ class DatagramReader:
             if len(self._flows) >= MOST_FLOWS:
                 self._flows.clear()
             flow = self._flows[name, control] = self._flow(name, control)
-        return Datagram(data, flow)
+        return Datagram(data, flow, now)
 
     def _flow(self, name: bytes, control: bytes) -> Flow:
         ancillary = []

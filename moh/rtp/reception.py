@@ -129,10 +129,20 @@ class Reception:
         return report.lost if report.ssrc in self.former_ssrcs or report.lost > report.passed else 0
 
     @property
+    def lost_in_all(self) -> int:
+        """The packets of all streams of the call that the receiver counts as lost."""
+        return self.former_lost + self.lost
+
+    @property
+    def passed_in_all(self) -> int:
+        """The packets of all streams of the call up to the latest that has arrived."""
+        return self.former_passed + self.passed
+
+    @property
     def loss(self) -> float:
         """The part of all packets that was lost, from 0 to 1."""
-        passed = self.former_passed + self.passed
-        return (self.former_lost + self.lost) / passed if passed else 0.0
+        passed = self.passed_in_all
+        return self.lost_in_all / passed if passed else 0.0
 
     @property
     def nothing_arrives(self) -> bool:

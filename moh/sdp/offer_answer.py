@@ -71,6 +71,13 @@ class Choice(NamedTuple):
         return self.direction == "sendonly"
 
 
+class Offer(NamedTuple):
+    """A session description of the other side, and the stream of it that we choose."""
+
+    session: SessionDescription
+    choice: Choice
+
+
 def _known(encoding: str, payload_type: int, codecs: Sequence[Codec]) -> Optional[Codec]:
     """The supported codec of a format: by its rtpmap or, without an rtpmap, by its static payload type (RFC 3551 §6).
 

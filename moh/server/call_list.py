@@ -39,16 +39,20 @@ class CallList:
         self._lock = lock
         self._packets_sent = packets_sent
 
-    def rows(self, most: Optional[int] = None) -> list[CallRow]:
-        """The calls that have not ended, the oldest first; with ``most`` only the newest of them."""
+    def rows(self, most: Optional[int] = None, at_once: int = AT_ONCE) -> list[CallRow]:
+        """The calls that have not ended, the oldest first; with ``most`` only the newest of them.
+
+        After each ``at_once`` calls, other threads get the lock, and the pacers the interpreter.
+        """
         with self._lock:
             ids = self._agent.call_ids
         calls: list[CallSnapshot] = []
         while ids and (most is None or len(calls) < most):
-            ids, newest = ids[:-AT_ONCE], ids[-AT_ONCE:]
+            ids, newest = ids[:-at_once], ids[-at_once:]
             with self._lock:
                 found = self._agent.snapshots(newest, time.monotonic())
             calls = [call for call in found if not call.ended] + calls
+            time.sleep(0)
         calls = calls if most is None else calls[-most:]
         return [self._row(call) for call in calls]
 

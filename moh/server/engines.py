@@ -65,6 +65,10 @@ class Engines:
         """The packets that the shared stream has sent to ``call``; ``None`` for an ffmpeg, which does not say."""
         return self.shared.packets_sent(call)
 
+    def lateness(self, call: str) -> Optional[float]:
+        """By how many seconds a packet of the shared stream to ``call`` left late, at worst, in the last seconds."""
+        return self.shared.call_lateness(call)
+
     @property
     def faults(self) -> list[FaultLog]:
         """The fault logs of the engines' threads."""

@@ -16,6 +16,7 @@ from typing import Optional, Union
 
 from ..common.actions import Address
 from ..common.amounts import amount
+from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
 
@@ -164,6 +165,17 @@ class LineFormatter(logging.Formatter):
         if second != self._second:
             self._second, self._shown = second, super().formatTime(record, self.default_time_format)
         return f"{self._shown},{int(record.msecs):03d}"
+
+
+def start_log(settings: Settings) -> LogHandler:
+    """Have the log written as the settings say. The handler that is returned writes it in a thread of its own."""
+    handler = LogHandler(log_descriptor())
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler], level=settings.log)
+    # no line shows these; each would be looked up for each line
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
+    return handler
 
 
 def memory_of(record: logging.LogRecord) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from .. import __version__
 from ..common.config import Settings
@@ -13,12 +14,20 @@ from ..mastering.prepare import BUILTIN, Music
 from ..mastering.reloader import ReloadResult, StandIn
 from ..sip.user_agent import UserAgent
 from .engines import Engines
-from .wiring import ready_lines
+from .wiring import dialled_uri, ready_lines
 
 UNDECIDED = "callers hear the built-in piece, since the music is still being prepared"
 """The trouble while it is not known yet whether the owner's music plays. ``test_udp.py`` has the same text."""
 
 log = logging.getLogger("moh")
+
+
+class PlayedMusic(NamedTuple):
+    """The music that new calls hear, its number, and the time from which on they hear it."""
+
+    music: Music
+    number: int
+    since: float
 
 
 class NowPlaying:
@@ -29,6 +38,12 @@ class NowPlaying:
     ) -> None:
         self.failure = ""
         """Why the server cannot go on, in one line for the owner."""
+        self.uri = ""
+        """What the owner types into the phone; empty before it is logged."""
+        self.advice: list[str] = []
+        """How to find the address in it, where the server cannot know that."""
+        self.music: Optional[PlayedMusic] = None
+        """What new calls hear; ``None`` before the first music is ready."""
         self._stand_in: Optional[Music] = None
         """The built-in piece while it plays in place of the owner's music."""
         self._ready = False  # whether it has been logged what plays
@@ -71,6 +86,7 @@ class NowPlaying:
         """Log once what the owner types into the phone, when it is known what plays."""
         if not self._ready:
             self._ready = True
+            self.uri, self.advice = dialled_uri(self._settings)
             ready, *advice = ready_lines(self._settings, music)
             log.info("moh %s %s", __version__, ready)
             for line in advice:
@@ -79,6 +95,7 @@ class NowPlaying:
     def _play(self, music: Music) -> None:
         tune = self._engines.add_tune(music.paths, music.seconds, owner=music)
         self._drive(self._agent.music_ready, tune)
+        self.music = PlayedMusic(music, tune, time.monotonic())
         with self._lock:
             tunes = self._agent.tunes
         self._engines.keep(tunes)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ..common.actions import Address
 from ..common.addresses import is_loopback, is_unspecified
@@ -36,7 +36,7 @@ from ..shared.shared_stream import SharedStream
 from ..sip.identity import Identity
 from ..sip.invites import Limits
 from ..sip.user_agent import UserAgent
-from ..transport.tcp import tls_context
+from ..transport.tcp import TcpServer, tls_context
 from .compiled import is_compiled
 
 PORT_PATIENCE = 2.0
@@ -65,12 +65,20 @@ def _why_no_codec(available: set[str]) -> str:
     return "this ffmpeg has no codec for phones"
 
 
-def stream_listeners(settings: Settings) -> list[tuple[int, Optional[ssl.SSLContext]]]:
-    """The TCP and TLS ports to listen on (RFC 3261 §18), each with its TLS context: TLS only with a certificate."""
+def listen(settings: Settings, servers: list[TcpServer], *functions: Any) -> None:
+    """Add to ``servers`` a listener for TCP and, with a certificate, one for TLS (RFC 3261 §18).
+
+    ``functions`` are those of ``TcpServer``: ``handle_message``, ``connections_in_use``, ``allows`` and ``delay``.
+    After an exception ``servers`` has the listeners that are to be closed.
+    """
+    handle_message, connections_in_use, *limits = functions
     listeners: list[tuple[int, Optional[ssl.SSLContext]]] = [(settings.sip_port, None)]
     if settings.tls_cert:
         listeners.append((settings.tls_port, _tls_context(settings)))
-    return listeners
+    for port, tls in listeners:
+        with binding(settings, "TLS" if tls else "TCP"):
+            address = Address(settings.bind, port)
+            servers.append(TcpServer(address, handle_message, connections_in_use, tls, *limits))
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:
@@ -166,22 +174,26 @@ STAND_IN = "ADDRESS-OF-THIS-MACHINE"
 """What the owner replaces by the address of the machine that runs our container: we cannot know it."""
 
 
-def ready_lines(settings: Settings, music: Music) -> list[str]:
-    """The line that says what the owner types into the phone; in a container a second line says how to find it."""
+def dialled_uri(settings: Settings) -> tuple[str, list[str]]:
+    """What the owner types into the phone, and in a container a line that says how to find the address in it."""
     host = settings.advertised_address or settings.bind
     if is_unspecified(host):
         host = address_on_the_network()
-    bridged = not settings.advertised_address and is_behind_a_bridge(host)
+    if settings.advertised_address or not is_behind_a_bridge(host):
+        return f"sip:123@{Address(host, settings.sip_port)}", []
+    advice = (
+        f"{STAND_IN} is the first address that the command 'hostname -I' prints on the machine that runs this "
+        f"container; {settings.sip_port} is right unless another port was published for it"
+    )
+    return f"sip:123@{STAND_IN}:{settings.sip_port}", [advice]
+
+
+def ready_lines(settings: Settings, music: Music) -> list[str]:
+    """The line that says what the owner types into the phone; in a container a second line says how to find it."""
+    uri, advice = dialled_uri(settings)
     first, last = settings.rtp_ports
-    address = f"{STAND_IN}:{settings.sip_port}" if bridged else str(Address(host, settings.sip_port))
     core = ", compiled core" if is_compiled() else ""
-    lines = [f"ready: sip:123@{address}, music {music.describe()}, RTP ports {first}-{last}{core}"]
-    if bridged:
-        lines.append(
-            f"{STAND_IN} is the first address that the command 'hostname -I' prints on the machine that runs this "
-            f"container; {settings.sip_port} is right unless another port was published for it"
-        )
-    return lines
+    return [f"ready: {uri}, music {music.describe()}, RTP ports {first}-{last}{core}", *advice]
 
 
 def address_on_the_network() -> str:

@@ -18,6 +18,8 @@ from .encoded_loop import EncodedLoop
 MOST_RECEIVERS = 200
 """Receivers of one fan-out at most. Their packets leave together, within half a millisecond. Other fan-outs send at
 other times."""
+LATENESS_WINDOW = 5.0
+"""Seconds for which the worst lateness is collected. ``Fanout.lateness`` is of this time and of that before it."""
 FIRST_OCTET = 0x80
 """Version 2 of RTP, without padding, extension and contributing sources (RFC 3550 §5.1)."""
 COMMON_HEADER = struct.Struct("!HII")
@@ -94,8 +96,8 @@ class Fanout:
     """Receivers that get the same packets, with an SSRC of their own. Only the payload type is each receiver's own."""
 
     __slots__ = (
-        "_origin", "_packets", "_period", "_sequence", "_timestamp", "due", "key", "loop", "no_route", "offset",
-        "receivers", "sent", "skipped", "ssrc", "table", "tick",
+        "_former_worst", "_origin", "_packets", "_period", "_sequence", "_timestamp", "_window_ends", "_worst", "due",
+        "key", "loop", "no_route", "offset", "receivers", "sent", "skipped", "ssrc", "table", "tick",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +126,8 @@ class Fanout:
         self.sent = 0
         """Packets that this fan-out has sent, each counted once for all receivers."""
         self._packets = 0
+        self._worst = self._former_worst = 0.0
+        self._window_ends = due + LATENESS_WINDOW
         self.skipped = 0
         """Packets that were never sent because their time had passed."""
         self._period = key.ptime / 1000
@@ -152,8 +156,13 @@ class Fanout:
 
     def send_due(self, now: float) -> None:
         """Send the packet that is due. If several packets are overdue, send only the latest of them."""
-        if now - self.due >= self._period:
-            behind = int((now - self.due) / self._period)
+        late = now - self.due
+        if now >= self._window_ends:
+            self._former_worst, self._worst, self._window_ends = self._worst, 0.0, now + LATENESS_WINDOW
+        if late > self._worst:
+            self._worst = late
+        if late >= self._period:
+            behind = int(late / self._period)
             self.skipped += behind
             self.tick += behind
         octets = self.key.octets
@@ -177,6 +186,11 @@ class Fanout:
     def stats(self) -> tuple[int, int, int]:
         """The packets sent to all receivers together, the packets that the kernel did not take, the packets skipped."""
         return self._packets - self.table.lost, self.table.lost, self.skipped
+
+    @property
+    def lateness(self) -> float:
+        """By how many seconds the latest packet of the last 5 to 10 s left after its time. Any thread may read it."""
+        return max(self._worst, self._former_worst)
 
     def timestamp(self, now: float) -> int:
         """The timestamp of the sound that is played ``now``, for a sender report."""

@@ -21,6 +21,7 @@ from ..common.actions import StartStream, StopStream, StreamEnded
 from ..common.addresses import is_loopback
 from ..common.codecs import Codec
 from ..common.faults import FaultLog
+from ..common.histogram import Histogram
 from ..net.routes import neighbours, way_out
 from ..net.sendmmsg import DestinationTable
 from ..net.threads import drained, prefer_this_thread
@@ -38,6 +39,8 @@ LONGEST_SLEEP = 0.01
 """Seconds between two polls of the command queue at most, while there are receivers."""
 RESERVED = 0.0005
 """Seconds before the next packet in which no other work is begun."""
+LATENESS_BOUNDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
+"""Seconds by which packets leave after their time: the bounds of their histogram."""
 CYCLE = 0.02
 """Seconds in which each fan-out with packets of 20 ms sends once."""
 OFFSETS = (0, 10, 5, 15, 2, 12, 7, 17, 1, 11, 6, 16, 3, 13, 8, 18, 4, 14, 9, 19)
@@ -106,6 +109,8 @@ class Pacer:
         self._closing = False
         self._past = [0, 0, 0]  # packets sent, lost and skipped of fan-outs that have ended
         self._dropped = 0
+        self.lateness = Histogram(LATENESS_BOUNDS)
+        """How late packets left, counted once for each receiver. Any thread may read it."""
         self.thread = threading.Thread(target=self._run, name=f"pacer-{number}", daemon=True)
         self.thread.start()
 
@@ -174,9 +179,11 @@ class Pacer:
         return True
 
     def _send_packet(self, fanout: Fanout, now: float) -> None:
-        if fanout.receivers and not self._try(fanout.send_due, now):
-            for receiver in list(fanout.receivers):
-                self._try(self._end, receiver, INTERNAL_ERROR)
+        if fanout.receivers:
+            self.lateness.add(now - fanout.due, len(fanout.receivers))
+            if not self._try(fanout.send_due, now):
+                for receiver in list(fanout.receivers):
+                    self._try(self._end, receiver, INTERNAL_ERROR)
         if fanout.receivers:
             heapq.heapreplace(self._schedule, (fanout.due, next(self._count), fanout))
         else:

@@ -16,6 +16,7 @@ from typing import NamedTuple, Optional, Union
 from ..common.actions import Address, StartStream, StopStream, StreamEnded
 from ..common.codecs import Codec
 from ..common.faults import FaultLog
+from ..common.histogram import Histogram, total
 from ..common.tunes import Tunes
 from ..net.sockets import media_sockets
 from ..rtp.reception import StreamReport
@@ -23,7 +24,7 @@ from ..rtp.rtcp import has_bye
 from .encoded_loop import EncodedLoop
 from .fanout import packet_rate
 from .feedback import FeedbackReport
-from .pacer import Pacer
+from .pacer import LATENESS_BOUNDS, Pacer
 
 PACKETS_PER_PACER = 250_000
 """Packets a second that a pacer sends before the next pacer gets calls: 5,000 calls with packets of 20 ms."""
@@ -173,6 +174,17 @@ class SharedStream:
         receiver = place.pacer.receivers.get(call) if place else None
         fanout = receiver.fanout if receiver else None
         return fanout.sent - receiver.sent_before if receiver and fanout else None
+
+    def call_lateness(self, call: str) -> Optional[float]:
+        """By how much a packet to ``call`` left late in the last seconds, at worst; ``None`` where it gets none."""
+        place = self._places.get(call)
+        receiver = place.pacer.receivers.get(call) if place else None
+        fanout = receiver.fanout if receiver else None
+        return fanout.lateness if fanout else None
+
+    def lateness(self) -> Histogram:
+        """How late the packets have left since the start, in seconds."""
+        return total(LATENESS_BOUNDS, [pacer.lateness for pacer in self._pacers])
 
     def stats(self) -> SharedStreamStats:
         """The statistics so far. They are nearly exact, because the pacers go on meanwhile."""

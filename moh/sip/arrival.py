@@ -33,8 +33,12 @@ class Arrival:
         actions: list[Action] = []
         for report in reports:
             call = self._registry.calls.get(report.call)
-            if call is not None and call.reported(report, now):
+            if call is None:
+                continue
+            before = call.reception
+            if call.reported(report, now):
                 actions += self._nothing_arrives(call, report, now)
+            self._registry.history.note_reception(before, call.reception)
         return actions
 
     def _nothing_arrives(self, call: Call, report: StreamReport, now: float) -> list[Action]:

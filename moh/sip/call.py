@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from ..common.actions import Action, Flow, Note, Send
 from ..common.errors import Refusal
 from ..rtp.reception import NO_REPORTS, StreamReport
-from ..sdp.description import SessionDescription
 from ..sdp.media_session import MediaSession
-from ..sdp.offer_answer import Choice
+from ..sdp.offer_answer import Choice, Offer
 from .dialog import Dialog
 from .message import Request, Response
 from .session_timer import (
@@ -45,19 +44,13 @@ MAX_SDP = 2048
 """Most octets of a session description that a call keeps for its re-INVITE; a longer one is replaced by a new offer."""
 
 
-class Offer(NamedTuple):
-    """A session description of the other side, and the stream of it that we choose."""
-
-    session: SessionDescription
-    choice: Choice
-
-
 class Call:
     """One call. ``id`` is our tag of its dialog; actions and log lines name the call by it."""
 
     __slots__ = (
-        "_began", "_bye", "_ends_at", "_ends_by", "_expires_at", "_glared", "_new_token", "_refresh", "_refresh_at",
-        "_restarted", "_sdp", "_timer", "_unacknowledged", "dialog", "ended", "ended_by", "id", "media", "reception",
+        "_bye", "_ends_at", "_ends_by", "_expires_at", "_glared", "_new_token", "_refresh", "_refresh_at", "_restarted",
+        "_sdp", "_timer", "_unacknowledged", "answered_at", "dialog", "ended", "ended_at", "ended_by", "id", "media",
+        "noted", "reception", "why",
     )  # fmt: skip
 
     def __init__(
@@ -72,8 +65,13 @@ class Call:
         self.ended = False
         self.ended_by = ""
         """Why the call ended, as one of a few fixed texts of two words; empty before its end."""
+        self.why = ""
+        """The same in a sentence."""
+        self.ended_at = 0.0
+        self.answered_at = now
+        self.noted = 0
+        """What ``History`` has noted of this call."""
         self._new_token = new_token
-        self._began = now
         self._ends_at = None if longest is None else now + longest
         self._ends_by = "longest call"
         self._unacknowledged: Optional[Unacknowledged] = None
@@ -282,7 +280,7 @@ class Call:
 
     def age(self, now: float) -> float:
         """The seconds since the call was answered."""
-        return now - self._began
+        return now - self.answered_at
 
     @property
     def bye_pending(self) -> bool:
@@ -336,9 +334,10 @@ class Call:
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
-    def abandon(self) -> None:
+    def abandon(self, now: float) -> None:
         """End the call without any further action, whatever state it is in."""
-        self.ended, self.ended_by = True, self.ended_by or SERVER_FAULT
+        if not self.ended:
+            self.ended, self.ended_by, self.ended_at, self.why = True, SERVER_FAULT, now, "unexpected error"
         self._bye = self._unacknowledged = None
         self.media.abandon()
 
@@ -394,7 +393,7 @@ class Call:
     def _end(self, why: str, by: str, now: float) -> list[Action]:
         actions = self.media.stop(now)
         self._unacknowledged = None
-        self.ended, self.ended_by = True, by
+        self.ended, self.ended_by, self.ended_at, self.why = True, by, now, why
         played = self.media.position
         text = f"ended after {self.age(now):.0f} s, music for {played:.0f} s: {why}"
         return [*actions, Note(logging.INFO, self.id, f"{text}; {self.heard}" if played else text)]

@@ -18,9 +18,9 @@ from ..guard.address_validation import AddressValidator
 from ..guard.media_policy import MediaPolicy
 from ..sdp.description import parse_sdp
 from ..sdp.media_session import MediaSession, Origin, no_srtp
-from ..sdp.offer_answer import Choice, choose, rtcp_beside_rtp
+from ..sdp.offer_answer import Choice, Offer, choose, rtcp_beside_rtp
 from .arrival import Arrival
-from .call import NO_ACK, Call, Offer
+from .call import NO_ACK, Call
 from .dialled import DialledNames
 from .dialog import Dialog
 from .headers import NameAddr

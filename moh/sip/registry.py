@@ -20,6 +20,7 @@ from ..rtp.start_limit import StartLimit
 from .call import BRANCH, SERVER_FAULT, Call
 from .checkpoint import Checkpoint, checkpoint, restore
 from .dialog import DialogId, dialog_id
+from .history import ENDED, History
 from .message import Request, Response
 from .timers import T1, Schedule
 from .transaction import Key, ServerTransaction, State
@@ -42,6 +43,7 @@ class Registry:
         self.calls: dict[str, Call] = {}
         self.dialogs: dict[DialogId, Call] = {}
         self.media_limits = MediaLimits()
+        self.history = History()
         self._guard = guard
         self._counters = counters
         self._schedule: Schedule[Owner] = Schedule()
@@ -77,6 +79,8 @@ class Registry:
 
     def _settle(self, owner: Owner) -> None:
         if isinstance(owner, Call):
+            if owner.noted != ENDED:
+                self.history.note(owner)
             if not owner.media.origin.shared:
                 self.starts.note(owner.id, owner.media.starting)
             if owner.id in self.media_limits:
@@ -139,7 +143,7 @@ class Registry:
             actions = [Fault(error, f"the end of call {call.id[:8]}")]
             if call.media.playing:
                 actions.append(StopStream(call.id))
-        call.abandon()
+        call.abandon(now)
         self._touched.pop(call, None)
         self._schedule.set(call, None)
         self._guard.call_acknowledged_or_ended(call.id)
@@ -162,6 +166,19 @@ class Registry:
     def timers(self) -> int:
         """How many timers are set."""
         return len(self._schedule)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of entries in each table, by its name."""
+        return {
+            "transactions": len(self.transactions),
+            "merged requests": len(self.merged),
+            "calls": len(self.calls),
+            "limited calls": len(self.media_limits),
+            "starting streams": len(self.starts),
+            "dialogs": len(self.dialogs),
+            "timers": self.timers,
+        }
 
     # -- transactions ----------------------------------------------------------------------------------------------
 
@@ -221,11 +238,13 @@ class Registry:
             self.touch(call)
         return call
 
-    def streams_began(self, began: Iterable[StreamBegan]) -> None:
+    def streams_began(self, began: Iterable[StreamBegan], now: float) -> None:
         """Note in their calls that these streams play now; a call that is gone does not matter."""
-        for call_id, serial in began:
+        for call_id, serial, at in began:
             if (call := self.call(call_id)) is not None:
                 call.media.began(serial)
+                if serial == 1:
+                    self.history.note_first_packet(call, at or now)
 
     def call_in_dialog(self, request: Request) -> Optional[Call]:
         """The call whose dialog a request names, to be changed; ``None`` if there is no such call."""
@@ -255,6 +274,8 @@ class Registry:
         """Remove a finished call from every table, count what ended it and release its port."""
         if self._drop_call(call):
             self._counters.count(f"ended by {call.ended_by}")
+            if call.noted != ENDED:
+                self.history.note(call)  # a call that was given up
 
     def _drop_call(self, call: Call) -> bool:
         """Remove a call from every table and release its port. Return whether the call was still there."""

@@ -101,7 +101,7 @@ class Responder:
         self, reason: str, flow: Flow, text: str, now: float, level: int = logging.INFO, about: str = ""
     ) -> list[Action]:
         """Count ``reason``. Return a note if it is the first of its kind from this source."""
-        if self._counters.count_and_should_log(reason, flow.remote.host, now):
+        if self._counters.count_and_should_log(reason, flow.remote.host, now, text):
             return [Note(level, about, text)]
         return []
 

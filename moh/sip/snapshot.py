@@ -23,6 +23,8 @@ class CallSnapshot:
     """Since the call was answered."""
     source: Address
     """Where the caller's requests come from."""
+    transport: str
+    """UDP, TCP or TLS."""
     from_field: bytes
     """The From of the caller; ``caller`` reads it, which takes longer than all the rest."""
     state: str
@@ -72,6 +74,7 @@ def snapshot(call: Call, now: float) -> CallSnapshot:
         id=call.id,
         age=call.age(now),
         source=call.dialog.flow.remote,
+        transport=call.dialog.flow.transport,
         from_field=call.dialog.from_field,
         state=state,
         played=media.played(now),

@@ -48,6 +48,7 @@ class UserAgent:
         """What has been refused, and why calls have ended."""
         self.health = Health()
         self.registry = Registry(ports, self.guard, self.tally, limits.starts_at_once)
+        self.history = self.registry.history
         self._responder = Responder(identity, self.guard, self.tally, self.registry)
         self.pending = PendingRequests(identity, self.guard, self.registry, self._responder)
         self._turns = Turns(self.registry, self.pending, self._responder)
@@ -119,7 +120,7 @@ class UserAgent:
 
     def streams_began(self, began: Iterable[StreamBegan], now: float) -> list[Action]:
         """Note that these streams play now, so that further ones may start."""
-        self.registry.streams_began(began)
+        self.registry.streams_began(began, now)
         return self._turns.settled([], now)
 
     def media_heard(self, hosts: Iterable[str], now: float) -> list[Action]:
@@ -162,6 +163,11 @@ class UserAgent:
         return self._invites.tune is not None
 
     @property
+    def closing(self) -> bool:
+        """Whether the server stops, so that it accepts no new calls."""
+        return self._invites.closing
+
+    @property
     def tunes(self) -> set[int]:
         """The tunes of present and new calls."""
         tunes = {call.media.tune for call in self.registry.calls.values()}
@@ -193,18 +199,8 @@ class UserAgent:
     @property
     def table_sizes(self) -> dict[str, int]:
         """The number of entries in each table, by its name."""
-        registry = self.registry
-        return {
-            "transactions": len(registry.transactions),
-            "merged requests": len(registry.merged),
-            "calls": len(registry.calls),
-            "limited calls": len(registry.media_limits),
-            "starting streams": len(registry.starts),
-            "dialogs": len(registry.dialogs),
-            "timers": registry.timers,
-            "pending requests": len(self.pending),
-            "look-ups": len(self.pending.lookups),
-        }
+        waiting, look_ups = len(self.pending), len(self.pending.lookups)
+        return {**self.registry.sizes, "pending requests": waiting, "look-ups": look_ups}
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
@@ -219,7 +215,11 @@ class UserAgent:
 
     def _handle_end_of_stream(self, call_id: str, serial: int, why: str, hopeless: str, now: float) -> list[Action]:
         call = self.registry.call(call_id)
-        return [] if call is None else call.stream_ended(serial, why, hopeless, now)
+        if call is None:
+            return []
+        actions = call.stream_ended(serial, why, hopeless, now)
+        self.history.note_restart(call, actions)
+        return actions
 
     def _abandon_without_stream(self, call_id: str, serial: int, now: float) -> list[Action]:
         """End a call that cannot handle the end of its stream: its port is free, unless another stream has it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moh.common.counters import MAX_LINES, MAX_PAIRS, SAME_SOURCE_AFTER, Counters
+from moh.common.counters import MAX_LINES, MAX_PAIRS, MOST_TEXT, SAME_SOURCE_AFTER, Counters, Latest
 
 
 def test_the_first_event_of_a_reason_and_source_is_logged_at_once_and_the_rest_in_one_line() -> None:
@@ -49,3 +49,17 @@ def test_an_event_that_is_counted_elsewhere_may_be_logged_once_and_is_in_no_summ
     assert counters.should_log("no ACK", "192.0.2.2", now=1.0)
     assert counters.should_log("no ACK", "192.0.2.1", now=SAME_SOURCE_AFTER)
     assert counters.counts == {} and counters.drain(now=2 * SAME_SOURCE_AFTER) == ""
+
+
+def test_the_latest_event_of_each_reason_is_kept_with_its_source_time_and_line() -> None:
+    counters = Counters()
+    counters.count_and_should_log(
+        "INVITE 488", "192.0.2.1", 100.0, "refused 'INVITE' from 192.0.2.1:5060: 488 No stream"
+    )
+    counters.count_and_should_log("INVITE 488", "192.0.2.2", 101.0, "x" * 1000)
+    counters.count_and_should_log("not in MOH_ALLOW", "192.0.2.3", 102.0)
+    counters.count("ended by BYE")
+    assert counters.latest == {
+        "INVITE 488": Latest(101.0, "192.0.2.2", "x" * MOST_TEXT),
+        "not in MOH_ALLOW": Latest(102.0, "192.0.2.3", ""),
+    }

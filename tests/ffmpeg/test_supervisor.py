@@ -64,8 +64,11 @@ def test_a_move_takes_the_same_port_and_is_no_end(supervisor: Supervisor, ear: E
         assert other.packets(1)[0].source == ("127.0.0.1", port)
         assert ear.falls_silent()
         assert supervisor.ended() == []
+        assert supervisor.starts == 2 and supervisor.packets() > 0
+        before = supervisor.packets()
         supervisor.order(STOP)
         assert the_end(supervisor).serial == 2
+        assert supervisor.packets() >= before and supervisor.retries == 0
 
 
 def test_start_start_stop_in_a_burst_ends_silent(supervisor: Supervisor, ear: Ear, port: int) -> None:

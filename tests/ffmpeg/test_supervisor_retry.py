@@ -41,6 +41,7 @@ def test_music_begins_when_the_route_is_back(without_route: Supervisor, ear: Ear
     (tmp_path / "down").unlink()
     ear.packets(1)
     assert without_route.ended() == []
+    assert without_route.retries > 1 and without_route.starts > without_route.retries
     without_route.order(STOP)
     assert the_end(without_route).serial == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -12,7 +12,7 @@ from moh.mastering.cache import MOST_REPORT
 from moh.mastering.filter_graphs import Analysis
 from moh.mastering.loop import LEAD, RATE, Loop
 from moh.mastering.loudness import Loudness
-from moh.mastering.report import Outcome, in_figures, in_plain_words
+from moh.mastering.report import Outcome, gain_of, in_figures, in_plain_words, loudness_of
 
 MUSIC, SILENT = [-24.0], [-90.0]
 
@@ -90,3 +90,17 @@ def test_the_figures_are_for_an_audio_engineer() -> None:
         "file -14.2 LUFS in the telephone's band, range 6.0 LU; 8000 Hz: -24.0 LUFS, range 6.0 LU, peak -7.0 dBTP; "
         "16000 Hz: -24.1 LUFS, range 6.0 LU, peak -6.9 dBTP; leveller at most 3.2 dB; seam as it was"
     )
+
+
+@pytest.mark.parametrize(("before", "gain"), [(-24.0, 0.0), (-14.0, -10.0), (-34.0, 10.0), (-60.0, 36.0), (-24.3, 0.0)])
+def test_the_gain_can_be_read_from_the_report(before: float, gain: float) -> None:
+    assert gain_of(in_plain_words(outcome(before=before, after=-24.0))) == gain
+    assert gain_of("another report") is None
+
+
+@pytest.mark.parametrize(
+    ("after", "wanted", "loudness"), [(-24.0, -24.0, -24.0), (-28.0, -24.0, -28.0), (-20.0, None, None)]
+)
+def test_the_loudness_can_be_read_from_the_report(after: float, wanted: Optional[float], loudness: object) -> None:
+    report = in_plain_words(outcome(after=after, wide=after, wanted=wanted))
+    assert loudness_of(report, wanted) == loudness

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Union
@@ -17,7 +18,7 @@ from moh.net.recvmmsg import MOST_READ, Datagram
 from moh.net.sockets import family_of
 from moh.sip.message import Request, Response
 from sip_server import SipServer, Stopped
-from tests.support.ladder import FLOW
+from tests.support.ladder import FLOW, OFFER, octets
 from tests.support.running import TEST_TIMEOUT, free_ports, wait_for
 
 
@@ -189,6 +190,15 @@ def test_one_message_that_fails_costs_no_other_of_its_turn(
         True
     ]
     assert "LookupError: a plain bug" in caplog.text and not server.lock.locked()
+
+
+def test_the_time_from_the_arrival_of_an_invite_to_its_answer_is_counted(server: SipServer) -> None:
+    server.agent.music_ready(0, now=0.0)
+    arrived = time.monotonic() - 0.15
+    invite = octets("INVITE", body=OFFER)
+    server.handle_messages([Datagram(invite, FLOW, arrived), Datagram(invite, FLOW, arrived)])
+    set_up = server.statistics.set_up
+    assert sum(set_up.counts) == 1 and 0.15 <= set_up.sum < TEST_TIMEOUT, "the second is a retransmission"
 
 
 def options(call_id: str, flow: Flow) -> bytes:

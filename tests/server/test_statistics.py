@@ -13,7 +13,7 @@ from moh.common.tunes import Tunes
 from moh.guard.allowances import Allowances
 from moh.guard.rate_limit import RateLimiter
 from moh.server.engines import Engines
-from moh.server.statistics import Counts, Statistics, listed
+from moh.server.statistics import SET_UP_BOUNDS, Counts, Statistics, listed
 from moh.server.stream_limit import StreamLimit
 from moh.server.workers import Workers
 from moh.shared.shared_stream import SharedStream, SharedStreamStats
@@ -40,18 +40,29 @@ class World:
         self.limiter = RateLimiter(Allowances(), lambda host, now: False, 0.0)
         self.workers = Workers(lambda request, client: None)
         self.streams = StreamLimit(Allowances())
-        self.statistics = Statistics(self.agent, threading.Lock(), self.limiter, self.streams, self.workers)
         self.tcp = Tcp()
+        self.faults = FaultLog("a test")
+        tunes = Tunes()
+        self.engines = Engines(tunes, SharedStream("127.0.0.1", free_ports(2), tunes))
+        self.statistics = Statistics(
+            self.agent, threading.Lock(), self.limiter, self.streams, self.workers, self.engines,
+            [self.tcp],  # type: ignore[list-item]  # only ``refused`` is read
+            [self.faults],
+        )  # fmt: skip
 
     def log(self, now: float) -> None:
-        self.statistics.log_periodically([self.tcp], now)  # type: ignore[list-item]  # only ``refused`` is read
+        self.statistics.log_periodically(now)
+
+    def close(self) -> None:
+        self.workers.close()
+        self.engines.close()
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     made = World()
     yield made
-    made.workers.close()
+    made.close()
 
 
 def test_counters_at_zero_make_no_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -91,15 +102,10 @@ def test_rejections_without_a_line_of_their_own_are_summed_up(world: World, capl
 
 def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    tunes, faults = Tunes(), FaultLog("a test")
-    engines = Engines(tunes, SharedStream("127.0.0.1", free_ports(2), tunes))
-    faults.report(MemoryError(), 0.0)
-    try:
-        world.workers.dropped = 7
-        world.limiter.tally.count("not in MOH_ALLOW")
-        world.statistics.log_summary(engines, [faults])
-    finally:
-        engines.close()
+    world.faults.report(MemoryError(), 0.0)
+    world.workers.dropped = 7
+    world.limiter.tally.count("not in MOH_ALLOW")
+    world.statistics.log_summary()
     assert "0 calls: 0 by ffmpeg" in caplog.text
     assert "[" not in caplog.messages[-1], "no call has a line"
     assert (
@@ -109,26 +115,32 @@ def test_the_summary_has_all_counts(world: World, caplog: pytest.LogCaptureFixtu
 
 
 def test_the_counts_are_data(world: World) -> None:
-    faults = FaultLog("a test")
-    faults.report(MemoryError(), 0.0)
+    world.faults.report(MemoryError(), 0.0)
     call = answered(world.agent)
     world.agent.receive(invite(body="nonsense", call_id="Call-ID: other", via=VIA), FLOW, 1.0)
     world.limiter.tally.count("not in MOH_ALLOW")
     world.workers.dropped = 7
-    tunes = Tunes()
-    engines = Engines(tunes, SharedStream("127.0.0.1", free_ports(2), tunes))
-    try:
-        counts = world.statistics.counts(engines, [faults])
-        world.agent.receive(bye(call), FLOW, 2.0)
-        world.agent.stream_gone(call, 1, "stopped", now=2.0)
-        later = world.statistics.counts(engines, [])
-    finally:
-        engines.close()
+    world.limiter.tally.count_and_should_log("too many messages", "192.0.2.1", 1.5)
+    counts = world.statistics.counts()
+    world.agent.receive(bye(call), FLOW, 2.0)
+    world.agent.stream_gone(call, 1, "stopped", now=2.0)
+    later = world.statistics.counts()
+    latest = {reason: (event.at, event.source) for reason, event in counts.latest.items()}
+    assert latest == {"INVITE 400": (1.0, FLOW.remote.host), "too many messages": (1.5, "192.0.2.1")}
+    assert counts.latest["INVITE 400"].text.startswith(f"refused 'INVITE' from {FLOW.remote}: 400 ")
     assert counts == Counts(
         calls=1, by_ffmpeg=0, shared=SharedStreamStats(0, 0, 0, 0, 0, 0, 0, 0), events={"INVITE 400": 1},
-        rejected={"not in MOH_ALLOW": 1}, delayed={}, dropped=7, unexpected_errors=1,
+        latest=counts.latest, rejected={"not in MOH_ALLOW": 1, "too many messages": 1}, delayed={}, dropped=7,
+        unexpected_errors=1,
     )  # fmt: skip
     assert (later.calls, later.events) == (0, {"INVITE 400": 1, "ended by BYE": 1})
+
+
+def test_the_time_from_an_invite_to_its_answer_is_counted(world: World) -> None:
+    world.statistics.note_set_up([100.02, 100.0992], now=100.1)
+    counts = dict(zip(SET_UP_BOUNDS, world.statistics.set_up.counts))
+    assert {bound: count for bound, count in counts.items() if count} == {0.001: 1, 0.1: 1}
+    assert world.statistics.set_up.sum == pytest.approx(0.0808)
 
 
 def test_counts_are_listed_with_the_largest_first() -> None:

@@ -237,3 +237,22 @@ def test_the_timestamp_of_a_report_is_that_of_the_music_now() -> None:
     assert fanout.timestamp(10.005) == TIMESTAMP + 300 * 160 + 40
     fanout.send_due(12.0)  # a stall does not change the timestamp
     assert fanout.timestamp(12.0) == TIMESTAMP + 400 * 160
+
+
+def test_the_worst_lateness_is_that_of_the_last_seconds() -> None:
+    fanout, _, _ = a_fanout(due=10.0)
+    fanout.join(receiver(1))
+    assert fanout.lateness == 0.0
+    for late in (0.0, 0.003, -0.0001, 0.001):
+        fanout.send_due(fanout.due + late)
+    assert fanout.lateness == pytest.approx(0.003)
+    while fanout.due < 15.0:
+        fanout.send_due(fanout.due)
+    fanout.send_due(fanout.due + 0.002)
+    assert fanout.lateness == pytest.approx(0.003), "of the 5 s before"
+    while fanout.due < 21.0:
+        fanout.send_due(fanout.due)
+    assert fanout.lateness == pytest.approx(0.002)
+    while fanout.due < 27.0:
+        fanout.send_due(fanout.due)
+    assert fanout.lateness < 0.001

@@ -44,6 +44,20 @@ def test_a_full_fanout_is_followed_by_another_with_its_own_ssrc_and_offset(strea
         assert [fanout.offset for fanouts in pacer._fanouts.values() for fanout in fanouts] == list(OFFSETS[:2])
 
 
+def test_the_lateness_of_each_packet_is_counted_for_each_receiver(stream: SharedStream, ear: Ear) -> None:
+    with Ear("127.0.0.9") as other:
+        stream.order(start("ann", to(ear, stream)))
+        stream.order(start("bob", to(other, stream)))
+        assert ear.packets(10) and other.packets(10)
+        lateness = stream.call_lateness("ann")
+        assert lateness is not None and 0 <= lateness < 1 and stream.call_lateness("eve") is None
+    stream.order(StopStream("ann"))
+    stream.order(StopStream("bob"))
+    assert wait_for(lambda: not stream.stats().fanouts, "the end of the fan-out")
+    assert sum(stream.lateness().counts) == stream.stats().sent
+    assert stream.call_lateness("ann") is None
+
+
 # -- feedback --------------------------------------------------------------------------------------------------------
 
 
