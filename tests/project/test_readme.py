@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from moh.common.config import Settings
+from tests.support.pages import anchors, links
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md", "deploy/README.md")),
     *DOCS,
+    *(ROOT / "README.ja.md", *sorted((ROOT / "docs" / "ja").glob("*.md"))),
 ]
-PLACES = ("", "tests", "bench")
+PLACES = ("", "docs", "tests", "bench")
 """Folders in which a path in a page may start. A path may also start in the folder of the page."""
 SOURCES = [*(ROOT / "moh").rglob("*.py"), ROOT / "sip_server.py", ROOT / "test_sip_client.py", ROOT / "test_udp.py"]
 MOST_LINES, MOST_WORDS = 150, 1500
@@ -29,11 +31,6 @@ def text_of(name: str) -> str:
 
 def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
-
-
-def prose(text: str) -> str:
-    """Return the text of a page without its blocks of code."""
-    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_readme_is_short() -> None:
@@ -90,21 +87,16 @@ def test_a_page_names_its_readers_at_the_beginning(page: Path) -> None:
 # -- links, files and modules in the pages exist -------------------------------------------------------------------
 
 
-def anchors(page: Path) -> set[str]:
-    """Return the anchors that GitHub makes of the headings of ``page``."""
-    headings = re.findall(r"^#+ (.*)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
+    for target in links(page.read_text(encoding="utf-8")):
         if re.match(r"\w+:", target):
             continue
         path, _, anchor = target.partition("#")
         there = page.parent / path if path else page
         assert there.exists(), f"{name_of(page)} links to {target}, which does not exist"
-        assert not anchor or anchor in anchors(there), f"{name_of(page)} links to {target}, which has no such heading"
+        found = not anchor or anchor in anchors(there.read_text(encoding="utf-8"))
+        assert found, f"{name_of(page)} links to {target}, which has no such heading"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
