@@ -59,7 +59,8 @@ def test_each_section_has_the_tables_of_the_english_one() -> None:
     """Rows, columns, and in each cell the same code. The first column of a table of settings is code."""
     for name, japanese, english in SECTIONS:
         ours, theirs = tables(japanese), tables(english)
-        assert [[len(row) for row in table] for table in ours] == [[len(row) for row in table] for table in theirs], name
+        sizes = [[[len(row) for row in table] for table in each] for each in (ours, theirs)]
+        assert sizes[0] == sizes[1], f"{name}: cells of each row"
         for table, other in zip(ours, theirs):
             for row, same in zip(table, other):
                 assert [code(cell) for cell in row] == [code(cell) for cell in same], f"{name}: {row[0]}"
@@ -181,12 +182,13 @@ def test_japanese_texts_have_one_vocabulary_and_one_way_of_writing() -> None:
     for place, text in texts():
         plain = re.sub(r"\]\([^)]*\)", "]", text)  # a link's target is no text
         plain = re.sub(r"`[^`]*`", "`x`", plain)
-        wrong += [f"{place}\n    has {word}; write {better}" for word, better in words if re.search(f"{word}(?!ー)", plain)]
+        found = [(word, better) for word, better in words if re.search(f"{word}(?!ー)", plain)]
+        wrong += [f"{place}\n    has {word}; write {better}" for word, better in found]
         unspaced = re.search(rf"[{JAPANESE}][{LATIN}]|[{LATIN}%][{JAPANESE}]", re.sub("`x`", "x", plain))
         if unspaced:
             wrong.append(f"{place}\n    lacks a space in {unspaced[0]!r}")
-        if re.search(r"[０-９Ａ-Ｚａ-ｚ]|[、。][ ]|[ ][、。（）]", plain):
-            wrong.append(f"{place}\n    has full-width letters, or a space beside full-width punctuation")
+        if re.search(r"[０-９Ａ-Ｚａ-ｚ〜]|[、。] | [、。（）]", plain):
+            wrong.append(f"{place}\n    has full-width letters, 〜 for ～, or a space beside full-width punctuation")
     assert not wrong, "\n".join(wrong)
 
 
