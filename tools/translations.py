@@ -71,8 +71,8 @@ def main(arguments: list[str]) -> int:
         for page in (Path(name).resolve() for name in arguments[1:]):
             if page not in known:
                 raise SystemExit(f"{page} is not a Japanese page; expected README.ja.md or a page in docs/ja")
-            english = known[page].read_text(encoding="utf-8")
-            page.write_text(with_record(page.read_text(encoding="utf-8"), english), encoding="utf-8")
+            texts = (each.read_text(encoding="utf-8") for each in (page, known[page]))
+            page.write_text(with_record(*texts), encoding="utf-8")
         return 0
     if arguments:
         raise SystemExit(__doc__)

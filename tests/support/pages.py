@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -31,7 +30,7 @@ def links(text: str) -> list[str]:
 
 def code(text: str) -> set[str]:
     """Return what stands between backquotes."""
-    return set(re.findall(r"`([^`\n]+)`", prose(text)))
+    return {" ".join(span.split()) for span in re.findall(r"`((?:[^`\n]|\n(?!\n))+)`", prose(text))}
 
 
 def blocks(text: str) -> list[str]:
