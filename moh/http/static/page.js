@@ -1,0 +1,384 @@
+// Asks the server for its state every few seconds and shows it. It sends nothing and stores nothing.
+
+import { byId, fillFacts, fillTable, keep, make, setAttribute, setText } from "./elements.js";
+import {
+  chooseLanguage, duration, loadTexts, milliseconds, moment, number, percent, phrase, phrases, t,
+} from "./words.js";
+
+const VISIBLE_PAUSE = 2000, HIDDEN_PAUSE = 15000, TIMEOUT = 6000, WAVEFORM_PAUSE = 5000; // milliseconds
+const MISSES = 2; // answers in a row that have to be missing before the page says so
+const OLD = 5; // seconds since the page's process had that state from the server; normally it is a second
+const FEW = 10; // ended calls that are shown at first
+const UNDECIDED = "callers hear the built-in piece, since the music is still being prepared";
+const PLAIN_BYE = "BYE from the caller"; // says no more than the plain words
+const STAND_IN = "ADDRESS-OF-THIS-MACHINE";
+const NOTHING_ARRIVES = /nothing in its last (\d+) s/;
+const CODECS = { PCMU: "PCMU (G.711 µ-law)", PCMA: "PCMA (G.711 A-law)", G722: "G.722", opus: "Opus" };
+
+let state = null;
+let misses = 0;
+let answeredAt = 0;
+let showsAllEnded = false;
+let announced = "";
+let wave = { number: null, seconds: 0, peaks: [], rms: [] };
+let timer = 0;
+let isAsking = false;
+
+// -- asking the server -----------------------------------------------------------------------------------------------
+
+async function ask() {
+  if (isAsking) return;
+  isAsking = true;
+  clearTimeout(timer);
+  try {
+    const answer = await fetch("/state.json", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
+    if (!answer.ok) throw new Error(String(answer.status));
+    state = await answer.json();
+    misses = 0;
+    answeredAt = Date.now() / 1000 - (state.age ?? 0);
+  } catch {
+    misses += 1;
+  }
+  show();
+  isAsking = false;
+  timer = setTimeout(ask, document.hidden ? HIDDEN_PAUSE : VISIBLE_PAUSE);
+}
+
+const isLost = () => misses >= MISSES || (state === null ? misses > 0 : (state.age ?? 0) > OLD);
+
+function show() {
+  const parts = state === null ? [] : [
+    showPhone, showMusic, showCalls, showEnded, showRefusals, showServer, showSettings,
+  ];
+  for (const part of [showStatus, ...parts]) {
+    try {
+      part();
+    } catch (error) {
+      console.error(part.name, error); // a part that cannot be shown does not hide the others
+    }
+  }
+}
+
+// -- is all well? ----------------------------------------------------------------------------------------------------
+
+/** The kind of the sentence, the sentence, the troubles below it, and that which the sentence itself names. */
+function judge() {
+  if (isLost()) {
+    const why = state === null ? t("lost.never") : t("lost.since", { time: moment(answeredAt) });
+    const lost = trouble("error", t("lost.sentence"), why, t("lost.do"));
+    return ["error", t("lost.sentence"), [lost], lost];
+  }
+  if (state === null) return ["waiting", t("waiting.sentence"), []];
+  const found = troubles();
+  const worst = found.find((each) => each.level === "error") ?? found.find((each) => each.level === "warning");
+  if (state.stopping) return ["warning", t("stopping.sentence"), found];
+  if (!state.ready) return ["warning", t("starting.sentence"), found];
+  if (state.trouble === UNDECIDED) return ["waiting", t("preparing.sentence"), found];
+  if (worst) return [worst.level, t(`${worst.level}.sentence`, { what: worst.what }), found, worst];
+  return ["ok", t("ok.sentence"), found];
+}
+
+const trouble = (level, what, why, cure) => ({ level, what, why, do: cure });
+
+function troubles() {
+  const found = [];
+  if (state.trouble && state.trouble !== UNDECIDED) {
+    found.push(trouble("error", t("music.trouble.what"), state.trouble, t("music.trouble.do")));
+  }
+  const unheard = state.calls.listed.filter(arrivesNowhere);
+  if (unheard.length) {
+    const receivers = [...new Set(unheard.map((call) => call.receiver))].slice(0, 5).join(", ");
+    const values = { count: unheard.length, receivers };
+    found.push(trouble("error", t("unheard.what", values), t("unheard.why", values), t("unheard.do", values)));
+  }
+  for (const finding of state.findings ?? []) {
+    if (finding.level === "ok") continue;
+    const words = finding[document.documentElement.lang] ?? finding.en;
+    found.push(trouble(finding.level, words.what, words.why, words.do));
+  }
+  const order = ["error", "warning", "note"];
+  return found.sort((one, other) => order.indexOf(one.level) - order.indexOf(other.level));
+}
+
+function showStatus() {
+  const [kind, sentence, found, named] = judge();
+  setAttribute(byId("status"), "data-kind", kind);
+  setText(byId("sentence"), sentence);
+  setText(byId("updated"), state === null ? "" : t("updated", { time: moment(answeredAt) }));
+  setAttribute(byId("content"), "data-stale", String(isLost()));
+  keep(byId("findings"), found, (each) => `${each.level} ${each.what}`,
+    () => make("li", {}, make("p", { class: "what" }, make("b"), " ", make("span")), make("p"), make("p")),
+    (item, each) => {
+      const [what, why, cure] = item.children;
+      setAttribute(item, "data-kind", each.level);
+      what.hidden = each === named;
+      setText(what.firstChild, t(`level.${each.level}`));
+      setText(what.lastChild, each.what);
+      setText(why, each.why ? t("finding.why", { text: each.why }) : "");
+      setText(cure, each.do ? t("finding.do", { text: each.do }) : "");
+    });
+  setText(byId("announcer"), announced === "" || announced === sentence ? byId("announcer").textContent : sentence);
+  announced = sentence;
+  document.title = `${t("title")}: ${t(`sign.${kind}`)}`;
+}
+
+// -- the phone -------------------------------------------------------------------------------------------------------
+
+function showPhone() {
+  setText(byId("uri"), state.uri);
+  const advice = state.uri.includes(STAND_IN) ? [t("phone.standin", { standin: STAND_IN })] : state.uri_advice ?? [];
+  keep(byId("advice"), advice, (text) => text, () => make("li"), setText);
+}
+
+async function copyUri() {
+  let copied = true;
+  try {
+    await navigator.clipboard.writeText(byId("uri").textContent);
+  } catch { // a page that does not come by HTTPS or from this machine has no clipboard
+    getSelection().selectAllChildren(byId("uri"));
+    copied = document.execCommand("copy");
+  }
+  setText(byId("copied"), t(copied ? "phone.copied" : "phone.notcopied"));
+  setTimeout(() => setText(byId("copied"), ""), 4000);
+}
+
+// -- the music -------------------------------------------------------------------------------------------------------
+
+function showMusic() {
+  const music = state.music;
+  byId("music").hidden = !music;
+  byId("no-music").hidden = Boolean(music);
+  if (!music) return;
+  const decibels = (value, unit) => (value === null || value === undefined ? null : `${number(value, 1)} ${unit}`);
+  fillFacts(byId("music-facts"), [
+    [t("music.name"), music.builtin ? t("music.builtin") : music.name],
+    [t("music.length"), duration(music.seconds)],
+    [t("music.loudness"), decibels(music.loudness, "LUFS")],
+    [t("music.gain"), gain(music.gain)],
+    [t("music.since"), moment(music.since)],
+  ]);
+  setText(byId("music-report"), phrases("report", report(music.summary ?? "")));
+  keep(byId("players"), state.codecs, (codec) => `${codec} ${music.number}`, makePlayer, (item, codec) => {
+    setText(item.firstChild, CODECS[codec] ?? codec);
+    setText(item.children[1], t(`codec.${codec}`));
+    setAttribute(item.lastChild, "aria-label", t("music.player", { codec: CODECS[codec] ?? codec }));
+  });
+  if (wave.number !== music.number) loadWaveform(music.number);
+  showWaveform();
+}
+
+/** What was done to the music: what stands behind its name and length in the server's line. */
+const report = (summary) => summary.replace(/^.*?(converted (in [\d.]+ s|before): )/s, "$1");
+
+function gain(decibels) {
+  if (decibels === null || decibels === undefined) return null;
+  if (Math.abs(decibels) < 0.5) return t("gain.none");
+  return t(decibels > 0 ? "gain.up" : "gain.down", { decibels: number(Math.abs(decibels), 1) });
+}
+
+function makePlayer(codec) {
+  const source = `/music/${codec.toLowerCase()}.wav?music=${state.music.number}`;
+  const player = make("audio", { controls: "", preload: "none", src: source });
+  player.addEventListener("play", () => {
+    for (const other of document.querySelectorAll("audio")) if (other !== player) other.pause();
+  });
+  const note = make("small");
+  player.addEventListener("error", () => { // the server is still making it
+    setText(note, t("music.notyet"));
+    player.load();
+  });
+  return make("li", {}, make("span", { class: "codec" }), note, player);
+}
+
+async function loadWaveform(number) {
+  wave = { number, seconds: 0, peaks: [], rms: [] };
+  try {
+    const answer = await fetch(`/music/waveform.json?music=${number}`);
+    if (!answer.ok) throw new Error(String(answer.status));
+    wave = { number, ...await answer.json() };
+  } catch { // it is being made, or cannot be made
+    setTimeout(() => { wave.number = null; }, WAVEFORM_PAUSE);
+  }
+}
+
+/** Peaks and RMS, scaled so that the loudest peak fills the height. */
+function showWaveform() {
+  const highest = Math.max(0.01, ...wave.peaks), count = Math.max(1, wave.peaks.length);
+  const time = duration((wave.peaks.indexOf(highest) / count) * wave.seconds);
+  const drawing = byId("waveform");
+  drawing.toggleAttribute("hidden", wave.peaks.length === 0);
+  setAttribute(drawing, "aria-label", t("music.waveform", { length: duration(wave.seconds), time }));
+  [wave.peaks, wave.rms].forEach((values, index) => {
+    const bars = values.map((value, place) => {
+      const height = Math.max(1, (76 * value) / highest);
+      return `M${((600 * (place + 0.5)) / count).toFixed(2)} ${(40 - height / 2).toFixed(1)}v${height.toFixed(1)}`;
+    });
+    setAttribute(drawing.children[index], "d", bars.join(""));
+  });
+}
+
+// -- the calls -------------------------------------------------------------------------------------------------------
+
+const arrivesNowhere = (call) => call.state === "plays" && NOTHING_ARRIVES.test(call.heard);
+const caller = (call) => [call.caller || call.source, `${call.source} · ${(call.transport ?? "").toUpperCase()}`];
+const codec = (call) => (call.codec ? CODECS[call.codec] ?? call.codec : t("none"));
+const engine = (call) => t(`engine.${call.engine}`);
+
+function heard(call) {
+  const ago = call.reported_before === null ? "" : t("heard.ago", { time: duration(call.reported_before) });
+  if (call.encrypted || call.loss === null || call.jitter === null) return [phrase("heard", call.heard), ago];
+  const text = t("heard.report", { loss: percent(call.loss), jitter: milliseconds(call.jitter) });
+  const nothing = NOTHING_ARRIVES.exec(call.heard);
+  return [nothing ? `${t("heard.nothing", { time: duration(nothing[1]) })}; ${text}` : text, ago];
+}
+
+const receiver = (call) => [call.receiver ?? t("none"), t("calls.port", { port: String(call.port) })];
+
+function packets(call) {
+  if (call.packets === null) return t("none");
+  const late = call.lateness === null ? "" : t("calls.late", { time: milliseconds(call.lateness) });
+  return [call.packets_estimated ? t("calls.about", { count: call.packets }) : number(call.packets), late];
+}
+
+function showCalls() {
+  const { now, listed } = state.calls;
+  const shown = now > listed.length ? "calls.newest" : "calls.count";
+  setText(byId("calls-count"), t(shown, { count: now, listed: listed.length }));
+  fillTable(byId("calls"), [
+    { label: t("column.caller"), cell: caller },
+    { label: t("column.since"), cell: (call) => [moment(call.answered), duration(call.age)] },
+    { label: t("column.state"), cell: (call) => [phrase("states", call.state), call.encrypted ? "SRTP" : ""] },
+    { label: t("column.codec"), cell: (call) => [codec(call), call.ptime ? `${call.ptime} ms` : ""] },
+    { label: t("column.receiver"), cell: receiver },
+    { label: t("column.engine"), cell: engine },
+    { label: t("column.packets"), cell: packets },
+    { label: t("column.heard"), cell: heard },
+  ], listed, (call) => call.id, (call) => (arrivesNowhere(call) ? "error" : ""));
+}
+
+function showEnded() {
+  const rows = showsAllEnded ? state.ended : state.ended.slice(0, FEW);
+  setText(byId("ended-count"), state.ended.length ? "" : t("ended.none"));
+  fillTable(byId("ended"), [
+    { label: t("column.caller"), cell: caller },
+    { label: t("column.ended"), cell: (call) => [moment(call.ended), t("ended.length", { time: duration(call.age) })] },
+    { label: t("column.reason"), cell: reason },
+    { label: t("column.played"), cell: (call) => [duration(call.played), codec(call)] },
+    { label: t("column.heard"), cell: (call) => heard(call)[0] },
+  ], rows, (call) => `${call.id} ${call.ended}`);
+  const more = byId("ended-more");
+  more.hidden = state.ended.length <= FEW;
+  setAttribute(more, "aria-expanded", String(showsAllEnded));
+  setText(more, t(showsAllEnded ? "ended.fewer" : "ended.all", { count: state.ended.length }));
+}
+
+/** Why a call ended, in plain words, and what the server wrote about it. */
+function reason(call) {
+  const isStatus = /^[3-6]\d\d$/.test(call.reason);
+  const words = isStatus ? t("ended.status", { status: call.reason }) : phrase("reasons", call.reason);
+  const why = phrase("whys", call.why ?? "");
+  return [words, call.why === PLAIN_BYE ? "" : why, why === call.why ? "en" : ""];
+}
+
+// -- refusals, the server, the settings ------------------------------------------------------------------------------
+
+/** Why a request was refused, in plain words. The server counts by a fixed text, or by method and SIP status. */
+function refusal(row) {
+  const [, method, status] = /^(\S+) ([3-6]\d\d)$/.exec(row.reason) ?? [];
+  const known = phrase("refusals", row.reason);
+  const words = known !== row.reason || !status ? known : phrase("statuses", status);
+  return [words === status ? row.reason : words.replaceAll("{method}", method ?? ""), row.text, "en"];
+}
+
+function showRefusals() {
+  const rows = [...state.refusals, ...state.warnings ?? []].sort((one, other) => (other.at ?? 0) - (one.at ?? 0));
+  setText(byId("refusals-count"), rows.length ? "" : t("refusals.none"));
+  fillTable(byId("refusals"), [
+    { label: t("column.refusal"), cell: refusal },
+    { label: t("column.count"), cell: (row) => number(row.count) },
+    { label: t("column.source"), cell: (row) => row.source ?? "" },
+    { label: t("column.latest"), cell: (row) => (row.at ? moment(row.at) : "") },
+  ], rows, (row) => row.reason);
+}
+
+const sum = (counts) => Object.values(counts ?? {}).reduce((total, count) => total + count, 0);
+
+/** By how much 99 of 100 packets left late at most; `null` where none was measured. */
+function lateness({ bounds, counts }) {
+  const total = sum(counts);
+  let seen = 0;
+  const index = counts.findIndex((count) => (seen += count) >= total * 0.99);
+  if (!total) return null;
+  return index < bounds.length
+    ? t("server.lateness", { time: milliseconds(bounds[index]) })
+    : t("server.later", { time: milliseconds(bounds[bounds.length - 1]) });
+}
+
+function showServer() {
+  const { totals } = state;
+  const calls = totals.calls.reduce((total, each) => total + each.count, 0);
+  fillFacts(byId("server-facts"), [
+    [t("server.version"), `${state.version}${state.compiled ? t("server.compiled") : ""}`],
+    [t("server.started"), `${moment(state.started)} (${duration(state.now - state.started)})`],
+    [t("server.last"), totals.last_call ? moment(totals.last_call) : t("none")],
+    [t("server.calls"), number(calls)],
+    [t("server.packets"), t("server.sent", { count: sum(totals.packets), missing: totals.not_sent + totals.skipped })],
+    [t("server.late"), lateness(state.histograms.lateness)],
+    [t("server.ffmpegs"), t("server.starts", { count: totals.ffmpeg_starts, again: totals.ffmpeg_restarts })],
+    [t("server.rejected"), number(sum(totals.rejected) + totals.dropped_datagrams)],
+    [t("server.errors"), number(totals.unexpected_errors)],
+  ]);
+}
+
+function help(row) {
+  const words = phrase("settings", row.name);
+  return words === row.name ? row.help : words;
+}
+
+function showSettings() {
+  fillTable(byId("settings"), [
+    { label: t("column.setting"), cell: (row) => row.name },
+    { label: t("column.value"), cell: (row) => row.value || t("settings.empty") },
+    { label: t("column.default"), cell: (row) => row.default || t("settings.empty") },
+    { label: t("column.help"), cell: help },
+  ], state.settings, (row) => row.name, (row) => (row.value === row.default ? "" : "changed"));
+}
+
+// -- the language, and the start -------------------------------------------------------------------------------------
+
+function translate() {
+  const language = chooseLanguage();
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll("[data-text]")) setText(element, t(element.dataset.text));
+  for (const element of document.querySelectorAll("[data-label]:not(td)")) {
+    setAttribute(element, "aria-label", t(element.dataset.label));
+  }
+  for (const link of document.querySelectorAll(".languages a")) {
+    setAttribute(link, "aria-current", String(link.lang === language));
+  }
+  announced = ""; // the same sentence in another language is no news
+}
+
+async function start() {
+  try {
+    await loadTexts();
+  } catch {
+    setTimeout(start, VISIBLE_PAUSE); // the server is not there yet, or not any more
+    return;
+  }
+  translate();
+  byId("brands").open = matchMedia("(min-width: 56rem)").matches; // a narrow window has no room for it
+  addEventListener("hashchange", () => {
+    translate();
+    show();
+  });
+  document.addEventListener("visibilitychange", () => document.hidden || ask());
+  byId("copy").addEventListener("click", copyUri);
+  byId("ended-more").addEventListener("click", () => {
+    showsAllEnded = !showsAllEnded;
+    showEnded();
+  });
+  ask();
+}
+
+start();
