@@ -48,7 +48,9 @@ from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address, family_of
 from moh.server.compiled import core_fault
 from moh.server.engines import Engines
-from moh.server.log_handler import log_message, start_log
+from moh.server.log_format import complaint
+from moh.server.log_handler import start_log
+from moh.server.message_log import log_message
 from moh.server.now_playing import NowPlaying
 from moh.server.observers import Observers
 from moh.server.outbox import Outbox
@@ -374,17 +376,17 @@ def main(asked: Optional[EncoderQuery] = None) -> int:
         raise_descriptor_limit()
         server = SipServer(settings, signals, asked)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(complaint(str(error), os.environ), file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"Cannot start: {error}", file=sys.stderr)
+        print(complaint(f"Cannot start: {error}", os.environ), file=sys.stderr)
         return 1
     steady_interpreter()  # garbage collection and thread switching: no packet of music is to be late
     with server:  # the end of this block calls server_close
         server.serve_forever(poll_interval=POLL)
     if failure := server.now_playing.failure:
         handler.flush()
-        print(failure, file=sys.stderr)
+        print(complaint(failure, os.environ), file=sys.stderr)
         return 1
     log.info("stopped")
     return 0

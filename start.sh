@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, then starts the server, which converts the music and plays it: ./start.sh [--help]
+# ./start.sh --explain [FILE] starts none: it tells what the server would answer to a pasted INVITE.
 # Every setting is an environment variable; --help lists them. The file .env may set them too, as for Docker Compose;
 # a variable of the shell comes first. PYTHON=python3.13 chooses another Python.
 set -euo pipefail
@@ -35,9 +36,15 @@ read_env() { # FILE: export the settings that it has, as Docker Compose reads th
 }
 
 # A relative path starts at the caller's working folder, not at this script's folder; in .env at this script's folder.
-for name in MOH_MUSIC MOH_CACHE MOH_TLS_CERT MOH_TLS_KEY; do
+for name in MOH_MUSIC MOH_CACHE MOH_TLS_CERT MOH_TLS_KEY MOH_TRACE; do
     path=${!name:-}
     if [[ -n $path && $path != [/~]* ]]; then export "$name=$PWD/$path"; fi
+done
+arguments=() previous=
+for argument in "$@"; do
+    if [[ $previous == --explain && $argument != [/-]* ]]; then argument=$PWD/$argument; fi
+    if [[ $argument == --explain=[!/-]* ]]; then argument=--explain=$PWD/${argument#--explain=}; fi
+    arguments+=("$argument") previous=$argument
 done
 script=${BASH_SOURCE[0]}
 if [[ -L $script ]]; then script=$(readlink -f "$script"); fi
@@ -57,6 +64,10 @@ for argument in "$@"; do
                 set_up requirements.txt
             fi
             exec "$python" sip_server.py --help
+            ;;
+        --explain*)
+            [[ -f .installed ]] || set_up ffmpeg=ffmpeg requirements.txt >&2
+            PATH=$PATH:$PWD/.ffmpeg exec "$python" sip_server.py "${arguments[@]}"
             ;;
     esac
 done

@@ -28,7 +28,7 @@ from moh.common.actions import Action, Fault, Flow, Resolve, Send, StartStream, 
 from moh.common.addresses import is_private
 from moh.guard.media_policy import MediaPolicy
 from moh.rtp.port_pool import PortPool
-from moh.server.log_handler import Redacted
+from moh.server.message_log import Redacted
 from moh.sip.framing import PING, Framer
 from moh.sip.identity import Identity
 from moh.sip.invites import Limits

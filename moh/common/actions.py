@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Union
+from typing import NamedTuple, Optional, Union
 
 from .codecs import Codec
 
@@ -115,11 +115,16 @@ class StreamBegan(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A line for the log. ``level`` is a number of :mod:`logging`; ``about`` is a short name of the call, or empty."""
+    """A line for the log. ``level`` is a number of :mod:`logging`; ``about`` is the number of the call, or empty."""
 
     level: int
     about: str
     text: str
+    source: Optional[Address] = None
+    """Where the message came from that the line is about; ``None`` where it is about none."""
+
+    def __str__(self) -> str:
+        return f"[{self.about[:8]}] {self.text}" if self.about else self.text
 
 
 @dataclass(frozen=True)

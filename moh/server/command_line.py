@@ -8,15 +8,23 @@ from importlib.util import find_spec
 from ..common.config import Settings
 
 
-def read_arguments() -> None:
-    """Read the command line. Its only option is ``--help``: all settings are environment variables."""
+def read_arguments() -> argparse.Namespace:
+    """Read the command line. It says what to do; all settings are environment variables."""
     rows = [f"  {env:<24}{text} [{default or 'empty'}]" for env, default, text in Settings.table()]
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="sip_server.py",
         description="Plays music to every caller: the server behind the Music On Hold URI of a SIP phone.",
         epilog="settings, from the environment, with their defaults:\n" + "\n".join(rows),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    )
+    explain = "say what the server answers to the INVITE in FILE, or pasted into the terminal, and why"
+    parser.add_argument("--explain", nargs="?", const="-", metavar="FILE", help=explain)
+    source = "with --explain: the address that the INVITE came from"
+    parser.add_argument("--from", dest="source", default="", metavar="ADDRESS", help=source)
+    arguments = parser.parse_args()
+    if arguments.source and arguments.explain is None:
+        parser.error("--from is for --explain")
+    return arguments
 
 
 def missing_package() -> str:

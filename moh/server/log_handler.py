@@ -1,7 +1,6 @@
 """The log, written by a thread of its own, so that no other thread waits for a terminal or a pipe.
 
-Lines that wait for this thread take a bounded number of octets; lines beyond that are dropped and counted. ``Redacted``
-shows SIP messages.
+Lines that wait for this thread take a bounded number of octets; lines beyond that are dropped and counted.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ import queue
 import sys
 import threading
 import time
-from typing import Optional, Union
+from typing import Union
 
-from ..common.actions import Address
+from ..common.actions import Note
 from ..common.amounts import amount
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
+from .log_format import JSON, complaint, line_formatter, show_uncaught_as_json
+from .message_log import Redacted
 
 MOST_OCTETS = 24 << 20
 """Octets of memory for lines that wait to be written: 20,000 lines of 200 octets, ten seconds of 500 calls a second."""
@@ -32,9 +33,6 @@ GATHER = 0.02
 """Seconds for which lines are gathered before they are written at once: fifty system calls a second are enough."""
 FLUSH = 2.0
 """Seconds that ``flush`` waits at most; Docker gives the server ten seconds to end."""
-KEY = "inline:"
-
-log = logging.getLogger("moh")
 
 
 def log_descriptor() -> int:
@@ -146,35 +144,22 @@ class LogHandler(logging.Handler):
             return
         self._writable = False
         try:
-            os.write(sys.stderr.fileno(), f"The log cannot be written: {error.strerror}; lines are dropped\n".encode())
+            line = complaint(f"The log cannot be written: {error.strerror}; lines are dropped", os.environ)
+            os.write(sys.stderr.fileno(), f"{line}\n".encode())
         except OSError:
             pass  # the standard error is the same pipe, or a file on the same disk
-
-
-class LineFormatter(logging.Formatter):
-    """Lines as ``2026-11-27 15:04:05,678 INFO    text``. The date and the second are formatted once for each second."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
-        self._second = -1
-        self._shown = ""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: Optional[str] = None) -> str:
-        """The time of ``record``, in local time, to the millisecond."""
-        second = int(record.created)
-        if second != self._second:
-            self._second, self._shown = second, super().formatTime(record, self.default_time_format)
-        return f"{self._shown},{int(record.msecs):03d}"
 
 
 def start_log(settings: Settings) -> LogHandler:
     """Have the log written as the settings say. The handler that is returned writes it in a thread of its own."""
     handler = LogHandler(log_descriptor())
-    handler.setFormatter(LineFormatter())
+    handler.setFormatter(line_formatter(settings.log_format))
     logging.basicConfig(handlers=[handler], level=settings.log)
     # no line shows these; each would be looked up for each line
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
+    if settings.log_format == JSON:
+        show_uncaught_as_json()
     return handler
 
 
@@ -185,34 +170,6 @@ def memory_of(record: logging.LogRecord) -> int:
 
 
 def _memory(value: object) -> int:
+    if isinstance(value, Note):
+        value = value.text
     return VALUE_COST + (len(value) if isinstance(value, (str, bytes, Redacted)) else 0)
-
-
-class Redacted:
-    """A SIP message for the ``%s`` of a log line, with indented lines. It is formatted only if the line is written.
-
-    SRTP keys are left out (RFC 4568 §6.1), so that a reader of the log cannot decrypt the call. Characters that would
-    control a terminal are escaped.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __str__(self) -> str:
-        lines = self._data.decode("utf-8", "backslashreplace").rstrip("\r\n").replace("\r\n", "\n").split("\n")
-        return "".join("\n    " + self._harmless(line) for line in lines)
-
-    @staticmethod
-    def _harmless(line: str) -> str:
-        if KEY in line.lower():
-            line = line[: line.lower().index(KEY) + len(KEY)] + "(a key)"
-        return line if line.isprintable() else repr(line)
-
-
-def log_message(direction: str, remote: Address, transport: str, data: bytes) -> None:
-    """Log a SIP message at the level ``debug``; at any other level this costs next to nothing."""
-    if log.isEnabledFor(logging.DEBUG):
-        log.debug("%s %s by %s%s", direction, remote, transport, Redacted(data))

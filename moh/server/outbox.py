@@ -11,7 +11,7 @@ from ..common.actions import Send
 from ..common.counters import Counters
 from ..net.datagram_sender import DatagramSender, Outgoing
 from ..transport.tcp import TcpServer
-from .log_handler import log_message
+from .message_log import log_message
 
 log = logging.getLogger("moh")
 

@@ -66,7 +66,7 @@ class Performer:
         if isinstance(action, Send):
             self._outbox.add(action)
         elif isinstance(action, Note):
-            log.log(action.level, "%s%s", f"[{action.about[:8]}] " if action.about else "", action.text)
+            log.log(action.level, "%s", action)
         elif isinstance(action, Resolve):
             self._resolver.request(action)
         elif isinstance(action, Fault):

@@ -16,6 +16,11 @@ def hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
 
+def release_signals() -> None:
+    """Have signals end the program again, as they end any other."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
 class Signals:
     """The marks that the signals left. The main thread clears ``reload`` and ``summary`` when it acts on them."""
 

@@ -394,6 +394,6 @@ class Call:
         actions = self.media.stop(now)
         self._unacknowledged = None
         self.ended, self.ended_by, self.ended_at, self.why = True, by, now, why
-        played = self.media.position
+        played, source = self.media.position, self.dialog.flow.remote
         text = f"ended after {self.age(now):.0f} s, music for {played:.0f} s: {why}"
-        return [*actions, Note(logging.INFO, self.id, f"{text}; {self.heard}" if played else text)]
+        return [*actions, Note(logging.INFO, self.id, f"{text}; {self.heard}" if played else text, source)]

@@ -246,7 +246,8 @@ class Invites:
         if (oldest := self._guard.call_answered(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
         text = f"answered {request.from_.without_parameters[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
-        actions += [Note(logging.INFO, call.id, text), *warning, *self._log_unknown_name(peer.flow, dialled, now)]
+        answered = Note(logging.INFO, call.id, text, peer.flow.remote)
+        actions += [answered, *warning, *self._log_unknown_name(peer.flow, dialled, now)]
         return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
 
     def _acquire_port(self, alone: bool, crowded: bool) -> int:
@@ -295,7 +296,7 @@ class Invites:
         at_once = self._may_play_at_once(incoming, offer)
         actions = call.answer_invite(exchange, offer, now, ringing=False, music_at_once=at_once)
         warning = self._note_destination(incoming, offer, call, now)
-        return [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}"), *warning]
+        return [*actions, _summary("changed", incoming, call), *warning]
 
     def _update_call(self, incoming: Incoming, call: Call, offer: Optional[Offer], now: float) -> list[Action]:
         """Answer an UPDATE."""
@@ -304,7 +305,7 @@ class Invites:
         warning = self._note_destination(incoming, offer, call, now)
         if offer is None:
             return actions
-        return [*actions, Note(logging.INFO, call.id, f"changed: {call.media.summary()}"), *warning]
+        return [*actions, _summary("changed", incoming, call), *warning]
 
     def _may_play_at_once(self, incoming: Incoming, offer: Optional[Offer]) -> bool:
         """Whether the music may start before the ACK."""
@@ -341,11 +342,11 @@ class Invites:
             if incoming.answers_late_offer:
                 return call.hang_up(f"the answer in the ACK does not fit: {refusal.why}", NO_ANSWER, now)
             why = f"the answer to our refresh does not fit, the music goes on as before: {refusal.why}"
-            return [Note(logging.INFO, call.id, why)]
+            return [Note(logging.INFO, call.id, why, incoming.peer.flow.remote)]
         warning = self._note_destination(incoming, answer, call, now)
         if not actions and not incoming.answers_late_offer:
             return warning
-        return [*actions, Note(logging.INFO, call.id, f"agreed: {call.media.summary()}"), *warning]
+        return [*actions, _summary("agreed", incoming, call), *warning]
 
     def take_refreshed(self, response: Response, call: Call, now: float) -> list[Action]:
         """The 2xx to our re-INVITE: the music follows the answer in it as it follows one in an ACK."""
@@ -356,6 +357,11 @@ class Invites:
         answer = Request(response.headers, response.body, "ACK", "", response.via, theirs, ours, call_id=call_id)
         peer = self._guard.peer(call.dialog.flow, now)
         return self.take_answer(Incoming(answer, peer, (response.via.branch, REFRESH)), call, now)
+
+
+def _summary(event: str, incoming: Incoming, call: Call) -> Note:
+    """A line about where the music of ``call`` goes since ``incoming``."""
+    return Note(logging.INFO, call.id, f"{event}: {call.media.summary()}", incoming.peer.flow.remote)
 
 
 def _dialog_headers(request: Request, call: Call) -> list[tuple[str, str]]:

@@ -102,7 +102,7 @@ class Responder:
     ) -> list[Action]:
         """Count ``reason``. Return a note if it is the first of its kind from this source."""
         if self._counters.count_and_should_log(reason, flow.remote.host, now, text):
-            return [Note(level, about, text)]
+            return [Note(level, about, text, flow.remote)]
         return []
 
     def log_missing_ack(self, call: Call, now: float) -> list[Action]:
@@ -123,7 +123,7 @@ class Responder:
             f"{flow.remote} did not confirm the call (no ACK). The answer names {contact}. If {flow.remote.host} "
             f"cannot reach that address, {self._identity.advice}"
         )
-        return [Note(logging.WARNING, call.id, text)]
+        return [Note(logging.WARNING, call.id, text, flow.remote)]
 
     def only_first_notes(self, actions: list[Action], call: Call, now: float) -> list[Action]:
         """``actions`` for the call of an unvalidated source: without notes, unless it is the first of its kind."""

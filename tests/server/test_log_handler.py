@@ -1,10 +1,8 @@
-"""The log thread writes all lines in order, delays no other thread and loses no line at the end.
-
-And SIP messages in the log are redacted.
-"""
+"""The log thread writes all lines in order, delays no other thread and loses no line at the end."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -16,7 +14,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from moh.server.log_handler import MOST_OCTETS, WRITTEN_AT_ONCE, LineFormatter, LogHandler, Redacted, memory_of
+from moh.server.log_format import JsonFormatter
+from moh.server.log_handler import MOST_OCTETS, WRITTEN_AT_ONCE, LogHandler, memory_of
+from moh.server.message_log import Redacted
 from tests.support.ladder import FLOW
 from tests.support.running import ROOT, wait_for
 
@@ -159,7 +159,7 @@ def test_a_closed_pipe_has_one_line_on_the_standard_error(capfd: pytest.CaptureF
 
 def test_at_the_end_of_the_interpreter_nothing_is_lost() -> None:
     program = (
-        "import logging; from moh.server.log_handler import LineFormatter, LogHandler, Redacted; "
+        "import logging; from moh.server.log_handler import LogHandler; "
         "logging.basicConfig(handlers=[LogHandler(1)], level=10)\n"
         "for number in range(5000): logging.info('line %d', number)"
     )
@@ -188,35 +188,27 @@ def test_an_unexpected_error_is_logged_with_its_traceback_and_the_thread_goes_on
     assert written.endswith("the next\n")
 
 
-def test_each_line_of_a_message_is_a_line_of_the_log() -> None:
-    assert str(Redacted(b"OPTIONS sip:a SIP/2.0\r\nTo: x\r\n\r\n")) == "\n    OPTIONS sip:a SIP/2.0\n    To: x"
-
-
-def test_control_characters_are_escaped() -> None:
-    assert "\x1b" not in str(Redacted(b"To: \x1b[2Jx\r\n"))
-    assert "\\xff" in str(Redacted(b"To: \xff\r\n"))
-
-
-def test_keys_are_left_out() -> None:
-    shown = str(
-        Redacted(b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20\r\n")
-    )
-    assert shown == "\n    a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:(a key)"
-
-
-def test_a_line_begins_with_the_local_time_to_the_millisecond_and_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second is formatted once, for all of its lines."""
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    time.tzset()
+def test_each_line_of_a_log_of_json_is_an_object_whatever_happens(
+    pipe: Pipe, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the line about dropped lines, the one that cannot be formatted, and the one on the standard error."""
+    monkeypatch.setenv("MOH_LOG_FORMAT", "json")
+    handler = LogHandler(pipe[1])
+    handler.setFormatter(JsonFormatter())
+    full = os.open("/dev/full", os.O_WRONLY)
     try:
-        formatter = LineFormatter()
-        shown = []
-        for created in (0.0, 0.25, 1.9996, 3600.5, 1.0):
-            made = record("the call of %s begins", "ann")
-            made.created, made.msecs = created, created % 1 * 1000
-            shown.append(formatter.format(made))
+        monkeypatch.setattr(handler, "_descriptor", full)
+        handler.handle(record("line %d", 1))
+        handler.flush()
+        monkeypatch.setattr(handler, "_descriptor", pipe[1])
+        handler.handle(record("%d", "no number"))
+        handler.flush()
     finally:
-        monkeypatch.undo()
-        time.tzset()
-    times = ["09:00:00,000", "09:00:00,250", "09:00:01,999", "10:00:00,500", "09:00:01,000"]
-    assert shown == [f"1970-01-01 {each} INFO    the call of ann begins" for each in times]
+        os.close(full)
+    written = os.read(pipe[0], 65536).decode().splitlines()
+    messages = [json.loads(line)["message"] for line in written]
+    assert messages[0].startswith("a line of the log could not be formatted: '%d'")
+    assert messages[1:] == ["dropped 1 line of the log: more came than could be written"]
+    complaint = json.loads(capfd.readouterr().err)
+    assert complaint["message"] == "The log cannot be written: No space left on device; lines are dropped"
+    assert complaint["level"] == "error"

@@ -101,6 +101,7 @@ def test_two_reports_in_a_row_without_a_new_packet_cause_one_warning() -> None:
         logging.WARNING, call,
         "the receiver 192.168.1.77:17422 has reported for 10 s that no music arrives; the server sent about 750 "
         "packets. Allow UDP from port 10000 of this server to 192.168.1.77:17422 in each firewall between them",
+        FLOW.remote,
     )  # fmt: skip
     assert agent.reported([report(call, 250)], now=20.0) == [], "once"
     assert ended(agent, call, 21.0).endswith("0 % lost, jitter 2 ms, and nothing in its last 15 s")
