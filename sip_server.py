@@ -124,7 +124,7 @@ class SipServer(socketserver.UDPServer):
         self.resolver = Resolver(self._discard_unwanted)
         self.workers = Workers(self.finish_request)
         self.faults = FaultLog("the server")
-        outbox = Outbox(self.socket, self.tcp, self.agent.tally)
+        outbox = Outbox(self.socket, self.tcp, self.agent.tally, self.observers.trace)
         self._performer = Performer(outbox, self.engines, self.resolver, self.faults, self._stream_gone)
         self._turn = Turn(self.lock, self._performer)
         faults = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
@@ -181,6 +181,7 @@ class SipServer(socketserver.UDPServer):
         if reason := self.limiter.refusal(host, datagram.data, now, local):
             if reason != TOO_SHORT and self.limiter.tally.count_and_should_log(reason, host, now):
                 log.warning("rejected a datagram from %s: %s", host, reason)
+                self.observers.note_received(datagram.data, datagram.flow, f"rejected: {reason}")
             return
         self.workers.submit(datagram, self.limiter.is_known(host, now, local))
 
@@ -204,6 +205,7 @@ class SipServer(socketserver.UDPServer):
             data, flow, _ = datagram
             try:
                 log_message("< from", flow.remote, flow.transport, data)
+                self.observers.note_received(data, flow)
                 message = parse(data)
             except Exception as error:
                 self._report(error, datagram)

@@ -1,4 +1,4 @@
-"""What looks on while the server serves: the socket of its state. It decides nothing, and no call depends on it.
+"""What looks on while the server serves: the socket of its state, and the trace. No call depends on it.
 
 The law kept here: an observer that fails costs neither a call nor the serve loop; its exception is reported.
 """
@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..common.actions import Flow
 from ..common.config import Settings
 from ..common.faults import FaultLog
 from ..net.state_client import state_name
 from .state import State
 from .state_socket import StateSocket
+from .trace import Trace
 
 
 class Observer(Protocol):
@@ -32,8 +34,15 @@ class Observers:
     def __init__(self, settings: Settings) -> None:
         """Take what has to be there at the start, such as a port. Raises ``SettingsError`` where it is taken."""
         self.faults = FaultLog("what shows the server to its owner")
+        self.trace = Trace(settings.trace, settings.trace_of, self.faults) if settings.trace else None
+        """Where SIP messages are noted; ``None`` where the owner wants no trace."""
         self._settings = settings
         self._observers: list[Observer] = []
+
+    def note_received(self, data: bytes, flow: Flow, comment: str = "") -> None:
+        """Note a message for the trace, in any thread. ``comment`` says why it is not handled."""
+        if self.trace is not None:
+            self.trace.received(data, flow, comment)
 
     def begin(self, state: State) -> None:
         """Begin to look on. The server is complete, but serves nothing yet."""
@@ -49,6 +58,8 @@ class Observers:
         """End all, the latest first."""
         while self._observers:
             self._safely(self._observers.pop().close)
+        if self.trace is not None:
+            self._safely(self.trace.close)
 
     def _add(self, make: Callable[[], Observer]) -> None:
         self._safely(lambda: self._observers.append(make()))

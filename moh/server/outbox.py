@@ -6,12 +6,14 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
+from typing import Optional
 
 from ..common.actions import Send
 from ..common.counters import Counters
 from ..net.datagram_sender import DatagramSender, Outgoing
 from ..transport.tcp import TcpServer
 from .message_log import log_message
+from .trace import Trace
 
 log = logging.getLogger("moh")
 
@@ -19,8 +21,11 @@ log = logging.getLogger("moh")
 class Outbox:
     """Sends messages in the order in which they were added. One thread at a time may use it."""
 
-    def __init__(self, sock: socket.socket, streams: Sequence[TcpServer], counters: Counters) -> None:
+    def __init__(
+        self, sock: socket.socket, streams: Sequence[TcpServer], counters: Counters, trace: Optional[Trace] = None
+    ) -> None:
         """``sock`` is the non-blocking UDP socket, ``streams`` are the listeners for TCP and TLS."""
+        self._trace = trace
         self._sender = DatagramSender(sock)
         self._streams = streams
         self._counters = counters
@@ -29,6 +34,8 @@ class Outbox:
     def add(self, send: Send) -> None:
         """Take a message. One by UDP waits for ``flush``."""
         log_message("> to", send.flow.remote if send.flow.reliable else send.to, send.flow.transport, send.data)
+        if self._trace is not None:
+            self._trace.sent(send)
         if not send.flow.reliable:
             self._waiting.append(Outgoing(send.data, send.to, send.flow.local.host))
             return

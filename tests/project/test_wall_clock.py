@@ -11,6 +11,7 @@ READ_THE_WALL_CLOCK = {
     "moh/mastering/file_watch.py": "whether a file was written to just before the start; a wrong clock costs 2 s",
     "moh/server/log_format.py": "the time of a line, which the record has, in local time",
     "moh/server/state.py": "the times in the state, which people and programs compare with their own clock",
+    "moh/server/trace.py": "the times of packets in the capture file",
     "moh/shared/reports.py": "the NTP timestamp of a sender report (RFC 3550 §6.4.1)",
 }
 """Modules that may read the wall clock, and for what."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from moh.common.config import Settings
 from moh.net.state_client import read_state
 from moh.server.observers import Observers
+from tests.support.capture import packets
+from tests.support.ladder import FLOW
 from tests.support.running import free_ports
 
 
@@ -48,3 +51,11 @@ def test_an_observer_that_fails_is_reported(caplog: pytest.LogCaptureFixture) ->
     assert observers.faults.count == 2 and "LookupError: service at 1.0" in caplog.text
     observers.close()
     assert observers.faults.count == 2, "each is closed once"
+
+
+def test_messages_are_noted_where_the_owner_wants_a_trace(tmp_path: Path) -> None:
+    Observers(Settings()).note_received(b"OPTIONS", FLOW)
+    observers = Observers(Settings(trace=str(tmp_path / "moh.pcapng"), trace_of=FLOW.remote.host))
+    observers.note_received(b"OPTIONS", FLOW, "rejected")
+    observers.close()
+    assert [each.data for each in packets(tmp_path / "moh.pcapng")] == [b"OPTIONS"]

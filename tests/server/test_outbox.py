@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from moh.common.actions import Address, Flow, Send
 from moh.common.counters import Counters
 from moh.server.outbox import Outbox
+from moh.server.trace import Trace
 from moh.transport.tcp import TcpServer
+from tests.support.capture import packets
 
 
 class Scene(NamedTuple):
@@ -78,3 +81,13 @@ def test_datagrams_that_cannot_be_sent_to_one_address_have_one_log_line(
         scene.outbox.flush()
     assert caplog.text.count("could not send to 255.255.255.255:9: Permission denied") == 1
     assert scene.counters.counts["could not be sent"] == 100
+
+
+def test_messages_that_leave_are_noted_in_the_trace(scene: Scene, tmp_path: Path) -> None:
+    trace = Trace(str(tmp_path / "moh.pcapng"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        outbox = Outbox(sock, [], scene.counters, trace)
+        outbox.add(Send(b"by UDP", scene.flow.remote, scene.flow))
+        outbox.add(Send(b"by TCP", scene.flow.remote, scene.flow._replace(transport="TCP")))
+    trace.close()
+    assert [each.data for each in packets(tmp_path / "moh.pcapng")] == [b"by UDP", b"by TCP"]
