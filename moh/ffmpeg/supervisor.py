@@ -20,6 +20,7 @@ import selectors
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Optional, Union
 
@@ -132,6 +133,10 @@ class Supervisor:
     def playing(self) -> int:
         """The number of ffmpegs that run now."""
         return len(self._ffmpegs)
+
+    def playing_by_codec(self) -> Counter[str]:
+        """The same by the name of the codec. Any thread may call this."""
+        return Counter(ffmpeg.target.codec.name for ffmpeg in list(self._ffmpegs.values()))
 
     def packets(self) -> int:
         """About how many packets all ffmpegs have sent since the start; this never falls. Only for one thread."""

@@ -61,6 +61,11 @@ class Engines:
         """What receivers have reported by RTCP since the last call of this method."""
         return self.ffmpegs.reports() + self.shared.reports()
 
+    def playing(self) -> dict[tuple[str, str], int]:
+        """The calls that get music now, by the name of their codec and by the engine."""
+        engines = {"ffmpeg": self.ffmpegs.playing_by_codec(), "shared": self.shared.playing()}
+        return {(codec, name): count for name, found in engines.items() for codec, count in found.items()}
+
     def packets_sent(self, call: str) -> Optional[int]:
         """The packets that the shared stream has sent to ``call``; ``None`` for an ffmpeg, which does not say."""
         return self.shared.packets_sent(call)

@@ -84,7 +84,7 @@ class State:
             "settings": self._shown_settings,
             "music": self._music(epoch),
             "codecs": self._codecs,
-            "calls": {"now": counts.calls, "listed": rows[::-1]},
+            "calls": {"now": counts.calls, "listed": rows[::-1], "playing": self._playing()},
             "ended": self._ended_rows(epoch),
             "refusals": [row for row in latest if row["kind"] != WARNING],
             "warnings": [row for row in latest if row["kind"] == WARNING],
@@ -96,6 +96,11 @@ class State:
             },
             "findings": self.findings,
         }
+
+    def _playing(self) -> list[Json]:
+        """How many calls get music now, by codec and engine."""
+        playing = self._statistics.engines.playing().items()
+        return [{"codec": codec, "engine": engine, "count": count} for (codec, engine), count in playing]
 
     def _music(self, epoch: float) -> Optional[Json]:
         played = self._now_playing.music

@@ -14,6 +14,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Union
 
@@ -120,6 +121,13 @@ class Pacer:
         past = [sum(column) for column in zip(self._past, *(fanout.stats() for fanout in fanouts))]
         back = (self._feedback.received, self._feedback.rtcp) if self._feedback else (0, 0)
         return (len(fanouts), *past, *back, self._dropped)
+
+    def playing(self) -> Counter[str]:
+        """The receivers that get packets now, by the name of their codec. Any thread may call this."""
+        found: Counter[str] = Counter()
+        for _, _, fanout in list(self._schedule):
+            found[fanout.key.codec.name] += len(fanout.receivers)
+        return found
 
     def senders(self) -> list[str]:
         """Hosts that have sent RTP or RTCP, each once at least, since the last call of this. For any thread."""

@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import threading
+from collections import Counter
 from typing import NamedTuple, Optional, Union
 
 from ..common.actions import Address, StartStream, StopStream, StreamEnded
@@ -185,6 +186,10 @@ class SharedStream:
     def lateness(self) -> Histogram:
         """How late the packets have left since the start, in seconds."""
         return total(LATENESS_BOUNDS, [pacer.lateness for pacer in self._pacers])
+
+    def playing(self) -> Counter[str]:
+        """The calls that get packets now, by the name of their codec."""
+        return sum((pacer.playing() for pacer in self._pacers), Counter())
 
     def stats(self) -> SharedStreamStats:
         """The statistics so far. They are nearly exact, because the pacers go on meanwhile."""

@@ -53,6 +53,8 @@ def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines
         said = engines.summary()
         assert re.match(r"1 by ffmpeg, 1 in the shared stream \(1 fan-out, \d+ packets?, 0 not sent, ", said), said
 
+        assert engines.playing() == {("PCMU", "ffmpeg"): 1, ("PCMU", "shared"): 1}
+
         engines.order(StopStream("bob"))
         assert other.falls_silent()
         assert ear.packets(1), "the other call plays on"
@@ -62,6 +64,7 @@ def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines
         engines.order(StopStream("ann"))
         (over,) = wait_for(engines.ended, "the end of ffmpeg")
         assert over.call == "ann" and over.why.startswith("ffmpeg ended")
+        assert not sum(engines.playing().values())
 
 
 def test_both_engines_play_the_tune_with_the_same_number(engines: Engines, ear: Ear, tmp_path: Path) -> None:

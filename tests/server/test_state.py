@@ -160,7 +160,7 @@ def test_the_built_in_piece_says_so_and_what_is_wrong(world: World) -> None:
 def test_a_call_with_an_ffmpeg(world: World) -> None:
     call = world.call(1, now=90.0)
     world.agent.reported([StreamReport(call, 7, 500, 400, 4, 0.0, 0.002)], now=98.0)
-    assert world.read()["calls"] == {"now": 1, "listed": [{
+    assert world.read()["calls"] == {"now": 1, "playing": [], "listed": [{
         "id": call[:8], "caller": "201@pbx.lan", "source": "192.168.1.50:5062", "transport": "udp",
         "answered": EPOCH + 90.0, "age": 10.0, "state": "plays", "played": 10.0, "codec": "PCMU", "ptime": 20,
         "receiver": "192.168.1.77:17422", "port": 10000, "engine": "ffmpeg", "encrypted": False, "packets": 500,
@@ -203,7 +203,7 @@ def test_an_ended_call_stays_with_its_reason(world: World) -> None:
     world.hang_up(second, 2, now=96.0)
     assert [each["id"] for each in world.read()["ended"]] == [second[:8], first[:8]]
     assert world.read()["ended"][1] is row, "it is made once"
-    assert world.read()["calls"] == {"now": 0, "listed": []}
+    assert world.read()["calls"] == {"now": 0, "listed": [], "playing": []}
 
 
 # -- refusals ------------------------------------------------------------------------------------------------------
@@ -237,6 +237,14 @@ def test_the_totals_of_a_new_server(world: World) -> None:
         "ffmpeg_restarts": 0, "unexpected_errors": 0, "dropped_datagrams": 0, "reported_lost": 0,
         "reported_expected": 0,
     }  # fmt: skip
+
+
+def test_the_calls_that_play_by_codec_and_engine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.engines, "playing", lambda: {("PCMU", "ffmpeg"): 2, ("opus", "shared"): 3})
+    assert world.read()["calls"]["playing"] == [
+        {"codec": "PCMU", "engine": "ffmpeg", "count": 2},
+        {"codec": "opus", "engine": "shared", "count": 3},
+    ]
 
 
 def test_the_totals(world: World) -> None:
