@@ -66,7 +66,7 @@ USER 5060:5060
 ENV MOH_CACHE=/tmp/moh \
     COMPILED_CORE=/app/compiled \
     PYTHONUNBUFFERED=1
-EXPOSE 5060/udp 5060/tcp 5061/tcp 10000-10100/udp
+EXPOSE 5060/udp 5060/tcp 5061/tcp 8080/tcp 10000-10100/udp
 # `docker compose up --wait` reports after 5 s that all is well, or after 10 s that it is not. While it is not known
 # whether the music can be played, the check waits: up to 20 s more.
 HEALTHCHECK --interval=5s --timeout=30s --retries=2 \

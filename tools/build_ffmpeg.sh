@@ -23,7 +23,7 @@ parsers=(aac ac3 flac g723_1 g729 gsm mpegaudio opus vorbis)
 newer_decoders=(speex)
 newer_parsers=(amr)
 encoders=(adpcm_g722 libopus pcm_alaw pcm_f32le pcm_mulaw pcm_s16le)
-muxers=(data null pcm_f32le pcm_s16le rtp wav)
+muxers=(data null ogg pcm_f32le pcm_s16le rtp wav)
 filters=(
     # the stream
     arealtime aresample asetnsamples asetpts asetrate atrim

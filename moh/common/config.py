@@ -258,10 +258,12 @@ class Settings:
         "those of that phone; empty: none",
     )
     http: Optional[Address] = _setting(  # noqa: RUF009 -- ruff does not know that an Address is immutable
-        "MOH_HTTP", "", _http, "address and port of the page for the owner, such as 127.0.0.1:8080; empty or off: none"
+        "MOH_HTTP", "", _http, "port of the page for the owner, such as 8080, or address and port; empty or off: none"
     )
     trace_of: str = ""
     """The phone's address in MOH_TRACE; empty for all phones. ``trace`` is the file alone."""
+    http_port_only: bool = False
+    """Whether MOH_HTTP is a port without an address: the page is for this machine alone."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -281,6 +283,7 @@ class Settings:
             except ValueError as error:
                 raise SettingsError(f"{env} is {text!r}; expected {error}") from None
         values["trace"], values["trace_of"] = _traced(values["trace"])
+        values["http_port_only"] = environment.get("MOH_HTTP", "").strip().isdigit()
         settings = cls(**values)
         first, last = settings.rtp_ports
         if first <= settings.sip_port <= last:

@@ -1,4 +1,4 @@
-"""What looks on while the server serves: the socket of its state, and the trace. No call depends on it.
+"""What looks on while the server serves: its state, the page, and the trace. No call depends on it.
 
 The law kept here: an observer that fails costs neither a call nor the serve loop; its exception is reported.
 """
@@ -13,6 +13,7 @@ from ..common.actions import Flow
 from ..common.config import Settings
 from ..common.faults import FaultLog
 from ..net.state_client import state_name
+from .page_process import PageProcess
 from .state import State
 from .state_socket import StateSocket
 from .trace import Trace
@@ -38,6 +39,7 @@ class Observers:
         """Where SIP messages are noted; ``None`` where the owner wants no trace."""
         self._settings = settings
         self._observers: list[Observer] = []
+        self._page = PageProcess(settings)
 
     def note_received(self, data: bytes, flow: Flow, comment: str = "") -> None:
         """Note a message for the trace, in any thread. ``comment`` says why it is not handled."""
@@ -48,6 +50,8 @@ class Observers:
         """Begin to look on. The server is complete, but serves nothing yet."""
         settings = self._settings
         self._add(lambda: StateSocket(state_name(settings.bind, settings.sip_port), state.read, self.faults))
+        self._page.is_ready = lambda: state.has_music
+        self._observers.append(self._page)
 
     def service(self, now: float) -> None:
         """Let each do what is due."""

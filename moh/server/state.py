@@ -63,6 +63,11 @@ class State:
         self._name = ""
         self._ended: list[tuple[EndedCall, Json]] = []  # the newest first; the rows are made once
 
+    @property
+    def has_music(self) -> bool:
+        """Whether callers hear music: the owner's, or the built-in piece until that is converted."""
+        return self._now_playing.music is not None
+
     def read(self) -> Json:
         """The state now. This takes some milliseconds, in small steps."""
         now = time.monotonic()
@@ -118,7 +123,7 @@ class State:
             "gain": gain_of(music.report),
             "number": played.number,
             "summary": music.summary(),
-            "files": {str(rate): str(path) for rate, path in music.paths.items()},
+            "files": {str(rate): os.path.abspath(path) for rate, path in music.paths.items()},
         }
 
     def _row(self, call: CallSnapshot, packets: Optional[int], now: float) -> Json:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from moh.common.actions import Address, Target
-from moh.common.codecs import CODECS, OPUS, PCMU
+from moh.common.codecs import CODECS, G722, OPUS, PCMA, PCMU, Codec
 from moh.ffmpeg.commands import encode_command, ffmpeg_command
+from moh.http.sound import decode_command
+from moh.http.sound import encode_command as encode_for_player
 from moh.mastering.formats import BARE, FORMATS, MORE_FORMATS, SOUNDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,6 +42,19 @@ def test_the_script_has_the_filters_and_the_muxer_of_the_shared_stream() -> None
     assert "asetrate" in names
     assert names <= listed("filters")
     assert command[command.index("-f") + 1] in listed("muxers")
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: str(codec.name))
+def test_the_script_has_what_the_players_of_the_page_need(codec: Codec) -> None:
+    """ffmpeg encodes the music, writes it into a pipe, and decodes it again."""
+    encode, decode = encode_for_player(Path("x.wav"), codec), decode_command(codec)
+    raw = {"mulaw": "'pcm_*'", "alaw": "'pcm_*'"}
+    demuxer = decode[decode.index("-f") + 1]
+    assert encode[encode.index("-f", encode.index("-i")) + 1] in listed("muxers")
+    assert raw.get(demuxer, demuxer) in listed("demuxers")
+    assert "wav" in listed("demuxers") and "pcm_s16le" in listed("muxers")
+    decoders = {PCMU: "'pcm_*'", PCMA: "'pcm_*'", G722: "adpcm_g722", OPUS: "opus"}
+    assert decoders[codec] in listed("decoders")
 
 
 def test_the_script_has_the_filters_of_the_mastering() -> None:

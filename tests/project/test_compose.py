@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from moh.common.actions import Address
 from moh.common.config import ON_HOST, Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -90,7 +91,7 @@ VALUES = {
     "MOH_ALLOW_MEDIA": "192.0.2.0/24", "MOH_MUSIC": "./my.mp3", "MOH_CACHE": "/cache/moh", "MOH_LOUDNESS": "-20",
     "MOH_MAX_CALL": "1h", "MOH_DRAIN": "30s", "MOH_TLS_CERT": "./c.pem", "MOH_TLS_KEY": "./k.pem",
     "MOH_TLS_PORT": "5071", "MOH_LOG": "debug", "MOH_LOG_FORMAT": "json", "MOH_TRACE": "/tmp/moh.pcapng",
-    "MOH_HTTP": "0.0.0.0:8081",
+    "MOH_HTTP": "8081",
 }  # fmt: skip
 IN_THE_CONTAINER = {"MOH_MUSIC": "/music.mp3", "MOH_TLS_CERT": "/tls-cert.pem", "MOH_TLS_KEY": "/tls-key.pem"}
 
@@ -108,18 +109,36 @@ def test_a_setting_reaches_the_server_from_the_shell_and_from_the_env_file(tmp_p
     assert binds == {path: str(tmp_path / VALUES[env]) for env, path in IN_THE_CONTAINER.items()}
     rtp = {f"0.0.0.0:{port}:{port}/udp" for port in range(20000, 20004)}
     sip = {"0.0.0.0:5070:5070/udp", "0.0.0.0:5070:5070/tcp", "0.0.0.0:5071:5071/tcp"}
-    assert published(found) == rtp | sip, "the same numbers outside and inside"
+    page = {"127.0.0.1:8081:8081/tcp"}
+    assert published(found) == rtp | sip | page, "the same numbers outside and inside"
     assert found["stop_grace_period"] == "35s", "MOH_DRAIN and 5 s"
 
 
 def test_without_settings_the_defaults_apply(tmp_path: Path) -> None:
     found = service(tmp_path)
-    assert {name: value for name, value in found["environment"].items() if value} == {"MOH_CACHE": "/tmp/moh"}
-    assert Settings.from_environment({**found["environment"], "MOH_CACHE": ""}) == Settings()
+    assert {name: value for name, value in found["environment"].items() if value} == {
+        "MOH_CACHE": "/tmp/moh", "MOH_HTTP": "8080",
+    }  # fmt: skip
+    assert Settings.from_environment({**found["environment"], "MOH_CACHE": "", "MOH_HTTP": ""}) == Settings()
     assert not {bind["target"] for bind in found["volumes"]} & set(IN_THE_CONTAINER.values()), "no music was given"
     rtp = {f"0.0.0.0:{port}:{port}/udp" for port in range(10000, 10101)}
-    assert published(found) == rtp | {"0.0.0.0:5060:5060/udp", "0.0.0.0:5060:5060/tcp"}
+    sip, page = {"0.0.0.0:5060:5060/udp", "0.0.0.0:5060:5060/tcp"}, {"127.0.0.1:8080:8080/tcp"}
+    assert published(found) == rtp | sip | page
     assert found["stop_grace_period"] == "5s"
+
+
+def test_the_page_is_for_the_machine_alone_in_both_forms_of_the_network(tmp_path: Path) -> None:
+    """The container gets a port without an address, which is the loopback with ``network_mode: host``.
+
+    With a network of its own it is all addresses of the container (``tests/server/test_page_process.py``), and the port
+    is published on the loopback of the machine.
+    """
+    settings = Settings.from_environment(service(tmp_path)["environment"])
+    assert (settings.http, settings.http_port_only) == (Address("127.0.0.1", 8080), True)
+    off = service(tmp_path, "MOH_HTTP=")
+    assert Settings.from_environment(off["environment"]).http is None
+    (port,) = [port for port in off["ports"] if port["target"] == 8080]
+    assert port["host_ip"] == "127.0.0.1" and not port.get("published"), "any free port, so that 8080 may be taken"
 
 
 def test_the_python_of_the_env_file_is_not_the_one_of_the_container(tmp_path: Path) -> None:

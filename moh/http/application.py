@@ -1,0 +1,155 @@
+"""The routes of the page, as a WSGI application (PEP 3333)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from ..common.codecs import CODECS, Codec
+from ..common.faults import FaultLog
+from .answers import JSON, NO_CACHE, NO_STORE, STATUSES, Answer, FilePart, data, text, wanted_part
+from .gate import HEADERS, refusal
+from .health import healthz, readyz
+from .metrics import render
+from .players import NotYet, Players, Tune
+from .sound import CannotMake, Sound
+from .state_reader import Reading, State, StateReader
+from .static_files import PAGE, StaticFiles
+
+PLAYERS: Mapping[str, Codec] = {codec.name.lower(): codec for codec in CODECS}
+"""The codecs by the names of their players: ``/music/pcmu.wav``."""
+AGAIN = ("Retry-After", "1")
+NO_ANSWER = "the server does not answer"
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Environment = Mapping[str, Any]
+
+
+class Application:
+    """Answers each request from the last state of the server. Any number of threads may call it."""
+
+    def __init__(self, reader: StateReader, players: Players, files: Optional[StaticFiles] = None) -> None:
+        self._reader = reader
+        self._players = players
+        self._files = files or StaticFiles()
+        self._faults = FaultLog("the page")
+        self._json: tuple[int, bytes] = (0, b"")
+        self._routes: Mapping[str, Callable[[Environment], Answer]] = {
+            "/": lambda environ: self._files.answer(PAGE, environ.get("HTTP_IF_NONE_MATCH", "")),
+            "/state.json": lambda environ: self._state(self._reader.latest()),
+            "/metrics": lambda environ: self._metrics(self._reader.latest(), environ.get("HTTP_ACCEPT", "")),
+            "/healthz": lambda environ: healthz(self._reader.latest()),
+            "/readyz": lambda environ: readyz(self._reader.latest()),
+            "/music/waveform.json": self._waveform,
+        }
+
+    def __call__(self, environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        try:
+            answer = refusal(environ) or self._answer(environ)
+        except Exception as error:
+            self._faults.report(error, time.monotonic(), str(environ.get("PATH_INFO"))[:200])
+            answer = text(500, "an unexpected error; the log of the server has it")
+        headers = [("Content-Type", answer.kind), *answer.headers, *HEADERS]
+        if answer.status != 304:
+            headers.append(("Content-Length", str(answer.length)))
+        start_response(STATUSES[answer.status], headers)
+        if isinstance(answer.body, bytes):
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        if environ["REQUEST_METHOD"] == "HEAD":
+            answer.body.file.close()
+            return []
+        found: Iterable[bytes] = environ["wsgi.file_wrapper"](answer.body.file)
+        return found
+
+    def _answer(self, environ: Environment) -> Answer:
+        path = str(environ.get("PATH_INFO", ""))
+        if route := self._routes.get(path):
+            return route(environ)
+        if path.startswith("/static/"):
+            return self._files.answer(path[len("/static/") :], environ.get("HTTP_IF_NONE_MATCH", ""))
+        if path.startswith("/music/") and path.endswith(".wav"):
+            return self._player(path[len("/music/") : -len(".wav")], environ)
+        return text(404, "there is nothing here; the page is at /")
+
+    # -- the state -------------------------------------------------------------------------------------------------
+
+    def _state(self, reading: Reading) -> Answer:
+        if reading.state is None:
+            return data(503, {"error": NO_ANSWER, "why": reading.why}, AGAIN)
+        number, body = self._json
+        if number != reading.number:
+            body = json.dumps(public(reading.state), allow_nan=False).encode()
+            self._json = (reading.number, body)
+        return Answer(200, JSON, b'{"age": %.3f, ' % reading.age + body[1:], (NO_STORE,))
+
+    def _metrics(self, reading: Reading, accept: str) -> Answer:
+        if reading.state is None:
+            return text(503, f"{NO_ANSWER}: {reading.why}", AGAIN)
+        kind, body = render(reading.state, accept)
+        return Answer(200, kind, body, (NO_STORE,))
+
+    # -- the music -------------------------------------------------------------------------------------------------
+
+    def _player(self, name: str, environ: Environment) -> Answer:
+        codec = PLAYERS.get(name)
+        if codec is None:
+            expected = ", ".join(f"/music/{name}.wav" for name in PLAYERS)
+            return text(404, f"there is no such player; expected one of {expected}")
+        found = self._sound(codec)
+        return found if isinstance(found, Answer) else _part(found, environ)
+
+    def _waveform(self, environ: Environment) -> Answer:
+        found = self._sound(None)
+        if not isinstance(found, Answer):
+            return data(200, found.waveform)
+        line = found.body.decode().rstrip("\n") if isinstance(found.body, bytes) else ""
+        return data(found.status, {"error": line}, *found.headers[1:])
+
+    def _sound(self, codec: Optional[Codec]) -> Union[Sound, Answer]:
+        """The music as ``codec`` makes it sound; without a codec, by the first one that the server has."""
+        reading = self._reader.latest()
+        if reading.state is None:
+            return text(503, f"{NO_ANSWER}: {reading.why}", AGAIN)
+        music, has = reading.state.get("music"), reading.state.get("codecs", ())
+        codec = codec or next((each for each in CODECS if each.name in has), CODECS[0])
+        if codec.name not in has:
+            return text(404, f"no call gets {codec.name}: the ffmpeg of the server has no encoder {codec.encoder!r}")
+        path = music.get("files", {}).get(str(codec.sample_rate)) if music else None
+        if not music or not path:
+            return text(503, "there is no music yet", AGAIN)
+        try:
+            return self._players.sound(Tune(music["number"], Path(path)), codec)
+        except NotYet:
+            return text(503, f"the player for {codec.name} is being made; ask again in a second", AGAIN)
+        except CannotMake as error:
+            return text(503, f"there is no player for {codec.name}: {error}")
+
+
+def _part(sound: Sound, environ: Environment) -> Answer:
+    """The file, or the part of it that the Range field asks for."""
+    headers = (NO_CACHE, ("ETag", sound.tag), ("Accept-Ranges", "bytes"))
+    if sound.tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+        return Answer(304, "audio/wav", b"", headers)
+    current = environ.get("HTTP_IF_RANGE", sound.tag) == sound.tag
+    part = wanted_part(environ.get("HTTP_RANGE", ""), sound.size) if current else None
+    if part is None:
+        return Answer(200, "audio/wav", FilePart(sound.open(), sound.size), headers)
+    start, length = part
+    if not length:
+        return text(416, f"the file has {sound.size} octets", ("Content-Range", f"bytes */{sound.size}"))
+    file = sound.open()
+    file.seek(start)
+    place = ("Content-Range", f"bytes {start}-{start + length - 1}/{sound.size}")
+    return Answer(206, "audio/wav", FilePart(file, length), (*headers, place))
+
+
+def public(state: State) -> dict[str, Any]:
+    """The state for browsers: without the paths of the converted music, which are nothing for people."""
+    shown = dict(state)
+    if state.get("music"):
+        shown["music"] = {name: value for name, value in state["music"].items() if name != "files"}
+    return shown
