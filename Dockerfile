@@ -54,7 +54,7 @@ COPY sip_server.py start.sh test_sip_client.py test_udp.py ./
 # start would take twice the time. Where the file .installed is, start.sh installs nothing. Last, make the files
 # readable for any user, whatever the umask of the checkout was.
 RUN MOH_CACHE=/app/moh/converted python3 -m moh.mastering.prepare \
-    && python3 -m compileall -q moh && python3 -c 'import sip_server' \
+    && python3 -m compileall -q moh && python3 -c 'import sip_server, test_sip_client' \
     && python3 test_udp.py --help >/dev/null \
     && touch .installed \
     && chmod -R a+rX .
@@ -68,7 +68,7 @@ ENV MOH_CACHE=/tmp/moh \
     PYTHONUNBUFFERED=1
 EXPOSE 5060/udp 5060/tcp 5061/tcp 8080/tcp 10000-10100/udp
 # `docker compose up --wait` reports after 5 s that all is well, or after 10 s that it is not. While it is not known
-# whether the music can be played, the check waits: up to 20 s more.
+# whether the music can be played, the check waits: up to 20 s more. Healthy means that music leaves the server.
 HEALTHCHECK --interval=5s --timeout=30s --retries=2 \
-    CMD ["python3", "test_udp.py", "--wait", "20"]
+    CMD ["python3", "test_udp.py", "--wait", "20", "--music"]
 ENTRYPOINT ["./start.sh"]

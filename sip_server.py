@@ -132,7 +132,9 @@ class SipServer(socketserver.UDPServer):
         self.statistics = Statistics(
             self.agent, self.lock, self.limiter, self.stream_limit, self.workers, self.engines, self.tcp, faults
         )
-        self.observers.begin(State(settings, codecs, self.statistics, self.now_playing))
+        state = State(settings, codecs, self.statistics, self.now_playing)
+        self.observers.begin(state)
+        self.observers.watch(state, codecs[0], self.statistics, self.now_playing)
         self._collector = IdleCollector()
         self._service_at = 0.0
         self._read_at = 0.0

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, then starts the server, which converts the music and plays it: ./start.sh [--help]
 # ./start.sh --explain [FILE] starts none: it tells what the server would answer to a pasted INVITE.
+# ./start.sh --check says what is wrong with the set-up and the running server, and what to do (docs/doctor.md).
 # Every setting is an environment variable; --help lists them. The file .env may set them too, as for Docker Compose;
 # a variable of the shell comes first. PYTHON=python3.13 chooses another Python.
 set -euo pipefail
@@ -68,6 +69,11 @@ for argument in "$@"; do
         --explain*)
             [[ -f .installed ]] || set_up ffmpeg=ffmpeg requirements.txt >&2
             PATH=$PATH:$PWD/.ffmpeg exec "$python" sip_server.py "${arguments[@]}"
+            ;;
+        --check)
+            # It installs and builds nothing: that ffmpeg is missing is one of its findings.
+            if [[ ! -f .installed ]] && is_set_up requirements.txt; then python=$venv/bin/python; fi
+            PATH=$PATH:$PWD/.ffmpeg exec "$python" sip_server.py "$@"
             ;;
     esac
 done

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Check that the server replies: send SIP OPTIONS over UDP and judge the reply (RFC 3261 section 11).
 
-    python test_udp.py [HOST[:PORT]] [--wait SECONDS]        also as a SIP URI, such as sip:123@192.0.2.2:5060
+    python test_udp.py [HOST[:PORT]] [--wait SECONDS] [--music]    also as a SIP URI, such as sip:123@192.0.2.2:5060
 
 Without HOST it asks the server of this machine, at the address in MOH_BIND and MOH_SIP_PORT; by default this is
 127.0.0.1:5060.
 
 With --wait it asks again, for so many seconds, while the server is not ready yet (503) or does not know yet whether it
 can play the owner's music. If that is not known in the end, all is well: callers hear the built-in piece.
+
+With --music it also asks whether music leaves the server. A server that does not know plays a few packets to itself,
+and knows in a moment. It answers this to its own machine alone; asked from another one, --music changes nothing.
 
 It prints one line. The exit status is 0 (a well-formed 200), 1 (any other result) or 2 (bad usage), so it is also the
 health check of the container. OPTIONS gets the status that an INVITE would get, but starts no call. Asked from its own
@@ -37,6 +40,9 @@ T1 = 0.5  # seconds until the first retransmission; each gap is twice the one be
 GIVE_UP_AFTER = 2.0  # seconds; a healthy server replies within milliseconds
 UNDECIDED = "callers hear the built-in piece, since the music is still being prepared"
 """The Warning of a server that does not know yet whether it can play the owner's music."""
+LISTENING = "it is being found out whether music leaves the server"
+"""The Warning of a server that will know that in a moment."""
+LISTEN_WITHIN = 12.0  # seconds; the server gives up after five
 COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "l": "content-length"}  # RFC 3261 7.3.3
 
 
@@ -65,7 +71,7 @@ class Question:
         cseq = f"{secrets.randbelow(9000) + 1} OPTIONS"
         return cls("z9hG4bK" + secrets.token_hex(8), secrets.token_hex(4), secrets.token_hex(12), cseq)
 
-    def to_bytes(self, server: Server, local: Server) -> bytes:
+    def to_bytes(self, server: Server, local: Server, music: bool = False) -> bytes:
         """Return the request. `rport` asks for a reply to the source port of the request (RFC 3581)."""
         lines = [
             f"OPTIONS sip:123@{server} SIP/2.0",
@@ -78,6 +84,7 @@ class Question:
             f"Contact: <sip:check@{local}>",
             "Accept: application/sdp",
             "User-Agent: test_udp",
+            *(["Moh-Check: music"] if music else []),
             "Content-Length: 0",
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -115,20 +122,20 @@ def warning(reply: Reply) -> str:
 
 def is_undecided(reply: Reply) -> bool:
     """Return whether the server will know more in some seconds."""
-    return reply.status == 503 or (reply.status == 200 and warning(reply) == UNDECIDED)
+    return reply.status == 503 or (reply.status == 200 and warning(reply) in (UNDECIDED, LISTENING))
 
 
 class NoReply(Exception):
     """Raised if no usable reply came back. The text tells the user what to do."""
 
 
-def ask(server: Server) -> tuple[Question, Reply]:
+def ask(server: Server, music: bool = False) -> tuple[Question, Reply]:
     """Send OPTIONS, retransmit it, and return it with its final reply. Raises NoReply after GIVE_UP_AFTER seconds."""
     question = Question.new()
     started = time.monotonic()
     refused = ""
     with open_socket(server) as sock:
-        request = question.to_bytes(server, Server(*sock.getsockname()[:2]))
+        request = question.to_bytes(server, Server(*sock.getsockname()[:2]), music)
         gap, send_at, end = T1, started, started + GIVE_UP_AFTER
         while (now := time.monotonic()) < end:
             try:
@@ -191,7 +198,7 @@ def fault(question: Question, reply: Reply) -> str:
     if reply.status != 200:
         return f"answered {status} instead of 200: see its log for the reason. Is this the music server?"
     if (trouble := warning(reply)) and trouble != UNDECIDED:
-        return f"answered {status}, and plays; but something is wrong: {trouble}"
+        return f"answered {status}, but something is wrong: {trouble}"
     if wrong := malformed(question, reply):
         return f"sent {wrong}. Is this the music server? Then report the fault with its log, MOH_LOG=debug"
     return ""
@@ -293,24 +300,29 @@ def main() -> int:
     parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
     text = "while the server starts (503) or still prepares the music, ask again for so long"
     parser.add_argument("--wait", metavar="SECONDS", type=float, default=0.0, help=text)
+    text = "also ask whether music leaves the server; for the server of this machine"
+    parser.add_argument("--music", action="store_true", help=text)
     arguments = parser.parse_args()
     try:
         server: Server = arguments.server or server_here(os.environ)
     except ValueError as error:
         parser.error(f"{error}; expected an IP address in MOH_BIND and a port in MOH_SIP_PORT")
-    end = time.monotonic() + arguments.wait
+    started = time.monotonic()
     try:
-        question, reply = ask(server)
-        while is_undecided(reply) and time.monotonic() < end:
-            time.sleep(0.2)
-            question, reply = ask(server)
+        question, reply = ask(server, arguments.music)
+        while is_undecided(reply):
+            listens = warning(reply) == LISTENING
+            if time.monotonic() >= started + (max(LISTEN_WITHIN, arguments.wait) if listens else arguments.wait):
+                break
+            time.sleep(0.05 if listens else 0.2)
+            question, reply = ask(server, arguments.music)
     except NoReply as error:
         print(f"FAIL {error}")
         return 1
     if wrong := fault(question, reply):
         print(f"FAIL {server} {wrong}")
         return 1
-    more = f"; {UNDECIDED}" if is_undecided(reply) else ""
+    more = f"; {UNDECIDED}" if warning(reply) == UNDECIDED else ""
     print(f"ok   {server} answered OPTIONS with 200 in {reply.milliseconds:.1f} ms{more}")
     return 0
 

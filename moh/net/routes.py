@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 from ..common.addresses import is_loopback, same_family
+from .container import local_addresses
 from .sockets import family_of
 
 ARP = Path("/proc/net/arp")
@@ -25,6 +26,15 @@ def local_address_towards(host: str) -> str:
             return str(probe.getsockname()[0])
     except OSError:
         return ""
+
+
+def address_on_the_network() -> str:
+    """The local address that phones are most likely to reach; the loopback address where this machine has no other."""
+    # the local address towards other networks: 192.0.2.1 belongs to no host (RFC 5737), and no packet is sent
+    if host := local_address_towards("192.0.2.1"):
+        return host
+    others = [host for _, host in local_addresses() if not is_loopback(host) and not host.startswith("fe80:")]
+    return next(iter(others), "127.0.0.1")
 
 
 def is_ours(host: str) -> bool:

@@ -1,4 +1,7 @@
-"""What ``sip_server.py`` does before it imports the rest of the program. These imports are most of a start."""
+"""What ``sip_server.py`` does before it imports the rest of the program. These imports are most of a start.
+
+With an option that only looks at something, the program ends here.
+"""
 
 from __future__ import annotations
 
@@ -28,4 +31,9 @@ def begin() -> Optional[EncoderQuery]:
         from .explain_command import explain_file  # a start of the server does not wait for the import
 
         sys.exit(explain_file(arguments.explain, arguments.source))
+    if arguments.check:
+        release_signals()
+        from ..doctor.command import run  # a start of the server does not wait for the import
+
+        sys.exit(run(arguments.json))
     return ask_for_encoders()

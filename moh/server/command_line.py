@@ -21,7 +21,12 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--explain", nargs="?", const="-", metavar="FILE", help=explain)
     source = "with --explain: the address that the INVITE came from"
     parser.add_argument("--from", dest="source", default="", metavar="ADDRESS", help=source)
+    check = "examine the set-up and the running server, call it, and say what is wrong (docs/doctor.md)"
+    parser.add_argument("--check", action="store_true", help=check)
+    parser.add_argument("--json", action="store_true", help="with --check: print the findings as JSON")
     arguments = parser.parse_args()
+    if arguments.json and not arguments.check:
+        parser.error("--json is for --check")
     if arguments.source and arguments.explain is None:
         parser.error("--from is for --explain")
     return arguments

@@ -18,6 +18,9 @@ from ..ffmpeg.supervisor import Supervisor
 from ..rtp.reception import StreamReport
 from ..shared.shared_stream import SharedStream
 
+PROBE = "health check"
+"""In place of the id of a call: the stream by which the server finds out whether music leaves it."""
+
 
 class Engines:
     """Both engines behind one set of methods."""
@@ -27,6 +30,9 @@ class Engines:
         self._tunes = tunes
         self.ffmpegs = Supervisor(tunes)
         self.shared = shared
+        self.streams_begun = 0
+        """Streams of calls on a port of their own whose first packet has left since the start."""
+        self._probe_ends: list[StreamEnded] = []
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
         """Have the engine of the call start or stop its stream soon. This method never waits."""
@@ -46,12 +52,21 @@ class Engines:
         self.shared.keep(tunes)
 
     def ended(self) -> list[StreamEnded]:
-        """The streams that have ended since the last call of this method."""
-        return self.ffmpegs.ended() + self.shared.ended()
+        """The streams of calls that have ended since the last call of this method."""
+        ends = self.ffmpegs.ended() + self.shared.ended()
+        self._probe_ends += [end for end in ends if end.call == PROBE]
+        return [end for end in ends if end.call != PROBE]
+
+    def take_probe_ends(self) -> list[StreamEnded]:
+        """The ends of ``PROBE`` that ``ended`` has found since the last call of this method."""
+        ends, self._probe_ends = self._probe_ends, []
+        return ends
 
     def began(self) -> list[StreamBegan]:
         """The streams on a port of their own whose first packet has left since the last call of this method."""
-        return self.ffmpegs.began()
+        began = [stream for stream in self.ffmpegs.began() if stream.call != PROBE]
+        self.streams_begun += len(began)
+        return began
 
     def senders(self) -> list[str]:
         """Hosts that have sent RTP or RTCP, each once at least, since the last call of this."""

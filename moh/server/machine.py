@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from ..common.config import Settings
 from ..guard.media_policy import MediaPolicy
 from ..net.container import is_behind_a_bridge
-from ..net.routes import is_broadcast, is_ours, local_address_towards
+from ..net.routes import address_on_the_network, is_broadcast, is_ours, local_address_towards
 from ..transport.resolver import look_up
-from .wiring import address_on_the_network, media_policy
+from .wiring import media_policy
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""What looks on while the server serves: its state, the page, and the trace. No call depends on it.
+"""What looks on while the server serves: its state, the page, the trace, the watch of the music, the first check.
+
+None of it decides anything, and no call depends on it.
 
 The law kept here: an observer that fails costs neither a call nor the serve loop; its exception is reported.
 """
@@ -7,15 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 from ..common.actions import Flow
+from ..common.codecs import Codec
 from ..common.config import Settings
 from ..common.faults import FaultLog
 from ..net.state_client import state_name
+from .music_watch import MusicWatch
+from .now_playing import NowPlaying
 from .page_process import PageProcess
+from .start_check import StartCheck
 from .state import State
 from .state_socket import StateSocket
+from .statistics import Statistics
 from .trace import Trace
 
 
@@ -52,6 +59,20 @@ class Observers:
         self._add(lambda: StateSocket(state_name(settings.bind, settings.sip_port), state.read, self.faults))
         self._page.is_ready = lambda: state.has_music
         self._observers.append(self._page)
+
+    def watch(self, state: State, codec: Codec, statistics: Statistics, now_playing: NowPlaying) -> None:
+        """Watch whether music leaves the server, which encodes ``codec``, and check the set-up once."""
+        settings = self._settings
+        agent, lock, engines = statistics.agent, statistics.lock, statistics.engines
+
+        def keep(findings: list[Any]) -> None:
+            state.findings = findings
+
+        def tune() -> Optional[int]:
+            return None if now_playing.music is None else now_playing.music.number
+
+        self._add(lambda: MusicWatch(settings.bind, codec, agent, lock, engines, tune))
+        self._add(lambda: StartCheck(settings, lambda: bool(now_playing.uri), keep, self.faults))
 
     def service(self, now: float) -> None:
         """Let each do what is due."""

@@ -25,8 +25,8 @@ from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
 from ..net.container import is_behind_a_bridge
+from ..net.routes import address_on_the_network
 from ..net.threads import Thread
-from .wiring import address_on_the_network
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = (sys.executable, "-m", "moh.http")

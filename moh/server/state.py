@@ -83,7 +83,7 @@ class State:
             "started": epoch + self._started,
             "ready": agent.ready and not self._now_playing.failure,
             "stopping": agent.closing,
-            "trouble": agent.health.trouble or self._now_playing.failure,
+            "trouble": agent.health.text or self._now_playing.failure,
             "uri": self._now_playing.uri,
             "uri_advice": self._now_playing.advice,
             "settings": self._shown_settings,

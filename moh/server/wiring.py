@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..common.actions import Address
-from ..common.addresses import is_loopback, is_unspecified
+from ..common.addresses import is_unspecified
 from ..common.codecs import CODECS, Codec
 from ..common.config import Settings
 from ..common.errors import SettingsError
@@ -28,9 +28,9 @@ from ..guard.allowances import named_networks
 from ..guard.media_policy import MediaPolicy
 from ..mastering.owner_name import in_owner_words, owner_name
 from ..mastering.prepare import Music
-from ..net.container import is_behind_a_bridge, local_addresses
+from ..net.container import is_behind_a_bridge
 from ..net.remembered import Remembered
-from ..net.routes import has_port, is_broadcast, is_ours, local_address_towards
+from ..net.routes import address_on_the_network, has_port, is_broadcast, is_ours, local_address_towards
 from ..rtp.port_pool import PortPool, shared_port
 from ..shared.shared_stream import SharedStream
 from ..sip.identity import Identity
@@ -194,12 +194,3 @@ def ready_lines(settings: Settings, music: Music) -> list[str]:
     first, last = settings.rtp_ports
     core = ", compiled core" if is_compiled() else ""
     return [f"ready: {uri}, music {music.describe()}, RTP ports {first}-{last}{core}", *advice]
-
-
-def address_on_the_network() -> str:
-    """The local address that phones are most likely to reach; the loopback address where this machine has no other."""
-    # the local address towards other networks: 192.0.2.1 belongs to no host (RFC 5737), and no packet is sent
-    if host := local_address_towards("192.0.2.1"):
-        return host
-    others = [host for _, host in local_addresses() if not is_loopback(host) and not host.startswith("fe80:")]
-    return next(iter(others), "127.0.0.1")

@@ -17,7 +17,9 @@ import test_udp
 from conftest import StartServer
 from moh.common.config import Settings
 from moh.net.routes import local_address_towards
+from moh.net.state_client import read_state
 from moh.server.now_playing import UNDECIDED
+from moh.sip.health import LISTENING
 from test_udp import server_here
 from tests.support.running import ROOT, Running, free_ports, is_free, wait_for
 
@@ -47,6 +49,9 @@ ROWS: dict[str, list[dict[str, str]]] = {
     "MOH_TLS_KEY": [{"MOH_TLS_CERT": CERTIFICATE, "MOH_TLS_KEY": CERTIFICATE}],
     "MOH_TLS_PORT": [{"MOH_TLS_CERT": CERTIFICATE, **STRICT}],
     "MOH_LOG": [{"MOH_LOG": "error"}],
+    "MOH_LOG_FORMAT": [{"MOH_LOG_FORMAT": "json"}],
+    "MOH_TRACE": [{}],
+    "MOH_HTTP": [{}],
 }
 """For each setting: environments in which the test runs a server and the health check."""
 
@@ -164,12 +169,48 @@ def test_the_check_waits_until_it_is_known_whether_the_music_plays(
 
 def test_a_server_whose_music_takes_longer_than_the_check_waits_is_healthy(held_back: tuple[Running, Path]) -> None:
     """An hour of music: callers hear the built-in piece meanwhile, and the check says so."""
-    assert test_udp.UNDECIDED == UNDECIDED
+    assert (test_udp.UNDECIDED, test_udp.LISTENING) == (UNDECIDED, LISTENING)
     server, go = held_back
     ran = check("--wait", "1", MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(server.port))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("ok   ") and ran.stdout.endswith(f"; {UNDECIDED}\n")
     go.touch()
+
+
+@pytest.mark.parametrize("ffmpegs", ["50", "0"], ids=["ffmpeg", "shared stream"])
+def test_a_server_that_answers_and_whose_engine_sends_nothing_is_unhealthy(
+    start_server: StartServer, tmp_path: Path, ffmpegs: str
+) -> None:
+    """The ffmpeg fails from some moment on. OPTIONS and calls get 200 all the same."""
+    bad, program = tmp_path / "bad", tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ ! -e {bad} ] || exit 7\nexec {shutil.which("ffmpeg")} "$@"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    server = start_server(PATH=path, MOH_FFMPEG_CALLS=ffmpegs, MOH_LOG="info").ready()
+    own = {"MOH_BIND": "127.0.0.1", "MOH_SIP_PORT": str(server.port)}
+    bad.touch()
+    ran = check(**own)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert "something is wrong: no music leaves the server: " in ran.stdout, ran.stdout
+    server.says("ERROR   no music leaves the server: ")
+    bad.unlink()
+    wait_for(lambda: check(**own).returncode == 0, "a server that is healthy again")
+    server.says("music leaves the server again")
+
+
+@pytest.mark.parametrize("ffmpegs", ["5", "0"], ids=["ffmpeg", "shared stream"])
+def test_the_check_is_no_call_and_leaves_no_line(start_server: StartServer, ffmpegs: str) -> None:
+    server = start_server(MOH_FFMPEG_CALLS=ffmpegs, MOH_LOG="info").ready()
+    before = server.log
+    for _ in range(3):
+        ran = check(MOH_BIND="127.0.0.1", MOH_SIP_PORT=str(server.port))
+        assert ran.returncode == 0, ran.stdout
+    assert server.log == before
+    assert server.has_no_ffmpeg()
+    state = read_state("127.0.0.1", server.port)
+    assert (state["calls"]["now"], state["totals"]["calls"], state["totals"]["last_call"]) == (0, [], None)
+    assert not state["ended"] and not state["refusals"] and not state["trouble"]
 
 
 def test_without_a_server_the_check_fails() -> None:

@@ -172,6 +172,17 @@ def test_other_packages_are_installed(set_up: Path) -> None:
     assert "Installing Python packages into .venv" in ran.stdout and "python3 -m venv --clear .venv" in ran.stderr
 
 
+def test_the_check_installs_nothing_and_gets_its_options(set_up: Path) -> None:
+    """Not even ffmpeg: that it is missing is one of the findings."""
+    (set_up / "sip_server.py").write_text("import os, sys; print(sys.argv[1:], os.environ['PATH'])")
+    ran = subprocess.run(
+        ["/bin/bash", "./start.sh", "--check", "--json"], cwd=set_up, capture_output=True, text=True, check=False,
+        env={"PATH": "/no/programs"},
+    )  # fmt: skip
+    assert (ran.stdout, ran.stderr) == (f"['--check', '--json'] /no/programs:{set_up}/.ffmpeg\n", "")
+    assert not (set_up / ".ffmpeg").exists()
+
+
 @pytest.mark.parametrize("now", ["another version", "gone"])
 def test_a_virtual_environment_is_made_anew_if_its_python_has_changed(set_up: Path, now: str) -> None:
     (set_up / "home" / "python3.9").unlink()

@@ -33,6 +33,12 @@ def test_an_unknown_option_needs_no_package_either() -> None:
     assert done.stderr.splitlines()[-1] == "sip_server.py: error: unrecognized arguments: --port=5060"
 
 
+def test_json_is_for_the_check() -> None:
+    done = run_bare("--json")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "sip_server.py: error: --json is for --check"
+
+
 def test_a_server_without_its_package_says_how_to_get_it_in_one_line() -> None:
     done = run_bare()
     assert done.returncode == 1

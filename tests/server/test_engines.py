@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from moh.common.actions import Address, StopStream
+from moh.common.actions import Address, StopStream, StreamEnded
 from moh.common.tunes import Tunes
-from moh.server.engines import Engines
+from moh.server.engines import PROBE, Engines
 from moh.shared.shared_stream import SharedStream
 from tests.support.crowd import climbing, start, target, write_wave
 from tests.support.phone import Ear
@@ -82,3 +82,17 @@ def test_both_engines_play_the_tune_with_the_same_number(engines: Engines, ear: 
 def test_a_stop_of_an_unknown_call_does_nothing(engines: Engines) -> None:
     engines.order(StopStream("nobody"))
     assert engines.ended() == []
+
+
+def test_the_stream_of_the_health_check_is_kept_apart_from_those_of_calls(engines: Engines, ear: Ear) -> None:
+    engines.order(start(PROBE, target(Address(*ear.address), free_ports(2))))
+    assert ear.packets(3)
+    engines.order(StopStream(PROBE))
+    assert ear.falls_silent()
+
+    def ends() -> list[StreamEnded]:
+        assert not engines.ended() and not engines.began()
+        return engines.take_probe_ends()
+
+    assert [end.call for end in wait_for(ends, "the end")] == [PROBE]
+    assert engines.streams_begun == 0

@@ -16,6 +16,7 @@ from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.common.tunes import Tunes
 from moh.mastering.prepare import Music
+from moh.net import routes
 from moh.server import wiring
 from moh.server.wiring import available_codecs, open_shared_stream, ready_lines
 from tests.support.running import free_ports
@@ -29,7 +30,7 @@ def lines(
     monkeypatch: pytest.MonkeyPatch, address: str, environment: dict[str, str], bridge: bool = False
 ) -> list[str]:
     """Return the lines of a machine with ``address``, which is one of a container's own network if ``bridge``."""
-    monkeypatch.setattr(wiring, "local_address_towards", lambda host: address)
+    monkeypatch.setattr(routes, "local_address_towards", lambda host: address)
     monkeypatch.setattr(wiring, "is_behind_a_bridge", lambda host: bridge and host == address)
     return ready_lines(Settings.from_environment(environment), MUSIC)
 
@@ -75,7 +76,7 @@ def test_in_a_container_it_does_not_name_the_container_and_a_second_line_says_wh
 def test_a_network_of_phones_without_a_way_out_has_an_address_too(
     monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, str]], typed: str
 ) -> None:
-    monkeypatch.setattr(wiring, "local_addresses", lambda: addresses)
+    monkeypatch.setattr(routes, "local_addresses", lambda: addresses)
     assert lines(monkeypatch, "", {})[0].startswith(f"ready: sip:123@{typed}:5060,")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moh.common.actions import Address, Flow
+from moh.sip.health import LISTENING
 from tests.support.ladder import make_agent, request, response
 
 
@@ -40,3 +41,20 @@ def test_options_that_a_proxy_on_this_machine_forwards_gets_no_warning(via: str)
     assert answer.status == 200 and answer.first("warning") is None
     answer = response(agent.receive(request("OPTIONS", via=f"Via: {PROXY}"), flow, now=1.0))
     assert answer.first("warning") is not None, "the proxy's own OPTIONS"
+
+
+def test_the_health_check_asks_whether_music_leaves_and_no_other_sender_does() -> None:
+    agent = make_agent()
+    local, other = (Flow(Address(host, 40000), Address("192.168.1.100", 5060)) for host in ("127.0.0.1", "192.168.1.9"))
+    asks = request("OPTIONS", "Moh-Check: music")
+    agent.health.trouble = "the trouble"
+    assert response(agent.receive(asks, other, now=0.0)).first("warning") is None
+    assert not agent.health.music_asked
+    assert response(agent.receive(request("OPTIONS"), local, now=1.0)).first("warning") == '399 moh "the trouble"'
+    assert not agent.health.music_asked
+    assert response(agent.receive(asks, local, now=2.0)).first("warning") == f'399 moh "{LISTENING}"'
+    assert agent.health.music_asked
+    agent.health.music_known, agent.health.no_music = True, "no music"
+    assert response(agent.receive(asks, local, now=3.0)).first("warning") == '399 moh "no music"'
+    agent.health.no_music = ""
+    assert response(agent.receive(asks, local, now=4.0)).first("warning") == '399 moh "the trouble"'

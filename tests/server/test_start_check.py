@@ -1,0 +1,59 @@
+"""The check at the start: when it runs, and what comes of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from moh.common.config import Settings
+from moh.common.faults import FaultLog
+from moh.doctor import at_start
+from moh.doctor.finding import finding
+from moh.server.start_check import AFTER, StartCheck
+from tests.support.running import free_ports
+
+FOUND = [finding("limits", calls=50), finding("disk-low", folder="/c", free="1 MB", needed="9 MB")]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    monkeypatch.setattr("os.setpriority", lambda *args: None)  # the niceness of the thread that runs the tests
+    monkeypatch.setattr(at_start, "examine_at_start", lambda settings, state: FOUND)
+    return []
+
+
+def start_check(kept: list[Any], ready: list[bool]) -> tuple[StartCheck, FaultLog]:
+    faults = FaultLog("a test")
+    settings = Settings.from_environment({"MOH_SIP_PORT": str(free_ports(1))})  # no server has it
+    return StartCheck(settings, lambda: bool(ready), kept.extend, faults), faults
+
+
+def test_it_runs_once_a_moment_after_the_server_is_ready(kept: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    ready: list[bool] = []
+    check, faults = start_check(kept, ready)
+    with caplog.at_level(logging.WARNING, "moh"):
+        check.service(10.0)
+        ready.append(True)
+        check.service(20.0)
+        check.service(20.0 + AFTER - 0.1)
+        check.close()
+        assert not kept and "check" not in [thread.name for thread in threading.enumerate()]
+        for now in (20.0 + AFTER, 40.0, 60.0):
+            check.service(now)
+        check.close()
+    assert [(each["id"], each["level"]) for each in kept] == [("limits", "ok"), ("disk-low", "warning")]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("The disk of the folder /c has 1 MB free; ")
+    assert not faults.count
+
+
+def test_a_fault_of_the_check_costs_nothing(kept: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_start, "examine_at_start", lambda settings, state: [finding("no such id")])
+    check, faults = start_check(kept, [True])
+    check.service(0.0)
+    check.service(AFTER)
+    check.close()
+    assert faults.count == 1 and not kept
