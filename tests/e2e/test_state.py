@@ -33,7 +33,7 @@ def test_a_call_is_seen_to_come_and_to_end(start_server: StartServer, held: Ear)
     found = state_of(server)
     assert (found["ready"], found["stopping"], found["pid"]) == (True, False, server.process.pid)
     assert found["uri"] == f"sip:123@127.0.0.1:{server.port}" and found["music"]["builtin"]
-    assert found["calls"] == {"now": 0, "listed": []} and found["totals"]["last_call"] is None
+    assert found["calls"] == {"now": 0, "listed": [], "playing": []} and found["totals"]["last_call"] is None
     with Phone(server.address) as phone, Phone(server.address) as other, Ear("127.0.0.3") as ear:
         phone.call(held.address)
         assert held.packets(10)
