@@ -123,6 +123,7 @@ fill_venv() { # FILE...: install the packages that these list into the virtual e
         if [[ -f $venv/$file && $(<"$venv/$file") != "$(stamp "$file")" ]]; then stale=1; fi
     done
     if [[ -n $stale || $("$venv/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) != "$version" ]]; then
+        [[ ! -L $venv ]] || fail "$venv is a link, and to make it anew would empty the folder that it leads to. Please remove the link."
         quietly "$python" -m venv --clear "$venv"
     fi
     for file in "$@"; do

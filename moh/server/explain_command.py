@@ -73,13 +73,14 @@ def _codecs() -> tuple[Codec, ...]:
 def _show(said: list[Said], language: int) -> None:
     """Print a paragraph for each sentence. Only for a terminal it is broken into lines."""
     columns = min(shutil.get_terminal_size().columns, WIDEST) if sys.stdout.isatty() else 0
+    shown = []
     for sentence in said:
         text = sentence.text(language)
         if columns > 20 and language == ENGLISH:
             text = textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False)
-        octets = f"{text}\n".encode(sys.stdout.encoding or "utf-8", "replace")
-        sys.stdout.buffer.write(octets)
+        shown.append(f"{text}\n".encode(sys.stdout.encoding or "utf-8", "replace"))
     try:
+        sys.stdout.buffer.write(b"".join(shown))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end

@@ -21,6 +21,8 @@ ASTERISK = re.compile(rf"(?:read from|Received SIP request .*? from) (UDP|TCP|TL
 FREESWITCH = re.compile(r"bytes from (udp|tcp|tls)/\[([^\]]+)\]:(\d+)")
 TRACEBACK = re.compile(rf"a message from {HOST}:(\d+): b['\"]")
 WIRESHARK_HOSTS = re.compile(r"Internet Protocol Version \d, Src: (\S+?),? .*?Dst: (\S+)")
+FOLLOWED = re.compile(rf"^Node 0: {HOST}:(\d+)$")
+"""What tshark prints before a stream that it follows; node 0 has sent the lines that are not indented."""
 WIRESHARK_PORTS = re.compile(r"(User Datagram|Transmission Control) Protocol, Src Port: (\d+), Dst Port: (\d+)")
 
 
@@ -56,7 +58,7 @@ def _read(line: str, ports: Optional[tuple[str, str]]) -> Optional[Way]:
         return Way(_address(found[2], found[3]), None, found[1])
     if found := FREESWITCH.search(line):
         return Way(_address(found[2], found[3]), None, found[1].upper())
-    if found := TRACEBACK.search(line):
+    if found := TRACEBACK.search(line) or FOLLOWED.search(line):
         return Way(_address(found[1], found[2]))
     if found := ARROW.search(line) or TCPDUMP.search(line):
         return Way(_address(found[1], found[2]), _address(found[3], found[4]))

@@ -58,6 +58,19 @@ def test_tshark_shows_a_call_with_its_real_addresses(start_server: StartServer, 
     ]
 
 
+def test_sngrep_finds_each_message(start_server: StartServer, held: Ear, tmp_path: Path) -> None:
+    """It writes those packets that it takes for SIP into another file."""
+    path, found = tmp_path / "moh.pcapng", tmp_path / "found.pcap"
+    sngrep = program("sngrep", "sngrep")
+    server = start_server(MOH_TRACE=str(path)).ready()
+    with Phone(server.address) as phone:
+        phone.call(held.address)
+        phone.bye()
+    stop(server)
+    subprocess.run([sngrep, "-N", "-q", "-I", str(path), "-O", str(found)], timeout=60, check=True, capture_output=True)
+    assert len(packets(path)) == 6 and found.read_bytes().count(b"Call-ID: ") == 6
+
+
 def test_messages_by_tcp_and_tls_are_shown_decrypted(start_server: StartServer, held: Ear, tmp_path: Path) -> None:
     trustme = pytest.importorskip("trustme", reason="needs trustme: pip install -r requirements-dev.txt")
     cert = tmp_path / "cert.pem"

@@ -124,6 +124,44 @@ def test_the_env_file_may_choose_the_python(project: Path) -> None:
     assert ran.stderr.startswith("PYTHON=/no/such/python3 does not run.")
 
 
+def test_a_virtual_environment_that_is_a_link_is_not_emptied(project: Path) -> None:
+    kept = project.parent / "environment of another project" / "file"
+    kept.parent.mkdir()
+    kept.touch()
+    (project / ".venv").symlink_to(kept.parent)
+    script = ". tools/setup.sh; python=python3 version=3.9; fill_venv requirements.txt"
+    ran = subprocess.run(["bash", "-c", script], cwd=project, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1 and ran.stderr.startswith(".venv is a link, and to make it anew would empty the folder")
+    assert kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed"),
+    [
+        (["--explain", "my invite.txt"], ["--explain", "{here}/my invite.txt"]),
+        (["--explain=my invite.txt"], ["--explain={here}/my invite.txt"]),
+        (
+            ["--explain", "/tmp/invite.txt", "--from", "10.0.0.9"],
+            ["--explain", "/tmp/invite.txt", "--from", "10.0.0.9"],
+        ),
+        (["--explain"], ["--explain"]),
+        (["--explain", "-"], ["--explain", "-"]),
+        (["--from", "10.0.0.9", "--explain"], ["--from", "10.0.0.9", "--explain"]),
+    ],
+)
+def test_the_file_that_is_explained_is_named_from_the_working_folder(
+    project: Path, arguments: list[str], passed: list[str]
+) -> None:
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs ffmpeg: apt-get install ffmpeg")
+    (project / "sip_server.py").write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
+    ran = subprocess.run(
+        [str(project / "start.sh"), *arguments], cwd=project.parent, env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert json.loads(ran.stdout) == [each.format(here=project.parent) for each in passed], ran.stderr
+
+
 # -- all is set up ----------------------------------------------------------------------------------------------------
 
 

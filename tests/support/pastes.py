@@ -64,6 +64,12 @@ FREESWITCH = (
     "recv 1012 bytes from udp/[192.168.1.50]:5062 at 15:04:05.678901:\n   " + "-" * 72 + "\n" + decorated("   ")
     + "   " + "-" * 72 + "\n"
 )  # fmt: skip
+FOLLOWED = (
+    "\n===================================================================\nFollow: udp,ascii\n"
+    "Filter: udp.stream eq 0\nNode 0: 192.168.1.50:5062\nNode 1: 192.168.1.100:5060\n922\n" + decorated("")
+    + "\n\t251\nSIP/2.0 180 Ringing\nVia: x\n"
+)  # fmt: skip
+"""What ``tshark -z follow,udp,ascii,0`` prints."""
 TRACEBACK = (
     "2026-11-27 15:04:05,678 ERROR   unexpected error in the server: a message from 192.168.1.50:5062: "
     + repr(INVITE)
@@ -86,6 +92,7 @@ PASTES: dict[str, bytes] = {
     "sngrep": SNGREP.encode(),
     "tcpdump -A": TCPDUMP.encode(),
     "Wireshark": WIRESHARK.encode(),
+    "tshark that follows": FOLLOWED.encode(),
     "Asterisk": ASTERISK.encode(),
     "FreeSWITCH": FREESWITCH.encode(),
     "quoted in a mail": decorated("> ").encode(),
@@ -107,6 +114,6 @@ PASTES: dict[str, bytes] = {
 """The same INVITE in the forms in which it may be pasted."""
 NAMES_ITS_SOURCE = frozenset(
     ("our log", "our log, without the spaces of its empty line", "our log of a container", "our log of JSON",
-     "our log of an error", "sngrep", "tcpdump -A", "Wireshark", "Asterisk", "FreeSWITCH")
+     "our log of an error", "sngrep", "tcpdump -A", "Wireshark", "tshark that follows", "Asterisk", "FreeSWITCH")
 )  # fmt: skip
 """Those whose lines say from where it came."""
