@@ -1,6 +1,6 @@
 """Browsers that have the server's page open, and a Prometheus, in a process of its own.
 
-``viewers.py HOST PORT PAGES EVERY SCRAPE`` opens the page PAGES times: ``/``, and all static files that it names. Each
+``viewers.py HOST PORT PAGES EVERY SCRAPE`` opens the page PAGES times: ``/``, and all static files that it needs. Each
 viewer keeps its connection and reads ``/state.json`` every EVERY seconds; one more client reads ``/metrics`` every
 SCRAPE seconds. The program prints "ready" when all pages are open. It ends when its standard input is closed, and
 prints "requests N failed M slowest S", with S in ms.
@@ -46,9 +46,11 @@ class Viewer:
         return b""
 
     def open_page(self) -> None:
-        """Read the page and all static files that it names, as a browser does."""
-        for path in files_of(self.get("/").decode("utf-8", "replace")):
-            self.get(path)
+        """Read the page and all static files that it needs, as a browser does."""
+        needed = files_of(self.get("/").decode("utf-8", "replace"))
+        for path in needed:  # it grows: a script names others
+            text = self.get(path).decode("utf-8", "replace")
+            needed += [name for name in files_of(text) if name not in needed]
 
     def close(self) -> None:
         """Close the connection."""
@@ -62,10 +64,10 @@ class Viewer:
             due = max(due + every, time.monotonic())
 
 
-def files_of(page: str) -> list[str]:
-    """Return the paths of the static files that a page names, each once."""
-    found = re.findall(r"""(?:src|href)=["']?/?(static/[^"'\s>]+)""", page)
-    return [f"/{path}" for path in dict.fromkeys(found)]
+def files_of(text: str) -> list[str]:
+    """Return the paths of the static files that a page or a script names, each once."""
+    found = re.findall(r"""(?:(?:src|href)=["']?/?static/|\bfrom\s+["']\./)([\w.-]+)""", text)
+    return [f"/static/{name}" for name in dict.fromkeys(found)]
 
 
 def together(works: list[Callable[[], None]]) -> list[threading.Thread]:

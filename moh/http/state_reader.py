@@ -45,9 +45,10 @@ class StateReader:
     def latest(self) -> Reading:
         """Return the state, and ask the server for it if the last time was ``EVERY`` seconds ago.
 
-        While one thread asks, the others get the last state. They wait only if there is none yet.
+        While one thread asks, the others get the last state. They wait only if there is none, or an old one.
         """
-        if self._is_due() and self._lock.acquire(blocking=self._last[0] is None):
+        must_wait = self._last[0] is None or self._clock() - self._last[1] > STALE
+        if (must_wait or self._is_due()) and self._lock.acquire(blocking=must_wait):
             try:
                 if self._is_due():
                     self._ask()

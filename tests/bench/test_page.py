@@ -46,8 +46,8 @@ class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         bodies = {
             "/": b"<script src='/static/page.js'></script><link href='/static/gone.css'>",
-            "/static/page.js": b"1",
-        }
+            "/static/page.js": b"import { words } from './words.js'", "/static/words.js": b"from './page.js'",
+        }  # fmt: skip
         body = bodies.get(self.path, b"")
         self.send_response(200 if self.path in bodies else 404)
         self.send_header("Content-Length", str(len(body)))
@@ -71,7 +71,7 @@ def port() -> Iterator[int]:
 def test_a_viewer_opens_the_page_and_counts_what_failed(port: int) -> None:
     viewer = Viewer("127.0.0.1", port)
     viewer.open_page()
-    assert (viewer.requests, viewer.failed) == (3, 1)
+    assert (viewer.requests, viewer.failed) == (4, 1)
     assert 0 < viewer.slowest < 5
     viewer.close()
 

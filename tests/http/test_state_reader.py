@@ -124,3 +124,29 @@ def test_threads_that_ask_at_once_cause_one_read() -> None:
     for thread in threads:
         thread.join(10)
     assert len(reads) == 1
+
+
+def test_threads_that_come_while_the_first_state_is_read_wait_for_it() -> None:
+    """So does a thread that comes after a long time without any, when the last state is old."""
+    asked, answer = threading.Event(), threading.Event()
+    now = [100.0]
+
+    def read() -> State:
+        asked.set()
+        assert answer.wait(10)
+        return {"at": now[0]}
+
+    reader = StateReader(read, lambda: now[0])
+    for now[0] in (100.0, 150.0):
+        asked.clear()
+        answer.clear()
+        found: list[Reading] = []
+        threads = [threading.Thread(target=lambda kept=found: kept.append(reader.latest())) for _ in range(2)]
+        threads[0].start()
+        assert asked.wait(10)
+        threads[1].start()
+        threads[1].join(0.05)
+        answer.set()
+        for thread in threads:
+            thread.join(10)
+        assert [each.state for each in found] == [{"at": now[0]}] * 2
