@@ -7,10 +7,12 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 . tools/setup.sh
 
 wanted=(sip-tester=sipp baresip-core=baresip linphone-cli=linphonec shellcheck=shellcheck)
-# Debian starts kamailio at its installation, on the port of the server, and prometheus on the port 9090; tshark is large:
-# so they are installed only on a CI machine
+# Debian starts kamailio at its installation, on the port of the server, and prometheus on the port 9090; chromium and
+# tshark are large: so they are installed only on a CI machine
 PATH=$PATH:/usr/sbin
-if [[ -n ${CI:-} ]]; then wanted+=(kamailio=kamailio prometheus=promtool tshark=tshark sngrep=sngrep); fi
+if [[ -n ${CI:-} ]]; then
+    wanted+=(kamailio=kamailio prometheus=promtool tshark=tshark sngrep=sngrep chromium=chromium)
+fi
 if [[ -n ${COMPILED:-} ]]; then wanted+=(build-essential=gcc); fi
 if ((EUID != 0)); then
     for pair in "${wanted[@]}"; do
