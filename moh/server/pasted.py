@@ -21,6 +21,8 @@ CAPTURES = (
 )  # fmt: skip
 METHODS = "INVITE|ACK|BYE|CANCEL|OPTIONS|REGISTER|UPDATE|INFO|SUBSCRIBE|NOTIFY|PUBLISH|MESSAGE|REFER|PRACK"
 REQUEST = re.compile(rf"({METHODS})\s+\S+\s+SIP/\d\.\d(?=$|[\s\"'\\,])")
+ANY_REQUEST = re.compile(r"\S+ \S+ SIP/\d\.\d$")
+"""A request of whatever method; so one is only recognized where a text begins with it."""
 RESPONSE = re.compile(r"SIP/2\.0 \d\d\d( |$)")
 SDP_LINE = re.compile(r"[a-zA-Z]\s*=")
 FIELD = re.compile(r"[A-Za-z0-9-]+\s*:")
@@ -77,7 +79,7 @@ def read_paste(data: bytes) -> Pasted:
     ways = {place: way_of(lines, place) for place in starts}
     foreign = [place for place in starts if not ways[place].ours]
     invites = [place for place in foreign if "INVITE" in lines[place] and REQUEST.search(lines[place])]
-    requests = [place for place in foreign if REQUEST.search(lines[place])]
+    requests = [place for place in foreign if not RESPONSE.search(lines[place])]
     place = (invites or requests or starts)[0]
     ends = min((later for later in starts if later > place), default=len(lines))
     message = _gathered(lines[place:ends])
@@ -91,6 +93,9 @@ def _octets(text: str) -> bytes:
 def _starts(lines: list[str]) -> list[int]:
     """The places of start lines. A line that only names the message which begins in the next line is none."""
     starts = [place for place, line in enumerate(lines) if REQUEST.search(line) or RESPONSE.search(line)]
+    first = next((place for place, line in enumerate(lines) if line.strip()), 0)
+    if first not in starts and ANY_REQUEST.match(lines[first]):
+        starts.insert(0, first)
     return [place for place in starts if place + 1 not in starts]
 
 
@@ -155,7 +160,7 @@ def _of_wireshark(lines: list[str]) -> list[str]:
 
 def _gathered(lines: list[str]) -> list[str]:
     """The lines of the message that begins in the first line, without what stands before each of them."""
-    start = REQUEST.search(lines[0]) or RESPONSE.search(lines[0])
+    start = REQUEST.search(lines[0]) or RESPONSE.search(lines[0]) or ANY_REQUEST.match(lines[0])
     assert start is not None
     before = lines[0][: start.start()]
     first = lines[0][start.start() :]

@@ -13,6 +13,11 @@ from pathlib import Path
 import pytest
 
 from moh.common.actions import Address, Flow, Send
+from moh.common.codecs import CODECS
+from moh.common.config import Settings
+from moh.server.explain import ACCEPTED, UNREADABLE, explain
+from moh.server.explain_texts import ENGLISH
+from moh.server.machine import this_machine
 from moh.sip.message import Response
 from moh.sip.parser import parse
 from tests.support.ladder import make_agent, request, statuses
@@ -67,6 +72,20 @@ def test_each_message_gets_the_expected_answer(name: str, expected: str) -> None
         if name != "rfc4475/insuf.dat" and again is None:
             assert b"CSeq" in answer, f"only an unreadable CSeq may make an answer unreadable: {answer!r}"
         assert again is None or isinstance(again, Response)
+
+
+@needs_messages
+@pytest.mark.parametrize(("name", "expected"), [(row[0], row[2]) for row in ROWS], ids=[row[0] for row in ROWS])
+def test_each_message_is_explained_as_it_is_answered(name: str, expected: str) -> None:
+    """A BYE is explained as one within a call, since a caller does not paste what has gone before."""
+    explained = explain(octets(name), Settings(), CODECS, this_machine())
+    text = " ".join(sentence.text(ENGLISH) for sentence in explained.said)
+    if explained.status == UNREADABLE:
+        assert "none" in expected or octets(name).startswith((b"ACK", b"SIP/"))
+    elif explained.status == ACCEPTED:
+        assert "The server answers 200" in text and ("2xx" in expected or "no INVITE but BYE" in text)
+    else:
+        assert "200 OK" not in text and expected != "2xx"
 
 
 @needs_messages
