@@ -9,6 +9,7 @@ from ..common.addresses import is_loopback
 from ..common.config import Settings
 from ..net.container import is_behind_a_bridge
 from .address import address_findings, own_addresses
+from .calls import call_findings
 from .finding import Finding
 from .machine import disk_findings, limit_findings
 from .music import file_findings
@@ -32,6 +33,11 @@ def examine_at_start(settings: Settings, state: dict[str, Any]) -> list[Finding]
         *disk_findings(settings, music.get("seconds") or 0.0, plays=True),
     ]
     return once(found)
+
+
+def in_calls(settings: Settings, state: dict[str, Any]) -> list[Finding]:
+    """The warnings and errors about the calls in a state."""
+    return [each for each in call_findings(settings, state) if level(each) in ("warning", "error")]
 
 
 def lines_of(findings: Iterable[Finding]) -> list[str]:

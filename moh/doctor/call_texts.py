@@ -139,6 +139,11 @@ CALL_TEXTS: dict[str, Text] = {
             "電話機に設定したアドレスと、ポート {port}/udp を遮るファイアウォールがないかを確かめてください。",
         ),
     ),
+    "reports": Text(
+        "ok",
+        Words("The receivers of {count} calls have reported that music arrives; on average {loss} was lost."),
+        Words("{count} 件の通話で、音楽が届いたという報告がありました（失われた割合は平均 {loss}）。"),
+    ),
     "refused-codec": Text(
         "error",
         Words(

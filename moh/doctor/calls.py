@@ -11,6 +11,8 @@ from typing import Any
 
 from ..common.addresses import is_private, source_of
 from ..common.config import Settings
+from ..net.routes import is_ours
+from ..rtp.reception import percent
 from .finding import Finding, duration, finding
 
 State = dict[str, Any]
@@ -21,6 +23,8 @@ NO_STREAM, NO_MUSIC_THERE = "No stream to play to", "No music there"
 """What a line of the log says of a call that was refused for its codecs, or for the address of its music."""
 NOTHING_ARRIVES = ("and nothing in its last", "name no packet of the music")
 """What a call's ``heard`` says where packets are sent and none arrives."""
+TESTER = "201"
+"""The user that ``test_sip_client.py`` calls as."""
 SETTLES_AFTER = 8.0
 """Seconds of music before a receiver's reports have to name packets of it."""
 FORMATS = re.compile(r"formats are '([^']*)'")
@@ -47,12 +51,29 @@ def _totals(state: State) -> dict[str, Any]:
 
 
 def _last_call(settings: Settings, state: State) -> Iterator[Finding]:
-    now, last = state["now"], _totals(state).get("last_call")
+    """When the last call came, and how many. Test calls of this machine count as none, as far as they are listed."""
+    now, rows = state["now"], _rows(state)
+    count = sum(each["count"] for each in _totals(state).get("calls", []))
+    tests = sum(map(_is_test, rows))
+    answered = [row["answered"] for row in rows if not _is_test(row)]
+    last = max(answered, default=None)
+    if last is None and count > tests:
+        last = _totals(state).get("last_call")
     if last is None:
         yield finding("calls-none", since=duration(now - state["started"]), port=settings.sip_port)
-        return
-    count = sum(each["count"] for each in _totals(state).get("calls", []))
-    yield finding("calls", ago=duration(now - last), count=count, now=state["calls"]["now"])
+    else:
+        yield finding("calls", ago=duration(now - last), count=count - tests, now=state["calls"]["now"])
+
+
+def _rows(state: State) -> list[dict[str, Any]]:
+    """The calls that go on, and those that have ended."""
+    return [*(state["calls"].get("listed") or []), *(state.get("ended") or [])]
+
+
+def _is_test(row: dict[str, Any]) -> bool:
+    """Whether ``test_sip_client.py``, or this doctor, has made the call from this machine."""
+    host = host_of(str(row.get("source") or ""))
+    return row.get("caller") == f"{TESTER}@{host}" and is_ours(host)
 
 
 def _level(usual: str, source: str, at: float, now: float) -> str:
@@ -108,7 +129,10 @@ def gist(text: str) -> str:
 
 
 def _reports(state: State) -> Iterator[Finding]:
-    """The calls that go on, and of which the receiver reports that nothing arrives; one for each receiver's host."""
+    """What receivers report, and the calls that go on of which nothing arrives; one for each receiver's host."""
+    losses = [row["loss"] for row in _rows(state) if row.get("loss") is not None]
+    if losses:
+        yield finding("reports", count=len(losses), loss=percent(sum(losses) / len(losses)))
     seen: set[str] = set()
     for row in state["calls"].get("listed") or []:
         receiver, heard = row.get("receiver"), row.get("heard") or ""

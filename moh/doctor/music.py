@@ -16,6 +16,7 @@ from ..mastering.completeness import lacks, promised
 from ..mastering.owner_name import owner_name
 from ..mastering.prepare import BUILTIN, Music, find_source, prepare
 from ..mastering.refusals import facts_of, refuse_other_kinds
+from ..mastering.report import loudness_of
 from .finding import Finding, finding
 
 WAITS = "still being prepared"
@@ -86,10 +87,7 @@ def music_of_state(settings: Settings, state: dict[str, Any], user: int) -> Iter
         yield refused(settings, trouble, user)
     if music is None:
         return
-    details = [_clock(music.get("seconds") or 0.0)]
-    if music.get("loudness") is not None:
-        details.append(f"{music['loudness']:.0f} LUFS")
-    yield finding("music-plays", name=music.get("name", "?"), details=", ".join(details))
+    yield _plays(music.get("name", "?"), music.get("seconds") or 0.0, music.get("loudness"))
     if music.get("builtin") and not trouble:
         yield finding("music-builtin")
     if missing := MISSING.search(music.get("summary") or ""):
@@ -109,14 +107,15 @@ def converted_music(settings: Settings) -> Iterator[Finding]:
 
 
 def _converted(settings: Settings, music: Music) -> Iterator[Finding]:
-    name = "the built-in piece" if music.source == BUILTIN else owner_name(music.source)
-    yield finding("music-plays", name=name, details=f"{_clock(music.seconds)}, {music.report}")
+    name = BUILTIN.name if music.source == BUILTIN else owner_name(music.source)
+    yield _plays(name, music.seconds, loudness_of(music.report, settings.loudness))
     if music.source == BUILTIN and not settings.music:
         yield finding("music-builtin")
     if missing := MISSING.search(music.report):
         yield finding("music-truncated", name=name, missing=missing[0])
 
 
-def _clock(seconds: float) -> str:
+def _plays(name: str, seconds: float, loudness: Optional[float]) -> Finding:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"
+    details = f"{minutes}:{rest:02}" + ("" if loudness is None else f", {loudness:.0f} LUFS")
+    return finding("music-plays", name=name, details=details)

@@ -20,7 +20,7 @@ from .music_watch import MusicWatch
 from .now_playing import NowPlaying
 from .page_process import PageProcess
 from .start_check import StartCheck
-from .state import State
+from .state import Json, State
 from .state_socket import StateSocket
 from .statistics import Statistics
 from .trace import Trace
@@ -65,7 +65,7 @@ class Observers:
         settings = self._settings
         agent, lock, engines = statistics.agent, statistics.lock, statistics.engines
 
-        def keep(findings: list[Any]) -> None:
+        def keep(findings: Callable[[Json], list[Json]]) -> None:
             state.findings = findings
 
         def tune() -> Optional[int]:

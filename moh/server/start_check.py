@@ -22,6 +22,8 @@ AFTER = 1.0
 """Seconds from the line ``ready:`` to the check."""
 NICE = 19
 """The niceness of the thread."""
+Findings = Callable[[dict[str, Any]], list[Any]]
+"""Makes the findings of a state, as data for JSON: those of the start, and those about its calls."""
 
 log = logging.getLogger("moh")
 
@@ -30,9 +32,9 @@ class StartCheck:
     """Checks once."""
 
     def __init__(
-        self, settings: Settings, is_ready: Callable[[], bool], keep: Callable[[list[Any]], None], faults: FaultLog
+        self, settings: Settings, is_ready: Callable[[], bool], keep: Callable[[Findings], None], faults: FaultLog
     ) -> None:
-        """``is_ready``: the line ``ready:`` has been logged. ``keep`` is handed the findings, as data for JSON."""
+        """``is_ready``: the line ``ready:`` has been logged. ``keep`` is handed what makes findings of a state."""
         self._settings = settings
         self._is_ready = is_ready
         self._keep = keep
@@ -57,7 +59,7 @@ class StartCheck:
     def _run(self) -> None:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, NICE)  # of this thread alone
-            from ..doctor.at_start import examine_at_start, lines_of
+            from ..doctor.at_start import examine_at_start, in_calls, lines_of
             from ..doctor.texts import as_data
 
             try:
@@ -65,7 +67,16 @@ class StartCheck:
             except NoState:  # its socket has logged why
                 state = {"pid": os.getpid()}
             found = examine_at_start(self._settings, state)
-            self._keep([as_data(each) for each in found])
+            at_start = [as_data(each) for each in found]
+
+            def findings(state: dict[str, Any]) -> list[Any]:
+                try:
+                    return at_start + [as_data(each) for each in in_calls(self._settings, state)]
+                except Exception as error:
+                    self._faults.report(error, time.monotonic(), "the findings in the state")
+                    return at_start
+
+            self._keep(findings)
             for line in lines_of(found):
                 log.warning("%s", line)
         except Exception as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
 from .. import __version__
@@ -49,8 +49,8 @@ class State:
         self, settings: Settings, codecs: Sequence[Codec], statistics: Statistics, now_playing: NowPlaying,
         environment: Mapping[str, str] = os.environ,
     ) -> None:  # fmt: skip
-        self.findings: list[Json] = []
-        """What the check at the start has found; it is set when that is done."""
+        self.findings: Callable[[Json], list[Json]] = lambda state: []
+        """What the doctor finds in a state; it is set when the check at the start is done."""
         self._settings = settings
         self._codecs = [codec.name for codec in codecs]
         self._statistics = statistics
@@ -75,7 +75,7 @@ class State:
         counts, agent = self._statistics.counts(), self._statistics.agent
         rows = [self._row(row.call, row.packets_sent, epoch + now) for row in self._calls.rows(MOST_LISTED, AT_ONCE)]
         latest = latest_rows(counts, epoch)
-        return {
+        found: Json = {
             "version": __version__,
             "compiled": is_compiled(),
             "pid": os.getpid(),
@@ -99,8 +99,8 @@ class State:
                 "setup": histogram(self._statistics.set_up),
                 "first_packet": histogram(self._statistics.history.first_packet),
             },
-            "findings": self.findings,
         }
+        return {**found, "findings": self.findings(found)}
 
     def _playing(self) -> list[Json]:
         """How many calls get music now, by codec and engine."""

@@ -26,7 +26,8 @@ def row(**parts: Any) -> Json:
     """A call, as the state lists it."""
     return {
         "caller": "alice@192.168.1.50", "source": "192.168.1.50:5062", "played": 30.0, "port": 10000,
-        "receiver": "192.168.1.77:4000", "heard": "the receiver reported 0 % lost, jitter 2 ms", **parts,
+        "receiver": "192.168.1.77:4000", "answered": NOW - 60, "loss": None,
+        "heard": "the receiver reported 0 % lost, jitter 2 ms", **parts,
     }  # fmt: skip
 
 
@@ -48,9 +49,26 @@ def what(each: Finding) -> str:
 
 
 def test_the_last_call_and_the_number_of_calls() -> None:
-    totals = {"last_call": NOW - 125, "calls": [{"codec": "PCMU", "count": 3}, {"codec": "G722", "count": 4}]}
+    totals = {"last_call": NOW - 125.0, "calls": [{"codec": "PCMU", "count": 3}, {"codec": "G722", "count": 4}]}
     (only,) = found(state(totals=totals, calls={"now": 2, "listed": []})).values()
     assert what(only) == "The last call came 2 min 5 s ago; 7 since the start, 2 now."
+
+
+def test_a_test_call_of_this_machine_is_not_the_last_call() -> None:
+    test = ended("BYE", "BYE from the caller", caller="201@127.0.0.1", source="127.0.0.1:5062", answered=NOW - 9)
+    totals = {"last_call": NOW - 9, "calls": [{"codec": "PCMU", "count": 1}]}
+    assert set(found(state(totals=totals, ended=[test]))) == {"calls-none"}
+    totals["calls"] = [{"codec": "PCMU", "count": 2}]
+    phone = ended("BYE", "BYE from the caller", caller="201@192.0.2.9", source="192.0.2.9:5062", answered=NOW - 60)
+    each = found(state(totals=totals, ended=[test, phone]))["calls"]
+    assert what(each) == "The last call came 1 min ago; 1 since the start, 0 now."
+
+
+def test_what_receivers_report() -> None:
+    totals = {"last_call": NOW - 9, "calls": [{"codec": "PCMU", "count": 3}]}
+    rows = [ended("BYE", "BYE", loss=loss, answered=NOW - 60) for loss in (0.0, 0.02, None)]
+    each = found(state(totals=totals, ended=rows))["reports"]
+    assert what(each) == "The receivers of 2 calls have reported that music arrives; on average 1.0 % was lost."
 
 
 def test_no_call_since_the_start() -> None:
@@ -103,7 +121,7 @@ NONE_NAMED = "the receiver's reports name no packet of the music"
 def test_a_receiver_that_reports_that_nothing_arrives_is_named_once() -> None:
     rows = [row(heard=NONE_NAMED), row(heard=NONE_NAMED, receiver="192.168.1.77:4002"), row(), row(receiver=None)]
     findings = list(call_findings(Settings(), state(calls={"now": 4, "listed": rows})))
-    assert [each.id for each in findings] == ["calls-none", "nothing-arrives"]
+    assert [each.id for each in findings] == ["calls", "nothing-arrives"]
     assert what(findings[1]) == (
         f"The held party at 192.168.1.77:4000 reports that no music arrives there ({NONE_NAMED})."
     )
@@ -128,7 +146,7 @@ def test_the_latest_call_that_ended_badly_is_named(reason: str, name: str) -> No
 
 
 def test_calls_that_ended_well_are_no_finding() -> None:
-    assert set(found(state(ended=[ended("BYE", "BYE from the caller"), ended("RTCP BYE", "left")]))) == {"calls-none"}
+    assert set(found(state(ended=[ended("BYE", "BYE from the caller"), ended("RTCP BYE", "left")]))) == {"calls"}
 
 
 def test_unexpected_errors() -> None:

@@ -23,7 +23,8 @@ STATE = {
     "version": "1.2.3", "pid": os.getpid(), "now": 1000.0, "started": 900.0, "ready": True, "stopping": False,
     "trouble": "", "uri": "sip:123@192.0.2.1:5060", "settings": [], "codecs": ["PCMU"],
     "music": {"name": "m.mp3", "builtin": False, "seconds": 9.0, "loudness": -24.0, "summary": ""},
-    "calls": {"now": 0, "listed": []}, "ended": [], "refusals": [], "totals": {"last_call": 990.0, "calls": []},
+    "calls": {"now": 0, "listed": []}, "ended": [], "refusals": [],
+    "totals": {"last_call": 990.0, "calls": [{"codec": "PCMU", "count": 1}]},
 }  # fmt: skip
 
 

@@ -15,6 +15,10 @@ from moh.doctor.finding import finding
 from moh.server.start_check import AFTER, StartCheck
 from tests.support.running import free_ports
 
+STATE = {
+    "now": 9.0, "started": 1.0, "calls": {"now": 0, "listed": []},
+    "totals": {"last_call": None, "unexpected_errors": 1},
+}  # fmt: skip
 FOUND = [finding("limits", calls=50), finding("disk-low", folder="/c", free="1 MB", needed="9 MB")]
 
 
@@ -28,7 +32,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def start_check(kept: list[Any], ready: list[bool]) -> tuple[StartCheck, FaultLog]:
     faults = FaultLog("a test")
     settings = Settings.from_environment({"MOH_SIP_PORT": str(free_ports(1))})  # no server has it
-    return StartCheck(settings, lambda: bool(ready), kept.extend, faults), faults
+    return StartCheck(settings, lambda: bool(ready), kept.append, faults), faults
 
 
 def test_it_runs_once_a_moment_after_the_server_is_ready(kept: list[Any], caplog: pytest.LogCaptureFixture) -> None:
@@ -44,10 +48,13 @@ def test_it_runs_once_a_moment_after_the_server_is_ready(kept: list[Any], caplog
         for now in (20.0 + AFTER, 40.0, 60.0):
             check.service(now)
         check.close()
-    assert [(each["id"], each["level"]) for each in kept] == [("limits", "ok"), ("disk-low", "warning")]
+    (findings,) = kept
+    assert [(each["id"], each["level"]) for each in findings(STATE)] == [
+        ("limits", "ok"), ("disk-low", "warning"), ("unexpected-errors", "warning"),
+    ]  # fmt: skip
     (record,) = caplog.records
+    assert [each["id"] for each in findings({})] == ["limits", "disk-low"] and faults.count == 1, "a fault costs little"
     assert record.getMessage().startswith("The disk of the folder /c has 1 MB free; ")
-    assert not faults.count
 
 
 def test_a_fault_of_the_check_costs_nothing(kept: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
