@@ -25,6 +25,8 @@ LIFETIME = 0.5
 """Seconds for which a state is given to further readers."""
 MOST_READERS = 16
 """Readers that are served at once; others wait."""
+AT_ONCE = 20
+"""Entries of a list that are encoded at once, in a fifth of a millisecond."""
 BACKLOG = 64
 """Readers that may wait."""
 READ_TIMEOUT = 2.0
@@ -39,6 +41,7 @@ JOIN = 1.0
 """Seconds that ``close`` waits for the thread."""
 
 log = logging.getLogger("moh")
+_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def encoded(state: dict[str, Any]) -> bytes:
@@ -49,17 +52,18 @@ def encoded(state: dict[str, Any]) -> bytes:
 def _parts(value: Any) -> Iterator[str]:
     if isinstance(value, dict) and any(isinstance(each, (dict, list)) for each in value.values()):
         for number, (key, each) in enumerate(value.items()):
-            yield f"{', ' if number else '{'}{json.dumps(key)}: "
+            yield f"{', ' if number else '{'}{_json(key)}: "
             yield from _parts(each)
         yield "}"
     elif isinstance(value, list) and len(value) > 1:
         for number, each in enumerate(value):
             yield ", " if number else "["
-            yield json.dumps(each, allow_nan=False)
-            time.sleep(0)  # it releases the interpreter's lock
+            yield _json(each)
+            if number % AT_ONCE == AT_ONCE - 1:
+                time.sleep(0)  # it releases the interpreter's lock
         yield "]"
     else:
-        yield json.dumps(value, allow_nan=False)
+        yield _json(value)
 
 
 class Reader:
