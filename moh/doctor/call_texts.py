@@ -20,7 +20,7 @@ CALL_TEXTS: dict[str, Text] = {
         ),
         Words(
             "サーバーは動いていません。",
-            "お客様には何も流れません。",
+            "保留中の相手には何も聞こえません。",
             "docker compose up -d --wait か ./start.sh で起動してください。",
         ),
     ),
@@ -34,7 +34,7 @@ CALL_TEXTS: dict[str, Text] = {
         Words(
             "サーバーは動いていますが、起動中か停止中のため、今は電話を受けません。",
             "新しい電話には 503 が返ります。",
-            "数秒待ってから、もう一度確認してください。詳しいことはログに出ています。",
+            "数秒待ってから、もう一度診断してください。詳しいことはログに出ています。",
         ),
     ),
     "server-unread": Text(
@@ -48,7 +48,7 @@ CALL_TEXTS: dict[str, Text] = {
         ),
         Words(
             "{address} で SIP サーバーが応答していますが、状態を読み取れません（{reason}）。",
-            "そのため、通話や断られた電話のことは分かりません。",
+            "そのため、通話や拒否した電話のことは分かりません。",
             "サーバーと同じ場所で、同じユーザーか root として実行してください：sudo ./start.sh --check、または "
             "docker compose exec moh ./start.sh --check",
         ),
@@ -62,8 +62,8 @@ CALL_TEXTS: dict[str, Text] = {
         ),
         Words(
             "サーバーは動いていますが（プロセス {pid}）、{address} で応答しません。",
-            "お客様には何も流れません。",
-            "ログを見てから、docker compose restart か ./start.sh で起動し直してください。"
+            "保留中の相手には何も聞こえません。",
+            "ログを見てから、docker compose restart か ./start.sh で再起動してください。"
             "ログを添えて報告していただけると助かります。",
         ),
     ),
@@ -76,9 +76,8 @@ CALL_TEXTS: dict[str, Text] = {
         ),
         Words(
             "サーバーは電話に出ますが、音楽が送られていません（{reason}）。",
-            "お客様には何も流れません。",
-            "理由に応じて対処してください。理由が分からないときは、サーバーを起動し直し、ログを"
-            "添えて報告してください。",
+            "保留中の相手には何も聞こえません。",
+            "理由に応じて対処してください。理由が分からないときは、サーバーを再起動し、ログを添えて報告してください。",
         ),
     ),
     "settings-wrong": Text(
@@ -102,9 +101,9 @@ CALL_TEXTS: dict[str, Text] = {
             "Start the server again so that it takes the new values, or run the check with the same ones.",
         ),
         Words(
-            "動いているサーバーの設定は {names} です。この確認の設定とは異なります。",
+            "動いているサーバーの設定は {names} です。この診断の設定とは異なります。",
             "サーバーは起動したときの設定で動くため、この結果の一部は当てはまらないかもしれません。",
-            "新しい設定にするにはサーバーを起動し直し、そうでなければ同じ設定で確認してください。",
+            "新しい設定にするにはサーバーを再起動し、そうでなければ同じ設定で診断してください。",
         ),
     ),
     "unexpected-errors": Text(
@@ -117,7 +116,7 @@ CALL_TEXTS: dict[str, Text] = {
         Words(
             "起動してから、予期しないエラーが {count} 回起きています。",
             "1 回につき、影響を受ける通話は多くても 1 件です。",
-            "ログのトレースバックを添えて報告してください。",
+            "ログの詳しい記録（traceback）を添えて報告してください。",
         ),
     ),
     # -- calls and refusals ----------------------------------------------------------------------------------------
@@ -153,7 +152,7 @@ CALL_TEXTS: dict[str, Text] = {
         ),
         Words(
             "電話機 {source} のコーデックは、このサーバーでは再生できません（{count} 回、{ago} 前）：{text}",
-            "保留にされたお客様には何も流れません。",
+            "保留中の相手には何も聞こえません。",
             "電話機で PCMU（G.711 µ-law）、PCMA、G.722、Opus のどれかを有効にしてください。",
         ),
     ),
@@ -165,8 +164,8 @@ CALL_TEXTS: dict[str, Text] = {
             "If music is to go there, name the address in MOH_ALLOW_MEDIA, or the phone in MOH_ALLOW.",
         ),
         Words(
-            "{source} からの電話は、音楽の送り先が許可されていないため断られました（{count} 回、{ago} 前）：{text}",
-            "保留にされたお客様には何も流れません。",
+            "{source} からの電話は、音楽の送り先が許可されていないため拒否しました（{count} 回、{ago} 前）：{text}",
+            "保留中の相手には何も聞こえません。",
             "そこへ音楽を送ってよければ、そのアドレスを MOH_ALLOW_MEDIA に、または電話機を MOH_ALLOW に"
             "書いてください。",
         ),
@@ -179,9 +178,9 @@ CALL_TEXTS: dict[str, Text] = {
             "docs/operations.md says what each refusal means.",
         ),
         Words(
-            "断られた要求があります（{reason}、{count} 回、最後は {ago} 前、{source} から）：{text}",
-            "それがお使いの電話機であれば、保留にされたお客様には何も流れませんでした。",
-            "それぞれの意味は docs/operations.md にあります。",
+            "拒否した要求があります（{reason}、{count} 回、最後は {ago} 前、{source} から）：{text}",
+            "それがお使いの電話機であれば、保留中の相手には何も聞こえませんでした。",
+            "それぞれの意味は docs/ja/operations.md にあります。",
         ),
     ),
     "allow-shuts-out": Text(
@@ -193,8 +192,8 @@ CALL_TEXTS: dict[str, Text] = {
         ),
         Words(
             "{source} は電話をかけようとしていますが、MOH_ALLOW で許可されていません（{count} 個のデータを破棄）。",
-            "電話に応答しないため、保留にされたお客様には何も流れません。",
-            "お使いの電話機であれば、そのネットワークを MOH_ALLOW（今は {allow}）に加えて、起動し直してください。",
+            "電話に応答しないため、保留中の相手には何も聞こえません。",
+            "お使いの電話機であれば、そのネットワークを MOH_ALLOW（今は {allow}）に加えて、再起動してください。",
         ),
     ),
     "nothing-arrives": Text(
@@ -216,13 +215,13 @@ CALL_TEXTS: dict[str, Text] = {
             "The music of {caller} did not reach the held party ({ago} ago): {why}.",
             "The server ended that call: the held party heard nothing.",
             "Compare that address with the held party's. If it is right, follow 'No audio, step by step' in "
-            "docs/networking.md.",
+            "docs/no-music.md.",
         ),
         Words(
             "{caller} の保留の音楽は、相手に届きませんでした（{ago} 前）：{why}",
-            "サーバーがその通話を終えました。保留にされたお客様には何も流れていません。",
-            "そのアドレスがお客様の電話のものか確かめてください。正しければ、docs/networking.md の「No audio, step by "
-            "step」の手順に従ってください。",
+            "サーバーがその通話を終えました。保留中の相手には何も聞こえていません。",
+            "そのアドレスが保留中の相手の電話機のものか確かめてください。正しければ、"
+            "docs/ja/no-music.md の「音が出ないときの手順」に従ってください。",
         ),
     ),
     "no-ack": Text(
@@ -248,15 +247,15 @@ CALL_TEXTS: dict[str, Text] = {
         ),
         Words(
             "{caller} の音楽を流せませんでした（{ago} 前）：{why}",
-            "サーバーがその通話を終えました。保留にされたお客様には何も流れていません。",
-            "理由に応じて対処してください。詳しいことはログにあり、docs/operations.md にその説明があります。",
+            "サーバーがその通話を終えました。保留中の相手には何も聞こえていません。",
+            "理由に応じて対処してください。詳しいことはログにあり、docs/ja/operations.md にその説明があります。",
         ),
     ),
     # -- the test call ---------------------------------------------------------------------------------------------
     "test-call": Text(
         "ok",
         Words("A test call at {address}: {text}."),
-        Words("{address} への試験通話で音楽が聞こえました（{text}）。"),
+        Words("{address} への試しの通話で音楽が聞こえました（{text}）。"),
     ),
     "test-call-barred": Text(
         "note",
@@ -266,7 +265,7 @@ CALL_TEXTS: dict[str, Text] = {
             "Test from a phone's network: python3 test_sip_client.py {host}",
         ),
         Words(
-            "試験通話はしていません。このコンピューター自身からの電話が許可されていないためです。",
+            "試しの通話はしていません。このコンピューター自身からの電話が許可されていないためです。",
             "{setting} に、このコンピューターのアドレスがありません。電話機だけを許可する場合は、これで正しい設定で"
             "す。",
             "電話機のネットワークのコンピューターで python3 test_sip_client.py {host} を実行してください。",
@@ -280,8 +279,8 @@ CALL_TEXTS: dict[str, Text] = {
             "{advice}",
         ),
         Words(
-            "{address} への試験通話は、応答がないか、断られました（{text}）。",
-            "お客様には何も流れません。",
+            "{address} への試しの通話は、応答がないか、拒否されました（{text}）。",
+            "保留中の相手には何も聞こえません。",
             "サーバーのログに理由があります。英語の手がかり：{advice}",
         ),
     ),
@@ -293,8 +292,8 @@ CALL_TEXTS: dict[str, Text] = {
             "{advice}",
         ),
         Words(
-            "{address} への試験通話はつながりましたが、音楽が聞こえませんでした（{text}）。",
-            "お客様には何も流れません。",
+            "{address} への試しの通話はつながりましたが、音楽が聞こえませんでした（{text}）。",
+            "保留中の相手には何も聞こえません。",
             "サーバーのログを見てください。英語の手がかり：{advice}",
         ),
     ),
@@ -306,7 +305,7 @@ CALL_TEXTS: dict[str, Text] = {
             "{advice}",
         ),
         Words(
-            "{address} への試験通話で音楽は聞こえましたが、{name} に問題があります（{text}）。",
+            "{address} への試しの通話で音楽は聞こえましたが、{name} に問題があります（{text}）。",
             "電話機によっては、音が乱れたり、鳴らなかったりします。",
             "英語の手がかり：{advice}",
         ),
@@ -319,9 +318,9 @@ CALL_TEXTS: dict[str, Text] = {
             "Check again when the machine has nothing else to do.",
         ),
         Words(
-            "{address} への試験通話で、音楽の届き方にむらがありました（{text}）。",
-            "むらがあると、電話で音が途切れます。確認の間、このコンピューターが忙しかったのかもしれません。",
-            "ほかの仕事をしていないときに、もう一度確認してください。",
+            "{address} への試しの通話で、音楽の届き方にむらがありました（{text}）。",
+            "むらがあると、電話で音が途切れます。診断の間、このコンピューターが忙しかったのかもしれません。",
+            "ほかの仕事をしていないときに、もう一度診断してください。",
         ),
     ),
 }

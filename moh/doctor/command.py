@@ -22,7 +22,7 @@ from .texts import as_data, level
 
 BEGINS = {
     "en": "checking the set-up, with a test call if the server runs; this takes some seconds",
-    "ja": "設定を確認しています。サーバーが動いていれば試験通話もします。数秒かかります。",
+    "ja": "設定を診断しています。サーバーが動いていれば試しの通話もします。数秒かかります。",
 }
 
 

@@ -20,7 +20,7 @@ MACHINE_TEXTS: dict[str, Text] = {
         ),
         Words(
             "プログラム ffmpeg がありません。",
-            "これがないとサーバーは起動できません。動いているサーバーも、新しいお客様に音楽を流せません。",
+            "これがないとサーバーは起動できません。動いているサーバーも、新しい通話に音楽を流せません。",
             "apt-get install ffmpeg を実行するか、./start.sh を実行してください。",
         ),
     ),
@@ -33,7 +33,7 @@ MACHINE_TEXTS: dict[str, Text] = {
         ),
         Words(
             "プログラム {program} が動かないか、電話用の符号化に対応していません。",
-            "これがないとサーバーは起動できません。動いているサーバーも、新しいお客様に音楽を流せません。",
+            "これがないとサーバーは起動できません。動いているサーバーも、新しい通話に音楽を流せません。",
             "Debian のものを apt-get install ffmpeg で入れるか、Docker イメージを使ってください。",
         ),
     ),
@@ -47,7 +47,7 @@ MACHINE_TEXTS: dict[str, Text] = {
         ),
         Words(
             "この ffmpeg は {codec} に対応していません。",
-            "ほかのコーデックも使える電話機には、そちらで流れます。{codec} しか使えない電話機は断られます（488）。",
+            "ほかのコーデックも使える電話機には、そちらで流れます。{codec} しか使えない電話機は拒否されます（488）。",
             "Docker イメージの ffmpeg か、Debian のもの（apt-get install ffmpeg）を使ってください。",
         ),
     ),
@@ -55,7 +55,7 @@ MACHINE_TEXTS: dict[str, Text] = {
     "limits": Text(
         "ok",
         Words("The limits of files, processes and memory leave room for {calls} calls with an ffmpeg."),
-        Words("ファイル数、プロセス数、メモリーには、ffmpeg を使う通話 {calls} 件分の余裕があります。"),
+        Words("ファイル数、プロセス数、メモリには、ffmpeg を使う通話 {calls} 件分の余裕があります。"),
     ),
     "limit-files": Text(
         "warning",
@@ -67,9 +67,9 @@ MACHINE_TEXTS: dict[str, Text] = {
         ),
         Words(
             "サーバーが開けるファイルは {most} 個までです。ffmpeg を使う通話 {calls} 件には、約 {needed} 個必要です。",
-            "足りなくなると、新しいお客様に音楽が流れません。",
+            "足りなくなると、新しい通話に音楽が流れません。",
             "ulimit -n {needed}、--ulimit nofile={needed}、systemd の LimitNOFILE などで上限を上げるか、"
-            "MOH_FFMPEG_CALLS を下げてください（残りの通話は 1 つの配信を共用します）。",
+            "MOH_FFMPEG_CALLS を下げてください（ほかの通話は 1 つのストリームを共有します）。",
         ),
     ),
     "limit-processes": Text(
@@ -85,8 +85,8 @@ MACHINE_TEXTS: dict[str, Text] = {
             "起動できるプロセスは、あと {room} 個です（{limit} は {most}）。ffmpeg を使う通話 {calls} 件には、"
             "約 {needed} 個必要です。",
             "ffmpeg を起動できない通話はすぐに切れ、音楽が流れません。",
-            "ulimit -u、Compose の pids_limit、systemd の TasksMax などで上限を上げるか、MOH_FFMPEG_CALLS=0 として"
-            "すべての通話で 1 つの配信を共用してください。",
+            "ulimit -u、Compose の pids_limit、systemd の TasksMax などで上限を上げるか、"
+            "MOH_FFMPEG_CALLS=0 としてすべての通話で 1 つのストリームを共有してください。",
         ),
     ),
     "limit-memory": Text(
@@ -97,9 +97,9 @@ MACHINE_TEXTS: dict[str, Text] = {
             "Give it more memory, or set MOH_FFMPEG_CALLS=0: all calls share one stream.",
         ),
         Words(
-            "空いているメモリーは {free} です。ffmpeg を使う通話 {calls} 件には、約 {needed} 必要です。",
-            "メモリーが足りなくなると、カーネルが ffmpeg を終了させ、そのお客様には音楽が流れなくなります。",
-            "メモリーを増やすか、MOH_FFMPEG_CALLS=0 としてすべての通話で 1 つの配信を共用してください。",
+            "空いているメモリは {free} です。ffmpeg を使う通話 {calls} 件には、約 {needed} 必要です。",
+            "メモリが足りなくなると、OS が ffmpeg を終了させ、その通話の音楽が止まります。",
+            "メモリを増やすか、MOH_FFMPEG_CALLS=0 としてすべての通話で 1 つのストリームを共有してください。",
         ),
     ),
     "cache-unusable": Text(
@@ -110,9 +110,9 @@ MACHINE_TEXTS: dict[str, Text] = {
             "Set MOH_CACHE to a folder of its own that the server's user may write to, such as /cache/moh.",
         ),
         Words(
-            "変換した曲を置くフォルダーが使えません（{reason}）。",
+            "変換した音楽を置くフォルダーが使えません（{reason}）。",
             "サーバーは起動できません。",
-            "MOH_CACHE には、サーバーのユーザーだけが書き込める専用のフォルダー（例: /cache/moh）を指定してください。",
+            "MOH_CACHE には、サーバーのユーザーだけが書き込める専用のフォルダー（例：/cache/moh）を指定してください。",
         ),
     ),
     "disk-full": Text(
@@ -124,9 +124,9 @@ MACHINE_TEXTS: dict[str, Text] = {
             "/tmp.",
         ),
         Words(
-            "変換した曲を置くフォルダー {folder} のディスクがいっぱいです（空き {free}）。",
-            "曲を変換できないため、お客様には流れません。",
-            "ディスクを空けるか、MOH_CACHE に別のディスクのフォルダーを指定してください。コンテナーでは、"
+            "変換した音楽を置くフォルダー {folder} のディスクがいっぱいです（空き {free}）。",
+            "音楽を変換できないため、保留中の相手に流れません。",
+            "ディスクを空けるか、MOH_CACHE に別のディスクのフォルダーを指定してください。コンテナでは、"
             "/tmp の tmpfs を大きくしてください。",
         ),
     ),
@@ -138,9 +138,9 @@ MACHINE_TEXTS: dict[str, Text] = {
             "Make room on that disk, or set MOH_CACHE to a folder on another one.",
         ),
         Words(
-            "変換した曲を置くフォルダー {folder} のディスクの空きは {free} です。同じ長さの新しい曲には {needed} "
-            "必要です。",
-            "今の曲は流れ続けますが、新しい曲は変換できません。",
+            "変換した音楽を置くフォルダー {folder} のディスクの空きは {free} です。"
+            "同じ長さの新しい音楽には {needed} 必要です。",
+            "今の音楽は流れ続けますが、新しい音楽は変換できません。",
             "ディスクを空けるか、MOH_CACHE に別のディスクのフォルダーを指定してください。",
         ),
     ),
@@ -152,7 +152,7 @@ MACHINE_TEXTS: dict[str, Text] = {
             "Make room on that disk, or leave MOH_TRACE empty.",
         ),
         Words(
-            "通信の記録 {file} を置くディスクの空きは {free} です。",
+            "SIP の記録 {file} を置くディスクの空きは {free} です。",
             "いっぱいになると、SIP の記録が止まります。通話は続きます。",
             "ディスクを空けるか、MOH_TRACE を空にしてください。",
         ),

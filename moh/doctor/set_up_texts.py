@@ -9,7 +9,7 @@ SET_UP_TEXTS: dict[str, Text] = {
     "music-plays": Text(
         "ok",
         Words("Callers hear {name} ({details})."),
-        Words("保留中のお客様には {name} が流れます（{details}）。"),
+        Words("保留中の相手に {name} が流れます（{details}）。"),
     ),
     "music-builtin": Text(
         "note",
@@ -19,9 +19,9 @@ SET_UP_TEXTS: dict[str, Text] = {
             "If you want your own music, write MOH_MUSIC=./your.mp3 into .env and start again.",
         ),
         Words(
-            "お客様の曲が指定されていないため、内蔵の曲が流れます。",
+            "音楽が指定されていないため、内蔵の曲が流れます。",
             "MOH_MUSIC が空で、music.mp3 もありません。",
-            "ご自分の曲を流すには、.env に MOH_MUSIC=./your.mp3 と書いて、起動し直してください。",
+            "お使いの音楽を流すには、.env に MOH_MUSIC=./your.mp3 と書いて、再起動してください。",
         ),
     ),
     "music-waits": Text(
@@ -34,8 +34,8 @@ SET_UP_TEXTS: dict[str, Text] = {
         ),
         Words(
             "{name} を再生できるかどうかは、まだ分かりません。",
-            "曲を準備している途中か、ファイルの残りを待っているところです。その間は内蔵の曲が流れます。",
-            "1 分ほど待ってから、もう一度確認してください。",
+            "音楽を準備している途中か、ファイルの残りを待っているところです。その間は内蔵の曲が流れます。",
+            "1 分ほど待ってから、もう一度診断してください。",
         ),
     ),
     "music-unreadable": Text(
@@ -46,7 +46,7 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Where the file is, run: chmod a+r {name}, and chmod a+rx on its folders.",
         ),
         Words(
-            "サーバー（ユーザー {user}）には、曲 {name} を読む権限がありません。",
+            "サーバー（ユーザー {user}）には、音楽ファイル {name} を読む権限がありません。",
             "代わりに内蔵の曲が流れます。",
             "ファイルのあるコンピューターで chmod a+r {name} を実行し、そのフォルダーには chmod a+rx を"
             "実行してください。",
@@ -60,9 +60,9 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Correct MOH_MUSIC, or put the file there.",
         ),
         Words(
-            "{name} に曲がありません。",
+            "{name} に音楽ファイルがありません。",
             "代わりに内蔵の曲が流れます。",
-            "MOH_MUSIC を直すか、そこに曲のファイルを置いてください。",
+            "MOH_MUSIC を直すか、そこに音楽ファイルを置いてください。",
         ),
     ),
     "music-silent": Text(
@@ -73,9 +73,9 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Listen to the file. Is it the right one?",
         ),
         Words(
-            "曲 {name} は、電話ではほとんど聞こえません。",
-            "電話で伝わる音は 300〜3400 Hz だけです。無音の代わりに内蔵の曲が流れます。",
-            "ファイルを再生して、正しい曲かどうか確かめてください。",
+            "音楽ファイル {name} は、電話ではほとんど聞こえません。",
+            "電話で伝わる音は 300～3400 Hz だけです。無音の代わりに内蔵の曲が流れます。",
+            "ファイルを再生して、正しい音楽かどうか確かめてください。",
         ),
     ),
     "music-truncated": Text(
@@ -86,8 +86,8 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Copy the whole file once more.",
         ),
         Words(
-            "曲 {name} は途中で切れています（{missing}）。",
-            "曲が途中で途切れ、また初めから流れます。",
+            "音楽ファイル {name} は途中で切れています（{missing}）。",
+            "音楽が途中で途切れ、また初めから流れます。",
             "ファイル全体を、もう一度コピーしてください。",
         ),
     ),
@@ -99,16 +99,16 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Put a file there that can be played, such as an MP3. The next callers hear it, without a restart.",
         ),
         Words(
-            "曲 {name} は再生できません（{reason}）。",
+            "音楽ファイル {name} は再生できません（{reason}）。",
             "代わりに内蔵の曲が流れます。",
-            "MP3 など、再生できるファイルに置き換えてください。次のお客様から、起動し直さなくても流れます。",
+            "MP3 など、再生できるファイルに置き換えてください。再起動しなくても、次の通話から流れます。",
         ),
     ),
     # -- the address that callers are told -------------------------------------------------------------------------
     "address": Text(
         "ok",
         Words("Phones dial {uri}."),
-        Words("電話機に設定する宛先は {uri} です。"),
+        Words("電話機に設定するアドレスは {uri} です。"),
     ),
     "address-stand-in": Text(
         "note",
@@ -118,7 +118,7 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Type sip:123@ADDRESS:{port} into the phone. 'hostname -I' on that machine prints ADDRESS first.",
         ),
         Words(
-            "コンテナーの中からは、それを動かしているコンピューターのアドレスが分かりません。",
+            "コンテナの中からは、それを動かしているコンピューターのアドレスが分かりません。",
             "電話機はそのコンピューターに電話をかけ、応答にはかけられた先のアドレスが書かれます。",
             "電話機には sip:123@アドレス:{port} と設定してください。そのコンピューターで hostname -I を実行すると、"
             "最初にアドレスが表示されます。",
@@ -145,10 +145,10 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Set MOH_ADVERTISED_ADDRESS to the address of the machine that runs the container, or leave it empty.",
         ),
         Words(
-            "応答に書かれるアドレスは {address} です。これはコンテナーのアドレスで、ほかのコンピューターからは"
-            "届きません。",
+            "応答に書かれるアドレスは {address} です。これはコンテナのアドレスで、"
+            "ほかのコンピューターからは届きません。",
             "電話機からの ACK と BYE がこのサーバーに届かず、音楽が 32 秒で切れたり、無音になったりします。",
-            "MOH_ADVERTISED_ADDRESS には、コンテナーを動かしているコンピューターのアドレスを書くか、空にしてください。",
+            "MOH_ADVERTISED_ADDRESS には、コンテナを動かしているコンピューターのアドレスを書くか、空にしてください。",
         ),
     ),
     "address-elsewhere": Text(
@@ -163,7 +163,7 @@ SET_UP_TEXTS: dict[str, Text] = {
             "応答に書かれるアドレス {address} は、このコンピューターのものではありません（実際のアドレス：{own}）。",
             "{address} への通信をルーターがここへ転送していなければ、無音になるか、音楽が 32 秒で切れます。",
             "MOH_ADVERTISED_ADDRESS にこのコンピューターのアドレスを書くか、空にしてください。"
-            "ルーターが転送している場合は、そのままで構いません。",
+            "ルーターが転送している場合は、そのままでかまいません。",
         ),
     ),
     "bind-loopback": Text(
@@ -174,7 +174,7 @@ SET_UP_TEXTS: dict[str, Text] = {
             "For phones set MOH_BIND=0.0.0.0, or leave it empty.",
         ),
         Words(
-            "サーバーは {address} でだけ待ち受けています。ほかの機器からは届きません。",
+            "サーバーは {address} でだけ待ち受けています。ほかのコンピューターや電話機からは届きません。",
             "電話機からはかけられません。かけられるのは、PBX など、このコンピューターのプログラムだけです。",
             "電話機から使うには、MOH_BIND=0.0.0.0 とするか、空にしてください。",
         ),
@@ -202,7 +202,7 @@ SET_UP_TEXTS: dict[str, Text] = {
         Words(
             "このコンピューターは、ネットワーク上のアドレスを持っていません。",
             "電話機からは届きません。",
-            "電話機と同じネットワークに接続してから、もう一度確認してください。",
+            "電話機と同じネットワークに接続してから、もう一度診断してください。",
         ),
     ),
     # -- ports -----------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ SET_UP_TEXTS: dict[str, Text] = {
         ),
         Words(
             "MOH_RTP_PORTS {first}-{last} の UDP ポート {port} は、ほかのプログラムが使っています：{program}",
-            "共用の音楽配信にはこのポートが必要なため、サーバーは起動できません。",
+            "共有ストリームにはこのポートが必要なため、サーバーは起動できません。",
             "そのプログラムを止めるか、MOH_RTP_PORTS に別のポートを指定してください。",
         ),
     ),
@@ -245,7 +245,7 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Publish it: -p {port}:{port}/udp, as docker-compose.yml does, or use the host's network.",
         ),
         Words(
-            "コンテナーを動かしているコンピューターは、ポート {port}（UDP）を転送していません。",
+            "コンテナを動かしているコンピューターは、ポート {port}（UDP）を転送していません。",
             "電話機からサーバーにかけられません。",
             "docker-compose.yml のように -p {port}:{port}/udp で公開するか、ホストのネットワークを使ってください。",
         ),
@@ -281,8 +281,8 @@ SET_UP_TEXTS: dict[str, Text] = {
             "Run on a machine in the phones' network: python3 test_sip_client.py ADDRESS",
         ),
         Words(
-            "RTP のポート {first}-{last} が公開されているかどうかは、コンテナーの中からは分かりません。",
-            "コンテナーを動かしているコンピューターから返事がありませんでした。",
+            "RTP のポート {first}-{last} が公開されているかどうかは、コンテナの中からは分かりません。",
+            "コンテナを動かしているコンピューターから返事がありませんでした。",
             "電話機のネットワークのコンピューターで python3 test_sip_client.py アドレス を実行してください。",
         ),
     ),
