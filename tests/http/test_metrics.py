@@ -18,7 +18,7 @@ from moh.http import metrics
 from moh.http.metrics import FAMILIES, OTHER, render
 from moh.sip import arrival, call, invites, session_timer
 from moh.sip.responder import COUNTED
-from tests.http.sample import sample_state
+from tests.http.counted import counted_state
 
 ROOT = Path(__file__).parent.parent.parent
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -38,12 +38,12 @@ def value(state: dict[str, Any], name: str, **labels: str) -> float:
 
 
 def test_each_metric_has_a_value() -> None:
-    names = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in samples(sample_state())}
+    names = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in samples(counted_state())}
     assert names == {family.name for family in FAMILIES}
 
 
 def test_the_values_are_those_of_the_state() -> None:
-    state = sample_state()
+    state = counted_state()
     assert value(state, "moh_build_info", version="1.2.3", compiled="yes") == 1
     assert value(state, "moh_start_time_seconds") == 1790000000
     assert (value(state, "moh_ready"), value(state, "moh_stopping"), value(state, "moh_trouble")) == (1, 0, 0)
@@ -61,7 +61,7 @@ def test_the_values_are_those_of_the_state() -> None:
 
 
 def test_the_buckets_of_a_histogram_add_up() -> None:
-    state = sample_state()
+    state = counted_state()
     found = [value(state, "moh_packet_lateness_seconds_bucket", le=le) for le in ("0.0001", "0.001", "0.02", "+Inf")]
     assert found == [4000, 4900, 4990, 5000]
     assert value(state, "moh_packet_lateness_seconds_count") == 5000
@@ -69,7 +69,7 @@ def test_the_buckets_of_a_histogram_add_up() -> None:
 
 
 def test_texts_in_no_fixed_set_are_counted_together_as_other() -> None:
-    state = sample_state()
+    state = counted_state()
     state["totals"]["refused"] = {"INVITE 488": 1, 'FOO"}\n 405': 2, "INVITE 999": 3}
     state["totals"]["calls"] = [
         {"codec": "G729", "engine": "tape", "count": 5}, {"codec": None, "count": 1},
@@ -81,7 +81,7 @@ def test_texts_in_no_fixed_set_are_counted_together_as_other() -> None:
 
 
 def test_counters_begin_at_0_so_that_their_first_event_is_an_increase() -> None:
-    state = sample_state()
+    state = counted_state()
     state["totals"].update(ended={}, refused={}, calls=[])
     assert value(state, "moh_calls_ended_total", reason="music failed") == 0
     assert value(state, "moh_requests_refused_total", reason="INVITE 503") == 0
@@ -89,7 +89,7 @@ def test_counters_begin_at_0_so_that_their_first_event_is_an_increase() -> None:
 
 
 def test_the_number_of_time_series_has_a_bound() -> None:
-    state = sample_state()
+    state = counted_state()
     for table in ("ended", "refused", "rejected", "events", "packets"):
         state["totals"][table] = {f"reason {number}": 1 for number in range(10_000)}
     state["totals"]["calls"] = [{"codec": f"X{number}", "engine": "ffmpeg", "count": 1} for number in range(10_000)]
@@ -97,7 +97,7 @@ def test_the_number_of_time_series_has_a_bound() -> None:
 
 
 def test_nothing_that_a_caller_sends_is_in_the_text() -> None:
-    state = sample_state()
+    state = counted_state()
     state["calls"]["listed"] = [{"caller": "mallory@192.0.2.66", "source": "192.0.2.66:5060", "heard": "mallory"}]
     state["ended"] = [{"caller": "mallory@192.0.2.66", "reason": "mallory", "why": "mallory"}]
     state["refusals"] = [{"reason": "INVITE 488", "text": "mallory", "count": 1, "source": "192.0.2.66", "at": 1.0}]
@@ -108,7 +108,7 @@ def test_nothing_that_a_caller_sends_is_in_the_text() -> None:
 
 
 def test_what_the_state_lacks_has_no_sample() -> None:
-    state = sample_state()
+    state = counted_state()
     state["music"] = None
     state["totals"]["last_call"] = None
     state["totals"]["skipped"] = float("nan")
@@ -125,7 +125,7 @@ def test_what_the_state_lacks_has_no_sample() -> None:
     "application/openmetrics-text;version=1.0.0;q=0.75,application/openmetrics-text;version=0.0.1;q=0.5,*/*;q=0.1",
 ])  # fmt: skip
 def test_openmetrics_is_sent_if_the_accept_field_names_it(accept: str) -> None:
-    kind, body = render(sample_state(), accept)
+    kind, body = render(counted_state(), accept)
     assert kind.startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
     read = read_openmetrics(body.decode())  # type: ignore[no-untyped-call]
     families = {family.name: family.type for family in read}
@@ -140,7 +140,7 @@ def test_openmetrics_is_sent_if_the_accept_field_names_it(accept: str) -> None:
     "application/openmetrics-text;" * 1000,
 ])  # fmt: skip
 def test_any_other_accept_field_gets_the_text_format(accept: str) -> None:
-    kind, body = render(sample_state(), accept)
+    kind, body = render(counted_state(), accept)
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
     assert list(read_text(body.decode()))
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from moh.http.metrics import FAMILIES
+from tests.http.test_promtool import promtool
 from tests.support.peers import SCENARIOS, program, run_sipp
 from tests.support.phone import Ear
 from tests.support.running import Running, free_ports, wait_for
@@ -27,10 +28,10 @@ CALLS = 2
 
 
 class Prometheus:
-    """A Prometheus in its own process. ``port`` is the one of its API."""
+    """A Prometheus in its own process. ``port`` is the one of its API, ``page`` that of the server's page."""
 
-    def __init__(self, config: Path, folder: Path) -> None:
-        self.port = free_ports(1)
+    def __init__(self, config: Path, folder: Path, page: int) -> None:
+        self.port, self.page = free_ports(1), page
         self._log = folder / "prometheus.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -79,7 +80,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, music_cache: Path) -> I
     with ExitStack() as stack:
         server = Running(folder, music_cache, MOH_HTTP=f"127.0.0.1:{page}", MOH_FFMPEG_CALLS="1")
         stack.enter_context(server).ready()
-        found = stack.enter_context(Prometheus(config, folder))
+        found = stack.enter_context(Prometheus(config, folder, page))
         wait_for(lambda: found.query('moh_calls_answered_total{job="moh"}'), "the first scrape")
         ears = [stack.enter_context(Ear(f"127.0.2.{number}")) for number in range(1, CALLS + 1)]
         longer = folder / "longer.xml"  # the page reads the state once a second
@@ -116,6 +117,13 @@ def test_it_gets_every_metric(prometheus: Prometheus) -> None:
     names = {labels["__name__"] for labels, _ in prometheus.query('{job="moh", __name__=~"moh_.*"}')}
     missing = {family.name for family in FAMILIES} - {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
     assert not missing
+
+
+def test_promtool_finds_no_fault_in_the_metrics_of_the_server(prometheus: Prometheus) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", prometheus.page, timeout=5)
+    connection.request("GET", "/metrics")
+    promtool("check", "metrics", given=connection.getresponse().read())
+    connection.close()
 
 
 def test_the_alerts_are_loaded_and_none_is_raised(prometheus: Prometheus) -> None:

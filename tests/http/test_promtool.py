@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from moh.http.metrics import render
-from tests.http.sample import sample_state
+from tests.http.counted import counted_state
 from tests.support.peers import program
 
 ROOT = Path(__file__).parent.parent.parent
@@ -14,13 +14,14 @@ CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 
 
 def promtool(*arguments: str, given: bytes = b"") -> None:
+    """Run promtool. It finds no fault."""
     command = [program("promtool", "prometheus"), *arguments]
     ran = subprocess.run(command, cwd=ROOT, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert ran.returncode == 0, ran.stdout.decode(errors="replace")
 
 
 def test_promtool_finds_no_fault_in_the_metrics() -> None:
-    promtool("check", "metrics", given=render(sample_state())[1])
+    promtool("check", "metrics", given=render(counted_state())[1])
 
 
 def test_promtool_finds_no_fault_in_the_configuration_and_the_alerts() -> None:
