@@ -7,7 +7,7 @@ from typing import Any
 
 from conftest import StartServer
 from tests.support.phone import Ear, Phone
-from tests.support.running import Running
+from tests.support.running import Running, free_ports
 
 
 def objects(server: Running) -> list[dict[str, Any]]:
@@ -15,7 +15,7 @@ def objects(server: Running) -> list[dict[str, Any]]:
 
 
 def test_each_line_is_an_object(start_server: StartServer, held: Ear) -> None:
-    server = start_server(MOH_LOG_FORMAT="json", MOH_ALLOW="127.0.0.1").ready()
+    server = start_server(MOH_LOG_FORMAT="json", MOH_ALLOW="127.0.0.1", MOH_HTTP=str(free_ports(1))).ready()
     with Phone(server.address) as phone, Phone(server.address, "127.0.0.9") as other:
         phone.call(held.address)
         held.packets(1)
