@@ -50,27 +50,28 @@ TEXTS: dict[str, tuple[str, str]] = {
     "capture": (
         "This is a capture file, and a text is expected. Open the file in Wireshark, choose the INVITE, then Follow > "
         "UDP Stream, and save that as text. Or: tshark -r FILE -Y 'sip.Method == \"INVITE\"' -V",
-        "これはキャプチャファイルです。テキストを渡してください。Wireshark で開いて INVITE を選び、「追跡」>「UDP スト"
-        "リーム」の内容をテキストとして保存するか、tshark -r FILE -Y 'sip.Method == \"INVITE\"' -V を使ってください。",
+        "これは記録のファイル（pcap）です。テキストを渡してください。Wireshark で開いて INVITE を選び、「追跡」>「UDP "
+        "ストリーム」の内容をテキストとして保存するか、tshark -r FILE -Y 'sip.Method == \"INVITE\"' -V を使ってくださ"
+        "い。",
     ),
     "too long": (
         "The text is longer than {most} octets. Paste one message: the INVITE, which has some 1,000.",
-        "テキストが {most} オクテットを超えています。メッセージを 1 つ（INVITE、"
-        "ふつう 1,000 オクテットほど）だけ貼り付けてください。",
+        "テキストが {most} オクテットを超えています。メッセージを 1 つ（INVITE、ふつう 1,000 オクテットほど）だけ貼り"
+        "付けてください。",
     ),
     "binary": (
         "This is no text. Paste the INVITE as a log or a capture program shows it.",
-        "これはテキストではありません。ログやキャプチャのプログラムに表示される INVITE を貼り付けてください。",
+        "これはテキストではありません。ログや、パケットを記録するプログラムに表示される INVITE を貼り付けてください。",
     ),
     "no message": (
         "There is no SIP message in this text, which begins with {begins}. Expected a line such as 'INVITE "
         "sip:123@192.0.2.1 SIP/2.0', or a session description from 'v=0' on.",
         "このテキスト（先頭は {begins}）には SIP メッセージがありません。'INVITE sip:123@192.0.2.1 SIP/2.0' のような行"
-        "か、'v=0' で始まるセッション記述が必要です。",
+        "か、'v=0' で始まる音声の条件（SDP）が必要です。",
     ),
     "response": (
         "This is an answer ({what}), and the request is expected: paste the INVITE to which this answer came.",
-        "これは応答（{what}）です。この応答を受けたリクエスト、つまり INVITE を貼り付けてください。",
+        "これは応答（{what}）です。この応答を受けた要求、つまり INVITE を貼り付けてください。",
     ),
     "no via": (
         "The server would not answer '{what}' at all: the message has no Via, so it does not say where the answer "
@@ -106,8 +107,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "late offer": (
         "The server answers 200 OK with an offer of its own, since the INVITE has no session description: {ours}. "
         "Music plays when the ACK has brought the answer of the phone.",
-        "INVITE にセッション記述がないので、サーバーは自分の提示（{ours}）を付けて 200 OK と応答します。電話機の返事が"
-        " ACK で届くと、音楽が流れます。",
+        "INVITE に音声の条件（SDP）がないので、サーバーは自分の使えるコーデック（{ours}）を提示して 200 OK と応答しま"
+        "す。電話機の返事が ACK で届くと、音楽が流れます。",
     ),
     "refused": (
         "The server refuses the call: {status} {reason}",
@@ -121,9 +122,9 @@ TEXTS: dict[str, tuple[str, str]] = {
         "This is no INVITE but {method}, and the server answers {status}. A phone calls this server with INVITE; it "
         "does not register here, and subscribes to nothing. Enter the server as Music On Hold URI, not as a SIP "
         "account.",
-        "これは INVITE ではなく {method} で、サーバーは {status} と応答します。"
-        "電話機はこのサーバーに INVITE で電話をかけるだけで、登録（REGISTER）や購読はしません。"
-        "SIP アカウントではなく、保留音（Music On Hold）の URI として設定してください。",
+        "これは INVITE ではなく {method} で、サーバーは {status} と応答します。電話機はこのサーバーに INVITE で電話を"
+        "かけるだけで、登録（REGISTER）や購読はしません。SIP アカウントではなく、保留音（Music On Hold）の URI として"
+        "設定してください。",
     ),
     "refused other": (
         "This is no INVITE but {method}, so no call begins with it. The server answers {status}. Paste the INVITE.",
@@ -137,8 +138,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "not in MOH_ALLOW": (
         "The server does not answer at all: the phone's address {source} is in none of the networks of MOH_ALLOW "
         "({allow}). Add it there, and start the server again.",
-        "サーバーはまったく応答しません。電話機のアドレス {source} が MOH_ALLOW のネットワーク（{allow}）に入っていない"
-        "からです。MOH_ALLOW に加えて、サーバーを再起動してください。",
+        "サーバーはまったく応答しません。電話機のアドレス {source} が MOH_ALLOW のネットワーク（{allow}）に入っていな"
+        "いからです。MOH_ALLOW に加えて、サーバーを再起動してください。",
     ),
     "scanner": (
         "The server does not answer at all: the User-Agent {agent} is that of a program that searches for victims.",
@@ -166,7 +167,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "how session": (
         "by its session description; --from names another address",
-        "セッション記述による。別のアドレスなら --from で指定してください",
+        "音声の条件（SDP）による。別のアドレスなら --from で指定してください",
     ),
     "how assumed": (
         "a made-up address, since the message names none; --from names the real one",
@@ -176,8 +177,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "codec": (
         "Codec: the phone offers {offered}. This server plays {ours}. It takes the first of the phone's list that it "
         "plays: {codec}, {ptime} ms of music in each packet.",
-        "コーデック：電話機の提示は {offered} です。このサーバーが使えるのは {ours} です。電話機の一覧のうち使える最初"
-        "のもの、{codec} を使います（1 パケットに {ptime} ms）。",
+        "コーデック：電話機が提示するのは {offered} です。このサーバーが使えるのは {ours} です。電話機の一覧のうち使え"
+        "る最初のもの、{codec} を使います（1 パケットに {ptime} ms）。",
     ),
     "where": (
         "Where: the music goes to {to}, because the message says '{line}' and '{media}'. It leaves from a port of "
@@ -218,7 +219,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "bare": (
         "Note: this is a session description alone; the INVITE around it is made up.",
-        "注意：これはセッション記述だけなので、INVITE の残りの部分は仮のものです。",
+        "注意：これは音声の条件（SDP）だけなので、INVITE の残りの部分は仮のものです。",
     ),
     "within a call": (
         "Note: the To has a tag, so the message belongs to a call that has begun before; such a call is assumed.",
@@ -244,7 +245,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "no content-type": (
         "Odd: there is no Content-Type; the body begins with v=0, so it is taken for a session description.",
-        "変わった点：Content-Type がありませんが、本体が v=0 で始まるのでセッション記述とみなします。",
+        "変わった点：Content-Type がありませんが、本体が v=0 で始まるので音声の条件（SDP）とみなします。",
     ),
     "100rel": (
         "Odd: the phone requires 100rel, so the server sends no 180 and answers 200 at once.",
@@ -261,8 +262,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ice": (
         "Odd: the phone offers ICE (a=candidate, a=ice-...). The server has no ICE; it sends to the address in c= "
         "alone. If that is not reached, switch ICE off in the phone, and NAT traversal by STUN on.",
-        "変わった点：電話機は ICE（a=candidate、a=ice-...）を提示しています。サーバーは ICE を使わず、c= のアドレスだけ"
-        "に送ります。届かないなら、電話機の ICE を無効にし、STUN による NAT 越えを有効にしてください。",
+        "変わった点：電話機は ICE（a=candidate、a=ice-...）を提示しています。サーバーは ICE を使わず、c= のアドレスだ"
+        "けに送ります。届かないなら、電話機の ICE を無効にし、STUN による NAT 越えを有効にしてください。",
     ),
     "rtcp-mux": (
         "Odd: the phone offers rtcp-mux; the server sends its RTCP to {rtcp}.",
