@@ -76,8 +76,8 @@ def test_refusals_name_their_source(start_server: StartServer) -> None:
     ]
 
 
-def test_the_srtp_key_of_a_call_is_nowhere_in_the_state(start_server: StartServer, held: Ear) -> None:
-    server = start_server().ready()
+def test_the_srtp_key_of_a_call_is_nowhere_in_the_state(own_server: Running, held: Ear) -> None:
+    server = own_server
     host, port = held.address
     body = (
         f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/SAVP 0\r\n"
@@ -91,11 +91,8 @@ def test_the_srtp_key_of_a_call_is_nowhere_in_the_state(start_server: StartServe
         phone.bye()
 
 
-def test_readers_that_hang_and_crowds_disturb_neither_calls_nor_other_readers(
-    start_server: StartServer, held: Ear
-) -> None:
-    server = start_server(MOH_FFMPEG_CALLS="0").ready()
-    readers = []
+def test_readers_that_hang_and_crowds_disturb_neither_calls_nor_other_readers(own_server: Running, held: Ear) -> None:
+    server, readers = own_server, []
     try:
         for _ in range(60):
             readers.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -113,16 +110,15 @@ def test_readers_that_hang_and_crowds_disturb_neither_calls_nor_other_readers(
     assert state_of(server)["totals"]["unexpected_errors"] == 0
 
 
-def test_another_user_cannot_read_the_state(start_server: StartServer) -> None:
+def test_another_user_cannot_read_the_state(own_server: Running) -> None:
     if os.geteuid() or shutil.which("setpriv") is None:
         pytest.skip("needs root, to become another user")
-    server = start_server().ready()
     # a socket of root's is read by every user, so it is the server that refuses
-    read = f"import moh.net.state_client as client; client.read_state('127.0.0.1', {server.port})"
+    read = f"import moh.net.state_client as client; client.read_state('127.0.0.1', {own_server.port})"
     as_another = ["setpriv", "--reuid=4711", "--clear-groups", sys.executable, "-c", read]
     ran = subprocess.run(as_another, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "NoState: the server does not answer user 4711; expected its own user, or root" in ran.stderr
-    assert state_of(server)["ready"]
+    assert state_of(own_server)["ready"]
 
 
 def test_after_the_end_there_is_no_state_and_the_next_server_has_one(start_server: StartServer) -> None:
