@@ -58,7 +58,7 @@ def listening(settings: Settings) -> Optional[socket.socket]:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            why = "another program uses this port; expected a port that is free, or MOH_HTTP=off for no page"
+            why = "another program uses this port; expected a port that is free, or an empty MOH_HTTP for no page"
         elif error.errno == errno.EADDRNOTAVAIL:
             why = "this machine has no such address; expected 127.0.0.1, or another one of its own"
         elif error.errno == errno.EACCES:

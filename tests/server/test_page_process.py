@@ -71,7 +71,7 @@ def test_a_port_that_another_program_has_stops_the_start() -> None:
         port = other.getsockname()[1]
         with pytest.raises(SettingsError) as error:
             PageProcess(settings(port))
-    why = "another program uses this port; expected a port that is free, or MOH_HTTP=off for no page"
+    why = "another program uses this port; expected a port that is free, or an empty MOH_HTTP for no page"
     assert str(error.value) == f"Cannot listen on MOH_HTTP 127.0.0.1:{port}: {why}"
 
 
