@@ -141,7 +141,7 @@ CALL_TEXTS: dict[str, Text] = {
     "reports": Text(
         "ok",
         Words("The receivers of {count} calls have reported that music arrives; on average {loss} was lost."),
-        Words("{count} 件の通話で、音楽が届いたという報告がありました（失われた割合は平均 {loss}）。"),
+        Words("{count} 件の通話で、音楽が届いたと受信側が報告しました（損失は平均 {loss}）。"),
     ),
     "refused-codec": Text(
         "error",

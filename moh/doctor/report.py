@@ -15,7 +15,7 @@ MARKS = {
     "en": {"error": "ERROR", "warning": "WARNING", "note": "note", "ok": "ok"},
     "ja": {"error": "エラー", "warning": "警告", "note": "参考", "ok": "正常"},
 }
-LABELS = {"en": ("Why: ", "Do: "), "ja": ("理由：", "対処：")}
+LABELS = {"en": ("Why: ", "Do: "), "ja": ("説明：", "対処：")}
 ENDS = {
     "en": ("All is well.", "{errors} to mend, {warnings} to look at."),
     "ja": ("問題は見つかりませんでした。", "エラー {errors} 件、警告 {warnings} 件です。"),
