@@ -103,6 +103,7 @@ def test_a_home_with_an_ampersand_is_put_in_as_it_is(project: Path) -> None:
 def test_a_relative_path_starts_where_it_was_written(project: Path) -> None:
     """In the shell that is the working folder, in ``.env`` the folder of that file, in which the server runs."""
     paths = {"MOH_MUSIC": "a.mp3", "MOH_CACHE": "./cache", "MOH_TLS_CERT": "c.pem", "MOH_TLS_KEY": "k.pem"}
+    paths["MOH_TRACE"] = "t.pcapng,192.168.1.50"
     here = project.parent
     assert started(project, "", **paths) == {name: f"{here}/{path}" for name, path in paths.items()}
     text = "\n".join(f"{name}={path}" for name, path in paths.items())
