@@ -191,7 +191,7 @@ CALL_TEXTS: dict[str, Text] = {
             "If it is one of your phones, add its network to MOH_ALLOW ({allow}), and start again.",
         ),
         Words(
-            "{source} は電話をかけようとしていますが、MOH_ALLOW で許可されていません（{count} 個のデータを破棄）。",
+            "{source} は電話をかけようとしていますが、MOH_ALLOW で許可されていません（破棄したパケット：{count}）。",
             "電話に応答しないため、保留中の相手には何も聞こえません。",
             "お使いの電話機であれば、そのネットワークを MOH_ALLOW（今は {allow}）に加えて、再起動してください。",
         ),

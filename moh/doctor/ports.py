@@ -38,6 +38,9 @@ def _taken(settings: Settings) -> Iterator[Finding]:
             yield finding(
                 "port-taken", port=port, transport=transport, setting=setting, program=holder(port, transport)
             )
+    if settings.http and is_taken(settings.http.host, settings.http.port, "TCP"):
+        page = settings.http.port
+        yield finding("port-taken", port=page, transport="TCP", setting="MOH_HTTP", program=holder(page, "TCP"))
     first, last = settings.rtp_ports
     shared = shared_port(first, last)
     if is_taken(settings.bind, shared, "UDP"):

@@ -68,6 +68,14 @@ def test_the_port_of_tls_counts_only_with_a_certificate(environment: dict[str, s
         assert [each.id for each in findings(environment)] == ["ports-free"]
 
 
+def test_the_port_of_the_page(environment: dict[str, str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        (only,) = findings({**environment, "MOH_HTTP": str(taken.getsockname()[1])})
+    assert only.values["setting"] == "MOH_HTTP"
+
+
 def test_a_port_without_a_program_has_no_holder() -> None:
     port = free_ports(1)
     assert holder(port, "UDP") == UNKNOWN and not is_taken("127.0.0.1", port, "UDP")
