@@ -122,16 +122,15 @@ class SipServer(socketserver.UDPServer):
         self.reloader = Reloader(settings)
         self.now_playing = NowPlaying(settings, self.agent, self.lock, self._drive_safely, self.engines)
         self.resolver = Resolver(self._discard_unwanted)
-        self.workers = Workers(self.finish_request)
+        self.workers = Workers(lambda datagrams, source: self.handle_messages(datagrams))
         self.faults = FaultLog("the server")
         outbox = Outbox(self.socket, self.tcp, self.agent.tally, self.observers.trace)
         self._performer = Performer(outbox, self.engines, self.resolver, self.faults, self._stream_gone)
         self._turn = Turn(self.lock, self._performer)
         faults = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
         faults += [server.faults for server in self.tcp] + [self.observers.faults]
-        self.statistics = Statistics(
-            self.agent, self.lock, self.limiter, self.stream_limit, self.workers, self.engines, self.tcp, faults
-        )
+        parts = self.agent, self.lock, self.limiter, self.stream_limit, self.workers, self.engines, self.tcp, faults
+        self.statistics = Statistics(*parts)
         state = State(settings, codecs, self.statistics, self.now_playing)
         self.observers.begin(state)
         self.observers.watch(state, codecs[0], self.statistics, self.now_playing)
@@ -188,10 +187,6 @@ class SipServer(socketserver.UDPServer):
         self.workers.submit(datagram, self.limiter.is_known(host, now, local))
 
     # -- deciding: the workers, and a thread for each connection ---------------------------------------------------
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Handle the datagrams of one turn of a worker."""
-        self.handle_messages(request)
 
     def handle_message(self, data: bytes, flow: Flow) -> None:
         """Handle one message that came by ``flow``, in any thread."""
