@@ -55,7 +55,7 @@ def end_with_the_server() -> None:
 def main(arguments: list[str]) -> int:
     """Serve the page until the server ends."""
     if len(arguments) != 1 or not arguments[0].isdigit():
-        print("The server starts this program itself, where MOH_HTTP is set; README.md tells how", file=sys.stderr)
+        print("The server starts this program itself, where MOH_HTTP is set (docs/page.md)", file=sys.stderr)
         return 2
     threading.Thread(target=end_with_the_server, name="end", daemon=True).start()
     handler = logging.StreamHandler(sys.stderr)

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -94,6 +95,36 @@ def test_a_request_that_is_none_gets_a_clear_answer(page: Page, request_: bytes,
     assert heard.status == status, heard
     assert len(heard.body.strip()) > 10
     assert ask(page, GET % b"/healthz").status == 200
+
+
+PIECES = (
+    b"\r\n", b"\r", b"\n", b"\0", b"\xff", b" ", b":", b"%00", b"../", b"HTTP/9.9", b"\xe3\x81\x82", b"Host: a\r\n",
+    b"Content-Length: -1\r\n", b"Content-Length: 99\r\n", b"Transfer-Encoding: chunked\r\n", b"Upgrade: h2c\r\n",
+    b"Accept: " + bytes(range(128, 256)) + b"\r\n", b"Host: \xff\r\n", b"Range: bytes=\xb2-\r\n",
+)  # fmt: skip
+"""What is written into damaged requests."""
+REQUESTS = (
+    b'GET /state.json HTTP/1.1\r\nHost: 127.0.0.1\r\nIf-None-Match: "x"\r\nOrigin: null\r\n\r\n',
+    b"GET /metrics HTTP/1.1\r\nHost: [::1]:80\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n",
+    b"HEAD / HTTP/1.0\r\nHost: localhost\r\nRange: bytes=0-5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    b"1\r\na\r\n0\r\n\r\n",
+)
+
+
+def test_damaged_requests_cause_no_fault(page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    random = Random(1)
+    for _ in range(300):
+        request = bytearray(random.choice(REQUESTS))
+        for _ in range(random.randrange(1, 4)):
+            place = random.randrange(len(request))
+            request[place : place + random.randrange(10)] = random.choice(PIECES)
+        with connect(page) as sock:
+            sock.sendall(request)
+            sock.shutdown(socket.SHUT_WR)
+            assert rest(sock).status != 500, request
+    assert ask(page, GET % b"/healthz").status == 200
+    assert "unexpected error" not in caplog.text and "Traceback" not in caplog.text
 
 
 def test_a_browser_that_sends_its_request_slowly_is_told_so(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
