@@ -14,20 +14,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.chromium import Page, Visit, chromium
-from tests.support.phone import Ear, Phone, offer
+from tests.support.phone import Ear, Packet, Phone, offer
 from tests.support.rtcp import block, receiver_report
 from tests.support.running import ROOT, Running
 
 SERVER = "192.168.1.100"
 OFFICE = ("192.168.1.21", "192.168.1.22", "192.168.1.23", "192.168.1.24", "203.0.113.50", "203.0.113.51")
 """The addresses of the phones, and of two held parties outside."""
+SHARED = 10100
+"""The port of the shared stream, by which it gets RTCP as well."""
 IN_NAMESPACE = "PAGE_PICTURES_NETWORK"
-SIZES = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 390, "height": 844}}
+SIZES = {"wide": (1280, 1600), "narrow": (390, 2600)}
+"""Width and height of the pictures; the page may be longer."""
 LOCALES = {"en": "en-GB", "ja": "ja-JP"}
 OPUS = "a=rtpmap:96 opus/48000/2"
 
@@ -37,9 +39,13 @@ def main() -> None:
     if IN_NAMESPACE not in os.environ:
         command = ["unshare", "--net", sys.executable, "-m", "tools.page_pictures", *sys.argv[1:]]
         os.execvpe(command[0], command, {**os.environ, IN_NAMESPACE: "1"})
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for command in (
+        "link set lo up", "link add eth0 type veth peer name cable", "link set cable up", "link set eth0 up",
+    ):  # fmt: skip
+        subprocess.run(["ip", *command.split()], check=True)
     for address in (SERVER, *OFFICE):
-        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+        subprocess.run(["ip", "address", "add", f"{address}/24", "dev", "eth0"], check=True)
+    subprocess.run(["ip", "route", "add", "default", "dev", "eth0"], check=True)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "pictures"
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
@@ -62,8 +68,9 @@ def make_calls(server: Running, stack: ExitStack) -> None:
     for user, host, held in (
         ("204", OFFICE[3], OFFICE[4]), ("201", OFFICE[0], OFFICE[1]), ("202", OFFICE[1], OFFICE[4]),
     ):  # fmt: skip
-        with dial(server, user, host, offer((held, 4100), formats="0")) as phone:
-            time.sleep(1.3)
+        with Ear(held) as ear, dial(server, user, host, offer(ear.address, formats="0")) as phone:
+            report(ear, ear.packets(100)[-1], lost=0)
+            ear.packets(25)  # half a second, in which the server reads it
             phone.bye()
     with Phone(server.address, OFFICE[3]) as phone:
         phone.ask(phone.request("INVITE", body=offer((OFFICE[4], 4100), formats="18")))
@@ -73,10 +80,15 @@ def make_calls(server: Running, stack: ExitStack) -> None:
     ):  # fmt: skip
         ear = stack.enter_context(Ear(held))
         phone = stack.enter_context(dial(server, user, host, offer(ear.address, "a=recvonly", OPUS, formats=formats)))
-        last = ear.packets(150)[-1]
-        rate = 48 if formats == "96" else 8
-        report = receiver_report(block(last.ssrc, 0, lost, last.sequence, rate * (2 + lost)))
-        ear.send_rtcp(report, (SERVER, last.source[1] + 1 if last.source[1] < 10100 else last.source[1]))
+        report(ear, ear.packets(150)[-1], lost)
+
+
+def report(ear: Ear, last: Packet, lost: int) -> None:
+    """Report to the server that ``last`` was the latest packet."""
+    rate = 48 if last.payload_type == 96 else 8
+    about = receiver_report(block(last.ssrc, 0, lost, last.sequence, rate * (2 + lost)))
+    host, port = last.source
+    ear.send_rtcp(about, (host, port if port == SHARED else port + 1))
 
 
 def dial(server: Running, user: str, host: str, body: str) -> Phone:
@@ -90,7 +102,8 @@ def take(folder: Path) -> None:
     """Take all pictures."""
     with chromium() as browser:
         for language, locale in LOCALES.items():
-            for size, viewport in SIZES.items():
+            for size, (width, height) in SIZES.items():
+                viewport = {"width": width, "height": height}
                 for colour in ("light", "dark"):
                     visit = Visit(browser, locale=locale, viewport=viewport, color_scheme=colour)
                     page = visit.open("http://127.0.0.1:8080/")
@@ -100,11 +113,10 @@ def take(folder: Path) -> None:
 
 
 def shoot(page: Page, path: Path) -> None:
-    """The whole page as a PNG with a palette of few colours, which is a third of the size."""
-    whole = page.screenshot(full_page=True)
-    palette = "split[one][two];[one]palettegen=max_colors=48[colours];[two][colours]paletteuse=dither=none"
+    """Take a PNG with a palette of few colours, which is a third of the size."""
+    palette = "split[one][two];[one]palettegen=max_colors=24[colours];[two][colours]paletteuse=dither=none"
     command = ["ffmpeg", "-v", "error", "-y", "-f", "png_pipe", "-i", "-", "-vf", palette, "-compression_level", "100"]
-    subprocess.run([*command, "-pred", "mixed", "-update", "1", "-frames:v", "1", str(path)], input=whole, check=True)
+    subprocess.run([*command, "-pred", "none", "-update", "1", str(path)], input=page.screenshot(), check=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} KB")
 
 

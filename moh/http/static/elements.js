@@ -47,6 +47,7 @@ export function fillFacts(list, facts) {
 
 /**
  * Fill a table. A column is `{label, cell}`; `cell(row)` is a text, or the lines of a cell: `[text, note, language]`.
+ * A column that `isShort` is never broken into lines.
  * The roles are those that the elements have anyhow: some browsers drop them where CSS shows a table as cards.
  */
 export function fillTable(table, columns, rows, keyOf, kindOf = () => "") {
@@ -63,6 +64,7 @@ export function fillTable(table, columns, rows, keyOf, kindOf = () => "") {
       (cell, column) => {
         const [text, note = "", language = ""] = [column.cell(row)].flat();
         setAttribute(cell, "data-label", column.label);
+        cell.classList.toggle("short", Boolean(column.isShort));
         setText(cell.firstChild, text);
         setText(cell.lastChild, note);
         if (language) setAttribute(cell.lastChild, "lang", language);

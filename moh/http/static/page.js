@@ -75,7 +75,7 @@ function judge() {
   if (!state.ready) return ["warning", t("starting.sentence"), found];
   if (state.trouble === UNDECIDED) return ["waiting", t("preparing.sentence"), found];
   if (worst) return [worst.level, t(`${worst.level}.sentence`, { what: worst.what }), found, worst];
-  return ["ok", t("ok.sentence"), found];
+  return ["ok", t(state.music?.builtin ? "ok.builtin" : "ok.sentence"), found];
 }
 
 const trouble = (level, what, why, cure) => ({ level, what, why, do: cure });
@@ -104,7 +104,8 @@ function showStatus() {
   const [kind, sentence, found, named] = judge();
   setAttribute(byId("status"), "data-kind", kind);
   setText(byId("sentence"), sentence);
-  setText(byId("updated"), state === null ? "" : t("updated", { time: moment(answeredAt) }));
+  const calls = state === null ? "" : t("calls.count", { count: state.calls.now });
+  setText(byId("updated"), state === null ? "" : t("updated", { calls, time: moment(answeredAt) }));
   setAttribute(byId("content"), "data-stale", String(isLost()));
   keep(byId("findings"), found, (each) => `${each.level} ${each.what}`,
     () => make("li", {}, make("p", { class: "what" }, make("b"), " ", make("span")), make("p"), make("p")),
@@ -246,7 +247,7 @@ function showCalls() {
   setText(byId("calls-count"), t(shown, { count: now, listed: listed.length }));
   fillTable(byId("calls"), [
     { label: t("column.caller"), cell: caller },
-    { label: t("column.since"), cell: (call) => [moment(call.answered), duration(call.age)] },
+    { label: t("column.since"), cell: (call) => [moment(call.answered), duration(call.age)], isShort: true },
     { label: t("column.state"), cell: (call) => [phrase("states", call.state), call.encrypted ? "SRTP" : ""] },
     { label: t("column.codec"), cell: (call) => [codec(call), call.ptime ? `${call.ptime} ms` : ""] },
     { label: t("column.receiver"), cell: receiver },
@@ -261,7 +262,7 @@ function showEnded() {
   setText(byId("ended-count"), state.ended.length ? "" : t("ended.none"));
   fillTable(byId("ended"), [
     { label: t("column.caller"), cell: caller },
-    { label: t("column.ended"), cell: (call) => [moment(call.ended), t("ended.length", { time: duration(call.age) })] },
+    { label: t("column.ended"), cell: end, isShort: true },
     { label: t("column.reason"), cell: reason },
     { label: t("column.played"), cell: (call) => [duration(call.played), codec(call)] },
     { label: t("column.heard"), cell: (call) => heard(call)[0] },
@@ -271,6 +272,8 @@ function showEnded() {
   setAttribute(more, "aria-expanded", String(showsAllEnded));
   setText(more, t(showsAllEnded ? "ended.fewer" : "ended.all", { count: state.ended.length }));
 }
+
+const end = (call) => [moment(call.ended), t("ended.length", { time: duration(call.age) })];
 
 /** Why a call ended, in plain words, and what the server wrote about it. */
 function reason(call) {
@@ -295,9 +298,9 @@ function showRefusals() {
   setText(byId("refusals-count"), rows.length ? "" : t("refusals.none"));
   fillTable(byId("refusals"), [
     { label: t("column.refusal"), cell: refusal },
-    { label: t("column.count"), cell: (row) => number(row.count) },
-    { label: t("column.source"), cell: (row) => row.source ?? "" },
-    { label: t("column.latest"), cell: (row) => (row.at ? moment(row.at) : "") },
+    { label: t("column.count"), cell: (row) => number(row.count), isShort: true },
+    { label: t("column.source"), cell: (row) => row.source ?? "", isShort: true },
+    { label: t("column.latest"), cell: (row) => (row.at ? moment(row.at) : ""), isShort: true },
   ], rows, (row) => row.reason);
 }
 
