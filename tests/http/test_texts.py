@@ -13,6 +13,7 @@ from typing import Optional, Union
 import pytest
 
 from moh.common.config import Settings
+from moh.doctor.texts import TEXTS
 from moh.guard.media_limits import TOO_MUCH_MUSIC
 from moh.guard.rate_limit import TOO_MANY, TOO_SHORT
 from moh.server.now_playing import UNDECIDED
@@ -222,6 +223,13 @@ def test_each_text_is_used_and_each_used_text_exists() -> None:
 def test_the_script_knows_the_fixed_texts_of_the_server() -> None:
     assert f'UNDECIDED = "{UNDECIDED}"' in SCRIPTS
     assert f'STAND_IN = "{STAND_IN}"' in SCRIPTS
+
+
+def test_the_script_knows_the_findings_about_refused_music() -> None:
+    listed = re.search(r"const MUSIC_REFUSED = (\[.*?\]);", SCRIPTS)
+    assert listed
+    for name in json.loads(listed[1]):
+        assert TEXTS[name].level == "error"
 
 
 # -- nothing from elsewhere ------------------------------------------------------------------------------------------

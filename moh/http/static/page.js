@@ -10,6 +10,8 @@ const MISSES = 2; // answers in a row that have to be missing before the page sa
 const OLD = 5; // seconds since the page's process had that state from the server; normally it is a second
 const FEW = 10; // ended calls that are shown at first
 const UNDECIDED = "callers hear the built-in piece, since the music is still being prepared";
+const LEVELS = ["error", "warning", "note"]; // of findings, the worst first; those that are "ok" are not shown
+const MUSIC_REFUSED = ["music-unreadable", "music-missing", "music-refused"]; // of the start: may be mended since
 const PLAIN_BYE = "BYE from the caller"; // says no more than the plain words
 const STAND_IN = "ADDRESS-OF-THIS-MACHINE";
 const NOTHING_ARRIVES = /nothing in its last (\d+) s/;
@@ -65,7 +67,7 @@ function show() {
 function judge() {
   if (isLost()) {
     const why = state === null ? t("lost.never") : t("lost.since", { time: moment(answeredAt) });
-    const lost = trouble("error", t("lost.sentence"), why, t("lost.do"));
+    const lost = { level: "error", what: t("lost.sentence"), why, do: t("lost.do") };
     return ["error", t("lost.sentence"), [lost], lost];
   }
   if (state === null) return ["waiting", t("waiting.sentence"), []];
@@ -78,26 +80,16 @@ function judge() {
   return ["ok", t(state.music?.builtin ? "ok.builtin" : "ok.sentence"), found];
 }
 
-const trouble = (level, what, why, cure) => ({ level, what, why, do: cure });
-
+/** What the server's check has found, the worst first, and what it knows of its music now. */
 function troubles() {
-  const found = [];
-  if (state.trouble && state.trouble !== UNDECIDED) {
-    found.push(trouble("error", t("music.trouble.what"), state.trouble, t("music.trouble.do")));
+  const { trouble: why } = state, findings = state.findings ?? [];
+  const isRefused = why !== "" && why !== UNDECIDED;
+  const found = findings.filter((each) => each.level !== "ok" && (isRefused || !MUSIC_REFUSED.includes(each.id)))
+    .map((each) => ({ ...each, ...each[document.documentElement.lang] ?? each.en }));
+  if (isRefused && !findings.some((each) => MUSIC_REFUSED.includes(each.id))) {
+    found.push({ level: "error", what: t("music.trouble.what"), why, do: t("music.trouble.do") });
   }
-  const unheard = state.calls.listed.filter(arrivesNowhere);
-  if (unheard.length) {
-    const receivers = [...new Set(unheard.map((call) => call.receiver))].slice(0, 5).join(", ");
-    const values = { count: unheard.length, receivers };
-    found.push(trouble("error", t("unheard.what", values), t("unheard.why", values), t("unheard.do", values)));
-  }
-  for (const finding of state.findings ?? []) {
-    if (finding.level === "ok") continue;
-    const words = finding[document.documentElement.lang] ?? finding.en;
-    found.push(trouble(finding.level, words.what, words.why, words.do));
-  }
-  const order = ["error", "warning", "note"];
-  return found.sort((one, other) => order.indexOf(one.level) - order.indexOf(other.level));
+  return found.sort((one, other) => LEVELS.indexOf(one.level) - LEVELS.indexOf(other.level));
 }
 
 function showStatus() {
