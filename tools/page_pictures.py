@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Take the pictures of the page in ``docs/pictures``: both languages, wide and narrow, light and dark, with live calls.
 
+All is well in the light ones. Before the dark ones a call is refused.
+
     python3 -m tools.page_pictures [FOLDER]
 
 It needs root (for a network of its own, so that the addresses look like those of an office), Chromium, the packages of
@@ -14,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -60,11 +63,15 @@ def main() -> None:
         server.ready()
         server.address = (SERVER, 5060)
         make_calls(server, stack)
-        take(folder)
+        take(folder, "light")
+        with Phone(server.address, OFFICE[3]) as phone:
+            phone.ask(phone.request("INVITE", body=offer((OFFICE[4], 4100), formats="18")))
+        time.sleep(3)
+        take(folder, "dark")
 
 
 def make_calls(server: Running, stack: ExitStack) -> None:
-    """Three calls that end, one that is refused, and three that go on, with reports of their receivers."""
+    """Three calls that end, and three that go on, with reports of their receivers."""
     for user, host, held in (
         ("204", OFFICE[3], OFFICE[4]), ("201", OFFICE[0], OFFICE[1]), ("202", OFFICE[1], OFFICE[4]),
     ):  # fmt: skip
@@ -72,8 +79,6 @@ def make_calls(server: Running, stack: ExitStack) -> None:
             report(ear, ear.packets(100)[-1], lost=0)
             ear.packets(25)  # half a second, in which the server reads it
             phone.bye()
-    with Phone(server.address, OFFICE[3]) as phone:
-        phone.ask(phone.request("INVITE", body=offer((OFFICE[4], 4100), formats="18")))
     for user, host, held, formats, lost in (
         ("201", OFFICE[0], OFFICE[4], "9", 0), ("203", OFFICE[2], OFFICE[0], "0", 0),
         ("204", OFFICE[3], OFFICE[5], "96", 3),
@@ -98,18 +103,17 @@ def dial(server: Running, user: str, host: str, body: str) -> Phone:
     return phone
 
 
-def take(folder: Path) -> None:
-    """Take all pictures."""
+def take(folder: Path, colour: str) -> None:
+    """Take the pictures of this colour."""
     with chromium() as browser:
         for language, locale in LOCALES.items():
             for size, (width, height) in SIZES.items():
                 viewport = {"width": width, "height": height}
-                for colour in ("light", "dark"):
-                    visit = Visit(browser, locale=locale, viewport=viewport, color_scheme=colour)
-                    page = visit.open("http://127.0.0.1:8080/")
-                    page.wait_for_selector("#waveform path.rms[d^=M]", state="attached")
-                    shoot(page, folder / f"page-{language}-{size}-{colour}.png")
-                    visit.close()
+                visit = Visit(browser, locale=locale, viewport=viewport, color_scheme=colour)
+                page = visit.open("http://127.0.0.1:8080/")
+                page.wait_for_selector("#waveform path.rms[d^=M]", state="attached")
+                shoot(page, folder / f"page-{language}-{size}-{colour}.png")
+                visit.close()
 
 
 def shoot(page: Page, path: Path) -> None:

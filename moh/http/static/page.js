@@ -8,6 +8,7 @@ import {
 const VISIBLE_PAUSE = 2000, HIDDEN_PAUSE = 15000, TIMEOUT = 6000, WAVEFORM_PAUSE = 5000; // milliseconds
 const MISSES = 2; // answers in a row that have to be missing before the page says so
 const OLD = 5; // seconds since the page's process had that state from the server; normally it is a second
+const LONG = 80; // characters of a sentence that is shown in smaller letters
 const FEW = 10; // ended calls that are shown at first
 const UNDECIDED = "callers hear the built-in piece, since the music is still being prepared";
 const LEVELS = ["error", "warning", "note"]; // of findings, the worst first; those that are "ok" are not shown
@@ -99,7 +100,7 @@ function showStatus() {
   const calls = state === null ? "" : t("calls.count", { count: state.calls.now });
   setText(byId("updated"), state === null ? "" : t("updated", { calls, time: moment(answeredAt) }));
   setAttribute(byId("content"), "data-stale", String(isLost()));
-  keep(byId("findings"), found, (each) => `${each.level} ${each.what}`,
+  keep(byId("findings"), found, (each) => found.indexOf(each),
     () => make("li", {}, make("p", { class: "what" }, make("b"), " ", make("span")), make("p"), make("p")),
     (item, each) => {
       const [what, why, cure] = item.children;
@@ -110,8 +111,10 @@ function showStatus() {
       setText(why, each.why ? t("finding.why", { text: each.why }) : "");
       setText(cure, each.do ? t("finding.do", { text: each.do }) : "");
     });
-  setText(byId("announcer"), announced === "" || announced === sentence ? byId("announcer").textContent : sentence);
-  announced = sentence;
+  byId("sentence").classList.toggle("long", sentence.length > LONG);
+  const news = `${kind} ${named?.id ?? named?.what}`; // without the "12 s ago" of a sentence, which is no news
+  if (announced && announced !== news) setText(byId("announcer"), sentence);
+  announced = news;
   document.title = `${t("title")}: ${t(`sign.${kind}`)}`;
 }
 
@@ -351,7 +354,7 @@ function translate() {
   for (const link of document.querySelectorAll(".languages a")) {
     setAttribute(link, "aria-current", String(link.lang === language));
   }
-  announced = ""; // the same sentence in another language is no news
+  setText(byId("announcer"), "");
 }
 
 async function start() {
