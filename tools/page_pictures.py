@@ -42,10 +42,10 @@ def main() -> None:
     if IN_NAMESPACE not in os.environ:
         command = ["unshare", "--net", sys.executable, "-m", "tools.page_pictures", *sys.argv[1:]]
         os.execvpe(command[0], command, {**os.environ, IN_NAMESPACE: "1"})
-    for command in (
+    for words in (
         "link set lo up", "link add eth0 type veth peer name cable", "link set cable up", "link set eth0 up",
     ):  # fmt: skip
-        subprocess.run(["ip", *command.split()], check=True)
+        subprocess.run(["ip", *words.split()], check=True)
     for address in (SERVER, *OFFICE):
         subprocess.run(["ip", "address", "add", f"{address}/24", "dev", "eth0"], check=True)
     subprocess.run(["ip", "route", "add", "default", "dev", "eth0"], check=True)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Optional, Union
 
@@ -241,3 +242,10 @@ def test_the_page_takes_no_file_from_elsewhere_and_has_no_inline_script_or_style
         assert "://" not in text, path.name
         assert "innerHTML" not in text and "eval(" not in text, path.name
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)|javascript:", PAGE)
+
+
+def test_the_pictures_of_the_page_are_there_and_small() -> None:
+    """``python3 -m tools.page_pictures`` takes them."""
+    made = product(LANGUAGES, ("wide", "narrow"), ("light", "dark"))
+    pictures = [ROOT / "docs" / "pictures" / f"page-{'-'.join(each)}.png" for each in made]
+    assert sum(picture.stat().st_size for picture in pictures) < 600_000
