@@ -24,8 +24,10 @@ TASKS_AT_REST = 40
 """Threads and processes that a server without a call has, and a conversion of the music."""
 TASKS_OF_A_CALL = 2
 """Threads of an ffmpeg that plays, and the process that starts it."""
-MEMORY_OF_A_CALL, MEMORY_AT_REST = 12e6, 60e6
-"""Octets of private memory of an ffmpeg that plays, and of a server without a call."""
+MEMORY_OF_A_CALL, MEMORY_OF_A_SLIM_ONE, MEMORY_AT_REST = 12e6, 1e6, 60e6
+"""Octets of private memory of an ffmpeg that plays, of the slim one, and of a server without a call."""
+SLIM = (2e6, 20e6)
+"""Octets that the file of the slim ffmpeg may have. It is one file; Debian's is a small one with 200 libraries."""
 LEAST_TASKS = 5
 """Free processes below which not even the first calls get an ffmpeg."""
 USUAL_LENGTH = 300.0
@@ -177,9 +179,17 @@ def _number(path: Path) -> Optional[float]:
 
 
 def _memory(calls: int) -> Iterator[Finding]:
-    free, needed = free_memory(), MEMORY_AT_REST + MEMORY_OF_A_CALL * calls
+    free, needed = free_memory(), MEMORY_AT_REST + _memory_of_a_call() * calls
     if free is not None and free < needed:
         yield finding("limit-memory", free=megabytes(free), calls=calls, needed=megabytes(needed))
+
+
+def _memory_of_a_call() -> float:
+    try:
+        size = os.stat(shutil.which(player()) or "").st_size
+    except OSError:
+        return MEMORY_OF_A_CALL
+    return MEMORY_OF_A_SLIM_ONE if SLIM[0] <= size <= SLIM[1] else MEMORY_OF_A_CALL
 
 
 def free_memory() -> Optional[float]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import Optional
 
+from ..common.addresses import is_private
 from ..common.config import Settings
 from ..rtp.port_pool import shared_port
 from .finding import Finding, finding
@@ -53,7 +54,9 @@ def published_findings(settings: Settings, runs: bool) -> Iterator[Finding]:
     elif comes_back:
         yield finding("rtp-published", port=port)
     else:
-        yield finding("rtp-not-published", first=first, last=last, port=port)
+        # between private addresses music arrives all the same (docs/no-music.md)
+        outside = settings.advertised_address and not is_private(settings.advertised_address)
+        yield finding("rtp-not-published", "warning" if outside else "", first=first, last=last, port=port)
 
 
 def is_refused(machine: str, port: int) -> bool:

@@ -256,7 +256,7 @@ SET_UP_TEXTS: dict[str, Text] = {
         Words("RTP のポートは公開されています（コンピューターのポート {port} から、ここに届きました）。"),
     ),
     "rtp-not-published": Text(
-        "warning",
+        "note",
         Words(
             "The RTP ports {first}-{last} are not published: this container's machine refuses port {port} (UDP).",
             "Between private addresses music arrives all the same, but not at phones with public addresses, nor at "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Optional
 
 import pytest
 
@@ -120,6 +121,19 @@ def test_the_files_that_a_control_group_caches_count_as_free_memory(groups: Path
     free = free_memory()
     assert free is not None and free <= 30_000_000
     assert names(list(limit_findings(FIVE_CALLS))) == ["limit-memory"]
+
+
+@pytest.mark.parametrize(("size", "needed"), [(300_000, "120 MB"), (4_600_000, "65 MB"), (None, "120 MB")])
+def test_calls_with_the_slim_ffmpeg_need_little_memory(
+    groups: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: Optional[int], needed: str
+) -> None:
+    monkeypatch.setattr(machine, "free_memory", lambda: 50e6)
+    if size:
+        with (tmp_path / "ffmpeg").open("wb") as file:
+            file.truncate(size)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: str(tmp_path / "ffmpeg"))  # type: ignore[attr-defined]
+    (only,) = limit_findings(FIVE_CALLS)
+    assert what(only) == f"50 MB of memory are free; 5 calls with an ffmpeg need about {needed}."
 
 
 def test_the_limits_of_a_running_process_are_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from moh.common.config import Settings
 from moh.doctor import published
 from moh.doctor.published import gateway, is_refused, published_findings
+from moh.doctor.texts import level
 from moh.rtp.port_pool import shared_port
 from tests.support.running import free_ports
 
@@ -39,6 +41,9 @@ def test_a_machine_that_refuses_the_ports_does_not_publish_them(
     real = published._send
     monkeypatch.setattr(published, "_send", lambda sock, to, data: real(sock, ("127.0.0.2", free_ports(1)), data))
     assert ids(settings) == ["sip-not-published", "rtp-not-published"]
+    for address, expected in (("192.168.1.100", "note"), ("198.51.100.1", "warning")):
+        _, found = published_findings(replace(settings, advertised_address=address), runs=True)
+        assert level(found) == expected, "callers from the internet need the ports"
 
 
 def test_without_an_answer_nothing_is_known(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
