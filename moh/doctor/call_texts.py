@@ -123,7 +123,7 @@ CALL_TEXTS: dict[str, Text] = {
     "calls": Text(
         "ok",
         Words("The last call came {ago} ago; {count} since the start, {now} now."),
-        Words("最後の電話は {ago} 前です（起動してから {count} 件、今は {now} 件）。"),
+        Words("最後の電話は {ago}前です（起動してから {count} 件、今は {now} 件）。"),
     ),
     "calls-none": Text(
         "note",
@@ -151,7 +151,7 @@ CALL_TEXTS: dict[str, Text] = {
             "Allow PCMU (G.711 µ-law), PCMA, G.722 or Opus in the phone.",
         ),
         Words(
-            "電話機 {source} のコーデックは、このサーバーでは再生できません（{count} 回、{ago} 前）：{text}",
+            "電話機 {source} のコーデックは、このサーバーでは再生できません（{count} 回、{ago}前）：{text}",
             "保留中の相手には何も聞こえません。",
             "電話機で PCMU（G.711 µ-law）、PCMA、G.722、Opus のどれかを有効にしてください。",
         ),
@@ -164,7 +164,7 @@ CALL_TEXTS: dict[str, Text] = {
             "If music is to go there, name the address in MOH_ALLOW_MEDIA, or the phone in MOH_ALLOW.",
         ),
         Words(
-            "{source} からの電話は、音楽の送り先が許可されていないため拒否しました（{count} 回、{ago} 前）：{text}",
+            "{source} からの電話は、音楽の送り先が許可されていないため拒否しました（{count} 回、{ago}前）：{text}",
             "保留中の相手には何も聞こえません。",
             "そこへ音楽を送ってよければ、そのアドレスを MOH_ALLOW_MEDIA に、または電話機を MOH_ALLOW に"
             "書いてください。",
@@ -178,7 +178,7 @@ CALL_TEXTS: dict[str, Text] = {
             "docs/operations.md says what each refusal means.",
         ),
         Words(
-            "拒否した要求があります（{reason}、{count} 回、最後は {ago} 前、{source} から）：{text}",
+            "拒否した要求があります（{reason}、{count} 回、最後は {ago}前、{source} から）：{text}",
             "それがお使いの電話機であれば、保留中の相手には何も聞こえませんでした。",
             "それぞれの意味は docs/ja/operations.md にあります。",
         ),
@@ -218,7 +218,7 @@ CALL_TEXTS: dict[str, Text] = {
             "docs/no-music.md.",
         ),
         Words(
-            "{caller} の保留の音楽は、相手に届きませんでした（{ago} 前）：{why}",
+            "{caller} の保留の音楽は、相手に届きませんでした（{ago}前）：{why}",
             "サーバーがその通話を終えました。保留中の相手には何も聞こえていません。",
             "そのアドレスが保留中の相手の電話機のものか確かめてください。正しければ、"
             "docs/ja/no-music.md の「音が出ないときの手順」に従ってください。",
@@ -232,7 +232,7 @@ CALL_TEXTS: dict[str, Text] = {
             "Set MOH_ADVERTISED_ADDRESS (now: {advertised}) to an address of this machine that the phone reaches.",
         ),
         Words(
-            "電話機 {source} からの確認（ACK）が届きませんでした（{ago} 前）。",
+            "電話機 {source} からの確認（ACK）が届きませんでした（{ago}前）。",
             "応答に書かれたアドレスに、電話機から届かないようです。音楽は 32 秒で切れ、BYE も届きません。",
             "MOH_ADVERTISED_ADDRESS（今は {advertised}）に、電話機から届くこのコンピューターのアドレスを"
             "書いてください。",
@@ -246,7 +246,7 @@ CALL_TEXTS: dict[str, Text] = {
             "Do what the reason says; the log has more. docs/operations.md explains its lines.",
         ),
         Words(
-            "{caller} の音楽を流せませんでした（{ago} 前）：{why}",
+            "{caller} の音楽を流せませんでした（{ago}前）：{why}",
             "サーバーがその通話を終えました。保留中の相手には何も聞こえていません。",
             "理由に応じて対処してください。詳しいことはログにあり、docs/ja/operations.md にその説明があります。",
         ),

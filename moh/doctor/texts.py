@@ -6,6 +6,7 @@ both lists equal.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .call_texts import CALL_TEXTS
@@ -17,6 +18,10 @@ from .words import Text, Words
 TEXTS: dict[str, Text] = {**SET_UP_TEXTS, **MACHINE_TEXTS, **CALL_TEXTS}
 """The text of each finding, by its id."""
 LANGUAGES = ("en", "ja")
+DURATIONS = ("ago", "since")
+"""The values that are lengths of time, as ``duration`` writes them."""
+UNITS = {"d": "日", "h": "時間", "min": "分", "s": "秒"}
+"""The units of ``duration`` in Japanese."""
 
 
 def level(found: Finding) -> str:
@@ -27,7 +32,15 @@ def level(found: Finding) -> str:
 def words(found: Finding, language: str) -> Words:
     """What was found, why it matters and what to do, in English ("en") or Japanese ("ja")."""
     text = TEXTS[found.id]
-    return Words(*(part.format_map(found.values) for part in (text.ja if language == "ja" else text.en)))
+    if language != "ja":
+        return Words(*(part.format_map(found.values) for part in text.en))
+    values = {name: _japanese(value) if name in DURATIONS else value for name, value in found.values.items()}
+    return Words(*(part.format_map(values) for part in text.ja))
+
+
+def _japanese(length: str) -> str:
+    """A length of time in Japanese: 2 時間 5 分."""
+    return re.sub(r"(\d+) (\w+)", lambda part: f"{part[1]} {UNITS.get(part[2], part[2])}", length)
 
 
 def sentence(found: Finding) -> str:

@@ -56,6 +56,15 @@ def test_a_finding_is_data_in_both_languages() -> None:
     assert found["en"]["do"] == "Stop that program, or set MOH_SIP_PORT to another port."
 
 
+@pytest.mark.parametrize(
+    ("length", "japanese"), [("2 h 5 min", "2 時間 5 分"), ("21 s", "21 秒"), ("3 d 1 h", "3 日 1 時間")]
+)
+def test_lengths_of_time_have_japanese_units(length: str, japanese: str) -> None:
+    found = finding("server-runs", version="1.0", since=length, pid=7)
+    assert f"起動から {japanese}、" in words(found, "ja").what
+    assert f"for {length} (" in words(found, "en").what
+
+
 def test_a_line_of_the_log_says_what_is_wrong_and_what_to_do() -> None:
     line = sentence(finding("address-loopback", address="127.0.0.1"))
     assert line == (
