@@ -11,6 +11,9 @@ from typing import NamedTuple, Optional, Union
 
 from .codecs import Codec
 
+PROBE = "health check"
+"""In place of the id of a call: the stream by which the server finds out whether music leaves it. It is no call."""
+
 
 class Address(NamedTuple):
     """A host, as a literal IP address, and a port."""

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Optional, Union
 
-from ..common.actions import StartStream, StopStream, StreamBegan, StreamEnded
+from ..common.actions import PROBE, StartStream, StopStream, StreamBegan, StreamEnded
 from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tunes
@@ -88,7 +88,7 @@ class Supervisor:
         self._reports: queue.SimpleQueue[StreamReport] = queue.SimpleQueue()
         self._ffmpegs: dict[str, FfmpegProcess] = {}
         self.starts = 0
-        """The ffmpegs that were started since the start of the server."""
+        """The ffmpegs that were started for calls since the start of the server."""
         self.retries = 0
         """Those that were started because the one before had no route, or did not know an option."""
         self._packets_before = 0  # about the packets that ended ffmpegs have sent
@@ -135,8 +135,8 @@ class Supervisor:
         return len(self._ffmpegs)
 
     def playing_by_codec(self) -> Counter[str]:
-        """The same by the name of the codec. Any thread may call this."""
-        return Counter(ffmpeg.target.codec.name for ffmpeg in list(self._ffmpegs.values()))
+        """Those that play to calls, by the name of their codec. Any thread may call this."""
+        return Counter(ffmpeg.target.codec.name for ffmpeg in list(self._ffmpegs.values()) if ffmpeg.call != PROBE)
 
     def packets(self) -> int:
         """About how many packets all ffmpegs have sent since the start; this never falls. Only for one thread."""
@@ -262,7 +262,7 @@ class Supervisor:
             self._ended.put(StreamEnded(order.call, order.serial, f"ffmpeg does not start: {error.strerror}"))
             return
         try:
-            self.starts += 1
+            self.starts += order.call != PROBE
             self._ffmpegs[order.call] = ffmpeg
             self._selector.register(ffmpeg.stderr, selectors.EVENT_READ, ffmpeg)
             self._starting.add(ffmpeg)

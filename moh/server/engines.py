@@ -10,16 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional, Union
 
-from ..common.actions import StartStream, StopStream, StreamBegan, StreamEnded
+from ..common.actions import PROBE, StartStream, StopStream, StreamBegan, StreamEnded
 from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..common.tunes import Tune, Tunes
 from ..ffmpeg.supervisor import Supervisor
 from ..rtp.reception import StreamReport
 from ..shared.shared_stream import SharedStream
-
-PROBE = "health check"
-"""In place of the id of a call: the stream by which the server finds out whether music leaves it."""
 
 
 class Engines:

@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable
 from typing import Optional
 
-from ..common.actions import Address, StartStream, StopStream, Target
+from ..common.actions import PROBE, Address, StartStream, StopStream, Target
 from ..common.addresses import is_unspecified
 from ..common.amounts import amount
 from ..common.codecs import Codec
 from ..net.sockets import family_of
 from ..sip.user_agent import UserAgent
-from .engines import PROBE, Engines
+from .engines import Engines
 
 EVERY = 30.0
 """Seconds for which it counts as known that music leaves; the next health check asks anew."""

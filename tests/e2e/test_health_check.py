@@ -211,6 +211,7 @@ def test_the_check_is_no_call_and_leaves_no_line(start_server: StartServer, ffmp
     state = read_state("127.0.0.1", server.port)
     assert (state["calls"]["now"], state["totals"]["calls"], state["totals"]["last_call"]) == (0, [], None)
     assert not state["ended"] and not state["refusals"] and not state["trouble"]
+    assert state["totals"]["ffmpeg_starts"] == 0
 
 
 def test_without_a_server_the_check_fails() -> None:

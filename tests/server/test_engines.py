@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from moh.common.actions import Address, StopStream, StreamEnded
+from moh.common.actions import PROBE, Address, StopStream, StreamEnded
 from moh.common.tunes import Tunes
-from moh.server.engines import PROBE, Engines
+from moh.server.engines import Engines
 from moh.shared.shared_stream import SharedStream
 from tests.support.crowd import climbing, start, target, write_wave
 from tests.support.phone import Ear
@@ -95,4 +95,4 @@ def test_the_stream_of_the_health_check_is_kept_apart_from_those_of_calls(engine
         return engines.take_probe_ends()
 
     assert [end.call for end in wait_for(ends, "the end")] == [PROBE]
-    assert engines.streams_begun == 0
+    assert (engines.streams_begun, engines.ffmpegs.starts) == (0, 0)

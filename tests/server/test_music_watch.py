@@ -9,9 +9,8 @@ from typing import Optional, Union
 
 import pytest
 
-from moh.common.actions import StartStream, StopStream, StreamEnded
+from moh.common.actions import PROBE, StartStream, StopStream, StreamEnded
 from moh.common.codecs import PCMU
-from moh.server.engines import PROBE
 from moh.server.music_watch import EVERY, EVERY_IN_TROUBLE, GROWS_WITHIN, HEARD_WITHIN, TROUBLE, MusicWatch
 from moh.shared.shared_stream import SharedStreamStats
 from tests.support.ladder import make_agent
