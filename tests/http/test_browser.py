@@ -19,12 +19,21 @@ pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() 
 
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 360, "height": 740}
+IS_MADE = """async (player) => {
+  const ready = async () => (await fetch(player.src, { headers: { Range: "bytes=0-1" } })).ok;
+  for (let trials = 0; !await ready(); trials += 1) {
+    if (trials > 60) throw new Error(`no ${player.src}`);
+    await new Promise((done) => setTimeout(done, 500));
+  }
+}"""
+"""Waits until the server has made the music of a player."""
 HEAR = """async (player) => {
-  const context = new AudioContext(), analyser = context.createAnalyser();
+  const context = new AudioContext(), analyser = context.createAnalyser(), begin = performance.now();
   context.createMediaElementSource(player).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
   let loudest = 0;
   while (player.currentTime < 0.5) {
+    if (performance.now() - begin > 20_000) throw new Error(`${player.src} does not play: ${player.error?.message}`);
     await new Promise((done) => setTimeout(done, 20));
     analyser.getFloatTimeDomainData(samples);
     loudest = Math.max(loudest, ...samples.map(Math.abs));
@@ -113,6 +122,7 @@ def test_each_player_plays_what_callers_hear(open_page: OpenPage) -> None:
     assert players.count() == page.locator("#players li").count() >= 3
     for index in range(players.count()):
         player = players.nth(index)
+        player.evaluate(IS_MADE)
         player.focus()
         page.keyboard.press("Space")
         assert player.evaluate(HEAR) > 0.01, player.get_attribute("src")
@@ -237,7 +247,10 @@ def test_hundreds_of_calls_and_a_hundred_ends_are_shown_in_a_moment(open_page: O
     state["calls"]["now"] = 1234
     page = open_page(state)
     assert page.locator("#calls-count").inner_text() == "1,234 calls; the newest 200 of them are listed"
-    assert rows(page, "calls").count() == 200 and rows(page, "ended").count() == 10
+    assert rows(page, "calls").count() == 20 and rows(page, "ended").count() == 10
+    page.locator("#calls-more").click()
+    assert rows(page, "calls").count() == 200
+    assert page.locator("#calls-more").inner_text() == "Show fewer calls"
 
 
 @pytest.mark.parametrize(("colour", "viewport", "locale"), [

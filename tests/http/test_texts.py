@@ -93,11 +93,16 @@ def written(node: ast.expr) -> Iterator[str]:
 def arguments(function: str, place: int, folder: str = "") -> set[str]:
     """The texts that the code gives to ``function`` as its argument number ``place``."""
     found: set[str] = set()
-    for tree in trees(folder):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and name_of(node) == function and len(node.args) > place:
-                found.update(written(node.args[place]))
+    for node in calls(folder):
+        if name_of(node) == function and len(node.args) > place:
+            found.update(written(node.args[place]))
     return found - {""}
+
+
+@cache
+def calls(folder: str) -> list[ast.Call]:
+    """All calls in the modules."""
+    return [node for tree in trees(folder) for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
 def name_of(call: ast.Call) -> str:
@@ -144,11 +149,8 @@ def test_each_reason_of_a_refusal_has_plain_words(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_status_of_a_refusal_has_plain_words(language: str) -> None:
-    statuses = set()
-    for tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and name_of(node) == "Refusal" and isinstance(node.args[0], ast.Constant):
-                statuses.add(str(node.args[0].value))
+    refusals = [node.args[0] for node in calls("") if name_of(node) == "Refusal"]
+    statuses = {str(status.value) for status in refusals if isinstance(status, ast.Constant)}
     assert {"400", "488", "503"} <= statuses <= set(group(language, "statuses"))
 
 

@@ -43,7 +43,7 @@ class Visit:
     def open(self, url: str, state: Optional[dict[str, Any]] = None) -> Page:
         """Open ``url``. With a ``state`` the browser gets that one in place of the server's."""
         page = self._context.new_page()
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
+        page.on("console", lambda said: None if is_usual(said) else self.complaints.append(said.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         site = url.partition("#")[0]
         page.on("request", lambda asked: None if asked.url.startswith(site) else self.complaints.append(asked.url))
@@ -54,3 +54,8 @@ class Visit:
 
     def close(self) -> None:
         self._context.close()
+
+
+def is_usual(said: Any) -> bool:
+    """Whether a line of the browser's console is no complaint: it tells that music is still being made."""
+    return said.type == "log" or ("/music/" in said.location.get("url", "") and "503" in said.text)

@@ -9,7 +9,7 @@ const VISIBLE_PAUSE = 2000, HIDDEN_PAUSE = 15000, TIMEOUT = 6000, WAVEFORM_PAUSE
 const MISSES = 2; // answers in a row that have to be missing before the page says so
 const OLD = 5; // seconds since the page's process had that state from the server; normally it is a second
 const LONG = 80; // characters of a sentence that is shown in smaller letters
-const FEW = 10; // ended calls that are shown at first
+const FEW = { calls: 20, ended: 10 }; // rows of a table that are shown at first
 const UNDECIDED = "callers hear the built-in piece, since the music is still being prepared";
 const LEVELS = ["error", "warning", "note"]; // of findings, the worst first; those that are "ok" are not shown
 const MUSIC_REFUSED = ["music-unreadable", "music-missing", "music-refused"]; // of the start: may be mended since
@@ -21,7 +21,7 @@ const CODECS = { PCMU: "PCMU (G.711 µ-law)", PCMA: "PCMA (G.711 A-law)", G722: 
 let state = null;
 let misses = 0;
 let answeredAt = 0;
-let showsAllEnded = false;
+const shownWhole = new Set(); // the tables of which the reader wants all rows
 let announced = "";
 let wave = { number: null, seconds: 0, peaks: [], rms: [] };
 let timer = 0;
@@ -249,11 +249,19 @@ function showCalls() {
     { label: t("column.engine"), cell: engine },
     { label: t("column.packets"), cell: packets },
     { label: t("column.heard"), cell: heard },
-  ], listed, (call) => call.id, (call) => (arrivesNowhere(call) ? "error" : ""));
+  ], few("calls", listed), (call) => call.id, (call) => (arrivesNowhere(call) ? "error" : ""));
+}
+
+/** The rows that are shown of a table, and its button, which shows all or fewer. */
+function few(table, rows) {
+  const all = shownWhole.has(table), more = byId(`${table}-more`);
+  more.hidden = rows.length <= FEW[table];
+  setAttribute(more, "aria-expanded", String(all));
+  setText(more, t(all ? "more.fewer" : "more.all", { count: rows.length }));
+  return all ? rows : rows.slice(0, FEW[table]);
 }
 
 function showEnded() {
-  const rows = showsAllEnded ? state.ended : state.ended.slice(0, FEW);
   setText(byId("ended-count"), state.ended.length ? "" : t("ended.none"));
   fillTable(byId("ended"), [
     { label: t("column.caller"), cell: caller },
@@ -261,11 +269,7 @@ function showEnded() {
     { label: t("column.reason"), cell: reason },
     { label: t("column.played"), cell: (call) => [duration(call.played), codec(call)] },
     { label: t("column.heard"), cell: (call) => heard(call)[0] },
-  ], rows, (call) => `${call.id} ${call.ended}`);
-  const more = byId("ended-more");
-  more.hidden = state.ended.length <= FEW;
-  setAttribute(more, "aria-expanded", String(showsAllEnded));
-  setText(more, t(showsAllEnded ? "ended.fewer" : "ended.all", { count: state.ended.length }));
+  ], few("ended", state.ended), (call) => `${call.id} ${call.ended}`);
 }
 
 const end = (call) => [moment(call.ended), t("ended.length", { time: duration(call.age) })];
@@ -372,10 +376,12 @@ async function start() {
   });
   document.addEventListener("visibilitychange", () => document.hidden || ask());
   byId("copy").addEventListener("click", copyUri);
-  byId("ended-more").addEventListener("click", () => {
-    showsAllEnded = !showsAllEnded;
-    showEnded();
-  });
+  for (const table of Object.keys(FEW)) {
+    byId(`${table}-more`).addEventListener("click", () => {
+      if (!shownWhole.delete(table)) shownWhole.add(table);
+      show();
+    });
+  }
   ask();
 }
 

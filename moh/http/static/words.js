@@ -3,6 +3,7 @@
 const LANGUAGES = ["en", "ja"];
 const texts = {};
 const templates = new Map();
+const formatters = new Map();
 let language = "";
 let locale = "en";
 
@@ -62,18 +63,23 @@ function patterns(group, place) {
 
 const filled = (said, found) => said.replace(/\{(\d)\}/g, (_, place) => found[place]);
 
-export const number = (value, digits = 0) =>
-  new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(value);
+/** `Intl[kind]` with `options`, made once: to make one takes longer than to use it a hundred times. */
+function formatter(kind, options) {
+  const name = `${locale} ${kind} ${JSON.stringify(options)}`;
+  if (!formatters.has(name)) formatters.set(name, new Intl[kind](locale, options));
+  return formatters.get(name);
+}
+
+export const number = (value, digits = 0) => formatter("NumberFormat", { maximumFractionDigits: digits }).format(value);
 
 const inUnit = (value, unit, digits = 0) =>
-  new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits })
-    .format(value);
+  formatter("NumberFormat", { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits }).format(value);
 
 export const milliseconds = (seconds) => inUnit(seconds * 1000, "millisecond", seconds < 0.01 ? 1 : 0);
 
 export function percent(part) {
-  const text = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 }).format(
-    part && Math.max(part, 0.001));
+  const format = formatter("NumberFormat", { style: "percent", maximumFractionDigits: 1 });
+  const text = format.format(part && Math.max(part, 0.001));
   return part && part < 0.001 ? `< ${text}` : text;
 }
 
@@ -89,6 +95,6 @@ export function duration(seconds) {
 export function moment(epoch) {
   const date = new Date(epoch * 1000);
   const isToday = date.toDateString() === new Date().toDateString();
-  return new Intl.DateTimeFormat(locale, { dateStyle: isToday ? undefined : "medium", timeStyle: "medium" })
-    .format(date);
+  const style = isToday ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "medium" };
+  return formatter("DateTimeFormat", style).format(date);
 }
