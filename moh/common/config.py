@@ -148,7 +148,7 @@ def _http(text: str) -> Optional[Address]:
         return Address(_bind_address(bare if colon else "127.0.0.1"), _port(port))
     except ValueError:
         raise ValueError(
-            "an IP address and a port, as 127.0.0.1:8080 or [::1]:8080, a port alone, or off for no page"
+            "an IP address and a port, as 127.0.0.1:8080 or [::1]:8080, a port alone, or nothing for no page"
         ) from None
 
 
@@ -258,7 +258,7 @@ class Settings:
         "those of that phone; empty: none",
     )
     http: Optional[Address] = _setting(  # noqa: RUF009 -- ruff does not know that an Address is immutable
-        "MOH_HTTP", "", _http, "port of the page for the owner, such as 8080, or address and port; empty or off: none"
+        "MOH_HTTP", "", _http, "port of the page for the owner, such as 8080, or address and port; empty: none"
     )
     trace_of: str = ""
     """The phone's address in MOH_TRACE; empty for all phones. ``trace`` is the file alone."""

@@ -22,7 +22,7 @@ METHODS = ("GET", "HEAD")
 HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::\d{1,5})?")
 """The Host field (RFC 9110 §7.2): a name or an address, and perhaps a port."""
 OWN_SITE = ("same-origin", "none")
-"""Values of Sec-Fetch-Site: the page itself, and the owner, who typed the address or chose a bookmark."""
+"""Values of Sec-Fetch-Site: the page itself asks, or the owner typed the address or chose a bookmark."""
 SHOWN = 80
 """Characters of a foreign name that an answer repeats."""
 HEADERS = (

@@ -243,7 +243,7 @@ def test_the_page_has_an_address_and_a_port(text: str, where: Optional[Address])
      "fe80::1%lo:1"],
 )  # fmt: skip
 def test_another_place_for_the_page_is_refused(text: str) -> None:
-    expected = "an IP address and a port, as 127.0.0.1:8080 or [::1]:8080, a port alone, or off for no page"
+    expected = "an IP address and a port, as 127.0.0.1:8080 or [::1]:8080, a port alone, or nothing for no page"
     assert complaint(MOH_HTTP=text) == f"MOH_HTTP is {text!r}; expected {expected}"
 
 

@@ -82,6 +82,16 @@ def test_an_address_of_another_machine_stops_the_start() -> None:
     assert str(error.value) == f"Cannot listen on MOH_HTTP 192.0.2.1:8080: {why}"
 
 
+def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
+    port = free_ports(1)
+    try:
+        page = PageProcess(Settings.from_environment({"MOH_HTTP": f"[::]:{port}"}))
+    except SettingsError:
+        pytest.skip("needs IPv6")
+    socket.create_connection(("127.0.0.1", port), 10).close()
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("text", "bridged", "expected"),
     [
