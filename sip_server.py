@@ -50,7 +50,7 @@ from moh.server.compiled import core_fault
 from moh.server.engines import Engines
 from moh.server.log_format import complaint
 from moh.server.log_handler import start_log
-from moh.server.message_log import log_message
+from moh.server.message_log import log_message, without_keys
 from moh.server.now_playing import NowPlaying
 from moh.server.observers import Observers
 from moh.server.outbox import Outbox
@@ -234,7 +234,7 @@ class SipServer(socketserver.UDPServer):
             self._report(error, datagram)
 
     def _report(self, error: Exception, datagram: Datagram) -> None:
-        about = f"a message from {datagram.flow.remote}: {datagram.data[:2000]!r}"
+        about = f"a message from {datagram.flow.remote}: {without_keys(datagram.data)[:2000]!r}"
         self.faults.report(error, time.monotonic(), about)
 
     def drive(self, step: Callable[..., list[Action]], *args: Any) -> None:

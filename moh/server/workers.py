@@ -15,6 +15,7 @@ from typing import Any
 
 from ..common.faults import FaultLog
 from ..net.recvmmsg import Datagram
+from .message_log import without_keys
 
 WORKERS = 8
 FOR_UNVALIDATED = 2
@@ -91,5 +92,5 @@ class Workers:
             self._handle(turn, turn[0].flow.remote)
         except Exception as error:
             first, more = turn[0], f", and {len(turn) - 1} more" * (len(turn) > 1)
-            about = f"a datagram from {first.flow.remote}: {first.data[:2000]!r}{more}"
+            about = f"a datagram from {first.flow.remote}: {without_keys(first.data)[:2000]!r}{more}"
             self.faults.report(error, time.monotonic(), about)

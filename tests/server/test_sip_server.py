@@ -287,3 +287,15 @@ def test_a_stop_that_the_core_could_not_handle_is_asked_for_again(
     server._obey_signals(0.1)
     server._obey_signals(0.2)
     assert asked == [0.0, 0.0]
+
+
+def test_the_report_of_a_fault_holds_no_key(
+    server: SipServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(message: Union[Request, Response], flow: Flow, now: float) -> list[Action]:
+        raise LookupError("a plain bug")
+
+    monkeypatch.setattr(server.agent, "receive", fail)
+    body = f"{OFFER}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0\r\n"
+    server.handle_message(octets("INVITE", body=body), FLOW)
+    assert "AES_CM_128_HMAC_SHA1_80" in caplog.text and "c2VjcmV0" not in caplog.text

@@ -134,3 +134,16 @@ def test_datagrams_that_wait_are_handled_together(workers: Workers, handler: Han
     handler.proceed.set()
     wait_for(lambda: len(handler.handled) == TURN + 2, "all datagrams")
     assert [len(turn) for turn, _ in handler.turns] == [1, TURN, 1]
+
+
+def test_the_report_of_a_fault_holds_no_key(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(turn: Sequence[Datagram], source: Address) -> None:
+        raise LookupError("a plain bug")
+
+    monkeypatch.setattr(workers, "_handle", fail)
+    workers.submit(datagram(b"INVITE\r\n\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0\r\n"), True)
+    workers.wake()
+    wait_for(lambda: workers.faults.count == 1, "a fault")
+    assert "AES_CM_128_HMAC_SHA1_80" in caplog.text and "c2VjcmV0" not in caplog.text
