@@ -1,6 +1,7 @@
 """The check at the start: what the doctor can see without a call, once, when the server has begun to serve.
 
-A thread of the lowest priority does it, and imports the doctor only then: no call waits for it.
+A thread does it, and imports the doctor only then: no call waits for it. Its priority is that of all threads: with a
+lower one, it would keep the interpreter's lock for seconds while other processes keep all cores busy.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from ..net.threads import Thread
 
 AFTER = 1.0
 """Seconds from the line ``ready:`` to the check."""
-NICE = 19
-"""The niceness of the thread."""
 Findings = Callable[[dict[str, Any]], list[Any]]
 """Makes the findings of a state, as data for JSON: those of the start, and those about its calls."""
 
@@ -58,7 +57,6 @@ class StartCheck:
 
     def _run(self) -> None:
         try:
-            os.setpriority(os.PRIO_PROCESS, 0, NICE)  # of this thread alone
             from ..doctor.at_start import examine_at_start, in_calls, lines_of
             from ..doctor.texts import as_data
 

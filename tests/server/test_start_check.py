@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Any
 
@@ -24,7 +25,6 @@ FOUND = [finding("limits", calls=50), finding("disk-low", folder="/c", free="1 M
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    monkeypatch.setattr("os.setpriority", lambda *args: None)  # the niceness of the thread that runs the tests
     monkeypatch.setattr(at_start, "examine_at_start", lambda settings, state: FOUND)
     return []
 
@@ -64,3 +64,19 @@ def test_a_fault_of_the_check_costs_nothing(kept: list[Any], monkeypatch: pytest
     check.service(AFTER)
     check.close()
     assert faults.count == 1 and not kept
+
+
+def test_its_thread_keeps_its_priority(kept: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that the kernel passes over keeps the interpreter's lock, and all threads of the server wait for it."""
+    priorities: list[int] = []
+
+    def examine(settings: Settings, state: dict[str, Any]) -> list[Any]:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, 0))
+        return []
+
+    monkeypatch.setattr(at_start, "examine_at_start", examine)
+    check, _ = start_check(kept, [True])
+    check.service(0.0)
+    check.service(AFTER)
+    check.close()
+    assert priorities == [os.getpriority(os.PRIO_PROCESS, 0)]
