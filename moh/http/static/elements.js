@@ -60,15 +60,16 @@ export function fillTable(table, columns, rows, keyOf, kindOf = () => "") {
   keep(table.tBodies[0], rows, keyOf, () => make("tr", { role: "row" }), (line, row) => {
     setAttribute(line, "data-kind", kindOf(row));
     keep(line, columns, (column) => columns.indexOf(column),
-      () => make("td", { role: "cell" }, make("span"), make("small")),
+      () => make("td", { role: "cell" }, make("div", {}, make("span"), make("small"))),
       (cell, column) => {
         const [text, note = "", language = ""] = [column.cell(row)].flat();
         setAttribute(cell, "data-label", column.label);
         cell.classList.toggle("short", Boolean(column.isShort));
-        setText(cell.firstChild, text);
-        setText(cell.lastChild, note);
-        if (language) setAttribute(cell.lastChild, "lang", language);
-        else cell.lastChild.removeAttribute("lang");
+        const [first, second] = cell.firstChild.children;
+        setText(first, text);
+        setText(second, note);
+        if (language) setAttribute(second, "lang", language);
+        else second.removeAttribute("lang");
       });
   });
   table.hidden = rows.length === 0;

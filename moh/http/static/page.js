@@ -97,8 +97,8 @@ function showStatus() {
   const [kind, sentence, found, named] = judge();
   setAttribute(byId("status"), "data-kind", kind);
   setText(byId("sentence"), sentence);
-  const calls = state === null ? "" : t("calls.count", { count: state.calls.now });
-  setText(byId("updated"), state === null ? "" : t("updated", { calls, time: moment(answeredAt) }));
+  const calls = t("calls.count", { count: state?.calls.now ?? 0 });
+  setText(byId("updated"), state === null || isLost() ? "" : t("updated", { calls, time: moment(answeredAt) }));
   setAttribute(byId("content"), "data-stale", String(isLost()));
   keep(byId("findings"), found, (each) => found.indexOf(each),
     () => make("li", {}, make("p", { class: "what" }, make("b"), " ", make("span")), make("p"), make("p")),
@@ -225,7 +225,7 @@ function heard(call) {
   if (call.encrypted || call.loss === null || call.jitter === null) return [phrase("heard", call.heard), ago];
   const text = t("heard.report", { loss: percent(call.loss), jitter: milliseconds(call.jitter) });
   const nothing = NOTHING_ARRIVES.exec(call.heard);
-  return [nothing ? `${t("heard.nothing", { time: duration(nothing[1]) })}; ${text}` : text, ago];
+  return [nothing ? t("heard.nothing", { time: duration(nothing[1]), text }) : text, ago];
 }
 
 const receiver = (call) => [call.receiver ?? t("none"), t("calls.port", { port: String(call.port) })];
@@ -339,7 +339,7 @@ function help(row) {
 
 function showSettings() {
   fillTable(byId("settings"), [
-    { label: t("column.setting"), cell: (row) => row.name },
+    { label: t("column.setting"), cell: (row) => row.name, isShort: true },
     { label: t("column.value"), cell: (row) => row.value || t("settings.empty") },
     { label: t("column.default"), cell: (row) => row.default || t("settings.empty") },
     { label: t("column.help"), cell: help },
