@@ -51,7 +51,7 @@ class Application:
         try:
             answer = refusal(environ) or self._answer(environ)
         except Exception as error:
-            self._faults.report(error, time.monotonic(), str(environ.get("PATH_INFO"))[:200])
+            self._faults.report(error, time.monotonic(), repr(environ.get("PATH_INFO"))[:200])
             answer = text(500, "an unexpected error; the log of the server has it")
         headers = [("Content-Type", answer.kind), *answer.headers, *HEADERS]
         if answer.status != 304:

@@ -83,7 +83,8 @@ class WebServer(TcpWSGIServer):  # type: ignore[misc]
     def __init__(
         self, application: Callable[..., Any], listener: socket.socket, connections: int = CONNECTIONS
     ) -> None:
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait is not worth a line
+        logging.getLogger("waitress").setLevel(logging.WARNING)  # no line for each browser that goes away
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # nor for requests that wait a moment
         self.connections = connections
         self._faults = FaultLog("the listener of the page")
         settings = Adjustments(

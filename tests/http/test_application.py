@@ -157,7 +157,7 @@ def test_an_unexpected_error_is_logged_and_costs_one_answer(page: Page, caplog: 
     page.state = sample_state(music=7)
     answer = page.ask("/music/pcmu.wav")
     assert (answer.status, answer.text) == (500, "an unexpected error; the log of the server has it\n")
-    assert "unexpected error in the page: /music/pcmu.wav" in caplog.text
+    assert "unexpected error in the page: '/music/pcmu.wav'" in caplog.text, "no path begins a line of its own"
     assert page.ask("/").status == 200
 
 
