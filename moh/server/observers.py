@@ -42,11 +42,11 @@ class Observers:
     def __init__(self, settings: Settings) -> None:
         """Take what has to be there at the start, such as a port. Raises ``SettingsError`` where it is taken."""
         self.faults = FaultLog("what shows the server to its owner")
-        self.trace = Trace(settings.trace, settings.trace_of, self.faults) if settings.trace else None
-        """Where SIP messages are noted; ``None`` where the owner wants no trace."""
         self._settings = settings
         self._observers: list[Observer] = []
-        self._page = PageProcess(settings)
+        self._page = PageProcess(settings)  # first: it raises, and then no trace begins
+        self.trace = Trace(settings.trace, settings.trace_of, self.faults) if settings.trace else None
+        """Where SIP messages are noted; ``None`` where the owner wants no trace."""
 
     def note_received(self, data: bytes, flow: Flow, comment: str = "") -> None:
         """Note a message for the trace, in any thread. ``comment`` says why it is not handled."""

@@ -57,7 +57,7 @@ class TraceFile:
         self.close()
         for path in (self._path, self._former):
             _check(path)
-        if _size(self._path):
+        if _size(self._path) > len(self._header):  # a trace without messages replaces no former one
             os.replace(self._path, self._former)
         elif os.path.lexists(self._path):
             os.unlink(self._path)

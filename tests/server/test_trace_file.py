@@ -177,3 +177,12 @@ def test_a_file_that_somebody_else_changes_begins_anew(path: Path, file: TraceFi
         os.truncate(path, 0)
     file.write(BLOCK)
     assert count(path) == 1
+
+
+def test_a_trace_without_messages_replaces_no_former_trace(path: Path) -> None:
+    """A server that cannot start is started again and again."""
+    for octets in (BLOCK, b"", b"", b""):
+        started = TraceFile(str(path), HEADER, most_octets=1000)
+        started.write(octets)
+        started.close()
+    assert count(former(path)) == 1 and count(path) == 0
