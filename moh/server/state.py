@@ -148,6 +148,9 @@ class State:
             ended = self._statistics.history.ended(newest)
         self._ended = [(each, ended_row(each, epoch)) for each in ended] + self._ended
         del self._ended[MOST_ENDED:]
+        for each, row in self._ended:  # the wall clock may have been set since the row was made
+            row["ended"] = epoch + each.at
+            row["answered"] = epoch + each.at - each.call.age
         return [row for _, row in self._ended]
 
     def _totals(self, counts: Counts, epoch: float) -> Json:

@@ -206,6 +206,18 @@ def test_an_ended_call_stays_with_its_reason(world: World) -> None:
     assert world.read()["calls"] == {"now": 0, "listed": [], "playing": []}
 
 
+def test_an_ended_call_keeps_its_place_in_time_when_the_wall_clock_is_set(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without a battery for its clock sets it some time after the server's start."""
+    world.hang_up(world.call(1, now=90.0), 1, now=95.0)
+    world.read()
+    monkeypatch.setattr(f"{__name__}.EPOCH", EPOCH + 3600.0)
+    found = world.read()
+    assert (found["now"], found["ended"][0]["ended"]) == (EPOCH + 100.0, EPOCH + 95.0)
+    assert found["ended"][0]["answered"] == EPOCH + 90.0
+
+
 # -- refusals ------------------------------------------------------------------------------------------------------
 
 
