@@ -62,6 +62,8 @@ def read_state(bind: str, port: int, timeout: float = TIMEOUT) -> dict[str, Any]
     except OSError as error:
         raise NoState(f"the server's state cannot be read: {error.strerror or error}") from None
     if not data:
+        if os.geteuid() in (user, 0):  # then it has not refused this user
+            raise NoState("the server has closed the connection without an answer; its log says why")
         raise NoState(f"the server does not answer user {os.geteuid()}; expected its own user, or root")
     return _decoded(data)
 

@@ -69,9 +69,14 @@ def test_nonsense_is_named(answer: bytes) -> None:
     assert complaint(Server(answer)) == f"the server's state is no JSON object: it begins with {answer!r}"
 
 
-def test_a_server_that_closes_at_once_refuses_this_user() -> None:
-    said = complaint(Server(b""))
-    assert said == f"the server does not answer user {os.geteuid()}; expected its own user, or root"
+def test_a_server_of_root_that_closes_at_once_refuses_an_ordinary_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(state_client, "user_of_peer", lambda sock: 0)
+    assert complaint(Server(b"")) == "the server does not answer user 1000; expected its own user, or root"
+
+
+def test_a_server_of_the_same_user_that_closes_at_once_has_met_a_fault() -> None:
+    assert complaint(Server(b"")) == "the server has closed the connection without an answer; its log says why"
 
 
 def test_a_server_that_hangs_is_given_up() -> None:
