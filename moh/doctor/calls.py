@@ -11,7 +11,6 @@ from typing import Any
 
 from ..common.addresses import is_private, source_of
 from ..common.config import Settings
-from ..net.routes import is_ours
 from ..rtp.reception import percent
 from .finding import Finding, duration, finding
 
@@ -23,8 +22,6 @@ NO_STREAM, NO_MUSIC_THERE = "No stream to play to", "No music there"
 """What a line of the log says of a call that was refused for its codecs, or for the address of its music."""
 NOTHING_ARRIVES = ("and nothing in its last", "name no packet of the music")
 """What a call's ``heard`` says where packets are sent and none arrives."""
-TESTER = "201"
-"""The user that ``test_sip_client.py`` calls as."""
 SETTLES_AFTER = 8.0
 """Seconds of music before a receiver's reports have to name packets of it."""
 FORMATS = re.compile(r"formats are '([^']*)'")
@@ -54,8 +51,8 @@ def _last_call(settings: Settings, state: State) -> Iterator[Finding]:
     """When the last call came, and how many. Test calls of this machine count as none, as far as they are listed."""
     now, rows = state["now"], _rows(state)
     count = sum(each["count"] for each in _totals(state).get("calls", []))
-    tests = sum(map(_is_test, rows))
-    answered = [row["answered"] for row in rows if not _is_test(row)]
+    tests = sum(bool(row.get("test")) for row in rows)
+    answered = [row["answered"] for row in rows if not row.get("test")]
     last = max(answered, default=None)
     if last is None and count > tests:
         last = _totals(state).get("last_call")
@@ -68,12 +65,6 @@ def _last_call(settings: Settings, state: State) -> Iterator[Finding]:
 def _rows(state: State) -> list[dict[str, Any]]:
     """The calls that go on, and those that have ended."""
     return [*(state["calls"].get("listed") or []), *(state.get("ended") or [])]
-
-
-def _is_test(row: dict[str, Any]) -> bool:
-    """Whether ``test_sip_client.py``, or this doctor, has made the call from this machine."""
-    host = host_of(str(row.get("source") or ""))
-    return row.get("caller") == f"{TESTER}@{host}" and is_ours(host)
 
 
 def _level(usual: str, source: str, at: float, now: float) -> str:

@@ -21,6 +21,7 @@ from ..guard.media_limits import TOO_MUCH_MUSIC
 from ..mastering.owner_name import owner_name
 from ..mastering.prepare import BUILTIN, Music
 from ..mastering.report import gain_of, loudness_of
+from ..net.routes import is_ours
 from ..sip.history import MOST_ENDED, EndedCall
 from ..sip.snapshot import CallSnapshot
 from .call_list import CallList
@@ -38,6 +39,11 @@ REFUSED = re.compile(rf"\w+ [3-6]\d\d|{re.escape(TOO_MUCH_MUSIC)}")
 """The names under which refused requests are counted."""
 WARNING = "warning"
 """The kind of an event that refused nothing, such as music that seems to reach no receiver."""
+
+USUAL = ("answered, not acknowledged yet",)
+"""Reasons of events that belong to each call from the internet: they are counted, and not shown as warnings."""
+TESTER = "201"
+"""The user that ``test_sip_client.py`` and ``--check`` call as."""
 
 Json = dict[str, Any]
 
@@ -200,6 +206,7 @@ def call_row(call: CallSnapshot, now: float) -> Json:
         "id": call.id[:8],
         "caller": call.caller,
         "source": str(call.source),
+        "test": call.caller == f"{TESTER}@{call.source.host}" and is_ours(call.source.host),
         "transport": call.transport.lower(),
         "answered": now - call.age,
         "age": call.age,
@@ -230,7 +237,7 @@ def ended_row(ended: EndedCall, epoch: float) -> Json:
 def latest_rows(counts: Counts, epoch: float) -> list[Json]:
     """The latest event of each reason, the latest first."""
     latest = sorted(counts.latest.items(), key=lambda each: -each[1].at)
-    return [_latest_row(reason, event, counts, epoch) for reason, event in latest]
+    return [_latest_row(reason, event, counts, epoch) for reason, event in latest if reason not in USUAL]
 
 
 def _latest_row(reason: str, event: Latest, counts: Counts, epoch: float) -> Json:

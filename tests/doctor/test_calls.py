@@ -55,7 +55,7 @@ def test_the_last_call_and_the_number_of_calls() -> None:
 
 
 def test_a_test_call_of_this_machine_is_not_the_last_call() -> None:
-    test = ended("BYE", "BYE from the caller", caller="201@127.0.0.1", source="127.0.0.1:5062", answered=NOW - 9)
+    test = ended("BYE", "BYE from the caller", test=True, answered=NOW - 9)
     totals = {"last_call": NOW - 9, "calls": [{"codec": "PCMU", "count": 1}]}
     assert set(found(state(totals=totals, ended=[test]))) == {"calls-none"}
     totals["calls"] = [{"codec": "PCMU", "count": 2}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from string import Formatter
 
 import pytest
 
@@ -48,7 +48,8 @@ def test_without_errors_and_warnings_all_is_well() -> None:
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_finding_fits(name: str, language: str) -> None:
-    values: defaultdict[str, str] = defaultdict(lambda: "192.168.100.100")
+    placeholders = {place for text in (*TEXTS[name].en, *TEXTS[name].ja) for _, place, _, _ in Formatter().parse(text)}
+    values = {place: "192.168.100.100" for place in placeholders if place}
     found = list(lines([Finding(name, values)], language))
     for line in found:
         assert width(line) <= COLUMNS, line

@@ -15,11 +15,11 @@ def call(number: int, now: float = NOW, **changed: Any) -> dict[str, Any]:
     age = 35.0 + 60 * number
     return {
         "id": f"{number:08x}", "caller": f"{200 + number}@192.0.2.{number % 250 + 1}",
-        "source": f"192.0.2.{number % 250 + 1}:5060", "transport": "udp", "answered": now - age, "age": age,
-        "state": "plays", "played": age, "codec": "PCMU", "ptime": 20, "receiver": f"192.0.2.{number % 250 + 1}:4000",
-        "port": 10000 + 2 * number, "engine": "ffmpeg", "encrypted": False, "packets": int(age * 50),
-        "packets_estimated": True, "lateness": None, "loss": 0.0, "jitter": 0.0021, "reported_before": 3.0,
-        "heard": "the receiver reported 0 % lost, jitter 2 ms",
+        "source": f"192.0.2.{number % 250 + 1}:5060", "test": False, "transport": "udp", "answered": now - age,
+        "age": age, "state": "plays", "played": age, "codec": "PCMU", "ptime": 20,
+        "receiver": f"192.0.2.{number % 250 + 1}:4000", "port": 10000 + 2 * number, "engine": "ffmpeg",
+        "encrypted": False, "packets": int(age * 50), "packets_estimated": True, "lateness": None, "loss": 0.0,
+        "jitter": 0.0021, "reported_before": 3.0, "heard": "the receiver reported 0 % lost, jitter 2 ms",
     } | changed  # fmt: skip
 
 

@@ -162,11 +162,11 @@ def test_each_trouble_is_said_with_what_to_do(open_page: OpenPage) -> None:
         {"id": "y", "level": "ok", "en": {"what": "Fine.", "why": "", "do": ""}, "ja": words},
     ]
     page = open_page(state)
-    assert page.locator("#sentence").inner_text().startswith("Something is wrong: Your music cannot be played")
+    assert page.locator("#sentence").inner_text().startswith("Something is wrong. Your music cannot be played")
     found = page.locator("#findings").inner_text()
     for expected in (
-        "Why it matters: Cannot play your.mp3: it holds no sound", "What to do: Replace the file",
-        "Warning: Port closed.", "Why it matters: No calls.", "What to do: Open it.",
+        "Cannot play your.mp3: it holds no sound", "What to do: Replace the file",
+        "Warning: Port closed.", "No calls.", "What to do: Open it.",
     ):  # fmt: skip
         assert expected in found
     assert "Fine." not in found
@@ -180,7 +180,7 @@ def test_what_the_start_found_of_the_music_is_gone_when_the_music_plays(open_pag
     assert "All is well" in open_page(state).locator("#sentence").inner_text()
     state["trouble"] = "Cannot play music.mp3: Permission denied"
     page = open_page(state)
-    assert page.locator("#sentence").inner_text() == "Something is wrong: music.mp3 cannot be read."
+    assert page.locator("#sentence").inner_text() == "Something is wrong. music.mp3 cannot be read."
     assert page.locator("#findings li").count() == 1
 
 

@@ -142,7 +142,7 @@ def test_each_sentence_about_an_end_has_a_japanese_one() -> None:
 def test_each_reason_of_a_refusal_has_plain_words(language: str) -> None:
     reasons = arguments("log_first", 0) | arguments("count_and_should_log", 0) | arguments("should_log", 0)
     reasons |= {*TOO_MANY, TOO_SHORT, TOO_FAST, TOO_MUCH_MUSIC, "not in MOH_ALLOW"}
-    reasons |= {"answered, not acknowledged yet", "unacknowledged"}  # ``Responder.only_first_notes``
+    reasons |= {"unacknowledged"}  # ``Responder.only_first_notes``
     known = group(language, "refusals")
     assert {text for text in reasons if text not in known and not text.startswith("7")} == set()
 

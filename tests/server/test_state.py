@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from moh import __version__
-from moh.common.actions import StreamBegan
+from moh.common.actions import Flow, StreamBegan
 from moh.common.codecs import PCMA, PCMU
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
@@ -161,7 +161,7 @@ def test_a_call_with_an_ffmpeg(world: World) -> None:
     call = world.call(1, now=90.0)
     world.agent.reported([StreamReport(call, 7, 500, 400, 4, 0.0, 0.002)], now=98.0)
     assert world.read()["calls"] == {"now": 1, "playing": [], "listed": [{
-        "id": call[:8], "caller": "201@pbx.lan", "source": "192.168.1.50:5062", "transport": "udp",
+        "id": call[:8], "caller": "201@pbx.lan", "source": "192.168.1.50:5062", "test": False, "transport": "udp",
         "answered": EPOCH + 90.0, "age": 10.0, "state": "plays", "played": 10.0, "codec": "PCMU", "ptime": 20,
         "receiver": "192.168.1.77:17422", "port": 10000, "engine": "ffmpeg", "encrypted": False, "packets": 500,
         "packets_estimated": True, "lateness": None, "loss": 0.01, "jitter": 0.002, "reported_before": 2.0,
@@ -179,6 +179,15 @@ def test_a_call_of_the_shared_stream(world: World, monkeypatch: pytest.MonkeyPat
     assert (newest["engine"], newest["packets"], newest["packets_estimated"]) == ("shared", 249, False)
     assert (newest["lateness"], newest["loss"], newest["jitter"], newest["port"]) == (0.0007, None, None, 10100)
     assert (oldest["engine"], oldest["lateness"]) == ("ffmpeg", None)
+
+
+def test_a_test_call_of_this_machine_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moh.server.state.is_ours", lambda host: host == FLOW.local.host)
+    for number, flow in enumerate((FLOW, Flow(FLOW.local, FLOW.local))):
+        via = f"Via: SIP/2.0/UDP {flow.remote};branch=z9hG4bK{number};rport"
+        message = invite(from_=f"From: <sip:201@{flow.remote.host}>;tag=1", call_id=f"Call-ID: {number}", via=via)
+        world.agent.receive(message, flow, 90.0)
+    assert [row["test"] for row in world.read()["calls"]["listed"]] == [True, False]
 
 
 def test_a_call_on_hold_has_no_receiver(world: World) -> None:
@@ -237,6 +246,12 @@ def test_refusals_have_their_latest_text_source_and_time(world: World) -> None:
     assert refused["text"].startswith(f"refused 'INVITE' from {FLOW.remote}: 488 No stream to play to")
     (warning,) = found["warnings"]
     assert (warning["reason"], warning["text"]) == ("nothing arrives", "the receiver has reported")
+
+
+def test_what_each_call_from_the_internet_does_is_no_warning(world: World) -> None:
+    world.agent.tally.count_and_should_log("answered, not acknowledged yet", "203.0.113.7", 90.0)
+    assert world.read()["warnings"] == []
+    assert world.read()["totals"]["events"] == {"answered, not acknowledged yet": 1}
 
 
 # -- totals --------------------------------------------------------------------------------------------------------

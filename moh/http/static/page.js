@@ -216,7 +216,12 @@ function showWaveform() {
 // -- the calls -------------------------------------------------------------------------------------------------------
 
 const arrivesNowhere = (call) => call.state === "plays" && NOTHING_ARRIVES.test(call.heard);
-const caller = (call) => [call.caller || call.source, `${call.source} · ${(call.transport ?? "").toUpperCase()}`];
+
+function caller(call) {
+  const from = `${call.source} · ${(call.transport ?? "").toUpperCase()}`;
+  return [call.caller || call.source, call.test ? `${from} · ${t("caller.test")}` : from];
+}
+
 const codec = (call) => (call.codec ? CODECS[call.codec] ?? call.codec : t("none"));
 const engine = (call) => t(`engine.${call.engine}`);
 
