@@ -10,6 +10,9 @@ from ..common.addresses import usual_text
 
 LINES_BEFORE = 30
 """Lines before a message that are read; Wireshark shows most of them, the nearest ones count."""
+MOST_READ = 500
+"""Characters of such a line that are read; the search for addresses in a line of digits takes the square of its length.
+"""
 HOST = r"\[?([0-9a-fA-F.:]+?)\]?"
 END_OF_OURS = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 """How a line of our log begins."""
@@ -42,7 +45,7 @@ def way_of(lines: list[str], place: int) -> Way:
     """What the line with the start of a message, at ``place``, and the lines before it say."""
     ports: Optional[tuple[str, str]] = None
     for line in reversed(lines[max(0, place - LINES_BEFORE) : place + 1]):
-        if found := WIRESHARK_PORTS.search(line):
+        if found := WIRESHARK_PORTS.search(line[:MOST_READ]):
             ports = (found[2], found[3])
         elif (way := _read(line, ports)) is not None:
             return way
@@ -51,6 +54,7 @@ def way_of(lines: list[str], place: int) -> Way:
 
 def _read(line: str, ports: Optional[tuple[str, str]]) -> Optional[Way]:
     """The way that one line names. ``ports`` are those of a line of Wireshark that follows."""
+    line = line[:MOST_READ]
     if found := OURS.search(line):
         there = _address(found[2], found[3])
         return Way(None, there, found[4], True) if found[1] == "to" else Way(there, None, found[4])

@@ -121,7 +121,7 @@ def _of_json(line: str) -> list[str]:
         found = json.loads(line)
         sip = str(found["sip"]).encode("utf-8", "replace").decode()
         return [str(found.get("message", "")), *(f"    {each}" for each in sip.split("\n"))]
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         return [line]
 
 

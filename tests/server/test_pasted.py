@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -92,12 +93,21 @@ def test_a_session_description_alone_gets_an_invite_around_it() -> None:
         (INVITE * (MOST_OCTETS // len(INVITE) + 1), "too long"),
         (b"x" * (MOST_OCTETS + 1), "too long"),
         (b"{\"sip\": 7}\n{\"sip\n", "no message"),
+        pytest.param(b"{\"sip\": " + b"[" * 100_000, "no message", id="brackets"),
     ],
 )  # fmt: skip
 def test_what_has_no_message_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(Unreadable) as found:
         read_paste(data)
     assert found.value.reason == reason
+
+
+@pytest.mark.parametrize("junk", ["a", "1:", "1.", "IP a."])
+def test_a_long_line_before_the_message_takes_little_time(junk: str) -> None:
+    """A search that begins at each of its characters anew would take minutes."""
+    begin = time.process_time()
+    assert parse(read_paste(junk.encode() * 20_000 + b"\n" + INVITE).data) is not None
+    assert time.process_time() - begin < 2.0
 
 
 def test_no_paste_raises_anything_else() -> None:
