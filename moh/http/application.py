@@ -135,6 +135,8 @@ def _part(sound: Sound, environ: Environment) -> Answer:
     if sound.tag in environ.get("HTTP_IF_NONE_MATCH", ""):
         return Answer(304, "audio/wav", b"", headers)
     current = environ.get("HTTP_IF_RANGE", sound.tag) == sound.tag
+    # Range counts for GET alone (RFC 9110 §14.2)
+    current = current and environ["REQUEST_METHOD"] == "GET"
     part = wanted_part(environ.get("HTTP_RANGE", ""), sound.size) if current else None
     if part is None:
         return Answer(200, "audio/wav", FilePart(sound.open(), sound.size), headers)

@@ -183,6 +183,8 @@ def test_a_browser_gets_the_part_that_it_asks_for(page: Page) -> None:
     assert part.headers["content-range"] == f"bytes 10-19/{len(WAV)}"
     beyond = page.ask("/music/pcmu.wav", HTTP_RANGE="bytes=1000-")
     assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{len(WAV)}")
+    head = page.ask("/music/pcmu.wav", "HEAD", HTTP_RANGE="bytes=10-19")
+    assert (head.status, head.headers["content-length"]) == (200, str(len(WAV))), "Range is for GET"
     other = page.ask("/music/pcmu.wav", HTTP_RANGE="bytes=10-19", HTTP_IF_RANGE='"another"')
     assert (other.status, other.body) == (200, WAV)
     known = page.ask("/music/pcmu.wav", HTTP_IF_NONE_MATCH=part.headers["etag"])
