@@ -71,3 +71,5 @@ class StateReader:
         except Exception as error:
             self._faults.report(error, self._asked)
             self._last = (state, at, "an unexpected error, which the log has", number)
+        if self._last[2]:
+            self._asked = self._clock()  # a server that hangs is not asked by each request that has waited

@@ -77,6 +77,21 @@ def test_a_server_that_does_not_answer_is_asked_once_a_second_too(
     assert server.asked == 1
 
 
+def test_a_server_that_hangs_holds_up_one_request_and_no_second_one(server: Server) -> None:
+    """Each read takes its whole time-out, and all threads of the web server would wait, one after another."""
+
+    def read() -> State:
+        server.now += 2.0
+        return server.read()
+
+    server.answers = False
+    reader = StateReader(read, server.clock)
+    assert reader.latest().state is None
+    assert reader.latest().state is None and server.asked == 1
+    server.now += 1.0
+    assert reader.latest().state is None and server.asked == 2
+
+
 def test_an_unexpected_error_is_reported_and_named(
     server: Server, latest: Callable[[float], Reading], caplog: pytest.LogCaptureFixture
 ) -> None:
