@@ -129,7 +129,7 @@ CALL_TEXTS: dict[str, Text] = {
         "note",
         Words(
             "No call has come since the start, {since} ago.",
-            "If a phone has put a call on hold since then, its call does not reach this server.",
+            "If a phone has put a call on hold since then, its call has not reached this server.",
             "Check the address in the phone, and that no firewall drops port {port}/udp.",
         ),
         Words(
@@ -146,26 +146,26 @@ CALL_TEXTS: dict[str, Text] = {
     "refused-codec": Text(
         "error",
         Words(
-            "The phone {source} offers no codec that this server plays ({count} x, {ago} ago): {text}.",
-            "Its held parties hear nothing.",
+            "The phone {source} offers no codec that this server plays.",
+            "Its held parties hear nothing. Refused {count} x, the last time {ago} ago: {text}.",
             "Allow PCMU (G.711 µ-law), PCMA, G.722 or Opus in the phone.",
         ),
         Words(
-            "電話機 {source} のコーデックは、このサーバーでは再生できません（{count} 回、{ago}前）：{text}",
-            "保留中の相手には何も聞こえません。",
+            "電話機 {source} のコーデックは、このサーバーでは再生できません。",
+            "保留中の相手には何も聞こえません。{count} 回拒否しました（最後は {ago}前：{text}）。",
             "電話機で PCMU（G.711 µ-law）、PCMA、G.722、Opus のどれかを有効にしてください。",
         ),
     ),
     "refused-destination": Text(
         "error",
         Words(
-            "A call of {source} was refused since music may not go where it asked ({count} x, {ago} ago): {text}.",
-            "Its held parties hear nothing.",
+            "The settings forbid music to the address that the phone {source} names.",
+            "Its held parties hear nothing. Refused {count} x, the last time {ago} ago: {text}.",
             "If music is to go there, name the address in MOH_ALLOW_MEDIA, or the phone in MOH_ALLOW.",
         ),
         Words(
-            "{source} からの電話は、音楽の送り先が許可されていないため拒否しました（{count} 回、{ago}前）：{text}",
-            "保留中の相手には何も聞こえません。",
+            "電話機 {source} が示した音楽の送り先は、設定で許可されていません。",
+            "保留中の相手には何も聞こえません。{count} 回拒否しました（最後は {ago}前：{text}）。",
             "そこへ音楽を送ってよければ、そのアドレスを MOH_ALLOW_MEDIA に、または電話機を MOH_ALLOW に"
             "書いてください。",
         ),
@@ -173,13 +173,13 @@ CALL_TEXTS: dict[str, Text] = {
     "refused": Text(
         "note",
         Words(
-            "Requests were refused ({count} x {reason}); the last {ago} ago, from {source}: {text}.",
-            "If it was one of your phones, its held party heard nothing.",
+            "Calls were refused ({count} x {reason}), the last one from {source}.",
+            "If that is one of your phones, its held party heard nothing. {ago} ago: {text}.",
             "docs/operations.md says what each refusal means.",
         ),
         Words(
-            "拒否した要求があります（{reason}、{count} 回、最後は {ago}前、{source} から）：{text}",
-            "それがお使いの電話機であれば、保留中の相手には何も聞こえませんでした。",
+            "拒否した電話があります（{reason}、{count} 回、最後は {source} から）。",
+            "お使いの電話機であれば、保留中の相手には何も聞こえませんでした（{ago}前：{text}）。",
             "それぞれの意味は docs/ja/operations.md にあります。",
         ),
     ),
@@ -254,8 +254,8 @@ CALL_TEXTS: dict[str, Text] = {
     # -- the test call ---------------------------------------------------------------------------------------------
     "test-call": Text(
         "ok",
-        Words("A test call at {address}: {text}."),
-        Words("{address} への試しの通話で音楽が聞こえました（{text}）。"),
+        Words("A test call to {address} heard music: {codec}, {loudness}, {came} of {due} packets."),
+        Words("{address} への試しの通話で音楽が聞こえました（{codec}、{loudness}、{due} 個中 {came} 個のパケット）。"),
     ),
     "test-call-barred": Text(
         "note",
@@ -274,7 +274,7 @@ CALL_TEXTS: dict[str, Text] = {
     "test-call-refused": Text(
         "error",
         Words(
-            "A test call at {address} got no answer, or was refused: {text}.",
+            "A test call to {address} got no answer, or was refused: {text}.",
             "Callers hear nothing.",
             "{advice}",
         ),
@@ -287,7 +287,7 @@ CALL_TEXTS: dict[str, Text] = {
     "test-call-silent": Text(
         "error",
         Words(
-            "A test call at {address} was answered, but heard no music: {text}.",
+            "A test call to {address} was answered, but heard no music: {text}.",
             "Callers hear nothing.",
             "{advice}",
         ),
@@ -300,7 +300,7 @@ CALL_TEXTS: dict[str, Text] = {
     "test-call-wrong": Text(
         "error",
         Words(
-            "A test call at {address} heard music, but {name} failed: {text}.",
+            "A test call to {address} heard music, but {name} failed: {text}.",
             "Some phones play such music badly, or not at all.",
             "{advice}",
         ),
@@ -313,7 +313,7 @@ CALL_TEXTS: dict[str, Text] = {
     "test-call-uneven": Text(
         "warning",
         Words(
-            "A test call at {address} heard music whose packets came unevenly: {text}.",
+            "A test call to {address} heard music whose packets came unevenly: {text}.",
             "Phones play uneven packets with gaps. This machine may have been busy during the check.",
             "Check again when the machine has nothing else to do.",
         ),

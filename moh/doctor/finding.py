@@ -8,6 +8,9 @@ from typing import NamedTuple
 LEVELS = ("error", "warning", "note", "ok")
 """The levels, in the order of the report."""
 
+BUILTIN_PIECE = "the built-in piece"
+"""The name of the music that comes with the server, as a value of a finding."""
+
 
 class Finding(NamedTuple):
     """One finding. ``level`` is one of ``LEVELS``; empty means the usual level of its id."""

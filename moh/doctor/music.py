@@ -17,7 +17,7 @@ from ..mastering.owner_name import owner_name
 from ..mastering.prepare import BUILTIN, Music, find_source, prepare
 from ..mastering.refusals import facts_of, refuse_other_kinds
 from ..mastering.report import loudness_of
-from .finding import Finding, finding
+from .finding import BUILTIN_PIECE, Finding, finding
 
 WAITS = "still being prepared"
 """Part of the trouble of a server that does not know yet whether it can play the owner's music."""
@@ -87,7 +87,11 @@ def music_of_state(settings: Settings, state: dict[str, Any], user: int) -> Iter
         yield refused(settings, trouble, user)
     if music is None:
         return
-    yield _plays(music.get("name", "?"), music.get("seconds") or 0.0, music.get("loudness"))
+    yield _plays(
+        BUILTIN_PIECE if music.get("builtin") else music.get("name", "?"),
+        music.get("seconds") or 0.0,
+        music.get("loudness"),
+    )
     if music.get("builtin") and not trouble:
         yield finding("music-builtin")
     if missing := MISSING.search(music.get("summary") or ""):
@@ -107,7 +111,7 @@ def converted_music(settings: Settings) -> Iterator[Finding]:
 
 
 def _converted(settings: Settings, music: Music) -> Iterator[Finding]:
-    name = BUILTIN.name if music.source == BUILTIN else owner_name(music.source)
+    name = BUILTIN_PIECE if music.source == BUILTIN else owner_name(music.source)
     yield _plays(name, music.seconds, loudness_of(music.report, settings.loudness))
     if music.source == BUILTIN and not settings.music:
         yield finding("music-builtin")

@@ -85,9 +85,11 @@ def judged(call: phone.Call, server: phone.Address) -> Iterator[Finding]:
     elif pace:
         yield _finding("test-call-uneven", server, pace)
     else:
-        level = next(each.text for each in media if each.name == "loudness")
+        loudness = next(each.text for each in media if each.name == "loudness")
         codec = next(iter(call.answer.formats.values()), "") if call.answer else ""
-        yield finding("test-call", address=server, text=f"{codec}, {level}, {len(call.heard)} / {_due(call)}")
+        due = _due(call)
+        came = min(len(call.heard), due)
+        yield finding("test-call", address=server, codec=codec, loudness=loudness, came=came, due=due)
 
 
 def _due(call: phone.Call) -> int:

@@ -15,9 +15,10 @@ MARKS = {
     "en": {"error": "ERROR", "warning": "WARNING", "note": "note", "ok": "ok"},
     "ja": {"error": "エラー", "warning": "警告", "note": "参考", "ok": "正常"},
 }
-LABELS = {"en": ("Why: ", "Do: "), "ja": ("説明：", "対処：")}
+LABELS = {"en": ("", "Do: "), "ja": ("", "対処：")}
+"""What stands before the reason, and before the cure."""
 ENDS = {
-    "en": ("All is well.", "{errors} to mend, {warnings} to look at."),
+    "en": ("All is well.", "Errors: {errors}, warnings: {warnings}."),
     "ja": ("問題は見つかりませんでした。", "エラー {errors} 件、警告 {warnings} 件です。"),
 }
 NEVER_FIRST = "、。）」』・ー？！"

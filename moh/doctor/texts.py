@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from .call_texts import CALL_TEXTS
-from .finding import Finding
+from .finding import BUILTIN_PIECE, Finding
 from .machine_texts import MACHINE_TEXTS
 from .set_up_texts import SET_UP_TEXTS
 from .words import Text, Words
@@ -23,6 +23,9 @@ DURATIONS = ("ago", "since")
 UNITS = {"d": "日", "h": "時間", "min": "分", "s": "秒"}
 """The units of ``duration`` in Japanese."""
 
+NAMES = {BUILTIN_PIECE: "内蔵の曲"}
+"""Values that have a name in Japanese."""
+
 
 def level(found: Finding) -> str:
     """The level of a finding: its own, or the usual one of its id."""
@@ -34,8 +37,17 @@ def words(found: Finding, language: str) -> Words:
     text = TEXTS[found.id]
     if language != "ja":
         return Words(*(part.format_map(found.values) for part in text.en))
-    values = {name: _japanese(value) if name in DURATIONS else value for name, value in found.values.items()}
-    return Words(*(part.format_map(values) for part in text.ja))
+    values = {
+        name: _japanese(value) if name in DURATIONS else NAMES.get(value, value) for name, value in found.values.items()
+    }
+    return Words(*(_close(part.format_map(values)) for part in text.ja))
+
+
+def _close(text: str) -> str:
+    """``text`` without the spaces around Japanese names; the texts have them for Latin ones."""
+    for name in NAMES.values():
+        text = text.replace(f" {name} ", name)
+    return text
 
 
 def _japanese(length: str) -> str:

@@ -36,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "port_findings", lambda settings: [finding("port-taken", port=1)])
     monkeypatch.setattr(module, "converted_music", lambda settings: [finding("music-plays", name="x", details="")])
     monkeypatch.setattr(module, "file_findings", lambda settings: [])
-    monkeypatch.setattr(module, "own_call_findings", lambda settings: [finding("test-call", address="", text="")])
+    monkeypatch.setattr(module, "own_call_findings", lambda settings: [finding("test-call")])
 
 
 def found(

@@ -20,16 +20,16 @@ SAMPLE = [
 def test_errors_come_first_and_the_end_counts_them() -> None:
     assert list(lines(SAMPLE, "en")) == [
         "ERROR     The program ffmpeg is missing.",
-        "          Why: Without it the server cannot start, and a server that runs gives",
-        "          new callers no music.",
+        "          Without it the server cannot start, and a server that runs gives new",
+        "          callers no music.",
         "          Do: Install it: apt-get install ffmpeg, or run ./start.sh.",
         "note      No call has come since the start, 2 min 5 s ago.",
-        "          Why: If a phone has put a call on hold since then, its call does not",
-        "          reach this server.",
+        "          If a phone has put a call on hold since then, its call has not reached",
+        "          this server.",
         "          Do: Check the address in the phone, and that no firewall drops port",
         "          5060/udp.",
         "ok        The ports 5060 (SIP) and 10000-10100 (music) are free.",
-        "1 to mend, 0 to look at.",
+        "Errors: 1, warnings: 0.",
     ]
 
 

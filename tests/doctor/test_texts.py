@@ -7,7 +7,7 @@ from string import Formatter
 
 import pytest
 
-from moh.doctor.finding import LEVELS, finding
+from moh.doctor.finding import BUILTIN_PIECE, LEVELS, finding
 from moh.doctor.texts import TEXTS, as_data, level, sentence, words
 from tests.support.running import ROOT
 
@@ -75,9 +75,15 @@ def test_a_line_of_the_log_says_what_is_wrong_and_what_to_do() -> None:
 
 def test_text_of_a_phone_moves_no_cursor_and_fills_no_placeholder() -> None:
     found = finding("refused", source="\x1b[2J\r\n{text}", count=1, ago="1 s", text="\u202e{port}", reason="INVITE 400")
-    what = words(found, "en").what
-    assert "?[2J {text}" in what and "?{port}" in what
-    assert what.isprintable()
+    what, why, _ = words(found, "en")
+    assert "?[2J {text}" in what and "?{port}" in why
+    assert what.isprintable() and why.isprintable()
+
+
+def test_the_built_in_piece_has_its_name_in_both_languages() -> None:
+    found = finding("music-plays", name=BUILTIN_PIECE, details="0:48")
+    assert words(found, "en").what == "Callers hear the built-in piece (0:48)."
+    assert words(found, "ja").what == "保留中の相手に内蔵の曲が流れます（0:48）。"
 
 
 def test_a_finding_may_have_another_level_than_usual() -> None:
