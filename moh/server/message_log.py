@@ -15,8 +15,9 @@ KEY = re.compile(
     rb"""
     (?P<kept>
         (?<![^\r\n\0]) [ \t]* a[ \t]*=[ \t]*crypto[ \t]*:       # RFC 4568: a=crypto:1 SUITE inline:KEY
-            [ \t]* [^\s\0]+ (?:[\r\n]*[ \t]+) [^\s\0]+ (?:[\r\n]*[ \t]+) (?:inline[ \t]*:)?
-      | inline[ \t]*:
+            [ \t]* (?:(?!inline)[^\s\0])+ (?:[\r\n]*[ \t]+) (?:(?!inline)[^\s\0])+ (?:[\r\n]*[ \t]+)
+            (?:inline[^\w;,=]*:)?
+      | inline[^\w;,=]*:
       | (?<![^\r\n\0]) [ \t]* a[ \t]*=[ \t]*key-mgmt[ \t]*:     # RFC 4567: a=key-mgmt:mikey KEY
       | (?<![^\r\n\0]) [ \t]* k[ \t]*=                          # RFC 8866 section 5.12: k=base64:KEY
     )

@@ -37,6 +37,14 @@ ODD_FORMS = {
     "cut within the key": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf\r\n" + KEY[4:] + b"\r\n",
     "NUL as line end": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf\0" + KEY[4:] + b"\0",
     "CR as line end": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + KEY + b"\r",
+    "no suite": b"a=crypto:1 inline:" + KEY + b" UNENCRYPTED_SRTP\r\n",
+    "no tag": b"a=crypto:AES_CM_128_HMAC_SHA1_80 inline:" + KEY + b" KDR=1\r\n",
+    "neither": b"a=crypto:inline:" + KEY + b" KDR=1 WSH=64\r\n",
+    "a control character between": b"a=crypto:1\x1cAES_CM_128_HMAC_SHA1_80 inline:" + KEY + b" |2^20\r\n",
+    "a control character before inline": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80\x1einline:" + KEY + b" |2^20\r\n",
+    "a control character behind inline": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline\x0b: " + KEY + b"\r\n",
+    "another white space behind inline": "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline\u2003:".encode() + KEY + b"\r\n",
+    "cut behind inline": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline\r\n:" + KEY + b"\r\n",
     "two keys": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAAA;inline:" + KEY + b"\r\n",
     "parameters behind it": b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + KEY + b" FEC_KEY=inline:" + KEY + b"\r\n",
     "MIKEY": b"a=key-mgmt:mikey " + KEY + b"\r\n",
@@ -63,6 +71,8 @@ def test_no_form_of_a_key_is_shown_and_the_rest_of_the_message_is(line: bytes) -
 
 
 def test_a_message_without_a_key_stays_as_it_is() -> None:
+    part = b"Content-Disposition: inline\r\nX: y\r\n\r\nContent-Disposition: inline;handling=required\r\n--b: c\r\n"
+    assert without_keys(part) == part
     message = b"INVITE sip:a SIP/2.0\r\nk: timer\r\n\r\nv=0\r\na=crypto\r\na=rtpmap:0 PCMU/8000\r\n"
     assert without_keys(message) == message
 
@@ -75,5 +85,10 @@ def test_a_long_message_full_of_key_like_lines_takes_little_time() -> None:
         b" " * 65000,
         b"a=crypto:1" + b" " * 65000,
         b"\r\n" * 30000,
+        b"inline " * 9000,
+        b"a=crypto:" + b"x" * 65000,
+        b"a=crypto:1 " + b"inlin" * 13000 + b" x",
+        b"inline" + b" " * 65000,
+        (b"inline" + b" " * 50) * 1000,
     ):
         assert len(without_keys(message)) == len(message)
