@@ -73,14 +73,14 @@ def main() -> None:
 def make_calls(server: Running, stack: ExitStack) -> None:
     """Three calls that end, and three that go on, with reports of their receivers."""
     for user, host, held in (
-        ("204", OFFICE[3], OFFICE[4]), ("201", OFFICE[0], OFFICE[1]), ("202", OFFICE[1], OFFICE[4]),
+        ("204", OFFICE[3], OFFICE[4]), ("205", OFFICE[0], OFFICE[1]), ("202", OFFICE[1], OFFICE[4]),
     ):  # fmt: skip
         with Ear(held) as ear, dial(server, user, host, offer(ear.address, formats="0")) as phone:
             report(ear, ear.packets(100)[-1], lost=0)
             ear.packets(25)  # half a second, in which the server reads it
             phone.bye()
     for user, host, held, formats, lost in (
-        ("201", OFFICE[0], OFFICE[4], "9", 0), ("203", OFFICE[2], OFFICE[0], "0", 0),
+        ("205", OFFICE[0], OFFICE[4], "9", 0), ("203", OFFICE[2], OFFICE[0], "0", 0),
         ("204", OFFICE[3], OFFICE[5], "96", 3),
     ):  # fmt: skip
         ear = stack.enter_context(Ear(held))

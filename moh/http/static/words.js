@@ -88,7 +88,8 @@ export function duration(seconds) {
   const [days, hours] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24];
   const parts = [[days, "day"], [hours, "hour"], [Math.floor(whole / 60) % 60, "minute"], [whole % 60, "second"]];
   const first = parts.findIndex(([value]) => value > 0);
-  return parts.slice(first < 0 ? 3 : first).slice(0, 2).map(([value, unit]) => inUnit(value, unit)).join(" ");
+  const shown = parts.slice(first < 0 ? 3 : first).slice(0, 2).filter(([value], place) => value || !place);
+  return shown.map(([value, unit]) => inUnit(value, unit)).join(" ");
 }
 
 /** The time of day; of another day with its date. */
