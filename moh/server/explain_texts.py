@@ -151,11 +151,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # -- where it came from --
     "from": (
-        "The message is taken to have come from {source} ({how}), by {transport}, to {to}.",
-        "メッセージは {source} から（{how}）、{transport} で {to} に届いたものとして扱います。",
+        "From: {source} ({how}), by {transport}, to {to}.",
+        "送信元：{source}（{how}）。{transport} で {to} に届いたものとして扱います。",
     ),
     "how given": ("given with --from", "--from で指定"),
-    "how log": ("by the line before it", "直前の行による"),
+    "how log": ("as the line before it says", "直前の行による"),
     "how received": ("by 'received' in its Via", "Via の received による"),
     "how via": (
         "by its Via; if it came through a NAT or a PBX, name the real address with --from",
@@ -177,8 +177,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "codec": (
         "Codec: the phone offers {offered}. This server plays {ours}. It takes the first of the phone's list that it "
         "plays: {codec}, {ptime} ms of music in each packet.",
-        "コーデック：電話機が提示するのは {offered} です。このサーバーが使えるのは {ours} です。電話機の一覧のうち使え"
-        "る最初のもの、{codec} を使います（1 パケットに {ptime} ms）。",
+        "コーデック：電話機が提示するのは {offered} です。このサーバーが使えるのは {ours} です。電話機の一覧のうち、"
+        "このサーバーが使える最初のもの、{codec} を使います（1 パケットに {ptime} ms）。",
     ),
     "where": (
         "Where: the music goes to {to}, because the message says '{line}' and '{media}'. It leaves from a port of "
@@ -193,7 +193,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "、これで正しい動作です。",
     ),
     "after ACK": (
-        "The music begins when the phone has sent its ACK, since one of these addresses is public, or of this machine.",
+        "The music begins when the ACK of the phone has come, since one of these two addresses is public or belongs to "
+        "this machine.",
         "どちらかのアドレスがグローバルか、このコンピューターのものなので、音楽は電話機の ACK が届いてから始まります。",
     ),
     "encrypted": (

@@ -63,7 +63,7 @@ def test_the_invite_of_a_dp750() -> None:
     assert status == ACCEPTED
     assert text.splitlines() == [
         "The server answers 200 OK, and music plays.",
-        "The message is taken to have come from 192.168.1.50:5062 (by its Via; if it came through a NAT or a PBX, name "
+        "From: 192.168.1.50:5062 (by its Via; if it came through a NAT or a PBX, name "
         "the real address with --from), by UDP, to 192.168.1.100:5060.",
         "Codec: the phone offers PCMU (G.711 µ-law), PCMA (G.711 A-law), G.722, G.729. This server plays PCMU (G.711 "
         "µ-law), PCMA (G.711 A-law), G.722, Opus. It takes the first of the phone's list that it plays: PCMU (G.711 "
@@ -73,7 +73,8 @@ def test_the_invite_of_a_dp750() -> None:
         "there to 203.0.113.20:17422.",
         "203.0.113.20 is not the address that the call comes from (192.168.1.50). That is right where a phone has the "
         "held party get the music directly.",
-        "The music begins when the phone has sent its ACK, since one of these addresses is public, or of this machine.",
+        "The music begins when the ACK of the phone has come, since one of these two addresses is public or belongs to "
+        "this machine.",
     ]
 
 
@@ -83,12 +84,15 @@ def test_each_form_of_the_same_paste_is_explained(form: str) -> None:
 
 
 def test_each_message_of_our_log_is_explained_by_its_own_source() -> None:
-    says(OUR_LOG.replace("from 192.168.1.50", "from 10.0.0.9").encode(), "from 10.0.0.9:5062 (by the line before it)")
+    says(
+        OUR_LOG.replace("from 192.168.1.50", "from 10.0.0.9").encode(),
+        "From: 10.0.0.9:5062 (as the line before it says)",
+    )
 
 
 def test_the_source_may_be_given() -> None:
-    says(INVITE, "from 10.0.0.9:5080 (given with --from)", given="10.0.0.9:5080")
-    says(INVITE.replace(b";rport", b";rport=7000;received=10.0.0.8"), "from 10.0.0.8:7000 (by 'received' in its Via)")
+    says(INVITE, "From: 10.0.0.9:5080 (given with --from)", given="10.0.0.9:5080")
+    says(INVITE.replace(b";rport", b";rport=7000;received=10.0.0.8"), "From: 10.0.0.8:7000 (by 'received' in its Via)")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +309,7 @@ def test_what_is_no_call(data: bytes, expected: str, status: int) -> None:
 
 def test_a_session_description_alone_is_explained() -> None:
     text = says(INVITE.partition(b"\r\n\r\n")[2], "music plays.", "this is a session description alone")
-    assert "is taken to have come from" not in text
+    assert "From: " not in text
 
 
 @pytest.mark.parametrize(
