@@ -50,7 +50,7 @@ def lines_of(findings: Iterable[Finding]) -> list[str]:
 
 
 def once(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings without those that say again what an earlier one has said."""
+    """The findings, without those that repeat an earlier one."""
     kept: list[Finding] = []
     for each in findings:
         if not (each.id.startswith(SAID_ONCE) and any(each.id == former.id for former in kept)):

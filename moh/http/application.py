@@ -150,7 +150,7 @@ def _part(sound: Sound, environ: Environment) -> Answer:
 
 
 def public(state: State) -> dict[str, Any]:
-    """The state for browsers: without the paths of the converted music, which are nothing for people."""
+    """The state for browsers: without the paths of the converted music, which readers do not need."""
     shown = dict(state)
     if state.get("music"):
         shown["music"] = {name: value for name, value in state["music"].items() if name != "files"}

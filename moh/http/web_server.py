@@ -96,7 +96,7 @@ class WebServer(TcpWSGIServer):  # type: ignore[misc]
         super().__init__(application, _sock=listener, adj=settings, sockinfo=where, bind_socket=False)
 
     def handle_accept(self) -> None:
-        """Accept a connection. If there are too many, close the one that can best be done without."""
+        """Accept a connection. If there are too many, close one: ``_surplus``."""
         try:
             super().handle_accept()
             if len(self.active_channels) > self.connections and (surplus := self._surplus()):

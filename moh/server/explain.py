@@ -41,7 +41,7 @@ MOST_NAMES = 4
 
 
 class Explanation(NamedTuple):
-    """What is told, and the exit status."""
+    """The sentences, and the exit status."""
 
     said: list[Said]
     status: int
@@ -103,7 +103,7 @@ class _Case:
         self._said.append(Said(name, values))
 
     def _result(self, name: str, **values: object) -> None:
-        """Say first of all what becomes of the message."""
+        """Put the result in front of all sentences: what becomes of the message."""
         self._said.insert(0, Said(name, values))
 
     def explain(self) -> Explanation:

@@ -27,7 +27,7 @@ from .trace import Trace
 
 
 class Observer(Protocol):
-    """One that looks on."""
+    """A part that looks on while calls go on."""
 
     def service(self, now: float) -> None:
         """Do what is due, in the main thread, which calls this up to 200 times a second. Never waits."""

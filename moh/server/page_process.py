@@ -78,7 +78,7 @@ def place_of(http: Address, port_only: bool) -> Address:
 
 
 class PageProcess:
-    """Keeps the page running, by a thread of its own, from the time on when the server is ready.
+    """Keeps the page running, by a thread of its own, as soon as the server is ready.
 
     Without ``MOH_HTTP`` it does nothing.
     """

@@ -22,7 +22,7 @@ CAPTURES = (
 METHODS = "INVITE|ACK|BYE|CANCEL|OPTIONS|REGISTER|UPDATE|INFO|SUBSCRIBE|NOTIFY|PUBLISH|MESSAGE|REFER|PRACK"
 REQUEST = re.compile(rf"({METHODS})\s+\S+\s+SIP/\d\.\d(?=$|[\s\"'\\,])")
 ANY_REQUEST = re.compile(r"\S+ \S+ SIP/\d\.\d$")
-"""A request of whatever method; so one is only recognized where a text begins with it."""
+"""A request line of any method. A text has to begin with it, or it is not recognized."""
 RESPONSE = re.compile(r"SIP/2\.0 \d\d\d( |$)")
 SDP_LINE = re.compile(r"[a-zA-Z]\s*=")
 FIELD = re.compile(r"[A-Za-z0-9-]+\s*:")
@@ -180,7 +180,7 @@ def _gathered(lines: list[str]) -> list[str]:
 
 
 def _undecorated(line: str, before: str) -> Optional[str]:
-    """``line`` without what stands before it as ``before`` stands before the first line; ``None`` if that is not so."""
+    """``line`` without its prefix, which resembles ``before``, that of the first line; ``None`` without such a one."""
     if line.startswith(before):
         return line[len(before) :]
     if not line.strip() or line.rstrip() == before.rstrip():

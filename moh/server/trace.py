@@ -1,8 +1,8 @@
 """The trace (``MOH_TRACE``): the SIP messages of all callers, or of one, as a file for Wireshark, tshark and sngrep.
 
 A thread of its own writes the file. The law kept here: nothing waits for that thread, and an error of the file costs
-the trace alone. A message by TCP or TLS is shown as a datagram, since both programs show such a one as SIP whatever its
-port is, and its comment names the transport. Keys of SRTP are overwritten.
+the trace alone. A message by TCP or TLS is written as a datagram, in which these programs recognize SIP on any port;
+the comment of the packet names the transport. Keys of SRTP are overwritten.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The file of the trace, and the one that it was before: bounded in size, readable for its owner only.
 
-The law kept here: no file is overwritten or renamed but an earlier trace, and what the file holds is always whole.
+The law kept here: only an earlier trace is overwritten or renamed, and each block in the file is whole.
 """
 
 from __future__ import annotations
