@@ -25,12 +25,21 @@ BEGINS = {
     "ja": "設定を診断しています。サーバーが動いていれば試しの通話もします。数秒かかります。",
 }
 
+UNPRINTED = 2
+"""The exit status where the report cannot be printed."""
+
 
 def run(as_json: bool) -> int:
-    """Examine and print. Return 1 if there is an error, by which callers hear nothing or the wrong thing."""
+    """Examine and print. Return 1 if there is an error, by which callers hear nothing or the wrong thing.
+
+    Return 2 if the report cannot be printed.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the test call hangs up, as after Ctrl-C
     logging.getLogger("moh").addHandler(logging.NullHandler())  # the findings say what lines of the log would say
     language = language_of(os.environ)
+    if sys.stdout is None:
+        print("The report cannot be printed: standard output is closed", file=sys.stderr)
+        return UNPRINTED
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     if sys.stderr.isatty() and not as_json:
         print(BEGINS[language], file=sys.stderr, flush=True)
@@ -38,7 +47,12 @@ def run(as_json: bool) -> int:
         found = findings(os.environ)
     except KeyboardInterrupt:
         return 1
-    print(as_text(found) if as_json else "\n".join(lines(found, language)))
+    try:
+        print(as_text(found) if as_json else "\n".join(lines(found, language)), flush=True)
+    except OSError as error:
+        print(f"The report cannot be printed: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return UNPRINTED
     return int(worst(found) == "error")
 
 

@@ -56,6 +56,8 @@ def _read(path: str, language: int) -> bytes:
     if path != STANDARD_INPUT:
         with open(path, "rb") as file:
             return file.read(MOST_OCTETS + 1)
+    if sys.stdin is None:
+        raise ValueError("There is no text to explain: standard input is closed")
     if sys.stdin.isatty():
         print(HOW_TO_PASTE[language], file=sys.stderr)
     return sys.stdin.buffer.read(MOST_OCTETS + 1)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +13,7 @@ from moh.common.config import ON_HOST
 from moh.doctor import command
 from moh.doctor.command import findings, run, values_of, worst
 from moh.doctor.finding import Finding, finding
+from tests.support.running import ROOT
 
 NOTE, WARNING, ERROR = finding("calls-none", since="1 s", port=1), finding("server-stopped"), finding("ffmpeg-missing")
 OK = finding("ffmpeg", codecs="PCMU")
@@ -32,6 +36,19 @@ def test_only_an_error_makes_the_exit_status_1(
     assert set(report["findings"][0]) == {"id", "level", "en", "ja"}
     assert run(as_json=False) == status
     assert capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("output", "why"), [(">/dev/full", "No space left on device"), (">&-", "standard output is closed")]
+)
+def test_a_report_that_cannot_be_printed_is_no_error_of_the_set_up(output: str, why: str) -> None:
+    """End to end: a full disk, and a closed standard output."""
+    program = "import sys; from moh.doctor.command import run; sys.exit(run(True))"
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -c "$1" {output}', sys.executable, program], cwd=ROOT, check=False,
+        env={**os.environ, "MOH_SIP_PORT": "none"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (2, f"The report cannot be printed: {why}\n")
 
 
 def test_wrong_settings_are_a_finding() -> None:

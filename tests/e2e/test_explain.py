@@ -71,3 +71,9 @@ def test_a_japanese_terminal_gets_japanese() -> None:
     assert ran.stdout.decode().startswith("サーバーは 200 OK と応答し、音楽が流れます。\n")
     ran = run("--explain", data=INVITE, environment={"LC_ALL": "ja_JP", "PYTHONIOENCODING": "ascii"})
     assert ran.returncode == 0 and ran.stdout.startswith(b"????? 200 OK ")
+
+
+def test_a_closed_standard_input_is_named() -> None:
+    command = ["/bin/sh", "-c", 'exec "$0" "$1" --explain <&-', sys.executable, str(ROOT / "sip_server.py")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stderr == "There is no text to explain: standard input is closed\n" and ran.returncode == 2
