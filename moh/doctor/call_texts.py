@@ -133,7 +133,7 @@ CALL_TEXTS: dict[str, Text] = {
             "Check the address in the phone, and that no firewall drops port {port}/udp.",
         ),
         Words(
-            "起動してから {since} の間、電話は 1 件も来ていません。",
+            "起動してから {since}の間、電話は 1 件も来ていません。",
             "その間に電話機で保留をしたのであれば、電話がこのサーバーに届いていません。",
             "電話機に設定したアドレスと、ポート {port}/udp を遮るファイアウォールがないかを確かめてください。",
         ),

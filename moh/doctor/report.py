@@ -21,7 +21,7 @@ ENDS = {
     "en": ("All is well.", "Errors: {errors}, warnings: {warnings}."),
     "ja": ("問題は見つかりませんでした。", "エラー {errors} 件、警告 {warnings} 件です。"),
 }
-NEVER_FIRST = "、。）」』・ー？！"
+NEVER_FIRST = "、。）」』・ー？！ぁぃぅぇぉっゃゅょァィゥェォッャュョ"
 """Characters that no line begins with."""
 NEVER_LAST = "（「『"
 """Characters that no line ends with."""
