@@ -72,14 +72,19 @@ class Trace:
         self._thread.join(PATIENCE)
 
     def _add(self, data: bytes, source: Address, to: Address, flow: Flow, inbound: bool, comment: str) -> None:
-        if self._phone and self._phone not in (source.host, to.host):
-            return
-        if self._waiting.qsize() >= (MOST_WAITING if len(data) <= SHORT else MOST_LONG_WAITING):
+        """Have the thread write a message. This raises nothing: the message goes on to its call, or to the phone."""
+        try:
+            if self._phone and self._phone not in (source.host, to.host):
+                return
+            if self._waiting.qsize() >= (MOST_WAITING if len(data) <= SHORT else MOST_LONG_WAITING):
+                self._missing += 1
+                return
+            shown = flow.transport if flow.transport == "UDP" else f"{flow.transport}, shown as UDP"
+            comment = f"SIP by {shown}; {comment}" if comment else f"SIP by {shown}"
+            self._waiting.put(Captured(time.time_ns(), data, source, to, inbound, comment))
+        except Exception as error:
             self._missing += 1
-            return
-        shown = flow.transport if flow.transport == "UDP" else f"{flow.transport}, shown as UDP"
-        comment = f"SIP by {shown}; {comment}" if comment else f"SIP by {shown}"
-        self._waiting.put(Captured(time.time_ns(), data, source, to, inbound, comment))
+            self.faults.report(error, time.monotonic(), "the trace")
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -107,7 +112,7 @@ class Trace:
         if now < self._try_at:
             self._missing += len(messages)
             return
-        blocks = [packet_block(message._replace(data=without_keys(message.data))) for message in messages]
+        blocks = [self._block(message, now) for message in messages]
         try:
             self._file.write(b"".join(blocks))
         except Unusable as error:
@@ -124,6 +129,15 @@ class Trace:
         else:
             return
         self._trouble, self._missing, self._report_at = "", 0, now + RETRY_AFTER
+
+    def _block(self, message: Captured, now: float) -> bytes:
+        """The message as a block of the file; nothing for one that cannot be one, which costs no other message."""
+        try:
+            return packet_block(message._replace(data=without_keys(message.data)))
+        except Exception as error:
+            self._missing += 1
+            self.faults.report(error, now, f"the trace of a message from {message.source} to {message.to}")
+            return b""
 
 
 def _are(number: int) -> str:

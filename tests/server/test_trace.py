@@ -145,3 +145,29 @@ def test_an_unexpected_error_is_reported_and_the_thread_goes_on(
     trace.close()
     assert [each.data for each in packets(tmp_path / "moh.pcapng")] == [b"BYE"]
     assert "unexpected error in the trace" in caplog.text
+
+
+def test_a_message_that_cannot_be_written_costs_no_other_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = Trace(str(tmp_path / "moh.pcapng"))
+    trace.received(b"INVITE", FLOW)
+    trace.received(b"odd", FLOW._replace(remote=Address("phone.lan", 5060)))
+    trace.received(b"BYE", FLOW)
+    trace.close()
+    assert [each.data for each in packets(tmp_path / "moh.pcapng")] == [b"INVITE", b"BYE"]
+    assert "unexpected error in the trace: the trace of a message from phone.lan:5060 to " in caplog.text
+
+
+def test_a_fault_of_the_trace_costs_no_message_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = Trace(str(tmp_path / "moh.pcapng"))
+
+    def fails() -> int:
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("time.time_ns", fails)
+        trace.received(b"INVITE", FLOW)
+        trace.sent(Send(b"SIP/2.0 200 OK", FLOW.remote, FLOW))
+    trace.close()
+    assert trace.faults.count == 2
