@@ -51,14 +51,17 @@ check "$bin/mypy"
 check "$bin/hadolint" --ignore DL3008 Dockerfile
 ! docker compose version &>/dev/null || check docker compose config --quiet
 if [[ -n ${CI:-} ]]; then check audit; fi
-check "$bin/pytest" "$@"
+# Most tests of whole servers and ffmpegs wait: four run side by side. A file's tests stay in one process, since they share
+# servers; the files keep their order, in which the longest come first.
+parallel=(-n 4 --dist loadfile --no-loadscope-reorder)
+check "$bin/pytest" "${parallel[@]}" "$@"
 [[ -z ${SOAK:-} ]] || check "$bin/python" -m bench.soak --minutes "$SOAK"
 
 compiled() { # are the core and the calls the same in the compiled form?
     local folder
     folder=$(mktemp -d)
     quietly "$bin/python" tools/compile_core.py "$folder"
-    COMPILED_CORE=$folder "$bin/pytest" -q tests/common tests/sdp tests/guard tests/rtp tests/sip tests/e2e/test_calls.py
+    COMPILED_CORE=$folder "$bin/pytest" -q "${parallel[@]}" tests/common tests/sdp tests/guard tests/rtp tests/sip tests/e2e/test_calls.py
     rm -rf "$folder"
 }
 [[ -z ${COMPILED:-} ]] || check compiled
