@@ -31,6 +31,11 @@ def test_what_is_no_session_description_or_has_unreadable_audio_only_is_400(text
     assert found.status == 400 and found.why.isprintable() and len(found.why) < 200
 
 
+def test_the_refusal_of_what_is_no_description_shows_no_key() -> None:
+    found = refusal("k=clear:SECRET\n" + START + AUDIO, "")
+    assert found.status == 400 and "'k=c'" in found.why and "SECRET" not in found.why
+
+
 def test_a_description_of_the_largest_size_is_accepted() -> None:
     assert chosen(START + AUDIO * 32 + "a=x\n" * 963, "").place == 0
     assert chosen("m=audio 4000 RTP/AVP" + " 18" * 127 + " 0\n").payload_type == 0
