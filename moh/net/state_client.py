@@ -37,18 +37,25 @@ def state_name(bind: str, port: int) -> str:
 
 def user_of_peer(sock: socket.socket) -> int:
     """The number of the user whose process has the other end of a Unix socket."""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    user: int = CREDENTIALS.unpack(credentials)[1]
-    return user
+    return _credentials(sock)[1]
+
+
+def _credentials(sock: socket.socket) -> tuple[int, int]:
+    """The process, 0 where it cannot be seen from here, and the user of the other end of a Unix socket."""
+    process, user, _ = CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+    return process, user
 
 
 def read_state(bind: str, port: int, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """The state of the server with these values of MOH_BIND and MOH_SIP_PORT. Raises ``NoState``."""
+    """The state of the server with these values of MOH_BIND and MOH_SIP_PORT. Raises ``NoState``.
+
+    ``pid`` in it is the server's process as seen from here: a container counts its processes by itself.
+    """
     give_up = time.monotonic() + timeout
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             _connect(sock, state_name(bind, port), give_up)
-            user = user_of_peer(sock)
+            process, user = _credentials(sock)[0], user_of_peer(sock)
             if user not in (os.geteuid(), 0) and os.geteuid():
                 raise NoState(f"a program of user {user} answers in place of the server; expected user {os.geteuid()}")
             data = _read(sock, give_up)
@@ -65,7 +72,10 @@ def read_state(bind: str, port: int, timeout: float = TIMEOUT) -> dict[str, Any]
         if os.geteuid() in (user, 0):  # then it has not refused this user
             raise NoState("the server has closed the connection without an answer; its log says why")
         raise NoState(f"the server does not answer user {os.geteuid()}; expected its own user, or root")
-    return _decoded(data)
+    state = _decoded(data)
+    if "pid" in state:
+        state["pid"] = process
+    return state
 
 
 def _connect(sock: socket.socket, name: str, give_up: float) -> None:

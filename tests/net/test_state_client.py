@@ -125,3 +125,8 @@ def test_the_user_of_the_other_end_is_known() -> None:
     one, other = socket.socketpair()
     with one, other:
         assert user_of_peer(one) == os.geteuid()
+
+
+def test_the_process_is_the_one_that_is_seen_from_here() -> None:
+    """A server in a container gives its number there."""
+    assert Server(b'{"pid": 1, "ready": true}').read() == {"pid": os.getpid(), "ready": True}
