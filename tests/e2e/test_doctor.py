@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from conftest import StartServer
-from tests.support.namespaces import linked, run
+from tests.support.namespaces import addresses_stay, linked, run
 from tests.support.phone import Phone, offer
 from tests.support.running import ROOT, Running, free_ports, wait_for
 
@@ -260,6 +260,13 @@ BROKEN = [
         r"A test call to 127\.0\.0\.1:\d+ was answered, but heard no music: .+\.",
     ),
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def addresses() -> Iterator[None]:
+    """The addresses of this machine, which the check judges."""
+    with addresses_stay():
+        yield
 
 
 @pytest.fixture

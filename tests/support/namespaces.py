@@ -5,10 +5,12 @@ A namespace that is left behind keeps its link, and the link keeps its route: pa
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,10 @@ import pytest
 
 OURS = re.compile(r"moh-([a-z]+)-(\d+)")
 """The name of a namespace: what it is for, and the number of the process that made it."""
+
+
+_depth = 0
+"""How often this process has the lock of ``addresses_stay``."""
 
 
 class Linked(NamedTuple):
@@ -75,9 +81,26 @@ def namespaces(*uses: str) -> Iterator[list[str]]:
 
 
 @contextmanager
+def addresses_stay() -> Iterator[None]:
+    """Keep all other test processes from giving this machine an address: a link of theirs looks like a container's."""
+    global _depth
+    if _depth:
+        yield
+        return
+    folder = os.open(tempfile.gettempdir(), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        _depth = 1
+        yield
+    finally:
+        _depth = 0
+        os.close(folder)  # which ends the lock, as the end of the process does
+
+
+@contextmanager
 def linked(use: str, inside: str, outside: str) -> Iterator[Linked]:
     """Make one namespace that has the address ``inside``, and a link to it that has ``outside``, in one /24."""
-    with namespaces(use) as (name,):
+    with addresses_stay(), namespaces(use) as (name,):
         link = wire(use, os.getpid())
         run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
         run("ip", "addr", "add", f"{outside}/24", "dev", link)
