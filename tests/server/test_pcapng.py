@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from ipaddress import IPv6Address
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_a_packet_has_its_addresses_and_right_checksums(source: Address, to: Add
 
 def test_an_ipv4_address_beside_an_ipv6_address_is_a_mapped_one() -> None:
     source, to, _ = read_ip(ip_packet(PHONE, Address("::", 5060), b"x"))
-    assert (source[0], to[0]) == ("::ffff:c0a8:132", "::")
+    assert (IPv6Address(source[0]), to[0]) == (IPv6Address("::ffff:192.168.1.50"), "::")
 
 
 def test_a_checksum_of_zero_is_written_as_all_ones() -> None:
