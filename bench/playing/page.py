@@ -222,7 +222,12 @@ def main(options: Sequence[str]) -> int:
                     found.update(measure(with_page, given, program, folder))
                 for what, sight in found.items():
                     measured[what].append(sight)
-                    print(f"round {number + 1} of {given.rounds}, {what}: {sight}", file=sys.stderr)
+                    print(
+                        f"round {number + 1} of {given.rounds}, {what}: spacing p99 {sight.spacing_p99:.2f} ms, late "
+                        f"{sight.late:.3f} %, lost {sight.lost:.3f} %, cpu {sight.cpu:.1f} %, {sight.requests:.0f} "
+                        f"answers a second, {sight.failed:.0f} failed, slowest {sight.slowest:.0f} ms",
+                        file=sys.stderr,
+                    )
     except KeyboardInterrupt:
         if not measured[OPEN]:
             return 130
