@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from moh.http.application import Application
-
-
-class Answered(NamedTuple):
-    """What the application answered. The names of header fields are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
+from tests.support.browser import Got
 
 
 def environ(path: str = "/", method: str = "GET", **fields: str) -> dict[str, Any]:
@@ -39,7 +23,7 @@ def _read(file: BinaryIO) -> list[bytes]:
         return [file.read()]
 
 
-def ask(application: Application, path: str = "/", method: str = "GET", **fields: str) -> Answered:
+def ask(application: Application, path: str = "/", method: str = "GET", **fields: str) -> Got:
     """Have the application answer a request."""
     found: list[tuple[str, list[tuple[str, str]]]] = []
     chunks: Iterable[bytes] = application(
@@ -50,4 +34,4 @@ def ask(application: Application, path: str = "/", method: str = "GET", **fields
     named = {name.lower(): value for name, value in headers}
     assert len(named) == len(headers), f"a header field is there twice: {headers}"
     length = int(named.get("content-length", "0"))
-    return Answered(int(status[:3]), named, body[:length])
+    return Got(int(status[:3]), named, body[:length])

@@ -16,8 +16,9 @@ from moh.http.sound import CannotMake, Sound
 from moh.http.state_reader import State, StateReader
 from moh.http.static_files import StaticFiles
 from moh.net.state_client import NoState
-from tests.http.requests import Answered, ask
+from tests.http.requests import ask
 from tests.http.sample_state import sample_state
+from tests.support.browser import Got
 
 WAV = b"RIFF" + bytes(range(96))
 
@@ -53,7 +54,7 @@ class Page:
             raise CannotMake(self.why)
         return Made(io.BytesIO(), len(WAV), f'"{codec.name}"', {"codec": codec.name, "peaks": [0.5]})
 
-    def ask(self, path: str, method: str = "GET", **fields: str) -> Answered:
+    def ask(self, path: str, method: str = "GET", **fields: str) -> Got:
         return ask(self.application, path, method, **fields)
 
 
