@@ -25,7 +25,7 @@ class Sink:
     def __init__(self, host: str, count: int) -> None:
         self.ports: list[int] = []
         self._sockets: list[socket.socket] = []
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._limits = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = 2 * count + DESCRIPTORS
         if soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(hard, wanted), hard))
@@ -40,15 +40,15 @@ class Sink:
                     self._sockets.append(one)
                 pair.pop_all()
                 self.ports.append(port)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))  # a server that is started later has the usual limit
         if len(self.ports) < count:
             self.close()
             raise RuntimeError(f"{len(self.ports)} pairs of ports of {host} are free; expected {count}")
 
     def close(self) -> None:
-        """Close all ports."""
+        """Close all ports. Until then the limit of descriptors stays raised: below it no other file can be opened."""
         for one in self._sockets:
             one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._limits)
 
     def __enter__(self) -> Sink:
         return self
