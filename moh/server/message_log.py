@@ -1,6 +1,6 @@
 """SIP messages as the log and the trace show them: without the keys of SRTP.
 
-The law kept here: whoever reads the log or the trace cannot decrypt a call (RFC 4568 §6.1). So a key is left out in any
+The law kept here: a reader of the log or the trace cannot decrypt a call (RFC 4568 §6.1). So a key is left out in any
 form in which a phone may have written it: folded, cut into lines, or without the word ``inline``.
 """
 

@@ -36,7 +36,7 @@ RETRY_AFTER = 1.0
 PATIENCE = 3
 """Attempts after which the log says that another program has the name; a server that ends just now has it briefly."""
 REFUSAL_PAUSE = 0.01
-"""Seconds until the next reader is accepted after one of another user, who may try without end."""
+"""Seconds until the next reader is accepted after one of another user: that user's programs may connect without end."""
 JOIN = 1.0
 """Seconds that ``close`` waits for the thread."""
 
