@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tune:
-    """One piece of converted music."""
+    """One piece of converted music, or a live one."""
 
     files: Mapping[int, Path]
     """A WAV file for each sample rate that a codec needs, in Hz."""
@@ -25,6 +25,15 @@ class Tune:
     """The length of the music in seconds, the same in each file."""
     owner: object = None
     """An object that removes the files when it is freed; the tune holds it, so the files stay as long as the tune."""
+    plain: Mapping[int, Path] = field(default_factory=dict)
+    """The same music without its announcements, in files as ``files``; empty where it has none."""
+    plain_for: float = 0.0
+    """Seconds for which a new receiver of the shared stream hears ``plain``."""
+    announcements: tuple[tuple[float, float], ...] = ()
+    """When each announcement begins and ends, in seconds of the music. Outside of them ``plain`` equals ``files``."""
+    began: Optional[float] = None
+    """A live tune: when its second 0 was played, or would have been, by the monotonic clock; its files are rings, which
+    another process writes round and round ahead of that. ``None`` for any other tune."""
 
 
 class Tunes:

@@ -6,8 +6,6 @@ keeps its port, and so its engine, to its end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Optional, Union
 
 from ..common.actions import PROBE, StartStream, StopStream, StreamBegan, StreamEnded
@@ -39,9 +37,9 @@ class Engines:
         else:
             self.ffmpegs.order(action)
 
-    def add_tune(self, files: Mapping[int, Path], seconds: float, owner: object = None) -> int:
-        """Add a tune and return its number. The arguments are the fields of ``Tune``."""
-        return self._tunes.add(Tune(files, seconds, owner))
+    def add_tune(self, tune: Tune) -> int:
+        """Add ``tune`` and return its number."""
+        return self._tunes.add(tune)
 
     def keep(self, tunes: set[int]) -> None:
         """Drop all tunes except ``tunes``, and what the engines hold for the dropped tunes."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Optional
 
 from .. import __version__
 from ..common.config import Settings
+from ..common.tunes import Tune
 from ..mastering.prepare import BUILTIN, Music
 from ..mastering.reloader import ReloadResult, StandIn
 from ..sip.user_agent import UserAgent
@@ -93,7 +94,7 @@ class NowPlaying:
                 log.info("%s", line)
 
     def _play(self, music: Music) -> None:
-        tune = self._engines.add_tune(music.paths, music.seconds, owner=music)
+        tune = self._engines.add_tune(Tune(music.paths, music.seconds, owner=music))
         self._drive(self._agent.music_ready, tune)
         self.music = PlayedMusic(music, tune, time.monotonic())
         with self._lock:

@@ -52,3 +52,7 @@ def test_the_owner_of_the_files_lives_as_long_as_the_tune() -> None:
     assert alive() is not None
     tunes.keep(set())
     assert alive() is None
+
+
+def test_a_tune_has_no_plain_twin_and_is_not_live_unless_it_says_so() -> None:
+    assert (FIRST.plain, FIRST.plain_for, FIRST.announcements, FIRST.began) == ({}, 0.0, (), None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moh.common.actions import PROBE, Address, StopStream, StreamEnded
-from moh.common.tunes import Tunes
+from moh.common.tunes import Tune, Tunes
 from moh.server.engines import Engines
 from moh.shared.shared_stream import SharedStream
 from tests.support.crowd import climbing, start, target, write_wave
@@ -27,7 +27,7 @@ def files(tmp_path: Path) -> dict[int, Path]:
 def engines(files: dict[int, Path]) -> Iterator[Engines]:
     tunes = Tunes()
     both = Engines(tunes, SharedStream("127.0.0.1", free_ports(2), tunes))
-    assert both.add_tune(files, 1.0) == 0
+    assert both.add_tune(Tune(files, 1.0)) == 0
     yield both
     both.close()
     assert ffmpegs_of(os.getpid()) == []
@@ -70,7 +70,7 @@ def test_the_shared_port_is_the_shared_stream_and_any_other_is_an_ffmpeg(engines
 def test_both_engines_play_the_tune_with_the_same_number(engines: Engines, ear: Ear, tmp_path: Path) -> None:
     flat = climbing()
     flat[:] = type(flat)("h", [1000] * len(flat))
-    assert engines.add_tune({8000: write_wave(tmp_path / "flat.wav", flat)}, 1.0) == 1
+    assert engines.add_tune(Tune({8000: write_wave(tmp_path / "flat.wav", flat)}, 1.0)) == 1
     for call, port in (("ann", free_ports(2)), ("bob", shared_port(engines))):
         engines.order(start(call, target(Address(*ear.address), port), tune=1))
         assert len(set(ear.packets(5)[4].payload)) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,6 +11,7 @@ import pytest
 
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
+from moh.common.tunes import Tune
 from moh.mastering.prepare import BUILTIN, Music
 from moh.mastering.reloader import StandIn
 from moh.server.now_playing import UNDECIDED, NowPlaying
@@ -30,8 +30,9 @@ class Engines:
         self.tunes: list[Music] = []
         self.kept: set[int] = set()
 
-    def add_tune(self, files: Mapping[int, Path], seconds: float, owner: Music) -> int:
-        self.tunes.append(owner)
+    def add_tune(self, tune: Tune) -> int:
+        assert isinstance(tune.owner, Music)
+        self.tunes.append(tune.owner)
         return len(self.tunes) - 1
 
     def keep(self, tunes: set[int]) -> None:
