@@ -17,9 +17,14 @@ from .addresses import Network, is_unicast, is_unspecified, literal, networks
 from .errors import SettingsError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+SIZES = {"m": 1 << 20, "g": 1 << 30}
+"""Octets, as Docker and ``du`` count them."""
 DIRECTIONS = ("sendonly", "sendrecv")
 LOG_FORMATS = ("text", "json")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+LEAST_CACHE = 50 << 20
+"""The least MOH_CACHE_LIMIT, in octets: a piece of a quarter of an hour, converted."""
 
 ON_HOST = {name: f"{name}_ON_HOST" for name in ("MOH_MUSIC", "MOH_TLS_CERT", "MOH_TLS_KEY")}
 """The variables by which ``docker-compose.yml`` passes the owner's own paths, for messages; by the setting's name."""
@@ -68,15 +73,22 @@ def _port_range(text: str) -> tuple[int, int]:
     return pair
 
 
-def _networks(text: str) -> tuple[Network, ...]:
-    """The networks that ``text`` lists. A text that lists none, such as ``","``, is refused: it must not allow all."""
+def _networks(text: str, without: str = "all") -> tuple[Network, ...]:
+    """The networks that ``text`` lists. A text that lists none, such as ``","``, is refused: it must not allow all.
+
+    ``without`` is what an empty text means, for the message.
+    """
     try:
         found = networks(text)
     except ValueError:
         found = ()
     if text and not found:
-        raise ValueError("networks as 192.168.0.0/16, with commas between them, or nothing for all")
+        raise ValueError(f"networks as 192.168.0.0/16, with commas between them, or nothing for {without}")
     return found
+
+
+def _radio_networks(text: str) -> tuple[Network, ...]:
+    return _networks(text, "none")
 
 
 def _count(text: str) -> int:
@@ -104,6 +116,24 @@ def _duration(text: str, expected: str = "a length of time as 90s, 30m or 4h, or
 
 def _grace(text: str) -> float:
     return _duration(text, "a length of time as 30s, 5m or 1h, or 0 for none") or 0.0
+
+
+def _interval(text: str) -> float:
+    return _duration(text, "a length of time as 60s or 2m, or 0 for between the pieces") or 0.0
+
+
+def _size(text: str) -> int:
+    number, unit = text[:-1], text[-1:].lower()
+    octets = int(number) * SIZES.get(unit, 0) if number.isascii() and number.isdigit() and len(number) < 6 else 0
+    if octets < LEAST_CACHE:
+        raise ValueError(f"an amount from {LEAST_CACHE >> 20}M, as 500M or 2G")
+    return octets
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("on", "off"):
+        raise ValueError("on or off")
+    return text.lower() == "on"
 
 
 def _direction(text: str) -> str:
@@ -223,10 +253,21 @@ class Settings:
         "MOH_MUSIC",
         "",
         str,
-        "file to play; empty: with Compose the built-in piece, otherwise the first of /music.mp3, ./music.mp3, the "
-        "built-in piece",
+        "file or folder to play; empty: the first of /music, /music.mp3, ./music.mp3, the built-in piece",
+    )
+    shuffle: bool = _setting(
+        "MOH_SHUFFLE", "off", _switch, "order of the pieces in a folder: off by their names, on another one each hour"
+    )
+    announce: float = _setting(
+        "MOH_ANNOUNCE", "0", _interval, "how often announce.* in a folder is spoken, such as 60s; 0: between the pieces"
+    )
+    allow_radio: tuple[Network, ...] = _setting(
+        "MOH_ALLOW_RADIO", "", _radio_networks, "networks inside yours that radios may come from; empty: none"
     )
     cache: str = _setting("MOH_CACHE", "", str, "folder for the converted music; empty: ~/.cache/moh")
+    cache_limit: int = _setting(
+        "MOH_CACHE_LIMIT", "2G", _size, "most that the converted music of a folder may take, from 50M"
+    )
     loudness: Optional[float] = _setting(
         "MOH_LOUDNESS", "-24", _loudness, "loudness of the music in LUFS, from -36 to -16; off: unchanged"
     )

@@ -42,7 +42,11 @@ def test_each_variable_is_read() -> None:
             "MOH_ALLOW": "203.0.113.7",
             "MOH_ALLOW_MEDIA": "192.168.0.0/16, 2001:db8::/32",
             "MOH_MUSIC": "/my music.mp3",
+            "MOH_SHUFFLE": "On",
+            "MOH_ANNOUNCE": "2m",
+            "MOH_ALLOW_RADIO": "192.168.1.9",
             "MOH_CACHE": "/tmp/moh",
+            "MOH_CACHE_LIMIT": "500m",
             "MOH_MAX_CALL": "90m",
             "MOH_TLS_CERT": "/tls/chain.pem",
             "MOH_TLS_KEY": "/tls/key.pem",
@@ -62,7 +66,11 @@ def test_each_variable_is_read() -> None:
         allow=(IPv4Network("203.0.113.7/32"),),
         allow_media=(IPv4Network("192.168.0.0/16"), IPv6Network("2001:db8::/32")),
         music="/my music.mp3",
+        shuffle=True,
+        announce=120.0,
+        allow_radio=(IPv4Network("192.168.1.9/32"),),
         cache="/tmp/moh",
+        cache_limit=500 * 1024 * 1024,
         max_call=5400.0,
         tls_cert="/tls/chain.pem",
         tls_key="/tls/key.pem",
@@ -174,6 +182,44 @@ def test_an_invalid_duration_is_named(text: str) -> None:
 @pytest.mark.parametrize("name", ["MOH_MAX_CALL", "MOH_DRAIN"])
 def test_a_duration_without_a_unit_stops_the_start(name: str, text: str) -> None:
     assert complaint(**{name: text}) == f"{name} is {text!r}; expected {text}h, {text}m or {text}s"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("0s", 0.0), ("60s", 60.0), ("2m", 120.0), ("1h", 3600.0)])
+def test_announcements_come_between_the_pieces_or_by_the_clock(text: str, seconds: float) -> None:
+    assert Settings.from_environment({"MOH_ANNOUNCE": text}).announce == seconds
+
+
+@pytest.mark.parametrize("text", ["-60s", "1.5m", "often", "60 s"])
+def test_an_invalid_time_between_announcements_is_named(text: str) -> None:
+    expected = "a length of time as 60s or 2m, or 0 for between the pieces"
+    assert complaint(MOH_ANNOUNCE=text) == f"MOH_ANNOUNCE is {text!r}; expected {expected}"
+
+
+@pytest.mark.parametrize("text", ["yes", "1", "true", "onn"])
+def test_shuffle_is_on_or_off(text: str) -> None:
+    assert not Settings.from_environment({"MOH_SHUFFLE": "OFF"}).shuffle
+    assert complaint(MOH_SHUFFLE=text) == f"MOH_SHUFFLE is {text!r}; expected on or off"
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("2G", 2 << 30), ("2g", 2 << 30), ("500M", 500 << 20), ("50M", 50 << 20), ("99999G", 99999 << 30)],
+)
+def test_the_limit_of_the_cache_is_in_octets(text: str, octets: int) -> None:
+    assert Settings.from_environment({"MOH_CACHE_LIMIT": text}).cache_limit == octets
+
+
+@pytest.mark.parametrize("text", ["49M", "0", "0G", "G", "2000", "2GB", "2T", "-2G", "1.5G", "²G", "100000M", "2 G"])
+def test_another_limit_of_the_cache_is_refused(text: str) -> None:
+    assert complaint(MOH_CACHE_LIMIT=text) == f"MOH_CACHE_LIMIT is {text!r}; expected an amount from 50M, as 500M or 2G"
+
+
+@pytest.mark.parametrize("text", ["radio.example", ",", "192.168.1", "10.0.0.0/33"])
+def test_a_value_that_names_no_network_of_radios_is_refused(text: str) -> None:
+    """Empty and blank values allow none, so they are harmless."""
+    expected = "networks as 192.168.0.0/16, with commas between them, or nothing for none"
+    assert complaint(MOH_ALLOW_RADIO=text) == f"MOH_ALLOW_RADIO is {text!r}; expected {expected}"
+    assert Settings.from_environment({"MOH_ALLOW_RADIO": " "}).allow_radio == ()
 
 
 NO_NETWORKS = ["phones", "192.168.1", "10.0.0.0/33", "10.0.0.0/8 172.16.0.0/12", "::1%lo", '""', "10.0.0.0/8;::1"]
@@ -296,9 +342,9 @@ def test_the_table_has_a_line_for_each_setting() -> None:
     table = Settings.table()
     assert [name for name, _, _ in table] == [
         "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_DIRECTION",
-        "MOH_ALLOW", "MOH_CALL_RATE", "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_CACHE", "MOH_LOUDNESS", "MOH_MAX_CALL",
-        "MOH_DRAIN", "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG",
-        "MOH_LOG_FORMAT", "MOH_TRACE", "MOH_HTTP",
+        "MOH_ALLOW", "MOH_CALL_RATE", "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_SHUFFLE", "MOH_ANNOUNCE",
+        "MOH_ALLOW_RADIO", "MOH_CACHE", "MOH_CACHE_LIMIT", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN",
+        "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG", "MOH_LOG_FORMAT", "MOH_TRACE", "MOH_HTTP",
     ]  # fmt: skip
     assert all(text for _, _, text in table)
     assert Settings.from_environment({name: default for name, default, _ in table}) == Settings()
