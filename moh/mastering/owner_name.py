@@ -7,6 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from ..common.config import ON_HOST
+from .music_folder import FOLDERS
 
 MOUNTS = Path("/proc/self/mountinfo")
 """What is mounted in this container, and from where: proc(5)."""
@@ -17,8 +18,13 @@ GONE = "//deleted"
 def owner_name(path: Path, setting: str = "MOH_MUSIC") -> str:
     """The path as the owner wrote it for ``setting`` where Compose passes it; otherwise the name of the bound file.
 
-    A file that is not bound into a container has its own path.
+    A file in a folder that is bound as the music folder has the name of that folder in front. A file that is not bound
+    into a container has its own path.
     """
+    for folder in FOLDERS:
+        if folder in path.parents:
+            name = owner_name(folder, setting)
+            return str(path) if name == str(folder) else os.path.join(name, path.relative_to(folder))
     bound = _bound_name(path)
     return (os.environ.get(ON_HOST[setting], "").strip() or bound) if bound else str(path)
 

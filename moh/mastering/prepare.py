@@ -34,6 +34,7 @@ from .formats import read_as
 from .leveller import lifts, write_envelope
 from .loop import RATE, close_loop
 from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
+from .music_folder import music_folder
 from .owner_name import in_owner_words, owner_name
 from .progress import ProgressLog
 from .refusals import facts_of, not_decoded, refuse, refuse_other_kinds, refuse_protected, too_short, unreadable
@@ -96,11 +97,16 @@ class Music:
 
 
 def find_source(settings: Settings) -> Path:
-    """The file to play: the one that the settings name, or one of ``DEFAULT_SOURCES``, or the built-in piece."""
-    if settings.music:
+    """The file to play: the one that the settings name, or one of ``DEFAULT_SOURCES``, or the built-in piece.
+
+    With a music folder, that is the first of ``DEFAULT_SOURCES``, or the built-in piece: it plays until the folder's
+    own music is ready.
+    """
+    folder = music_folder(settings)
+    if settings.music and folder is None:
         return absolute("MOH_MUSIC", settings.music)
-    for source in DEFAULT_SOURCES:
-        if source.exists():
+    for source in DEFAULT_SOURCES if folder is None else DEFAULT_SOURCES[: not settings.music]:
+        if source.exists() and source != folder:
             return source.absolute()
     return BUILTIN
 

@@ -77,3 +77,13 @@ def test_a_path_with_spaces_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_this_machine_tells_its_mounts() -> None:
     assert owner_name(Path(__file__)) == __file__
+
+
+def test_a_file_in_a_bound_folder_has_the_name_of_the_folder_in_front(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mounted(monkeypatch, tmp_path, "/home/me/songs")
+    assert owner_name(MUSIC / "jazz" / "1.mp3") == "songs/jazz/1.mp3"
+    assert owner_name(Path("/music/1.mp3")) == "/music/1.mp3", "nothing is bound there"
+    monkeypatch.setenv("MOH_MUSIC_ON_HOST", "./my songs")
+    assert owner_name(MUSIC / "jazz" / "1.mp3") == "./my songs/jazz/1.mp3"
