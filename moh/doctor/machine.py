@@ -15,7 +15,7 @@ from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..ffmpeg.launch import encoders, player
 from ..mastering.cache_folder import absolute
-from ..mastering.prepare import ROOM
+from ..mastering.conversion import ROOM
 from .finding import Finding, finding, megabytes
 
 FILES_OF_A_CALL, FILES_AT_REST = 3, 100

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
+import math
 import os
 import re
 import shutil
@@ -24,9 +26,10 @@ import stat
 import tempfile
 import time
 import wave
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, Optional
 
 from .cache_folder import is_ours_or_roots
@@ -35,8 +38,10 @@ FORMAT = "7"
 """The version of the conversion. Increase it when the same file would be converted differently than before."""
 REPORT = "report.txt"
 """The file of an entry that says, for the log, what was done to the music."""
+FIGURES = "figures.json"
+"""The file of an entry with figures for other programs. An entry that a former version made has none."""
 MOST_REPORT = 4096
-"""Octets that the report may have: one line."""
+"""Octets that the report may have: one line. The figures may have as many."""
 PART = 1 << 20
 """Octets that are read at once for the digest of a file. 100 MB take 0.2 s."""
 UNUSED_FOR = 30 * 86400.0
@@ -87,6 +92,7 @@ class Found(NamedTuple):
     seconds: float
     report: str
     lock: Lock
+    figures: Mapping[str, float] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
@@ -117,7 +123,7 @@ class Entry(NamedTuple):
             os.utime(self.folder)
         except OSError:
             pass  # this user may only read the cache
-        return Found(lengths.pop(), report, lock)
+        return Found(lengths.pop(), report, lock, read_figures(self.folder / FIGURES))
 
     @contextmanager
     def unfinished(self) -> Iterator[Entry]:
@@ -134,11 +140,12 @@ class Entry(NamedTuple):
             yield made
             del lock
 
-    def keep(self, made: Entry, report: str) -> Found:
+    def keep(self, made: Entry, report: str, figures: Mapping[str, float] = MappingProxyType({})) -> Found:
         """Put the finished files of ``made`` in place, all at once. If another server was faster, use its files."""
-        found = Found(length_of(next(iter(made.paths.values()))), report, Lock(made.folder))
-        with make_empty(made.folder / REPORT) as file:
-            file.write(report.encode())
+        found = Found(length_of(next(iter(made.paths.values()))), report, Lock(made.folder), figures)
+        for name, text in ((REPORT, report), (FIGURES, json.dumps(dict(figures)))):
+            with make_empty(made.folder / name) as file:
+                file.write(text.encode())
         try:
             made.folder.rename(self.folder)
         except OSError:
@@ -207,6 +214,16 @@ def read_report(path: Path) -> str:
         octets = file.read(MOST_REPORT + 1)
     text = octets.decode("utf-8") if len(octets) <= MOST_REPORT else ""
     return text if text.isprintable() else repr(text)
+
+
+def read_figures(path: Path) -> dict[str, float]:
+    """The figures of an entry, by name; none where the file is missing or spoilt."""
+    try:
+        with open_ours(path) as file:
+            read = json.loads(file.read(MOST_REPORT + 1).decode("utf-8"))
+        return {str(name): float(value) for name, value in read.items() if math.isfinite(value)}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return {}
 
 
 def remove(path: Path) -> None:

@@ -22,8 +22,9 @@ from ..common.faults import FaultLog
 from ..ffmpeg.run import Progress
 from .cache import UNFINISHED
 from .file_watch import FileState, FileWatch, ends, poll_file
+from .first_music import FirstMusic, first_music
 from .owner_name import owner_name
-from .prepare import FirstMusic, Music, first_music, prepare
+from .prepare import Music, prepare
 from .progress import ProgressLog
 
 POLL_EVERY = 2.0

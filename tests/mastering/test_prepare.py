@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import pytest
 
 from moh.mastering import prepare as music
-from moh.mastering.cache import digest_of
+from moh.mastering.conversion import Converted, convert
 from moh.mastering.prepare import BUILTIN, Music, find_source
-from moh.mastering.refusals import facts_of
 from tests.mastering.tracks import NOISE, make, prepared, refusal, samples_of, settings
-from tests.support.running import ROOT, wait_for
+from tests.support.running import ROOT
 
 # -- files that are music ------------------------------------------------------------------------------------------
 
@@ -188,14 +185,14 @@ def test_a_file_that_is_touched_while_it_is_converted_is_converted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tone = make(tmp_path / "tone.wav")
-    convert, calls = music._convert, []
+    calls: list[int] = []
 
-    def touching(*arguments: object) -> str:
+    def touching(*arguments: Any) -> Converted:
         calls.append(1)
         os.utime(tone, ns=(len(calls), len(calls)))
-        return convert(*arguments)  # type: ignore[arg-type]
+        return convert(*arguments)
 
-    monkeypatch.setattr(music, "_convert", touching)
+    monkeypatch.setattr(music, "convert", touching)
     assert prepared(tone).took > 0
     assert len(calls) == 1
 
@@ -205,15 +202,15 @@ def test_a_file_that_gets_other_content_while_it_is_converted_is_converted_again
 ) -> None:
     tone = make(tmp_path / "tone.wav")
     longer = make(tmp_path / "longer.wav", source="sine=duration=0.8").read_bytes()
-    convert, calls = music._convert, []
+    calls: list[int] = []
 
-    def replacing(*arguments: object) -> str:
+    def replacing(*arguments: Any) -> Converted:
         calls.append(1)
-        report = convert(*arguments)  # type: ignore[arg-type]
+        converted = convert(*arguments)
         tone.write_bytes(longer)
-        return report
+        return converted
 
-    monkeypatch.setattr(music, "_convert", replacing)
+    monkeypatch.setattr(music, "convert", replacing)
     monkeypatch.setattr(music, "ATTEMPTS_APART", 0.0)
     assert prepared(tone).seconds == pytest.approx(0.8, abs=0.05)
     assert len(calls) == 2
@@ -250,82 +247,6 @@ def test_music_that_is_played_stays_in_the_cache_when_the_file_changes(tmp_path:
     make(track, "-y", source=NOISE + "1.5")
     prepared(track)
     assert all(path.exists() for path in playing.paths.values())
-
-
-# -- the stand-in of the start -------------------------------------------------------------------------------------
-
-
-def test_music_that_was_converted_before_is_there_at_once(tmp_path: Path) -> None:
-    tone = make(tmp_path / "tone.wav")
-    expected = prepared(tone)
-    first = music.first_music(settings(tone, tmp_path / "cache"))
-    assert first is not None and first.state == music.state_of(tone.stat())
-    assert first.music == replace(expected, took=0.0)
-
-
-def test_the_built_in_piece_is_not_looked_up_as_the_owners_music(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(music, "DEFAULT_SOURCES", ())
-    assert music.first_music(settings(cache=tmp_path / "cache")) is None
-
-
-def test_music_that_is_not_converted_has_a_stand_in(tmp_path: Path) -> None:
-    first = music.first_music(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"))
-    assert first is not None and (first.music.source, first.state) == (BUILTIN, None)
-
-
-@pytest.mark.parametrize("place", ["while it is read", "when it is opened"])
-def test_the_stand_in_does_not_wait_for_a_file_that_is_read_slowly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
-) -> None:
-    """As from a network share that is slow or hangs. The music is in the cache, which takes its whole file to know."""
-    tone = make(tmp_path / "tone.wav")
-    prepared(tone)
-    released, ended = threading.Event(), threading.Event()
-
-    def slow_digest(source: Path, tick: Callable[[], None] = lambda: None) -> str:
-        if source == BUILTIN:
-            return digest_of(source, tick)
-        try:
-            assert released.wait(30)
-            tick()
-            return digest_of(source, tick)
-        finally:
-            ended.set()
-
-    def slow_facts(source: Path) -> os.stat_result:
-        assert source == BUILTIN or released.wait(30)
-        return facts_of(source)
-
-    monkeypatch.setattr(music, "DIGEST_TIMEOUT", 0.05)
-    if place == "while it is read":
-        monkeypatch.setattr(music, "digest_of", slow_digest)
-    else:
-        monkeypatch.setattr(music, "facts_of", slow_facts)
-    try:
-        first = music.first_music(settings(tone, tmp_path / "cache"))
-        assert not released.is_set()
-        assert first is not None and (first.music.source, first.state) == (BUILTIN, None)
-        assert "the music is read slowly, or not at all" in caplog.text
-    finally:
-        released.set()
-    wait_for(lambda: "digest" not in [thread.name for thread in threading.enumerate()], "the end of the thread")
-    assert ended.is_set() == (place == "while it is read")
-
-
-def test_a_stop_cancels_the_stand_in_while_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
-    monkeypatch.setattr(music, "digest_of", lambda source, tick: released.wait(30))
-
-    def cancel(share: float) -> None:
-        raise ZeroDivisionError
-
-    try:
-        with pytest.raises(ZeroDivisionError):
-            music.first_music(settings(make(tmp_path / "tone.wav"), tmp_path / "cache"), cancel)
-    finally:
-        released.set()
 
 
 # -- which file ----------------------------------------------------------------------------------------------------

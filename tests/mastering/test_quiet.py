@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from moh.ffmpeg.run import LOG_OPTIONS, run
-from moh.mastering import loudness, prepare
+from moh.mastering import conversion, loudness, prepare
 from moh.mastering.filter_graphs import RenderPlan
 from moh.mastering.loop import LEAD, RATE, Loop
 from moh.mastering.loudness import PEAK, Loudness, meters
@@ -189,7 +189,7 @@ def test_music_without_long_quiet_passages_is_left_alone_by_the_leveller(
     shape = LEFT_ALONE.get(kind)
     track = make(tmp_path / "a.wav", "-af", shape, source=NOISE + "20") if shape else prepare.BUILTIN
     with_it = prepare.prepare(settings(track, tmp_path / "with"))
-    monkeypatch.setattr(prepare, "lifts", lambda *_: [])
+    monkeypatch.setattr(conversion, "lifts", lambda *_: [])
     without = prepare.prepare(settings(track, tmp_path / "without"))
     for rate in with_it.paths:
         assert samples_of(with_it.paths[rate]) == samples_of(without.paths[rate])

@@ -14,7 +14,8 @@ import pytest
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.mastering.file_watch import FileState, FileWatch
-from moh.mastering.prepare import FirstMusic, Music, state_of
+from moh.mastering.first_music import FirstMusic
+from moh.mastering.prepare import Music, state_of
 from moh.mastering.reloader import Reloader, ReloadResult, StandIn
 from tests.support.running import wait_for
 

@@ -1,0 +1,120 @@
+"""One conversion of a file for the telephone, from its first reading to the finished files for each sample rate."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from ..common.errors import SettingsError
+from ..ffmpeg.run import Progress
+from .cache import length_of
+from .completeness import what_is_missing
+from .curve import integrated, loudness_range
+from .filter_graphs import BANDS, NARROW
+from .form import Form
+from .formats import read_as
+from .leveller import lifts, write_envelope
+from .loop import RATE, close_loop
+from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
+from .refusals import refuse, refuse_protected, too_short
+from .report import Outcome, in_figures, in_plain_words
+
+SHORTEST = 0.1
+"""Seconds of sound that a file needs at least."""
+LEAST_HEARD = 1.0
+"""Seconds that can be heard of a file that is no silence, or a tenth of the file if that is less."""
+ROOM = 2 * (sum(BANDS) + RATE)
+"""Octets on the disk that a second of music takes while it is converted."""
+
+log = logging.getLogger("moh")
+
+
+class Converted(NamedTuple):
+    """What a conversion leaves beside the files: the report of what was done, and figures for other programs."""
+
+    report: str
+    figures: dict[str, float]
+
+
+def convert(
+    source: Path, targets: Mapping[int, Path], form: Form, wanted: Optional[float], progress: Optional[Progress]
+) -> Converted:
+    """Write the file for each sample rate.
+
+    ``wanted`` is the loudness in LUFS; ``None`` leaves the loudness unchanged. Intermediate files are written beside
+    the folder of ``targets``.
+    """
+    made = next(iter(targets.values())).parent
+    work = made.parent
+    analysis, uniform = analyse(source, work, _stage(progress, 0.0, 0.4)), source
+    if analysis.changes:
+        uniform = work / "uniform.wav"
+        make_uniform(source, uniform)
+        analysis = replace(analyse(uniform, work, None), declared=analysis.declared, said=analysis.said)
+    refuse_protected(source, analysis.said)
+    if analysis.seconds < SHORTEST:
+        raise too_short(source, analysis.seconds, SHORTEST, analysis.said)
+    if analysis.heard < min(LEAST_HEARD, analysis.seconds / 10):
+        audible = f"makes only {analysis.heard:.1f} s of its {analysis.seconds:.1f} s audible (300 to 3400 Hz)"
+        raise refuse(source, f"it is almost silent: a telephone {audible}; expected music")
+    if (needed := analysis.seconds * ROOM) > shutil.disk_usage(made).free:
+        raise SettingsError(no_room(made, needed))
+    mono, heard = work / "mono.s16", work / "heard.s16"
+    gain = downmix(uniform, mono, heard, analysis, _stage(progress, 0.4, 0.65))
+    loop = close_loop(mono, heard, 32768 * 10 ** ((analysis.level + gain) / 20))
+    heard.unlink()  # the results take its room
+    if loop.length < SHORTEST * RATE:
+        raise too_short(source, loop.length / RATE, SHORTEST)
+    curves = measure(mono, loop)
+    original = Loudness(integrated(curves[NARROW]) - gain, loudness_range(curves[NARROW]), analysis.peak)
+    plans, levelled, lift = {}, dict(curves), 0.0
+    for rate in targets:
+        envelope = None
+        if wanted is not None and (gains := lifts(curves[rate], gain)):
+            envelope = work / f"{rate}.envelope"
+            write_envelope(envelope, gains, loop)
+            levelled[rate] = [value + more for value, more in zip(curves[rate], gains)]
+            lift = max(lift, *gains)
+        plans[rate] = choose_plan(curves[rate], levelled[rate], gain, wanted, envelope)
+    after = render(mono, loop, targets, plans, wanted, analysis.soxr, _stage(progress, 0.7, 1.0))
+    lengths = {length_of(path) for path in targets.values()}
+    if lengths != {loop.length / RATE}:
+        raise refuse(source, f"ffmpeg made {lengths} s of it instead of {loop.length / RATE}")
+    outcome = Outcome(
+        analysis,
+        loop,
+        wanted,
+        original,
+        after,
+        lift,
+        levelled[NARROW],
+        missing=what_is_missing(source, analysis.seconds, analysis.declared, analysis.said),
+        read_as=read_as(source),
+    )
+    log.debug("music: %s", in_figures(outcome))
+    return Converted(in_plain_words(outcome), {"loudness": after[NARROW].integrated, "tail": 0.0})
+
+
+def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[Progress]:
+    """The progress function for one stage, which takes the conversion from the share ``begin`` to the share ``end``."""
+    if progress is None:
+        return None
+    report = progress
+    return lambda share: report(begin + (end - begin) * share)
+
+
+def no_room(made: Path, needed: float = 0.0) -> str:
+    """The message for a full disk, on which the folder ``made`` is. ``needed`` is in octets, 0 if not known."""
+    cache = made.parent.parent
+    free = shutil.disk_usage(cache).free
+    wants = f"{needed / 1e6:.0f} MB are needed, " if needed else ""
+    return cannot_write(f"{wants}{free / 1e6:.0f} MB are free in {str(cache)!r}; expected room to write")
+
+
+def cannot_write(why: str) -> str:
+    """The message for a cache that takes no files."""
+    return f"Cannot write the converted music: {why}"
