@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -72,7 +73,8 @@ class Application:
         if path.startswith("/static/"):
             return self._files.answer(path[len("/static/") :], environ.get("HTTP_IF_NONE_MATCH", ""))
         if path.startswith("/music/") and path.endswith(".wav"):
-            return self._player(path[len("/music/") : -len(".wav")], environ)
+            name, slash, player = path[len("/music/") : -len(".wav")].rpartition("/")
+            return self._player(player, environ, _text_of(name) if slash else None)
         return text(404, "there is nothing here; the page is at /")
 
     # -- the state -------------------------------------------------------------------------------------------------
@@ -94,12 +96,13 @@ class Application:
 
     # -- the music -------------------------------------------------------------------------------------------------
 
-    def _player(self, name: str, environ: Environment) -> Answer:
-        codec = PLAYERS.get(name)
+    def _player(self, player: str, environ: Environment, name: Optional[str]) -> Answer:
+        """The player of a ``name`` of the music folder, or, without one, of the default."""
+        codec = PLAYERS.get(player)
         if codec is None:
-            expected = ", ".join(f"/music/{name}.wav" for name in PLAYERS)
+            expected = ", ".join(f"/music/{player}.wav" for player in PLAYERS)
             return text(404, f"there is no such player; expected one of {expected}")
-        found = self._sound(codec)
+        found = self._sound(codec, name)
         return found if isinstance(found, Answer) else _part(found, environ)
 
     def _waveform(self, environ: Environment) -> Answer:
@@ -109,12 +112,17 @@ class Application:
         line = found.body.decode().rstrip("\n") if isinstance(found.body, bytes) else ""
         return data(found.status, {"error": line}, *found.headers[1:])
 
-    def _sound(self, codec: Optional[Codec]) -> Union[Sound, Answer]:
-        """The music as ``codec`` makes it sound; without a codec, by the first one that the server has."""
+    def _sound(self, codec: Optional[Codec], name: Optional[str] = None) -> Union[Sound, Answer]:
+        """The music as ``codec`` makes it sound; without a codec, by the first one that the server has.
+
+        A ``name`` is looked up in the list that the state has, and is never part of a path.
+        """
         reading = self._reader.latest()
         if reading.state is None:
             return text(503, f"{NO_ANSWER}: {reading.why}", AGAIN)
         music, has = reading.state.get("music"), reading.state.get("codecs", ())
+        if name is not None and (music := _music_of(reading.state, name)) is None:
+            return text(404, "there is no such name; the page lists those that have a player")
         codec = codec or next((each for each in CODECS if each.name in has), CODECS[0])
         if codec.name not in has:
             return text(404, f"no call gets {codec.name}: the ffmpeg of the server has no encoder {codec.encoder!r}")
@@ -122,7 +130,7 @@ class Application:
         if not music or not path:
             return text(503, "there is no music yet", AGAIN)
         try:
-            return self._players.sound(Tune(music["number"], Path(path)), codec)
+            return self._players.sound(Tune(music["number"], Path(path), name or ""), codec)
         except NotYet:
             return text(503, f"the player for {codec.name} is being made; ask again in a second", AGAIN)
         except CannotMake as error:
@@ -149,9 +157,29 @@ def _part(sound: Sound, environ: Environment) -> Answer:
     return Answer(206, "audio/wav", FilePart(file, length), (*headers, place))
 
 
+def _text_of(octets: str) -> str:
+    """A part of the path as text: WSGI gives octets, each as one character. Empty if they are no UTF-8."""
+    try:
+        return unicodedata.normalize("NFC", octets.encode("latin-1").decode())
+    except UnicodeError:
+        return ""
+
+
+def _music_of(state: State, name: str) -> Optional[Mapping[str, Any]]:
+    """The music of a name that is listed and has a player. A radio has none."""
+    listed = (state.get("names") or {}).get("listed", ())
+    return next((row for row in listed if row["name"] == name and row.get("number") is not None), None)
+
+
 def public(state: State) -> dict[str, Any]:
     """The state for browsers: without the paths of the converted music, which readers do not need."""
     shown = dict(state)
     if state.get("music"):
-        shown["music"] = {name: value for name, value in state["music"].items() if name != "files"}
+        shown["music"] = _without_files(state["music"])
+    if state.get("names"):
+        shown["names"] = {**state["names"], "listed": [_without_files(row) for row in state["names"]["listed"]]}
     return shown
+
+
+def _without_files(music: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in music.items() if key != "files"}

@@ -1,4 +1,4 @@
-"""Makes the music as each codec makes it sound, when a browser asks for it: once for each tune and codec.
+"""Makes the music as each codec makes it sound, when a browser asks for it. The latest sounds are kept.
 
 One thread makes one sound at a time, at the lowest priority, so that the calls keep the processor.
 """
@@ -25,6 +25,8 @@ MOST_WAITING = 2
 """Requests that may wait for a sound; the web server has more threads, and these answer the other requests."""
 PATIENCE = 5.0
 """Seconds that a request waits for a sound."""
+MOST_KEPT = 8
+"""Sounds that are kept: two tunes in all codecs, 24 MB at most."""
 RETRY_AFTER = 60.0
 """Seconds after which a sound that could not be made is tried again."""
 
@@ -32,11 +34,13 @@ log = logging.getLogger("moh")
 
 
 class Tune(NamedTuple):
-    """What plays now. A later tune has another number."""
+    """What plays now for a name. A later tune has a higher number."""
 
     number: int
     path: Path
     """The converted music at the sample rate of the codec."""
+    name: str = ""
+    """The name in the music folder; empty for the default."""
 
 
 class NotYet(Exception):
@@ -57,13 +61,13 @@ class Job:
 
 
 class Players:
-    """The sounds of the present tune. ``sound`` may be called from any thread."""
+    """The sounds of the present tunes. ``sound`` may be called from any thread."""
 
     def __init__(self, make: Callable[[Path, Codec], Sound] = make_sound, patience: float = PATIENCE) -> None:
         self._make = make
         self._patience = patience
         self._lock = threading.Lock()
-        self._jobs: dict[tuple[Tune, Codec], Job] = {}
+        self._jobs: dict[tuple[Tune, Codec], Job] = {}  # that which was asked for latest is the last
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._thread: Optional[Thread] = None
@@ -85,9 +89,11 @@ class Players:
 
     def _job(self, tune: Tune, codec: Codec) -> Job:
         with self._lock:
-            for key in [key for key in self._jobs if key[0].number < tune.number]:
+            former = [key for key in self._jobs if key[0].name == tune.name and key[0].number < tune.number]
+            done = [key for key, job in self._jobs.items() if job.done.is_set() and key != (tune, codec)]
+            for key in {*former, *done[: max(0, len(done) - MOST_KEPT + 1)]}:
                 del self._jobs[key]  # its file goes with the last answer that reads it
-            job = self._jobs.get((tune, codec))
+            job = self._jobs.pop((tune, codec), None)
             if job is None or (job.why and time.monotonic() >= job.ended + RETRY_AFTER):
                 if self._thread is None:
                     thread = Thread(self._run, "players")
@@ -96,8 +102,9 @@ class Players:
                     except RuntimeError as error:
                         raise CannotMake(str(error)) from None
                     self._thread = thread
-                job = self._jobs[tune, codec] = Job(tune, codec)
+                job = Job(tune, codec)
                 self._queue.put(job)
+            self._jobs[tune, codec] = job
             return job
 
     def _run(self) -> None:

@@ -16,6 +16,7 @@ from moh.http.sound import CannotMake, Sound
 from moh.http.state_reader import State, StateReader
 from moh.http.static_files import StaticFiles
 from moh.net.state_client import NoState
+from tests.http.names_state import names_state, row
 from tests.http.requests import ask
 from tests.http.sample_state import sample_state
 from tests.support.browser import Got
@@ -192,7 +193,7 @@ def test_a_browser_gets_the_part_that_it_asks_for(page: Page) -> None:
     assert (known.status, known.body) == (304, b"")
 
 
-@pytest.mark.parametrize("name", ["mp3", "PCMU", "../pcmu", ""])
+@pytest.mark.parametrize("name", ["mp3", "PCMU", "jazz/mp3", ""])
 def test_an_unknown_player_is_named_with_the_known_ones(page: Page, name: str) -> None:
     answer = page.ask(f"/music/{name}.wav")
     assert answer.status == 404 and "/music/pcmu.wav, /music/pcma.wav, /music/g722.wav" in answer.text
@@ -203,6 +204,51 @@ def test_a_codec_that_the_ffmpeg_of_the_server_lacks_has_no_player(page: Page) -
     answer = page.ask("/music/opus.wav")
     text = "no call gets opus: the ffmpeg of the server has no encoder 'libopus'\n"
     assert (answer.status, answer.text) == (404, text)
+
+
+# -- the names of a music folder -----------------------------------------------------------------------------------
+
+
+def test_a_name_has_a_player_for_each_codec(page: Page) -> None:
+    page.state = sample_state(names=names_state())
+    for path in ("/music/jazz/pcmu.wav", "/music/jazz/opus.wav"):
+        assert page.ask(path)[0::2] == (200, WAV)
+    assert page.made == [(Path("/tmp/moh/7/8000.wav"), "PCMU"), (Path("/tmp/moh/7/16000.wav"), "opus")]
+
+
+@pytest.mark.parametrize("written", ["受付 1", "か\u3099", "é"])
+def test_a_name_is_found_by_its_octets_in_whatever_form_of_unicode(page: Page, written: str) -> None:
+    """A web server hands on the octets of a path, each as one character (PEP 3333)."""
+    page.state = sample_state(names=names_state(listed=[row("受付 1"), row("が"), row("\u00e9")]))
+    assert page.ask(f"/music/{written}/pcmu.wav".encode().decode("latin-1")).status == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../..", "/etc/passwd", "", ".", "jaz", "Jazz", "jazz/", "/jazz", "\x00", "\xff\xfe", "news", "fax",
+             "/tmp/moh/7/8000", "default/../jazz", "a" * 5000]
+)  # fmt: skip
+def test_what_is_not_listed_or_has_no_music_has_no_player(page: Page, name: str) -> None:
+    page.state = sample_state(names=names_state())
+    answer = page.ask(f"/music/{name}/pcmu.wav")
+    text = "there is no such name; the page lists those that have a player\n"
+    assert (answer.status, answer.text, page.made) == (404, text, [])
+
+
+def test_without_a_folder_there_is_no_name(page: Page) -> None:
+    for names in (None, {**names_state(), "listed": []}):
+        page.state = sample_state(names=names)
+        page.now += 1
+        assert page.ask("/music/jazz/pcmu.wav").status == 404
+
+
+def test_the_state_shows_the_names_without_paths_of_files(page: Page) -> None:
+    page.state = sample_state(names=names_state())
+    found = page.ask("/state.json")
+    assert found.json["names"]["listed"][0]["name"] == "jazz"
+    assert "/tmp/moh" not in found.text
+
+
+# -- without music -------------------------------------------------------------------------------------------------
 
 
 def test_without_music_there_is_no_player_yet(page: Page) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.http.names_state import names_state, radio
 from tests.http.page_state import call, ended, sample_state
 from tests.support.chromium import Browser, Page, Visit, chromium, why_no_browser
 from tests.support.phone import Ear, Phone, offer
@@ -143,7 +144,7 @@ def test_the_browser_chooses_the_language_and_the_owner_another(open_page: OpenP
     page = open_page(sample_state(), locale="ja-JP")
     assert page.locator("html").get_attribute("lang") == "ja"
     assert page.locator("#sentence").inner_text() == "正常です。保留中の相手に音楽が流れます。"
-    assert "保留中の相手" in page.locator("h3").inner_text()
+    assert "保留中の相手" in page.locator("#music h3").inner_text()
     assert not re.search(r"[a-z]{3,} [a-z]{3,} [a-z]{3,}", page.locator("#calls").inner_text()), "English is left"
     page.get_by_role("link", name="English").click()
     assert page.locator("#sentence").inner_text() == "All is well: callers on hold hear your music."
@@ -193,6 +194,10 @@ def test_text_from_the_network_stays_text(open_page: OpenPage) -> None:
     state["refusals"][0].update(reason=evil, text=evil, source=evil)
     state.update(trouble=evil, uri=evil, uri_advice=[evil], version=evil)
     state["music"].update(name=evil, summary=evil)
+    named = {"name": evil, "why": evil, "state": evil, "kind": evil, "summary": evil}
+    listed = [{**each, **named, "name": f"{evil}{number}"} for number, each in enumerate(names_state()["listed"])]
+    state["names"] = names_state(listed=listed, folder=evil, default=evil, notes=[evil])
+    state["names"]["missing"][0]["name"] = evil
     state["findings"] = [{"id": "x", "level": "note", "en": {"what": evil, "why": evil, "do": evil}}]
     page = open_page(state)
     assert page.locator("img, main script").count() == 0
@@ -209,6 +214,73 @@ def test_the_page_says_so_when_the_server_does_not_answer_any_more(open_page: Op
     page.unroute("**/state.json")
     page.route("**/state.json", lambda route: route.fulfill(json=sample_state()))
     wait_for_text(page, "#sentence", "All is well")
+
+
+def with_names(**changed: Any) -> dict[str, Any]:
+    """A state with names, which three calls hear."""
+    state = sample_state(calls=3)
+    state["names"] = names_state(**changed)
+    heard = (("jazz", "jazz"), ("", "jaz"), ("", ""))
+    for row, (name, dialled) in zip(state["calls"]["listed"], heard):
+        row.update(name=name, dialled=dialled)
+    return state
+
+
+def test_without_a_folder_there_are_no_names(open_page: OpenPage) -> None:
+    assert not open_page(sample_state()).locator("#names-card").is_visible()
+    assert not open_page({**sample_state(), "names": None}).locator("#names-card").is_visible()
+
+
+def test_the_names_are_shown_with_their_state_and_who_listens(open_page: OpenPage) -> None:
+    page = open_page(with_names(), timezone_id="UTC")
+    shown = [row.inner_text().split() for row in rows(page, "names").all()]
+    assert [each[0] for each in shown] == ["jazz", "news", "shop", "fax", "big", "default", "受付"]
+    text = "\n".join(" ".join(each) for each in shown)
+    for expected in (
+        "jazz folder, 12 pieces ready 40 mins 4 announcements -24 LUFS 3 Listen", "News at ten", "away since",
+        "the address answers with a web page", "cannot be played it is almost silent", "the cache is full (2.0 GB)",
+        "default the default · one piece", "type %E5%8F%97%E4%BB%98%201",
+    ):  # fmt: skip
+        assert expected in text, text
+    facts = page.locator("#names-facts").inner_text()
+    assert "/music" in facts and "1.2 GB of 2 GB at most" in facts and "ready: 3 · plays: 1 · away: 1" in facts
+    assert "sip:jazz@192.0.2.10:5060 plays “jazz”" in page.locator("#names-explanation").inner_text()
+    assert "jaz 4" in " ".join(page.locator("#missing tbody").inner_text().split())
+    assert "jazz.wav is not played" in page.locator("#names-notes").inner_text()
+    heard = [" ".join(row.inner_text().split()) for row in rows(page, "calls").all()]
+    for call_row, expected in zip(heard, ("plays jazz", "plays the default in place of “jaz”", "plays the default")):
+        assert expected in call_row
+
+
+def test_a_name_has_players_and_a_radio_none(open_page: OpenPage) -> None:
+    page = open_page(with_names())
+    assert page.locator("#names button:visible").count() == 3
+    page.get_by_role("button", name="Listen to 受付 1").click()
+    assert page.evaluate("document.activeElement.id") == "names-listening"
+    sources = page.locator("#names-players audio").evaluate_all("(all) => all.map((each) => each.src)")
+    assert sources[0].endswith("/music/%E5%8F%97%E4%BB%98%201/pcmu.wav?music=9") and len(sources) == 4
+    page.unroute("**/state.json")
+    page.route("**/state.json", lambda route: route.fulfill(json=with_names(listed=[radio("受付 1", "plays")])))
+    page.locator("#names-listen").wait_for(state="hidden")
+
+
+def test_two_hundred_names_are_shown_in_a_moment(open_page: OpenPage) -> None:
+    page = open_page(with_names(more=193, count=10_000))
+    assert rows(page, "names").count() == 20
+    assert page.locator("#names-count").inner_text() == (
+        "10,000 names; 200 of them are listed, those with callers first"
+    )
+    page.locator("#names-more").click()
+    assert rows(page, "names").count() == 200
+    took = page.evaluate(
+        """async () => {
+      const { showNames } = await import("/static/names.js");
+      const state = await (await fetch("/state.json")).json(), begin = performance.now();
+      showNames(state);
+      return performance.now() - begin;
+    }"""
+    )
+    assert took < 100
 
 
 def test_the_focus_and_what_is_open_stay_while_the_page_updates(open_page: OpenPage) -> None:
@@ -269,10 +341,13 @@ def test_axe_finds_no_violation_and_nothing_is_cut_off(
     ]
     state["ended"] += [ended(20, reason="408", why="the caller no longer has this call: 408 to our refresh")]
     words = {"what": "The ports 10000-10100/udp are closed. " * 3, "why": "x" * 200, "do": "http://" + "y" * 150}
+    state["names"] = names_state(more=3, missing=[{"name": "z" * 80, "count": 1, "at": 1.0}], notes=["n" * 300])
+    state["names"]["listed"][0].update(name="n" * 200)
     levels = ("error", "warning", "note")
     state["findings"] = [{"id": level, "level": level, "en": words, "ja": words} for level in levels]
     page = open_page(state, locale=locale, color_scheme=colour, viewport=viewport, reduced_motion="reduce")
     page.locator("details").evaluate_all("(all) => all.forEach((each) => { each.open = true; })")
+    page.locator("#names button:visible").first.click()
     found = Axe().run(page).response
     assert len(found["passes"]) > 20
     violations = [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found["violations"]]

@@ -12,7 +12,7 @@ import pytest
 
 from moh.common.codecs import G722, PCMA, PCMU, Codec
 from moh.http import players as module
-from moh.http.players import MOST_WAITING, NotYet, Players, Tune
+from moh.http.players import MOST_KEPT, MOST_WAITING, NotYet, Players, Tune
 from moh.http.sound import CannotMake, Sound
 from tests.support.running import wait_for
 
@@ -63,6 +63,25 @@ def test_the_sounds_of_the_former_tune_are_dropped(workshop: Workshop) -> None:
     former = players.sound(FIRST, PCMU)
     players.sound(SECOND, PCMU)
     assert players.sound(FIRST, PCMU) is not former
+
+
+def test_the_sounds_of_two_names_are_kept_beside_each_other(workshop: Workshop) -> None:
+    players = Players(workshop.make)
+    jazz, news = Tune(1, Path("first.wav"), "jazz"), Tune(2, Path("second.wav"), "news")
+    first = players.sound(jazz, PCMU)
+    players.sound(news, PCMU)
+    assert players.sound(jazz, PCMU) is first
+
+
+def test_only_the_latest_sounds_are_kept(workshop: Workshop) -> None:
+    players = Players(workshop.make)
+    tunes = [Tune(number, Path(f"{number}.wav"), str(number)) for number in range(MOST_KEPT + 1)]
+    made = [players.sound(tune, PCMU) for tune in tunes[:-1]]
+    assert players.sound(tunes[0], PCMU) is made[0], "now the second is that which was not asked for longest"
+    players.sound(tunes[-1], PCMU)
+    assert players.sound(tunes[0], PCMU) is made[0]
+    assert players.sound(tunes[1], PCMU) is not made[1]
+    assert len(players._jobs) == MOST_KEPT
 
 
 def test_only_the_thread_that_makes_sounds_has_the_lowest_priority(workshop: Workshop) -> None:

@@ -216,7 +216,7 @@ def test_both_languages_have_the_same_texts_with_the_same_places() -> None:
 def test_each_text_is_used_and_each_used_text_exists() -> None:
     used = set(re.findall(r'data-(?:text|label)="([\w.]+)"', PAGE)) | set(re.findall(r'"([a-z]+\.[\w.]+)"', SCRIPTS))
     used |= {"none", "title", "skip", "footer", "updated", "error.sentence", "warning.sentence"}
-    made = {"level.", "sign.", "codec.", "engine."}
+    made = {"level.", "sign.", "codec.", "engine.", "kind.", "namestate."}
     assert all(f"`{prefix}$" in SCRIPTS for prefix in made) and "`${worst.level}.sentence`" in SCRIPTS
     plain = {key for key, text in texts("en").items() if "." in key or isinstance(text, str)}
     assert {key for key in used if key not in plain and not key.endswith((".json", ".js"))} == set()

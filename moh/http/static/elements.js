@@ -47,7 +47,8 @@ export function fillFacts(list, facts) {
 
 /**
  * Fill a table. A column is `{label, cell}`; `cell(row)` is a text, or the lines of a cell: `[text, note, language]`.
- * A column that `isShort` is never broken into lines.
+ * A column that `isShort` is never broken into lines. A column of buttons is `{label, press, cell}` in place of that:
+ * `press(row)` follows a click, and `cell(row)` is the text of the button and its name; it is hidden without a text.
  * The roles are those that the elements have anyhow: some browsers drop them where CSS shows a table as cards.
  */
 export function fillTable(table, columns, rows, keyOf, kindOf = () => "") {
@@ -60,10 +61,15 @@ export function fillTable(table, columns, rows, keyOf, kindOf = () => "") {
   keep(table.tBodies[0], rows, keyOf, () => make("tr", { role: "row" }), (line, row) => {
     setAttribute(line, "data-kind", kindOf(row));
     keep(line, columns, (column) => columns.indexOf(column),
-      () => make("td", { role: "cell" }, make("div", {}, make("span"), make("small"))),
+      (column) => make("td", { role: "cell" }, column.press ? makeButton() : makeLines()),
       (cell, column) => {
         const [text, note = "", language = ""] = [column.cell(row)].flat();
         setAttribute(cell, "data-label", column.label);
+        cell.classList.toggle("empty", !text);
+        if (column.press) {
+          fillButton(cell.firstChild, text, note, () => column.press(row));
+          return;
+        }
         cell.classList.toggle("short", Boolean(column.isShort));
         const [first, second] = cell.firstChild.children;
         setText(first, text);
@@ -73,4 +79,15 @@ export function fillTable(table, columns, rows, keyOf, kindOf = () => "") {
       });
   });
   table.hidden = rows.length === 0;
+}
+
+const makeLines = () => make("div", {}, make("span"), make("small"));
+
+const makeButton = () => make("button", { type: "button" });
+
+function fillButton(button, text, name, press) {
+  setText(button, text);
+  setAttribute(button, "aria-label", name);
+  button.hidden = !text;
+  button.onclick = press;
 }

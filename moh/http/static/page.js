@@ -1,29 +1,26 @@
 // Asks the server for its state every few seconds and shows it. It sends nothing and stores nothing.
 
 import { byId, fillFacts, fillTable, keep, make, setAttribute, setText } from "./elements.js";
-import {
-  chooseLanguage, duration, loadTexts, milliseconds, moment, number, percent, phrase, phrases, t,
-} from "./words.js";
+import { few, watchButtons } from "./few.js";
+import { CODECS, showMusic } from "./music.js";
+import { heardName, showNames } from "./names.js";
+import { chooseLanguage, duration, loadTexts, milliseconds, moment, number, percent, phrase, t } from "./words.js";
 
-const VISIBLE_PAUSE = 2000, HIDDEN_PAUSE = 15000, TIMEOUT = 6000, WAVEFORM_PAUSE = 5000; // milliseconds
+const VISIBLE_PAUSE = 2000, HIDDEN_PAUSE = 15000, TIMEOUT = 6000; // milliseconds
 const MISSES = 2; // answers in a row that have to be missing before the page says so
 const OLD = 5; // seconds since the page's process had that state from the server; normally it is a second
 const LONG = 80; // characters of a sentence that is shown in smaller letters
-const FEW = { calls: 20, ended: 10 }; // rows of a table that are shown at first
 const UNDECIDED = "callers hear the built-in piece, since the music is still being prepared";
 const LEVELS = ["error", "warning", "note"]; // of findings, the worst first; those that are "ok" are not shown
 const MUSIC_REFUSED = ["music-unreadable", "music-missing", "music-refused"]; // of the start: may be mended since
 const PLAIN_BYE = "BYE from the caller"; // says no more than the plain words
 const STAND_IN = "ADDRESS-OF-THIS-MACHINE";
 const NOTHING_ARRIVES = /nothing in its last (\d+) s/;
-const CODECS = { PCMU: "PCMU (G.711 µ-law)", PCMA: "PCMA (G.711 A-law)", G722: "G.722", opus: "Opus" };
 
 let state = null;
 let misses = 0;
 let answeredAt = 0;
-const shownWhole = new Set(); // the tables of which the reader wants all rows
 let announced = "";
-let wave = { number: null, seconds: 0, peaks: [], rms: [] };
 let timer = 0;
 let isAsking = false;
 
@@ -51,11 +48,11 @@ const isLost = () => misses >= MISSES || (state === null ? misses > 0 : (state.a
 
 function show() {
   const parts = state === null ? [] : [
-    showPhone, showMusic, showCalls, showEnded, showRefusals, showServer, showSettings,
+    showPhone, showMusic, showNames, showCalls, showEnded, showRefusals, showServer, showSettings,
   ];
   for (const part of [showStatus, ...parts]) {
     try {
-      part();
+      part(state);
     } catch (error) {
       console.error(part.name, error); // a part that cannot be shown does not hide the others
     }
@@ -138,81 +135,6 @@ async function copyUri() {
   setTimeout(() => setText(byId("copied"), ""), 4000);
 }
 
-// -- the music -------------------------------------------------------------------------------------------------------
-
-function showMusic() {
-  const music = state.music;
-  byId("music").hidden = !music;
-  byId("no-music").hidden = Boolean(music);
-  if (!music) return;
-  const decibels = (value, unit) => (value === null || value === undefined ? null : `${number(value, 1)} ${unit}`);
-  fillFacts(byId("music-facts"), [
-    [t("music.name"), music.builtin ? t("music.builtin") : music.name],
-    [t("music.length"), duration(music.seconds)],
-    [t("music.loudness"), decibels(music.loudness, "LUFS")],
-    [t("music.gain"), gain(music.gain)],
-    [t("music.since"), moment(music.since)],
-  ]);
-  setText(byId("music-report"), phrases("report", report(music.summary ?? "")));
-  keep(byId("players"), state.codecs, (codec) => `${codec} ${music.number}`, makePlayer, (item, codec) => {
-    setText(item.firstChild, CODECS[codec] ?? codec);
-    setText(item.children[1], t(`codec.${codec}`));
-    setAttribute(item.lastChild, "aria-label", t("music.player", { codec: CODECS[codec] ?? codec }));
-  });
-  if (wave.number !== music.number) loadWaveform(music.number);
-  showWaveform();
-}
-
-/** What was done to the music: what stands behind its name and length in the server's line. */
-const report = (summary) => summary.replace(/^.*?(converted (in [\d.]+ s|before): )/s, "$1");
-
-function gain(decibels) {
-  if (decibels === null || decibels === undefined) return null;
-  if (Math.abs(decibels) < 0.5) return t("gain.none");
-  return t(decibels > 0 ? "gain.up" : "gain.down", { decibels: number(Math.abs(decibels), 1) });
-}
-
-function makePlayer(codec) {
-  const source = `/music/${codec.toLowerCase()}.wav?music=${state.music.number}`;
-  const player = make("audio", { controls: "", preload: "none", src: source });
-  player.addEventListener("play", () => {
-    for (const other of document.querySelectorAll("audio")) if (other !== player) other.pause();
-  });
-  const note = make("small");
-  player.addEventListener("error", () => { // the server is still making it
-    setText(note, t("music.notyet"));
-    player.load();
-  });
-  return make("li", {}, make("span", { class: "codec" }), note, player);
-}
-
-async function loadWaveform(number) {
-  wave = { number, seconds: 0, peaks: [], rms: [] };
-  try {
-    const answer = await fetch(`/music/waveform.json?music=${number}`);
-    if (!answer.ok) throw new Error(String(answer.status));
-    wave = { number, ...await answer.json() };
-  } catch { // it is being made, or cannot be made
-    setTimeout(() => { wave.number = null; }, WAVEFORM_PAUSE);
-  }
-}
-
-/** Peaks and RMS, scaled so that the loudest peak fills the height. */
-function showWaveform() {
-  const highest = Math.max(0.01, ...wave.peaks), count = Math.max(1, wave.peaks.length);
-  const time = duration((wave.peaks.indexOf(highest) / count) * wave.seconds);
-  const drawing = byId("waveform");
-  drawing.toggleAttribute("hidden", wave.peaks.length === 0);
-  setAttribute(drawing, "aria-label", t("music.waveform", { length: duration(wave.seconds), time }));
-  [wave.peaks, wave.rms].forEach((values, index) => {
-    const bars = values.map((value, place) => {
-      const height = Math.max(1, (76 * value) / highest);
-      return `M${((600 * (place + 0.5)) / count).toFixed(2)} ${(40 - height / 2).toFixed(1)}v${height.toFixed(1)}`;
-    });
-    setAttribute(drawing.children[index], "d", bars.join(""));
-  });
-}
-
 // -- the calls -------------------------------------------------------------------------------------------------------
 
 const arrivesNowhere = (call) => call.state === "plays" && NOTHING_ARRIVES.test(call.heard);
@@ -233,6 +155,10 @@ function heard(call) {
   return [nothing ? t("heard.nothing", { time: duration(nothing[1]), text }) : text, ago];
 }
 
+function callState(call) {
+  return [phrase("states", call.state), [heardName(call), call.encrypted ? "SRTP" : ""].filter(Boolean).join(" · ")];
+}
+
 const receiver = (call) => [call.receiver ?? t("none"), t("calls.port", { port: String(call.port) })];
 
 function packets(call) {
@@ -248,22 +174,13 @@ function showCalls() {
   fillTable(byId("calls"), [
     { label: t("column.caller"), cell: caller },
     { label: t("column.since"), cell: (call) => [moment(call.answered), duration(call.age)], isShort: true },
-    { label: t("column.state"), cell: (call) => [phrase("states", call.state), call.encrypted ? "SRTP" : ""] },
+    { label: t("column.state"), cell: callState },
     { label: t("column.codec"), cell: (call) => [codec(call), call.ptime ? `${call.ptime} ms` : ""] },
     { label: t("column.receiver"), cell: receiver },
     { label: t("column.engine"), cell: engine },
     { label: t("column.packets"), cell: packets },
     { label: t("column.heard"), cell: heard },
   ], few("calls", listed), (call) => call.id, (call) => (arrivesNowhere(call) ? "error" : ""));
-}
-
-/** The rows that are shown of a table, and its button, which shows all or fewer. */
-function few(table, rows) {
-  const all = shownWhole.has(table), more = byId(`${table}-more`);
-  more.hidden = rows.length <= FEW[table];
-  setAttribute(more, "aria-expanded", String(all));
-  setText(more, t(all ? "more.fewer" : "more.all", { count: rows.length }));
-  return all ? rows : rows.slice(0, FEW[table]);
 }
 
 function showEnded() {
@@ -381,12 +298,7 @@ async function start() {
   });
   document.addEventListener("visibilitychange", () => document.hidden || ask());
   byId("copy").addEventListener("click", copyUri);
-  for (const table of Object.keys(FEW)) {
-    byId(`${table}-more`).addEventListener("click", () => {
-      if (!shownWhole.delete(table)) shownWhole.add(table);
-      show();
-    });
-  }
+  watchButtons(show);
   ask();
 }
 

@@ -77,6 +77,9 @@ const inUnit = (value, unit, digits = 0) =>
 
 export const milliseconds = (seconds) => inUnit(seconds * 1000, "millisecond", seconds < 0.01 ? 1 : 0);
 
+/** A number of octets in MB or GB. */
+export const size = (octets) => (octets < 1e9 ? inUnit(octets / 1e6, "megabyte") : inUnit(octets / 1e9, "gigabyte", 1));
+
 export function percent(part) {
   const format = formatter("NumberFormat", { style: "percent", maximumFractionDigits: 1 });
   const text = format.format(part && Math.max(part, 0.001));
