@@ -1,9 +1,9 @@
 """The text of ``/metrics``: from the state of the server (``moh/server/state.py``), by prometheus-client.
 
-The law kept here: each label value is from a fixed set in this module, and any other text counts as ``other``. So
-nothing that a caller sends becomes a label, and the number of time series has a bound. A value that the state lacks
-has no sample; it is not 0. But the counts of a table that the state has begin at 0, so that Prometheus sees the first
-event as an increase.
+The law kept here: each label value is from a fixed set in this module, and any other text counts as ``other``; or it
+is the name of a file or folder of the owner's, ``MOST_NAMES`` at most. So nothing that a caller sends becomes a label,
+and the number of time series has a bound. A value that the state lacks has no sample; it is not 0. But the counts of a
+table that the state has begin at 0, so that Prometheus sees the first event as an increase.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ EVENTS = (
 )  # fmt: skip
 """What the server counts beside that."""
 LEVELS = ("error", "warning", "note")
+NAME_STATES = ("ready", "waiting", "converting", "refused", "full", "connecting", "plays", "away")
+"""What may be the state of a name of the music folder; the last three are those of radios."""
+RADIO_STATES = NAME_STATES[-3:]
+MOST_NAMES = 200
+"""Names that have time series of their own."""
 
 
 class Value(NamedTuple):
@@ -170,6 +175,32 @@ def _builtin(state: State) -> Iterator[Value]:
         yield Value((), int(bool(music.get("builtin"))))
 
 
+def _rows(state: State) -> list[Mapping[str, Any]]:
+    found = _find(state, "names.listed")
+    return [row for row in found[:MOST_NAMES] if isinstance(row, Mapping)] if isinstance(found, list) else []
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    """The name in a row as a label. The name of a file may be no UTF-8."""
+    return str(row.get("name")).encode("utf-8", "backslashreplace").decode()
+
+
+def _name_calls(state: State) -> Iterator[Value]:
+    yield from _added(((_label(row),), row.get("calls")) for row in _rows(state))
+
+
+def _radios_connected(state: State) -> Iterator[Value]:
+    for row in _rows(state):
+        if row.get("state") in RADIO_STATES:
+            yield Value((_label(row),), int(row.get("state") == "plays"))
+
+
+def _radio_reconnects(state: State) -> Iterator[Value]:
+    for row in _rows(state):
+        if (number := _number(_find(row, "radio.reconnects"))) is not None:
+            yield Value((_label(row),), number)
+
+
 def _trouble(state: State) -> Iterator[Value]:
     if "trouble" in state:
         yield Value((), int(bool(state["trouble"])))
@@ -245,6 +276,14 @@ FAMILIES = (
            _one("music.seconds")),
     Family("moh_music_loudness_lufs", "gauge", (), "How loud the music is, in LUFS (EBU R 128)",
            _one("music.loudness")),
+    Family("moh_names", "gauge", ("state",), "Names in the music folder", _each("names.by_state", NAME_STATES)),
+    Family("moh_name_calls", "gauge", ("name",), "Calls that hear the music of a name now", _name_calls),
+    Family("moh_radio_connected", "gauge", ("name",), "1 if the radio of a name sends, 0 while other music stands in",
+           _radios_connected),
+    Family("moh_radio_reconnects_total", "counter", ("name",), "How often a radio was connected to again",
+           _radio_reconnects),
+    Family("moh_cache_bytes", "gauge", (), "Converted music of the names on the disk", _one("names.cache.used")),
+    Family("moh_cache_limit_bytes", "gauge", (), "How much of it there may be", _one("names.cache.limit")),
 )  # fmt: skip
 """All metrics, in the order of ``/metrics`` and of docs/metrics.md."""
 

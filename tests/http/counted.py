@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.http.names_state import names_state
 from tests.http.sample_state import State, sample_state
 
 
@@ -28,5 +29,6 @@ def counted_state() -> State:
             "setup": {"bounds": [0.001, 0.01], "counts": [8, 3, 0], "sum": 0.03},
             "first_packet": {"bounds": [0.05, 0.5], "counts": [9, 1, 1], "sum": 1.75},
         },
+        "names": names_state(),
         "findings": [{"id": "no-call", "level": "note"}, {"id": "address", "level": "warning"}],
     }  # fmt: skip

@@ -15,10 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from moh.common.codecs import CODECS as ALL_CODECS
 from moh.guard import media_limits, rate_limit
 from moh.http import metrics
-from moh.http.metrics import FAMILIES, OTHER, render
+from moh.http.metrics import FAMILIES, MOST_NAMES, OTHER, render
 from moh.sip import arrival, call, invites, session_timer
 from moh.sip.responder import COUNTED
 from tests.http.counted import counted_state
+from tests.http.names_state import names_state, row
 
 ROOT = Path(__file__).parent.parent.parent
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -33,7 +34,7 @@ def samples(state: dict[str, Any]) -> Samples:
     }  # fmt: skip
 
 
-def value(state: dict[str, Any], name: str, **labels: str) -> float:
+def value(state: dict[str, Any], name: str, /, **labels: str) -> float:
     return samples(state)[name, tuple(sorted(labels.items()))]
 
 
@@ -80,6 +81,36 @@ def test_texts_in_no_fixed_set_are_counted_together_as_other() -> None:
     assert value(state, "moh_calls_answered_total", codec="none", engine="shared") == 3
 
 
+def test_the_names_of_the_folder_with_their_callers_and_radios() -> None:
+    state = counted_state()
+    assert value(state, "moh_names", state="refused") == 1
+    assert value(state, "moh_names", state="converting") == 0
+    assert value(state, "moh_name_calls", name="jazz") == 3
+    assert value(state, "moh_name_calls", name="受付 1") == 0
+    assert (value(state, "moh_radio_connected", name="news"), value(state, "moh_radio_connected", name="shop")) == (
+        1,
+        0,
+    )
+    assert ("moh_radio_connected", (("name", "jazz"),)) not in samples(state)
+    assert value(state, "moh_radio_reconnects_total", name="shop") == 2
+    assert value(state, "moh_cache_bytes") == 1_234_000_000
+    assert value(state, "moh_cache_limit_bytes") == 2_000_000_000
+
+
+@pytest.mark.parametrize("names", [None, {}, {"listed": None, "cache": None}, {"listed": [None]}])
+def test_without_a_folder_no_name_has_a_sample(names: Any) -> None:
+    found = {name for name, _ in samples({**counted_state(), "names": names})}
+    assert not {name for name in found if name.startswith(("moh_name", "moh_radio", "moh_cache"))}
+    assert "moh_calls" in found
+
+
+def test_a_name_of_a_file_that_is_no_utf_8_is_a_label() -> None:
+    state = counted_state()
+    state["names"]["listed"] = [row("jaz\udcff"), row('a"b\n')]
+    assert value(state, "moh_name_calls", name="jaz\\udcff") == 0
+    assert value(state, "moh_name_calls", name='a"b\n') == 0
+
+
 def test_counters_begin_at_0_so_that_their_first_event_is_an_increase() -> None:
     state = counted_state()
     state["totals"].update(ended={}, refused={}, calls=[])
@@ -93,7 +124,9 @@ def test_the_number_of_time_series_has_a_bound() -> None:
     for table in ("ended", "refused", "rejected", "events", "packets"):
         state["totals"][table] = {f"reason {number}": 1 for number in range(10_000)}
     state["totals"]["calls"] = [{"codec": f"X{number}", "engine": "ffmpeg", "count": 1} for number in range(10_000)]
-    assert len(samples(state)) < 150
+    state["names"] = names_state(more=10_000)
+    state["names"]["by_state"] = {f"state {number}": 1 for number in range(10_000)}
+    assert len(samples(state)) < 150 + MOST_NAMES
 
 
 def test_nothing_that_a_caller_sends_is_in_the_text() -> None:
@@ -101,6 +134,7 @@ def test_nothing_that_a_caller_sends_is_in_the_text() -> None:
     state["calls"]["listed"] = [{"caller": "mallory@192.0.2.66", "source": "192.0.2.66:5060", "heard": "mallory"}]
     state["ended"] = [{"caller": "mallory@192.0.2.66", "reason": "mallory", "why": "mallory"}]
     state["refusals"] = [{"reason": "INVITE 488", "text": "mallory", "count": 1, "source": "192.0.2.66", "at": 1.0}]
+    state["names"]["missing"] = [{"name": "mallory", "count": 1, "at": 1.0}]
     for table in ("ended", "refused", "rejected", "events", "packets"):
         state["totals"][table]["mallory"] = 1
     text = render(state)[1].decode()
