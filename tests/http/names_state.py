@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 NOW = 1_790_000_000.0
 
 
-def row(name: str, number: int = 7, **changed: Any) -> dict[str, Any]:
+def row(name: str, number: Optional[int] = 7, **changed: Any) -> dict[str, Any]:
     """One name that is ready; ``changed`` are the fields in which it differs."""
     return {
         "name": name, "kind": "piece", "state": "ready", "why": "", "seconds": 183.2, "loudness": -24.0, "pieces": 1,
