@@ -29,8 +29,8 @@ MODULES = {
     "rtp": ("port_pool", "start_limit"),
     "sip": (
         "arrival", "call", "checkpoint", "dialled", "dialog", "headers", "history", "identity", "incoming", "invites",
-        "message", "parser", "pending", "registry", "responder", "session_timer", "timers", "transaction", "turns",
-        "user_agent", "validation", "writer",
+        "message", "names", "parser", "pending", "registry", "requests", "responder", "session_timer", "timers",
+        "transaction", "turns", "user_agent", "validation", "writer",
     ),
 }  # fmt: skip
 """The modules that calls pass through. To compile the others would make no call faster."""

@@ -18,15 +18,8 @@ from ..sdp.media_session import MediaSession
 from ..sdp.offer_answer import Choice, Offer
 from .dialog import Dialog
 from .message import Request, Response
-from .session_timer import (
-    DIALOG_GONE,
-    NEEDS_BYE,
-    RETRY_AFTER_GLARE,
-    UPDATE_UNKNOWN,
-    Agreement,
-    agree,
-    agreed_by_answer,
-)
+from .names import Selection
+from .session_timer import DIALOG_GONE, NEEDS_BYE, RETRY_AFTER_GLARE, UPDATE_UNKNOWN, Agreement, agree, agreed_by_answer
 from .timers import T2, TRANSACTION_LIFE
 from .transaction import ClientInvite, ClientTransaction, Exchange, HeaderFields, Unacknowledged
 from .validation import ALLOW, SUPPORTED
@@ -50,16 +43,19 @@ class Call:
     __slots__ = (
         "_bye", "_ends_at", "_ends_by", "_expires_at", "_glared", "_new_token", "_refresh", "_refresh_at", "_restarted",
         "_sdp", "_timer", "_unacknowledged", "answered_at", "dialog", "ended", "ended_at", "ended_by", "id", "media",
-        "noted", "reception", "why",
+        "noted", "reception", "selection", "why",
     )  # fmt: skip
 
     def __init__(
-        self, dialog: Dialog, media: MediaSession, longest: Optional[float], new_token: Callable[[], str], now: float
-    ) -> None:
+        self, dialog: Dialog, media: MediaSession, selection: Selection, longest: Optional[float],
+        new_token: Callable[[], str], now: float,
+    ) -> None:  # fmt: skip
         """``longest`` is the longest duration in seconds; ``None`` for no limit."""
         self.id = dialog.id[1]
         self.dialog = dialog
         self.media = media
+        self.selection = selection
+        """What the caller dialled and what it hears, as long as the call lasts: no re-INVITE changes it."""
         self.reception = NO_REPORTS
         """What the receiver of the music has reported."""
         self.ended = False

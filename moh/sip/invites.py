@@ -27,6 +27,7 @@ from .headers import NameAddr
 from .identity import Identity, Reach
 from .incoming import REFRESH, Incoming
 from .message import Request, Response
+from .names import MusicNames, Selection
 from .pending import PendingRequests, ip_version
 from .registry import Registry
 from .responder import RETRY_LATER, Responder
@@ -68,7 +69,8 @@ class Invites:
         pending: PendingRequests, arrival: Arrival,
     ) -> None:  # fmt: skip
         self.tune: Optional[int] = None
-        """The tune of new calls; ``None`` before the first music is ready."""
+        """The default tune of new calls; ``None`` before the first music is ready."""
+        self.names = MusicNames()
         self.closing = False
         """Whether the server stops, so that it accepts no new calls."""
         self._identity = identity
@@ -230,7 +232,8 @@ class Invites:
         crowded = plays and not self._registry.starts.has_room(now, at_once)
         port = self._acquire_port(offer is not None and offer.choice.crypto is not None, crowded)
         try:
-            call = self._new_call(incoming, port, dialled.reach, now)
+            selection = self.names.select(request.parsed_uri.user, self.tune or 0)
+            call = self._new_call(incoming, port, dialled.reach, selection, now)
             # no 180 for an unvalidated source: the octets of its repeated INVITEs allow repeating the 200
             ringing = peer.validated and not requires_100rel(request)
             exchange = self._responder.exchange(incoming, call.id, _dialog_headers(request, call))
@@ -245,10 +248,28 @@ class Invites:
         warning = self._note_destination(incoming, offer, call, now)
         if (oldest := self._guard.call_answered(call.id, peer)) is not None:
             actions += self._make_room(oldest, now)
-        text = f"answered {request.from_.without_parameters[:80]!r} at {peer.flow.remote}: {call.media.summary()}"
+        caller, music = request.from_.without_parameters[:80], self._music_in_words(selection)
+        text = f"answered {caller!r} at {peer.flow.remote}: {call.media.summary()}{music}"
         answered = Note(logging.INFO, call.id, text, peer.flow.remote)
         actions += [answered, *warning, *self._log_unknown_name(peer.flow, dialled, now)]
-        return actions if peer.validated else self._responder.only_first_notes(actions, call, now)
+        if not peer.validated:
+            return self._responder.only_first_notes(actions, call, now)
+        return [*actions, *self.note_dialled_music(call, now)]
+
+    def note_dialled_music(self, call: Call, now: float) -> list[Action]:
+        """Note which music a caller with a validated source has dialled; the log names once what is not there."""
+        dialled = call.selection.dialled
+        if not self.names.note(dialled, now):
+            return []
+        return self._responder.log_missing_name(dialled, self.names.nearest, call, now)
+
+    def _music_in_words(self, selection: Selection) -> str:
+        """What the log says of a name that plays, or that would play if its music were ready."""
+        if selection.name:
+            return f", music {selection.name[:80]!r}"
+        if self.names.is_unready(selection.dialled):
+            return f"; the music {selection.dialled[:80]!r} is not ready, so the default plays"
+        return ""
 
     def _acquire_port(self, alone: bool, crowded: bool) -> int:
         """An RTP port for one call ``alone``, or the shared one; where it is ``crowded``, the shared one comes first.
@@ -263,7 +284,7 @@ class Invites:
             raise no_srtp()
         raise Refusal(503, "Other programs have the RTP ports", RETRY_LATER)
 
-    def _new_call(self, incoming: Incoming, port: int, reach: Reach, now: float) -> Call:
+    def _new_call(self, incoming: Incoming, port: int, reach: Reach, selection: Selection, now: float) -> Call:
         identity, flow = self._identity, incoming.peer.flow
         shared = port == self._registry.ports.shared
         dialog = Dialog(incoming.request, flow, identity.new_token(), reach.contact)
@@ -276,8 +297,8 @@ class Invites:
             local_host=partial(identity.media_host, reach.media, flow),
             two_way=self._limits.two_way,
         )
-        media = MediaSession(dialog.id[1], origin, self.tune or 0)
-        return Call(dialog, media, self._limits.longest_call, identity.new_token, now)
+        media = MediaSession(dialog.id[1], origin, selection.tune)
+        return Call(dialog, media, selection, self._limits.longest_call, identity.new_token, now)
 
     def _make_room(self, call_id: str, now: float) -> list[Action]:
         """End the oldest unacknowledged call of all unvalidated sources: a real phone has sent its ACK long ago.

@@ -7,6 +7,7 @@ is logged at once. Only messages that the address validator permits are sent.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from ..common.actions import Action, Address, Flow, Note, Send
 from ..common.addresses import is_private, out_of_reach
@@ -124,6 +125,16 @@ class Responder:
             f"cannot reach that address, {self._identity.advice}"
         )
         return [Note(logging.WARNING, call.id, text, flow.remote)]
+
+    def log_missing_name(self, name: str, nearest: Callable[[str], str], call: Call, now: float) -> list[Action]:
+        """A line about a dialled name that is not there; a warning only where it may be a slip of another name."""
+        if not self._counters.should_log("no music of this name", name, now):
+            return []
+        similar, remote = nearest(name), call.dialog.flow.remote
+        text = f"{remote} dialled {name[:80]!r}: no music has that name, so the default plays"
+        if not similar:
+            return [Note(logging.INFO, call.id, text, remote)]
+        return [Note(logging.WARNING, call.id, f"{text}; {similar[:80]!r} is similar", remote)]
 
     def only_first_notes(self, actions: list[Action], call: Call, now: float) -> list[Action]:
         """``actions`` for the call of an unvalidated source: without notes, unless it is the first of its kind."""

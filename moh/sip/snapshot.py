@@ -27,6 +27,10 @@ class CallSnapshot:
     """UDP, TCP or TLS."""
     from_field: bytes
     """The From of the caller; ``caller`` reads it, which takes longer than all the rest."""
+    name: str
+    """The name of the music that plays; empty for the default."""
+    dialled: str
+    """The name that the caller dialled, ``MOST_OCTETS`` at most."""
     state: str
     """One of the four states of this module."""
     played: float
@@ -76,6 +80,8 @@ def snapshot(call: Call, now: float) -> CallSnapshot:
         source=call.dialog.flow.remote,
         transport=call.dialog.flow.transport,
         from_field=call.dialog.from_field,
+        name=call.selection.name,
+        dialled=call.selection.dialled,
         state=state,
         played=media.played(now),
         codec=wanted.codec.name if wanted is not None and wants_music else "",
