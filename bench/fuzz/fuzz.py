@@ -32,6 +32,7 @@ from moh.server.message_log import Redacted
 from moh.sip.framing import PING, Framer
 from moh.sip.identity import Identity
 from moh.sip.invites import Limits
+from moh.sip.names import MOST_MISSING
 from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
 
@@ -40,6 +41,7 @@ what has to hold:
 - no exception is raised
 - for each octet that comes by UDP, at most three leave towards public addresses without validation, and no music
 - each line that leaves is a header field, of the server or copied whole from the message
+- each call plays the default or the tune of a name; few names that are missing are remembered
 - a stream is started with the next serial number, and stopped only while it plays
 - after each 10,000 messages and a rest: no call, transaction, timer, pending name, port or stream is left
 - at the end the process has no more memory than after the first tenth, apart from 4 MB of the allocator"""
@@ -97,6 +99,7 @@ class Fuzz:
         self.agent = UserAgent(identity, PortPool(10000, 10021, most=8, shared=10020), limits)
         self.agent.music_ready(0, now=0.0)
         self.now = 0.0
+        self._change_names()
         self.mutants = self.others = 0
         """The numbers of mutated messages and of unchanged messages that were sent."""
         self.data = b""  # the last message
@@ -214,9 +217,18 @@ class Fuzz:
         former = self._streams.get(start.call)
         check(former is None or start.serial > former.serial, f"{start} is not the next after {former}")
         caller = self.agent.registry.calls[start.call].dialog.flow.remote.host
+        check(start.tune in self.agent.tunes, f"tune {start.tune} is none that plays")
         check(caller in REACHABLE, f"music for {caller}, which is not validated")
         dies = self.now + self._chance.uniform(0.0, 60.0) if self._chance.random() < 0.1 else None
         self._streams[start.call] = Stream(start.serial, dies)
+
+    def _change_names(self) -> None:
+        """Give the agent other names and tunes, as after a change of the owner's folder."""
+        names = {name: self._chance.choice([None, 1, 2, 3]) for name in ("jazz", "rock", "café", "..", "etc")}
+        gone = self._chance.choice([*names, ""])
+        self._do(self.agent.names_ready({name: tune for name, tune in names.items() if name != gone}, self.now))
+        check(set(self.agent.names_wanted()) <= {*names}, "a name is wanted that is not there")
+        check(len(self.agent.missing_names) <= MOST_MISSING, "more missing names than the table may hold")
 
     def _pass(self, seconds: float) -> None:
         """Advance the clock by ``seconds``, and do what is due by then."""
@@ -224,6 +236,8 @@ class Fuzz:
         if (due := self.agent.next_due) is not None and due <= self.now:
             self._do(self.agent.tick(self.now))
         self.agent.tally.drain(self.now)
+        if self._chance.random() < 0.001:
+            self._change_names()
         for call, stream in list(self._streams.items()):
             if stream.ends is not None and stream.ends <= self.now:
                 del self._streams[call]

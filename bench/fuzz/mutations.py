@@ -25,6 +25,9 @@ FORGED = [
 ]
 """Forged public source addresses. Their sender receives no answer, so it never learns a tag of the server."""
 HOSTS = ["192.168.1.77", "10.1.2.3", "198.51.100.7", "203.0.113.3", "fd00::77", "0.0.0.0", "a.example", "b.example"]
+USERS = ["123", "123", "123", "jazz", "%6Aazz", "jazz;x=1", "jazz:pw", "Jazz", "rock", "caf%C3%A9", "cafe%CC%81", "%00",
+         "..%2F..%2Fetc", "%FF%", "\udcff", "夏", "x" * 900, ""]  # fmt: skip
+"""User parts that callers dial."""
 METHODS = ["INVITE", "INVITE", "UPDATE", "UPDATE", "INFO", "OPTIONS", "BYE", "CANCEL", "ACK", "REFER", "REGISTER"]
 EXTRAS = [
     "", "", "", "", "", "", "Supported: timer\nSession-Expires: 90;refresher=uas\nAllow: INVITE, BYE, UPDATE",
@@ -46,6 +49,7 @@ class Caller:
         self._chance, self._number, self.flow = chance, number, flow
         self.call_id = f"{number}@{flow.remote.host}"
         self._cseq = chance.randrange(1, 200)
+        self._user = chance.choice(USERS)
         self._to_tag = ""
         self._owes_ack = False
         self._branch = f"z9hG4bK{number}x0"
@@ -90,9 +94,9 @@ class Caller:
         rport = chance.choice(["", ";rport"])
         contact = chance.choice([str(remote), str(remote), "198.51.100.99:5060", "pbx.lan"])
         lines = request_lines(
-            method, f"sip:123@{SERVER}", via=f"{self.flow.transport} {remote};branch={self._branch}{rport}",
+            method, f"sip:{self._user}@{SERVER}", via=f"{self.flow.transport} {remote};branch={self._branch}{rport}",
             from_=f'"Front, desk" <sip:{self._number}@pbx.lan>;tag=phone{self._number}',
-            to=f"<sip:123@{SERVER}>" + (f";tag={self._to_tag}" if self._to_tag else ""),
+            to=f"<sip:{self._user}@{SERVER}>" + (f";tag={self._to_tag}" if self._to_tag else ""),
             call_id=self.call_id, cseq=self._cseq, contact=f"sip:{self._number}@{contact}",
         )  # fmt: skip
         lines += [*filter(None, [*chance.choice(EXTRAS).split("\n"), kind])]

@@ -10,7 +10,7 @@ from bench.fuzz import fuzz
 from bench.fuzz.mutations import LONGEST, MUTATIONS, WIRE, mutated
 from moh.guard.address_validation import AddressValidator
 from moh.rtp.port_pool import PortPool
-from moh.sip.user_agent import UserAgent
+from moh.sip.requests import Requests
 
 SEED = 7
 
@@ -45,7 +45,7 @@ def test_an_exception_is_printed_with_its_seed_number_and_message(
     def fails(*_: object) -> None:
         raise IndexError("no such thing")
 
-    monkeypatch.setattr(UserAgent, "_bye", fails)
+    monkeypatch.setattr(Requests, "_bye", fails)
     assert fuzz.run(3000, SEED) == 1
     output = capsys.readouterr().out
     assert f"FAILED: IndexError('no such thing')\nseed {SEED}, mutated message " in output
