@@ -13,6 +13,7 @@ from .calls import call_findings
 from .finding import Finding
 from .machine import disk_findings, limit_findings
 from .music import file_findings
+from .names import name_findings
 from .published import published_findings
 from .texts import level, sentence
 
@@ -36,8 +37,9 @@ def examine_at_start(settings: Settings, state: dict[str, Any]) -> list[Finding]
 
 
 def in_calls(settings: Settings, state: dict[str, Any]) -> list[Finding]:
-    """The warnings and errors about the calls in a state."""
-    return [each for each in call_findings(settings, state) if level(each) in ("warning", "error")]
+    """The warnings and errors about the calls and names in a state."""
+    found = (*call_findings(settings, state), *name_findings(state))
+    return [each for each in found if level(each) in ("warning", "error")]
 
 
 def lines_of(findings: Iterable[Finding]) -> list[str]:

@@ -16,6 +16,7 @@ from .calls import call_findings
 from .finding import Finding, duration, finding
 from .machine import disk_findings, ffmpeg_findings, limit_findings
 from .music import converted_music, file_findings, music_of_state
+from .names import name_findings
 from .own_call import Answer, answer_of, own_call_findings
 from .ports import is_taken, port_findings
 
@@ -46,6 +47,7 @@ def examine(settings: Settings, values: dict[str, str], call: bool = True) -> li
     music = (state.get("music") if state else None) or {}
     found += disk_findings(settings, music.get("seconds") or 0.0, plays=bool(music and not music.get("builtin")))
     if state is not None:
+        found += name_findings(state)
         found += call_findings(settings, state)
     if call and runs and answer is not None:
         found += own_call_findings(settings)

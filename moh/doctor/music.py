@@ -92,7 +92,7 @@ def music_of_state(settings: Settings, state: dict[str, Any], user: int) -> Iter
         music.get("seconds") or 0.0,
         music.get("loudness"),
     )
-    if music.get("builtin") and not trouble:
+    if music.get("builtin") and not trouble and not state.get("names"):
         yield finding("music-builtin")
     if missing := MISSING.search(music.get("summary") or ""):
         yield finding("music-truncated", name=music.get("name", "?"), missing=missing[0])

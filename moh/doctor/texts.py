@@ -12,10 +12,11 @@ from typing import Any
 from .call_texts import CALL_TEXTS
 from .finding import BUILTIN_PIECE, Finding
 from .machine_texts import MACHINE_TEXTS
+from .name_texts import NAME_TEXTS
 from .set_up_texts import SET_UP_TEXTS
 from .words import Text, Words
 
-TEXTS: dict[str, Text] = {**SET_UP_TEXTS, **MACHINE_TEXTS, **CALL_TEXTS}
+TEXTS: dict[str, Text] = {**SET_UP_TEXTS, **NAME_TEXTS, **MACHINE_TEXTS, **CALL_TEXTS}
 """The text of each finding, by its id."""
 LANGUAGES = ("en", "ja")
 DURATIONS = ("ago", "since")

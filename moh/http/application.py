@@ -168,7 +168,7 @@ def _text_of(octets: str) -> str:
 def _music_of(state: State, name: str) -> Optional[Mapping[str, Any]]:
     """The music of a name that is listed and has a player. A radio has none."""
     listed = (state.get("names") or {}).get("listed", ())
-    return next((row for row in listed if row["name"] == name and row.get("number") is not None), None)
+    return next((row for row in listed if row["name"] == name and row.get("files")), None)
 
 
 def public(state: State) -> dict[str, Any]:
