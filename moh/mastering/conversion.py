@@ -19,9 +19,11 @@ from .form import Form
 from .formats import read_as
 from .leveller import lifts, write_envelope
 from .loop import RATE, close_loop
-from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render
+from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, measure, render, speech_plan
+from .piece import cut_piece, cut_speech
 from .refusals import refuse, refuse_protected, too_short
 from .report import Outcome, in_figures, in_plain_words
+from .speech import curve_gains, levels, speech_gains, write_gains
 
 SHORTEST = 0.1
 """Seconds of sound that a file needs at least."""
@@ -29,6 +31,11 @@ LEAST_HEARD = 1.0
 """Seconds that can be heard of a file that is no silence, or a tenth of the file if that is less."""
 ROOM = 2 * (sum(BANDS) + RATE)
 """Octets on the disk that a second of music takes while it is converted."""
+
+CUTTERS = {Form.LOOP: close_loop, Form.PIECE: cut_piece, Form.SPEECH: cut_speech}
+"""What makes of the downmixed file what its form needs."""
+SETTLED = 3
+"""The values of a loudness curve until one covers nothing but the sound."""
 
 log = logging.getLogger("moh")
 
@@ -64,22 +71,34 @@ def convert(
     if (needed := analysis.seconds * ROOM) > shutil.disk_usage(made).free:
         raise SettingsError(no_room(made, needed))
     mono, heard = work / "mono.s16", work / "heard.s16"
-    gain = downmix(uniform, mono, heard, analysis, _stage(progress, 0.4, 0.65))
-    loop = close_loop(mono, heard, 32768 * 10 ** ((analysis.level + gain) / 20))
+    gain = downmix(uniform, mono, heard, analysis, _stage(progress, 0.4, 0.65), form is Form.LOOP)
+    level = 32768 * 10 ** ((analysis.level + gain) / 20)
+    loop = CUTTERS[form](mono, heard, level)
+    spoken = speech_gains(levels(heard, loop, level)) if form is Form.SPEECH and wanted is not None else []
     heard.unlink()  # the results take its room
     if loop.length < SHORTEST * RATE:
         raise too_short(source, loop.length / RATE, SHORTEST)
     curves = measure(mono, loop)
-    original = Loudness(integrated(curves[NARROW]) - gain, loudness_range(curves[NARROW]), analysis.peak)
+    # a value that reaches into the silence before the beginning of a piece is not its loudness
+    settled = 0 if loop.closed else min(SETTLED, len(curves[NARROW]) - 1)
+    measured = curves[NARROW][settled:]
+    original = Loudness(integrated(measured) - gain, loudness_range(measured), analysis.peak)
     plans, levelled, lift = {}, dict(curves), 0.0
     for rate in targets:
-        envelope = None
-        if wanted is not None and (gains := lifts(curves[rate], gain)):
-            envelope = work / f"{rate}.envelope"
+        envelope, gains = work / f"{rate}.envelope", []
+        if spoken:
+            write_gains(envelope, spoken, loop)
+            gains = curve_gains(spoken, len(curves[rate]))
+        elif wanted is not None and (gains := lifts(curves[rate], gain, loop.closed)):
             write_envelope(envelope, gains, loop)
-            levelled[rate] = [value + more for value, more in zip(curves[rate], gains)]
             lift = max(lift, *gains)
-        plans[rate] = choose_plan(curves[rate], levelled[rate], gain, wanted, envelope)
+        if gains:
+            levelled[rate] = [value + more for value, more in zip(curves[rate], gains)]
+        shaped = envelope if gains else None
+        if spoken and wanted is not None:
+            plans[rate] = speech_plan(levelled[rate][settled:], wanted, shaped)
+        else:
+            plans[rate] = choose_plan(curves[rate][settled:], levelled[rate][settled:], gain, wanted, shaped)
     after = render(mono, loop, targets, plans, wanted, analysis.soxr, _stage(progress, 0.7, 1.0))
     lengths = {length_of(path) for path in targets.values()}
     if lengths != {loop.length / RATE}:
@@ -94,9 +113,10 @@ def convert(
         levelled[NARROW],
         missing=what_is_missing(source, analysis.seconds, analysis.declared, analysis.said),
         read_as=read_as(source),
+        form=form,
     )
     log.debug("music: %s", in_figures(outcome))
-    return Converted(in_plain_words(outcome), {"loudness": after[NARROW].integrated, "tail": 0.0})
+    return Converted(in_plain_words(outcome), {"loudness": after[NARROW].integrated, "tail": loop.tail / RATE})
 
 
 def _stage(progress: Optional[Progress], begin: float, end: float) -> Optional[Progress]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import ffmpeg
 
@@ -24,12 +24,12 @@ BANDS = {8000: (300, 3400), 16000: (50, 7000)}
 """The band in Hz that is kept for each sample rate: the band of G.711, and the band of G.722."""
 NARROW = 8000
 """The sample rate of the telephone's band, in which every caller hears the music."""
-THRESHOLD = -45.0
-"""The compressor's threshold in dBFS: all sounds that are to be audible are louder."""
 MOMENTARY = "lavfi.r128.M"
 """The key under which ffmpeg's loudness meter writes the momentary loudness."""
 HEADROOM = 12.0
 """dB by which the sound is lowered for the meter of peaks, since peaks between samples may be above full level."""
+SHORTEST_METERED = 0.5
+"""Seconds of sound of which the loudness can be measured."""
 BUTTERWORTH = (0.541, 1.307)
 """The Q of two second-order filters in a row that make a Butterworth filter of fourth order."""
 
@@ -60,6 +60,22 @@ class Analysis:
     """What ffmpeg printed of the file."""
 
 
+class Compressor(NamedTuple):
+    """How a compressor acts: threshold in dBFS, attack and release in ms, and the width of its knee."""
+
+    threshold: float
+    attack: float
+    release: float
+    knee: float
+
+
+MUSIC = Compressor(-45.0, 80, 1200, 4)
+"""The compressor of music: slow, so that it does not pump. All sounds that are to be audible are above its
+threshold."""
+LOOKAHEAD = 5
+"""Milliseconds by which the limiter delays the sound."""
+
+
 @dataclass(frozen=True)
 class RenderPlan:
     """The settings of leveller, compressor, limiter and the gains between them."""
@@ -76,6 +92,7 @@ class RenderPlan:
     """The gain after the limiter, in dB."""
     envelope: Optional[Path] = None
     """The file of the leveller's gain over time; ``None`` where the leveller has nothing to do."""
+    compressor: Compressor = MUSIC
 
 
 # -- filters -------------------------------------------------------------------------------------------------------
@@ -120,8 +137,13 @@ def _curve_written(stream: Any, rate: int, target: Path) -> Any:
     return stream.filter("ametadata", mode="print", key=MOMENTARY, file=f"file:{target}")
 
 
-def _metered(stream: Any, rate: int) -> list[Any]:
-    """Measure the loudness, and the peak at eight times the sample rate, so that no peak between samples is missed."""
+def _metered(stream: Any, rate: int, seconds: float) -> list[Any]:
+    """Measure the loudness, and the peak at eight times the sample rate, so that no peak between samples is missed.
+
+    The meter needs ``SHORTEST_METERED`` seconds, so shorter sound gets silence at its end.
+    """
+    if seconds < SHORTEST_METERED:
+        stream = stream.filter("apad", whole_dur=SHORTEST_METERED)
     each = stream.filter("aformat", sample_fmts="fltp", channel_layouts="mono").filter_multi_output("asplit", 2)
     loudness = each[0].filter("aresample", 32000).filter("ebur128", framelog="verbose")
     peak = each[1].filter("aresample", 8 * rate).filter("volume", f"{-HEADROOM}dB").filter("aformat", sample_fmts="s16")
@@ -176,15 +198,22 @@ def analysis_command(source: Path, curves: Sequence[Path], channels: int = 0) ->
     return _command(*outputs)
 
 
-def downmix_command(source: Path, target: Path, heard: Path, analysis: Analysis, gain: float) -> list[str]:
+def downmix_command(
+    source: Path, target: Path, heard: Path, analysis: Analysis, gain: float, closed: bool = True
+) -> list[str]:
     """Write one channel of bare samples, ``gain`` dB louder, and in ``heard`` its part in the telephone's band.
 
-    Both files hold ``LEAD`` samples of silence, the music, and the first ``WRAP`` samples of the music again.
+    Both files hold ``LEAD`` samples of silence, the music, and the first ``WRAP`` samples of the music again; if it is
+    not to be a loop, ``WRAP`` samples of silence.
     """
-    mono = _mono(_stereo(_source(source), analysis.channels), analysis.weights).filter_multi_output("asplit", 2)
-    beginning = mono[1].filter("atrim", end=WRAP / RATE).filter("asetpts", "PTS-STARTPTS")
-    wrapped = ffmpeg.concat(mono[0], beginning, v=0, a=1)
-    settled = resampled(wrapped, RATE, analysis.soxr).filter("highpass", f=30).filter("volume", f"{gain:.3f}dB")
+    mono = _mono(_stereo(_source(source), analysis.channels), analysis.weights)
+    if closed:
+        twice = mono.filter_multi_output("asplit", 2)
+        beginning = twice[1].filter("atrim", end=WRAP / RATE).filter("asetpts", "PTS-STARTPTS")
+        mono = ffmpeg.concat(twice[0], beginning, v=0, a=1)
+    else:
+        mono = mono.filter("apad", pad_dur=WRAP / RATE)
+    settled = resampled(mono, RATE, analysis.soxr).filter("highpass", f=30).filter("volume", f"{gain:.3f}dB")
     both = settled.filter_multi_output("asplit", 2)
     outputs = []
     for sound, path in ((both[0], target), (in_band(both[1], min(BANDS)), heard)):
@@ -221,12 +250,12 @@ def render_command(mono: Path, loop: Loop, plans: Mapping[int, tuple[Path, Rende
     outputs = []
     for i, (rate, (target, plan)) in enumerate(plans.items()):
         full = _rendered(each[i] if rate == RATE else resampled(each[i], rate, soxr), rate, plan)
-        before = LEAD * rate // RATE
+        before = LEAD * rate // RATE + (0 if loop.closed else LOOKAHEAD * rate // 1000 - 1)
         full = full.filter("atrim", start_sample=before, end_sample=before + length * rate // RATE)
         both = full.filter("asetpts", "PTS-STARTPTS").filter_multi_output("asplit", 2)
         music = both[0].filter("atrim", end_sample=loop.length * rate // RATE)
         written = music.output(f"file:{target}", f="wav", acodec="pcm_s16le", fflags="+bitexact", map_metadata=-1)
-        outputs += [written, *_metered(both[1], rate)]
+        outputs += [written, *_metered(both[1], rate, length / RATE)]
     return _command(*outputs)
 
 
@@ -239,9 +268,14 @@ def _rendered(sound: Any, rate: int, plan: RenderPlan) -> Any:
     sound = sound.filter("volume", f"{plan.gain:.3f}dB")
     if plan.ratio > 1:
         sound = sound.filter(
-            "acompressor", threshold=_factor(THRESHOLD), ratio=f"{plan.ratio:.3f}", attack=80, release=1200, knee=4
+            "acompressor",
+            threshold=_factor(plan.compressor.threshold),
+            ratio=f"{plan.ratio:.3f}",
+            attack=plan.compressor.attack,
+            release=plan.compressor.release,
+            knee=plan.compressor.knee,
         ).filter("volume", f"{plan.makeup:.3f}dB")
-    sound = sound.filter("alimiter", limit=_factor(plan.ceiling), attack=5, release=80, level=0)
+    sound = sound.filter("alimiter", limit=_factor(plan.ceiling), attack=LOOKAHEAD, release=80, level=0)
     if plan.trim:
         sound = sound.filter("volume", f"{plan.trim:.3f}dB")
     return sound.filter("aformat", sample_fmts="s16")

@@ -7,10 +7,12 @@ passages gets no gain at all.
 
 from __future__ import annotations
 
+import math
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Optional
 
 from .curve import FAINTEST, STEP, integrated
 from .loop import LEAD, RATE, Loop
@@ -40,23 +42,24 @@ AT_SEAM = (-0.03, -0.01)
 can last until shortly before it. Earlier, it would leave a hole of a tenth of a second there."""
 
 
-def lifts(curve: Sequence[float], gain: float) -> list[float]:
+def lifts(curve: Sequence[float], gain: float, closed: bool = True) -> list[float]:
     """The gain in dB at each value of a loop's curve; empty if no passage is lifted.
 
-    The loop is ``gain`` dB louder than the owner's file.
+    The loop is ``gain`` dB louder than the owner's file. What is not ``closed`` has loud music before and after it.
     """
     half = round(PATIENCE / STEP / 2)
     if len(curve) <= 2 * half:
         return []
     whole = integrated(curve)
     # loud moments less than PATIENCE apart are one passage, and no gain lasts less than that
-    passages = _around(_around(curve, half, max), half, min)
+    loud, none = (None, None) if closed else (math.inf, -math.inf)
+    passages = _around(_around(curve, half, max, loud), half, min, loud)
     # a value is the first to be loud when its end meets a loud passage, whose beginning is one value later
-    passages = [min(pair) for pair in zip(passages, passages[-1:] + passages[:-1])]
+    passages = [min(pair) for pair in zip(passages, passages[-1 if closed else 0 :][:1] + passages[:-1])]
     needed = [_lift(whole - passage, passage - gain) for passage in passages]
-    gains = _around(_around(needed, half, min), half, max)
+    gains = _around(_around(needed, half, min, loud), half, max, none)
     for step, direction in ((RISE, 1), (FALL, -1)):
-        gains = _limited(gains[::direction], step * STEP)[::direction]
+        gains = limited(gains[::direction], step * STEP, closed)[::direction]
     return gains if max(gains) > 0 else []
 
 
@@ -66,31 +69,41 @@ def _lift(below: float, loudness: float) -> float:
     return max(0.0, min((below - KNEE) * (1 - 1 / RATIO), TAPER * room))
 
 
-def _around(values: Sequence[float], half: int, choose: Callable[[Iterable[float]], float]) -> list[float]:
-    """For each value the least or the greatest of those up to ``half`` places around it, in a circle."""
-    circle = [*values[-half:], *values, *values[:half]]
+def _around(
+    values: Sequence[float], half: int, choose: Callable[[Iterable[float]], float], outside: Optional[float]
+) -> list[float]:
+    """For each value the least or the greatest of those up to ``half`` places around it.
+
+    The values lie in a circle, unless there is a value ``outside`` of both ends.
+    """
+    before, after = (values[-half:], values[:half]) if outside is None else ([outside] * half,) * 2
+    circle = [*before, *values, *after]
     return [choose(circle[i : i + 2 * half + 1]) for i in range(len(values))]
 
 
-def _limited(values: Sequence[float], step: float) -> list[float]:
-    """Lower values until none is more than ``step`` above the one before it, in a circle."""
-    limited = list(values)
-    for i in range(2 * len(limited)):
-        i %= len(limited)
-        limited[i] = min(limited[i], limited[i - 1] + step)
-    return limited
+def limited(values: Sequence[float], step: float, closed: bool) -> list[float]:
+    """Lower values until none is more than ``step`` above the one before it, in a circle if it is ``closed``."""
+    lowered = list(values)
+    for i in range(2 * len(lowered)) if closed else range(1, len(lowered)):
+        i %= len(lowered)
+        lowered[i] = min(lowered[i], lowered[i - 1] + step)
+    return lowered
 
 
 def write_envelope(path: Path, gains: Sequence[float], loop: Loop) -> None:
     """Write the gains as factors, ``GRID`` a second, from ``LEAD`` samples before the loop to ``LEAD`` after it."""
     length, lead = loop.length / RATE, LEAD / RATE
     places = [*AT_SEAM, *(EARLIEST + STEP * i for i in range(2, len(gains))), length + AT_SEAM[0]]
+    last = EARLIEST + STEP * (len(gains) - 1)
     factors = array("f")
     for k in range(int(GRID * (length + 2 * lead)) + 2):
-        at = (k / GRID - lead - places[0]) % length + places[0]
+        at = k / GRID - lead
+        # a piece that is no loop keeps the gain of its ends before it and in its tail
+        at = (at - places[0]) % length + places[0] if loop.closed else min(max(at, places[0]), last)
         i = 0 if at < places[1] else min(len(gains) - 1, int((at - EARLIEST) / STEP + 1e-9))
         share = (at - places[i]) / (places[i + 1] - places[i])
-        decibels = gains[i] * (1 - share) + gains[(i + 1) % len(gains)] * share
+        following = (i + 1) % len(gains) if loop.closed else min(i + 1, len(gains) - 1)
+        decibels = gains[i] * (1 - share) + gains[following] * share
         factors.append(10 ** (decibels / 20))
     if sys.byteorder == "big":
         factors.byteswap()

@@ -75,6 +75,9 @@ class Loop:
 
     The whole file is one continuous sound. The loop begins ``start`` samples into the file. ``seam`` says how the ends
     were joined, ``trimmed`` how many samples of silence were cut from both ends.
+
+    A piece that is no loop has silence in place of those ``LEAD`` samples. It is not ``closed``, and the last ``tail``
+    of its samples are too soft to be heard.
     """
 
     start: int
@@ -82,6 +85,8 @@ class Loop:
     times: int
     seam: str
     trimmed: int
+    closed: bool = True
+    tail: int = 0
 
 
 class Samples:
@@ -126,7 +131,7 @@ def close_loop(path: Path, heard: Path, level: float) -> Loop:
         sound, audible = Samples(file), Samples(file_heard)
         found = len(sound) - LEAD
         end = LEAD + (found // 2 if found < 2 * WRAP else found - WRAP)
-        begin, past = _ends(audible, LEAD, end - RINGING, level)
+        begin, past = find_ends(audible, LEAD, end - RINGING, level)
         if begin < past > end - 2 * RINGING:
             past = end  # the music is loud to its end: the last loud sample is no mere ringing of the resampler
         if begin >= past:
@@ -136,13 +141,13 @@ def close_loop(path: Path, heard: Path, level: float) -> Loop:
         if _may_loop_as_it_is(audible, begin, past, end, silence) and (length := _natural_length(sound, end)):
             # the resampler's transition into the beginning is in the copy only
             fade = min(WRAP, length) // 2
-            _crossfade(
+            crossfade(
                 sound, LEAD + length, LEAD, fade, [1 - i / fade for i in range(fade)], [i / fade for i in range(fade)]
             )
             begin, seam, trimmed = LEAD, "as it was", 0
         else:
             begin, past = max(LEAD, begin - FRAME // 4), min(end, past + FRAME // 4)
-            if _level(audible.read(max(begin, past - CROSSFADE), past)) <= FADED * silence:
+            if level_of(audible.read(max(begin, past - CROSSFADE), past)) <= FADED * silence:
                 length, seam = _overlap(sound, begin, past, end - RINGING)
             else:
                 length, seam = _join(sound, begin, past)
@@ -154,7 +159,7 @@ def close_loop(path: Path, heard: Path, level: float) -> Loop:
 # -- where the sound begins and ends -------------------------------------------------------------------------------
 
 
-def _ends(sound: Samples, begin: int, end: int, level: float) -> tuple[int, int]:
+def find_ends(sound: Samples, begin: int, end: int, level: float) -> tuple[int, int]:
     """The number of the first sample of the sound, and of the sample after its last. Both are ``end`` in silence."""
     first = _edge(sound, begin, end, 1, level)
     last = None if first is None else _edge(sound, first, end, -1, level)
@@ -163,25 +168,25 @@ def _ends(sound: Samples, begin: int, end: int, level: float) -> tuple[int, int]
 
 def _edge(sound: Samples, begin: int, end: int, step: int, level: float) -> Optional[int]:
     """The place between two samples where the sound begins (``step`` 1) or ends (``step`` -1)."""
-    edge = _search(sound, begin, end, step, SILENCE * level)
-    outer = _search(sound, begin, end, step, FAINT * level)
+    edge = search(sound, begin, end, step, SILENCE * level)
+    outer = search(sound, begin, end, step, FAINT * level)
     if edge is None or outer is None or abs(edge - outer) < PASSAGE:
         return edge
     middle = (edge + outer) // 2
     loud, quiet = (math.sqrt(_power(sound, *sorted((middle, other)))) for other in (edge, outer))
     if quiet < FADE * loud:
         return edge
-    return _search(sound, begin, end, step, max(FAINT * level, WITHIN * min(loud, quiet)), BRIEF)
+    return search(sound, begin, end, step, max(FAINT * level, WITHIN * min(loud, quiet)), BRIEF)
 
 
-def _search(sound: Samples, begin: int, end: int, step: int, silence: float, lasting: int = LASTING) -> Optional[int]:
+def search(sound: Samples, begin: int, end: int, step: int, silence: float, lasting: int = LASTING) -> Optional[int]:
     """The first sample of the sound (``step`` 1), or the sample after its last (-1).
 
     Sound is louder than ``silence`` and has at least the energy of ``lasting`` blocks at that level.
     """
     blocks = range(begin, end, BLOCK) if step > 0 else range(end - BLOCK, begin - BLOCK, -BLOCK)
     number = _first_sound(
-        (_energy(sound.read(max(begin, at), min(end, at + BLOCK))) for at in blocks), silence, lasting
+        (energy_of(sound.read(max(begin, at), min(end, at + BLOCK))) for at in blocks), silence, lasting
     )
     if number is None:
         return None
@@ -207,18 +212,19 @@ def _first_sound(energies: Iterable[int], silence: float, lasting: int) -> Optio
     return None
 
 
-def _energy(samples: Sequence[int]) -> int:
+def energy_of(samples: Sequence[int]) -> int:
+    """The sum of the squares."""
     return sum(map(mul, samples, samples))
 
 
 def _power(sound: Samples, begin: int, end: int) -> float:
     parts = (sound.read(at, min(end, at + BLOCK)) for at in range(begin, end, BLOCK))
-    return sum(map(_energy, parts)) / (end - begin)
+    return sum(map(energy_of, parts)) / (end - begin)
 
 
-def _level(samples: Sequence[int]) -> float:
+def level_of(samples: Sequence[int]) -> float:
     """The root mean square."""
-    return math.sqrt(_energy(samples) / max(1, len(samples)))
+    return math.sqrt(energy_of(samples) / max(1, len(samples)))
 
 
 def _peak(samples: Sequence[int]) -> int:
@@ -293,7 +299,7 @@ def _join(sound: Samples, begin: int, past: int) -> tuple[int, str]:
     fade = min(CROSSFADE, (past - begin) // 4)
     length = _whole_packets(past - begin - fade)
     angles = [math.pi / 2 * (i + 0.5) / fade for i in range(fade)]
-    _crossfade(
+    crossfade(
         sound, begin + length, begin, fade, [math.cos(angle) for angle in angles], [math.sin(angle) for angle in angles]
     )
     return length, f"cross-faded over {1000 * fade // RATE} ms"
@@ -307,7 +313,7 @@ def _overlap(sound: Samples, begin: int, past: int, end: int) -> tuple[int, str]
     length = _whole_packets(min(past, max(end - CROSSFADE, begin + (past - begin) * 3 // 4)) - begin)
     count, rise = min(TAIL, end - begin - length, length // 2), FRAME // 4
     down = [math.cos(math.pi / 2 * (i + 0.5) / count) for i in range(count)]
-    _crossfade(sound, begin + length, begin, count, down, [min(1.0, (i + 0.5) / rise) for i in range(count)])
+    crossfade(sound, begin + length, begin, count, down, [min(1.0, (i + 0.5) / rise) for i in range(count)])
     return length, "faded"
 
 
@@ -316,7 +322,7 @@ def _whole_packets(length: int) -> int:
     return length - length % (FRAME if length >= 10 * FRAME else 2)
 
 
-def _crossfade(sound: Samples, old: int, new: int, count: int, down: Sequence[float], up: Sequence[float]) -> None:
+def crossfade(sound: Samples, old: int, new: int, count: int, down: Sequence[float], up: Sequence[float]) -> None:
     """Fade ``count`` samples from ``new`` on in, and add to them the samples from ``old`` on, faded out."""
     before, after = sound.read(old, old + count), sound.read(new, new + count)
     sound.write(new, [a * u + b * d for a, b, u, d in zip(after, before, up, down)])

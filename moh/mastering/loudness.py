@@ -20,7 +20,7 @@ from .filter_graphs import (
     BANDS,
     HEADROOM,
     MOMENTARY,
-    THRESHOLD,
+    MUSIC,
     Analysis,
     RenderPlan,
     analysis_command,
@@ -30,6 +30,7 @@ from .filter_graphs import (
     uniform_command,
 )
 from .loop import LEAD, RATE, Loop
+from .speech import MAKEUP, RATIO, compressor
 
 PEAK = -6.0
 """The highest true peak in dBFS (dBTP)."""
@@ -129,13 +130,15 @@ def make_uniform(source: Path, target: Path) -> None:
     run(uniform_command(source, target))
 
 
-def downmix(source: Path, target: Path, heard: Path, analysis: Analysis, progress: Optional[Progress]) -> float:
+def downmix(
+    source: Path, target: Path, heard: Path, analysis: Analysis, progress: Optional[Progress], closed: bool = True
+) -> float:
     """Write the music as one channel, with its peak at -4 dBFS, and its part in the telephone's band as ``heard``.
 
-    Return the gain in dB.
+    Its beginning follows its end if it is to be ``closed`` to a loop. Return the gain in dB.
     """
     gain = -4.0 - analysis.peak
-    run(downmix_command(source, target, heard, analysis, gain), progress, analysis.seconds)
+    run(downmix_command(source, target, heard, analysis, gain, closed), progress, analysis.seconds)
     return gain
 
 
@@ -144,8 +147,9 @@ def measure(mono: Path, loop: Loop) -> dict[int, list[float]]:
     files = {rate: mono.with_name(f"{rate}.curve") for rate in sorted(BANDS)}
     run(measure_command(mono, loop, files))
     settled = round(LEAD / RATE / STEP)
-    seconds = (LEAD + loop.length * loop.times) / RATE
-    return {rate: _read_curve(file, seconds)[settled:] for rate, file in files.items()}
+    seconds = (LEAD + loop.length * loop.times - loop.tail) / RATE
+    past = None if loop.closed else max(settled + 1, int(seconds / STEP))  # a tail is not heard, so it has no loudness
+    return {rate: _read_curve(file, seconds)[settled:past] for rate, file in files.items()}
 
 
 def render(
@@ -209,5 +213,11 @@ def choose_plan(
         return RenderPlan(-gain, 1.0, 0.0, -1.0)
     spread = min(loudness_range(curve), loudness_range(levelled))  # what the leveller has lifted needs no compressor
     ratio = min(3.0, spread / (WIDE - 2)) if spread > WIDE else 1.0
-    makeup = (wanted + DETECTED - THRESHOLD) * (1 - 1 / ratio)
+    makeup = (wanted + DETECTED - MUSIC.threshold) * (1 - 1 / ratio)
     return RenderPlan(wanted - integrated(levelled), ratio, makeup, PEAK - 0.5, envelope=envelope)
+
+
+def speech_plan(levelled: Sequence[float], wanted: float, envelope: Optional[Path]) -> RenderPlan:
+    """The first plan for an announcement, by its loudness curve behind the gains of the module ``speech``."""
+    gain = wanted - integrated(levelled)
+    return RenderPlan(gain, RATIO, MAKEUP, PEAK - 0.5, envelope=envelope, compressor=compressor(wanted))

@@ -24,7 +24,7 @@ from ..ffmpeg.run import FfmpegFailed, Progress
 from .cache import Entry, Found, digest_of, entry_of
 from .cache_folder import absolute, cache_folder
 from .conversion import cannot_write, convert, no_room
-from .form import Form as Form  # for those that import it with ``prepare_file``
+from .form import Form
 from .music_folder import music_folder
 from .owner_name import in_owner_words, owner_name
 from .progress import ProgressLog

@@ -9,6 +9,7 @@ from typing import Optional
 
 from .curve import silences
 from .filter_graphs import LONGEST, NARROW, Analysis
+from .form import Form
 from .loop import LEAD, RATE, Loop
 from .loudness import Loudness
 
@@ -42,6 +43,7 @@ class Outcome:
     """What is missing of the owner's file, in words."""
     read_as: str = ""
     """As what a file without a header was read, in words."""
+    form: Form = Form.LOOP
 
 
 def in_plain_words(outcome: Outcome) -> str:
@@ -56,7 +58,10 @@ def in_plain_words(outcome: Outcome) -> str:
         done.append(f"quiet passages lifted by up to {outcome.lift:.0f} dB")
     elif outcome.before.range - after.range > 1:
         done.append("loud and quiet passages brought closer together")
-    done.append(_seam(loop.seam))
+    if outcome.form is Form.LOOP:
+        done.append(_seam(loop.seam))
+    elif outcome.form is Form.SPEECH and outcome.wanted is not None:
+        done.append("mastered as speech")
     if analysis.weights[1] < 0:
         done.append("left and right cancel each other out, so their difference is played")
     if loop.trimmed >= RATE // 10:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from moh.ffmpeg.run import LOG_OPTIONS
+from moh.mastering import conversion, report
 from moh.mastering import filter_graphs as filters
 from moh.mastering import prepare as music
-from moh.mastering import report
 from moh.mastering.loudness import analyse, meters
 from moh.mastering.prepare import BUILTIN
 from tests.mastering.tracks import CHORD, NOISE, make, prepared, refusal, samples_of, settings
@@ -239,7 +239,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monk
             longer.replace(track)
         return analyse(source, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(music, "analyse", meanwhile)
+    monkeypatch.setattr(conversion, "analyse", meanwhile)
     assert prepared(track).seconds == pytest.approx(2, abs=0.1)
 
 
@@ -251,7 +251,7 @@ def test_a_file_that_never_stops_changing_is_refused(tmp_path: Path, monkeypatch
             growing.write(bytes(2))
         return analyse(source, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(music, "analyse", meanwhile)
+    monkeypatch.setattr(conversion, "analyse", meanwhile)
     assert "it changes while it is read" in refusal(track, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 

@@ -27,7 +27,7 @@ def outcome(
     curve: Any = tuple(MUSIC * 100),
     loop: Mapping[str, Any] = {},
     analysis: Mapping[str, Any] = {},
-    **words: str,
+    **words: Any,
 ) -> Outcome:
     facts = {"weights": (0.5, 0.5), "level": before, "heard": 10.0, "peak": -3.0, "seconds": 180.0, "declared": 180.0}
     place = {"start": LEAD, "length": 10 * RATE, "times": 1, "seam": "as it was", "trimmed": 0}
