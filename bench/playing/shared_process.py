@@ -19,6 +19,7 @@ from moh.common.actions import Address, StartStream, Target
 from moh.common.codecs import CODECS, PCMU
 from moh.common.tunes import Tune, Tunes
 from moh.server.tuning import steady_interpreter
+from moh.shared.encoded_loop import EncodedLoop
 from moh.shared.shared_stream import SharedStream
 
 ENCODED = 30.0
@@ -52,7 +53,8 @@ def main() -> int:
 
     start(0)
     give_up = time.monotonic() + ENCODED
-    for loop in [stream.encoded_loop(tune, codec, ptime) for codec, ptime, _ in shapes]:
+    for loop in [stream.loops.get(tune, codec, ptime).loop for codec, ptime, _ in shapes]:
+        assert isinstance(loop, EncodedLoop)
         while loop.payload_at(loop.plan.octets - 1, 1) is None and not loop.failure and time.monotonic() < give_up:
             time.sleep(0.01)
         if loop.failure:

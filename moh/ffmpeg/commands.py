@@ -19,6 +19,8 @@ RTP_HEADER = 12
 """Octets of the RTP header in each packet."""
 SRTP_OVERHEAD = 14
 """Octets that ffmpeg keeps free in each packet for SRTP; without them it would split the sound into two packets."""
+LIVE_PART = 40
+"""Milliseconds of music that an encoder of live music encodes at a time."""
 
 PLAYING_OPTIONS = ("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
 
@@ -132,4 +134,33 @@ def encode_command(music: Path, codec: Codec, ptime: int, start: int, resampling
         output["frame_duration"] = ptime
     written = looped(music).output("pipe:1", **output)
     command: list[str] = written.global_args(*PLAYING_OPTIONS).compile()
+    return command
+
+
+def live_encode_command(codec: Codec, ptime: int) -> list[str]:
+    """The command that reads samples from its input, 16 bits each, and writes them encoded and without headers.
+
+    It writes each part at once, ``LIVE_PART`` or a frame long. If ``codec`` has frames, they are ``ptime`` ms long.
+    """
+    rate = codec.sample_rate
+    output: dict[str, object] = {
+        "protocol_whitelist": "pipe",
+        "map": "0:a",
+        "c:a": codec.encoder,
+        "threads": 1,
+        "flush_packets": 1,
+        "f": "data",
+        **dict(codec.options),
+    }
+    if codec.ptimes:
+        output["frame_duration"] = ptime
+    else:
+        part = rate * LIVE_PART // 1000
+        output["filter:a"] = f"asetnsamples=n={part}:p=0"
+        if codec == G722:
+            output["frame_size"] = part
+    given = ffmpeg.input(
+        "pipe:0", f="s16le", ar=rate, ac=1, probesize=32, analyzeduration=0, threads=1, protocol_whitelist="pipe"
+    )
+    command: list[str] = given.output("pipe:1", **output).global_args(*PLAYING_OPTIONS).compile()
     return command

@@ -91,7 +91,7 @@ class FfmpegProcess:
     def retry(self, now: float) -> Optional[PendingStart]:
         """The next start after an ffmpeg that had no route; ``None`` after ``HOST_UNREACHABLE_TIMEOUT`` of tries.
 
-        The tune goes on as if it had played meanwhile, as it does in the shared stream.
+        The tune goes on as if it had played meanwhile, as it does in the shared stream; a live tune does so anyway.
         """
         played = now - self.began
         unreachable_for = (0.0 if played > STEADY_AFTER else self.unreachable_for + played) + RETRY_AFTER
@@ -137,7 +137,9 @@ def start_ffmpeg(
     share_port = share_port and not target.srtp_suite  # ffmpeg's SRTP does not hand the option on
     music = tune.files[target.codec.sample_rate]
     bind = bool(source_host)
-    played = ffmpeg_command(music, tune.seconds, target, order.position, bind, ssrc, share_port, first)
+    # a live tune is where the clock is, however long the call has been held
+    position = order.position if tune.began is None else max(0.0, time.monotonic() - tune.began)
+    played = ffmpeg_command(music, tune.seconds, target, position, bind, ssrc, share_port, first)
     command = [*prefix, player(), *played[1:]]
     log.debug("[%s] = %s", order.call, " ".join(word if word != target.srtp_key else "KEY" for word in command))
     process = start_process(command)

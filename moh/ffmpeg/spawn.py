@@ -118,15 +118,21 @@ class _Spawner:
             libc.sigaddset(signals, number)
         _check(libc.posix_spawnattr_setsigdefault(self._attributes, signals))
 
-    def start(self, command: Sequence[str], stdout: Optional[int], stderr: int) -> int:
+    def start(self, command: Sequence[str], stdin: Optional[int], stdout: Optional[int], stderr: int) -> int:
         """Start ``command`` with these descriptors. Return the number of the process."""
         words = [os.fsencode(word) for word in command]
         arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
         libc, actions, pid = self._libc, OPAQUE(), ctypes.c_int()
         _check(libc.posix_spawn_file_actions_init(actions))
         try:
-            _check(libc.posix_spawn_file_actions_addopen(actions, 0, os.devnull.encode(), os.O_RDWR, 0))
-            _check(libc.posix_spawn_file_actions_adddup2(actions, 0 if stdout is None else stdout, 1))
+            if stdin is None:
+                _check(libc.posix_spawn_file_actions_addopen(actions, 0, os.devnull.encode(), os.O_RDWR, 0))
+            else:
+                _check(libc.posix_spawn_file_actions_adddup2(actions, stdin, 0))
+            if stdout is None:
+                _check(libc.posix_spawn_file_actions_addopen(actions, 1, os.devnull.encode(), os.O_RDWR, 0))
+            else:
+                _check(libc.posix_spawn_file_actions_adddup2(actions, stdout, 1))
             _check(libc.posix_spawn_file_actions_adddup2(actions, stderr, 2))
             _check(self._close_from(actions, 3))
             _check(
@@ -153,25 +159,29 @@ def _spawner() -> Optional[_Spawner]:
 _SPAWNER = _spawner()
 
 
-def start_process(command: Sequence[str], stdout: Optional[int] = None, stderr: Optional[int] = None) -> Process:
+def start_process(
+    command: Sequence[str], stdout: Optional[int] = None, stderr: Optional[int] = None, stdin: Optional[int] = None
+) -> Process:
     """Start ``command``, whose first word is a program on the PATH. Raises ``OSError`` where it does not start.
 
-    Its standard output is the descriptor ``stdout``, or ``/dev/null``; its standard error is ``stderr``, or a pipe.
+    Its standard output is the descriptor ``stdout``, or ``/dev/null``; its standard error is ``stderr``, or a pipe; its
+    standard input is ``stdin``, or ``/dev/null``.
     """
     if _SPAWNER is None:
         out = subprocess.DEVNULL if stdout is None else stdout
         errors = subprocess.PIPE if stderr is None else stderr
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True)
+        given = subprocess.DEVNULL if stdin is None else stdin
+        return subprocess.Popen(command, stdin=given, stdout=out, stderr=errors, start_new_session=True)
     if stderr is not None:
         process = Spawned(None)
-        process.pid = _SPAWNER.start(command, stdout, stderr)
+        process.pid = _SPAWNER.start(command, stdin, stdout, stderr)
         return process
     reading, writing = os.pipe()
     try:
         pipe = os.fdopen(reading, "rb", buffering=0)
         try:
             process = Spawned(pipe)
-            process.pid = _SPAWNER.start(command, stdout, writing)
+            process.pid = _SPAWNER.start(command, stdin, stdout, writing)
         except BaseException:
             pipe.close()
             raise

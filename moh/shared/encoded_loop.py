@@ -1,8 +1,8 @@
 """A tune that is encoded once for each codec and kept in memory. The payload of a packet is a part of it.
 
-The endless tune is the tune repeated for ever. The law kept here: a position in the endless tune always gives the same
-octets, across the loop point as well. An ffmpeg encodes the tune dozens of times faster than it is played, so the
-beginning is played while the rest is still being encoded.
+The law kept here: a position in the endless tune always gives the same octets, across the loop point as well. An ffmpeg
+encodes the tune dozens of times faster than it is played, so the beginning is played while the rest is still being
+encoded.
 """
 
 from __future__ import annotations
@@ -21,15 +21,11 @@ from ..ffmpeg.commands import encode_command
 from ..ffmpeg.launch import DATA_LIMIT_MB, leash
 from ..ffmpeg.spawn import start_process
 from ..net.threads import Thread
+from .loop import LONGEST_PACKET, WARM_UP, Loop
 
-LONGEST_PACKET = 120
-"""Milliseconds of the beginning that are repeated behind the end in memory, so that a packet is always in one piece."""
 SHORTEST_LOOP = 30.0
 """Seconds. A loop that is stretched to whole frames has at least this length. Then the stretching, half a frame at
 most, is less than a thousandth of the loop and inaudible."""
-WARM_UP = 1200
-"""Milliseconds of the tune's end that are encoded before its beginning, so that the encoder passes the loop point like
-any other place. This is a whole number of packets, for each packet length of the codecs with frames."""
 READ_TIMEOUT = 8
 """Seconds without an octet after which an ffmpeg that encodes counts as hung."""
 HEAD_START = 1000
@@ -60,7 +56,7 @@ class Plan:
         """Octets of the loop."""
 
 
-class EncodedLoop:
+class EncodedLoop(Loop):
     """One tune in one codec. ``payload_at`` may be called from any thread, also while the tune is being encoded."""
 
     def __init__(
@@ -69,7 +65,7 @@ class EncodedLoop:
         seconds: float,
         codec: Codec,
         ptime: int,
-        notify: Callable[[EncodedLoop], None],
+        notify: Callable[[Loop], None],
         faults: FaultLog,
     ) -> None:
         """``music`` is ``seconds`` long and has the codec's sample rate. Only codecs with frames use ``ptime``.
@@ -78,10 +74,10 @@ class EncodedLoop:
         """
         self.plan = Plan(codec, ptime, seconds)
         self.failure = ""
-        """Why there will be no packets or no more packets; empty while there is no failure."""
         self.began: Optional[float] = None
-        """When the endless tune began, by the monotonic clock; ``None`` until enough of it is encoded."""
         self._codec = codec
+        self._seconds = seconds
+        # the beginning is repeated behind the end, so that a packet is always in one piece
         self._tail = LONGEST_PACKET * codec.octets_per_ms
         self._octets = memoryview(bytearray(self.plan.octets + self._tail))
         self._encoded = 0
@@ -90,11 +86,20 @@ class EncodedLoop:
         command = encode_command(music, codec, ptime, self.plan.start, (self.plan.source, self.plan.samples))
         Thread(self._encode, "encoder", (command,)).start()
 
-    def payload_at(self, position: int, octets: int) -> Optional[memoryview]:
-        """The payload of ``octets`` at ``position``, in octets since the beginning of the endless tune.
+    @property
+    def ready(self) -> bool:
+        """See ``Loop``."""
+        return self.began is not None
 
-        Returns ``None`` if this part is not encoded yet. ``octets`` is at most the payload of ``LONGEST_PACKET``.
-        """
+    def second_at(self, position: int) -> float:
+        """See ``Loop``."""
+        return position % self.plan.octets / (1000 * self._codec.octets_per_ms) % self._seconds
+
+    def wake(self) -> None:
+        """See ``Loop``. This loop is encoded once, and then stays in memory."""
+
+    def payload_at(self, position: int, octets: int) -> Optional[memoryview]:
+        """See ``Loop``."""
         begin = position % self.plan.octets
         return self._octets[begin : begin + octets] if begin + octets <= self._encoded else None
 

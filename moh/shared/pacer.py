@@ -19,20 +19,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, Union
 
 from ..common.actions import StartStream, StopStream, StreamEnded
-from ..common.addresses import is_loopback
 from ..common.codecs import Codec
 from ..common.faults import FaultLog
 from ..common.histogram import Histogram
-from ..net.routes import neighbours, way_out
+from ..net.routes import neighbours
 from ..net.sendmmsg import DestinationTable
 from ..net.threads import drained, prefer_this_thread
 from ..rtp.liveness import Verdict
-from .encoded_loop import EncodedLoop
 from .fanout import COMMON_HEADER, MOST_RECEIVERS, Fanout, FanoutKey, Receiver, packet_rate
 from .feedback import MOST_POLLED, Feedback, FeedbackReport, RtcpPacket
+from .loop import Loop, LoopPair
 from .reachability import Action, ReachabilityTable, Step
 from .receivers import Receivers
 from .reports import Reports
+from .sources import Sources
 
 EARLY = 0.0002
 """Seconds by which a packet may leave before its time. Another sleep and wake-up would take longer."""
@@ -55,17 +55,13 @@ IDLE_POLL_INTERVAL = 1.0
 """Seconds between two polls of the feedback while this pacer has no receivers."""
 CHECK_INTERVAL = 0.5
 """Seconds from one check of unreachable receivers to the next."""
-SOURCE_LIFETIME = 5.0
-"""Seconds for which a result of ``way_out`` is remembered."""
-MOST_SOURCES = 100
-"""Results of ``way_out`` that are remembered at most."""
 INTERNAL_ERROR = "unexpected error in the shared stream"
 """Why a stream ends after a fault of this program; the log has the traceback."""
 
 log = logging.getLogger("moh")
 
-Command = Union[StartStream, StopStream, EncodedLoop, FeedbackReport, None]
-"""A start or stop of a stream, an encoded loop that has begun or failed, or feedback. ``None`` ends the pacer."""
+Command = Union[StartStream, StopStream, Loop, FeedbackReport, None]
+"""A start or stop of a stream, a loop that has begun or failed, or feedback. ``None`` ends the pacer."""
 
 
 class Pacer:
@@ -75,27 +71,27 @@ class Pacer:
         self,
         number: int,
         sockets: Mapping[bool, socket.socket],
-        encoded_loop: Callable[[int, Codec, int], EncodedLoop],
+        loops: Callable[[int, Codec, int], LoopPair],
         command_all: Callable[[FeedbackReport], None],
         ended: queue.SimpleQueue[StreamEnded],
         faults: FaultLog,
     ) -> None:
         """``sockets`` holds the IPv6 socket under ``True`` and the IPv4 socket under ``False``.
 
-        ``encoded_loop`` returns the encoded loop of a tune for a codec and a ptime. The pacer with ``number`` 0 reads
-        the feedback for all pacers, and passes it on by ``command_all``.
+        ``loops`` returns the encoded loops of a tune for a codec and a ptime. The pacer with ``number`` 0 reads the
+        feedback for all pacers, and passes it on by ``command_all``.
         """
         self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self.load = 0
         """Packets a second of the calls that ``SharedStream`` has assigned to this pacer. ``SharedStream`` sets it."""
         self._sockets = sockets
-        self._encoded_loop = encoded_loop
+        self._loops = loops
         self._command_all = command_all
         self._ended = ended
         self._faults = faults
         self.receivers = Receivers()
         """Only ``Receivers.reports`` is for other threads."""
-        self._waiting: dict[EncodedLoop, list[tuple[Receiver, int, FanoutKey]]] = {}
+        self._waiting: dict[LoopPair, list[tuple[Receiver, int, FanoutKey]]] = {}
         self._reachability = ReachabilityTable()
         self._check_at = 0.0
         self._fanouts: dict[FanoutKey, list[Fanout]] = {}
@@ -106,7 +102,7 @@ class Pacer:
         self._stagger = number * STAGGER
         self._feedback = Feedback(sockets.values()) if number == 0 else None
         self._poll_at = self._congestion_check_at = 0.0
-        self._sources: dict[tuple[str, bool, bool], tuple[str, float]] = {}
+        self._sources = Sources(sockets)
         self._closing = False
         self._past = [0, 0, 0]  # packets sent, lost and skipped of fan-outs that have ended
         self._dropped = 0
@@ -126,8 +122,12 @@ class Pacer:
         """The receivers that get packets now, by the name of their codec. Any thread may call this."""
         found: Counter[str] = Counter()
         for _, _, fanout in list(self._schedule):
-            found[fanout.key.codec.name] += len(fanout.receivers)
+            found[fanout.key.codec.name] += fanout.count
         return found
+
+    def pairs(self) -> set[LoopPair]:
+        """The loops that receivers hear now. Any thread may call this."""
+        return {fanout.pair for _, _, fanout in list(self._schedule)}
 
     def senders(self) -> list[str]:
         """Hosts that have sent RTP or RTCP, each once at least, since the last call of this. For any thread."""
@@ -187,12 +187,12 @@ class Pacer:
         return True
 
     def _send_packet(self, fanout: Fanout, now: float) -> None:
-        if fanout.receivers:
-            self.lateness.add(now - fanout.due, len(fanout.receivers))
+        if fanout.count:
+            self.lateness.add(now - fanout.due, fanout.count)
             if not self._try(fanout.send_due, now):
-                for receiver in list(fanout.receivers):
+                for receiver in fanout.receivers:
                     self._try(self._end, receiver, INTERNAL_ERROR)
-        if fanout.receivers:
+        if fanout.count:
             heapq.heapreplace(self._schedule, (fanout.due, next(self._count), fanout))
         else:
             heapq.heappop(self._schedule)
@@ -225,7 +225,7 @@ class Pacer:
             elif isinstance(command, StopStream):
                 if (receiver := self.receivers.get(command.call)) is not None:
                     self._end(receiver, "stopped")
-            elif isinstance(command, EncodedLoop):
+            elif isinstance(command, Loop):
                 self._loop_changed(command)
             elif command is None:
                 self._closing = True
@@ -261,62 +261,55 @@ class Pacer:
             self._end(receiver, why, "host unreachable")
             return
         key = FanoutKey(order.tune, target.codec, target.ptime, ipv6, order.serial % 2)
-        loop = self._encoded_loop(order.tune, target.codec, target.ptime)
-        if loop.began is None:
-            self._waiting.setdefault(loop, []).append((receiver, order.serial, key))
+        pair = self._loops(order.tune, target.codec, target.ptime)
+        # a call that has heard music before, and was held or moved, is no new one
+        receiver.plain_until = time.monotonic() + pair.plain_for - order.position if pair.plain_for else 0.0
+        if pair.ready:
+            self._join(receiver, key, pair)
         else:
-            self._join(receiver, key, loop, loop.began)
+            self._waiting.setdefault(pair, []).append((receiver, order.serial, key))
 
-    def _loop_changed(self, loop: EncodedLoop) -> None:
-        """Let the receivers that wait for ``loop`` join, if it has begun; end all its receivers, if it has failed."""
-        for receiver, serial, key in self._waiting.pop(loop, []):
-            if self.receivers.get(receiver.call) is not receiver or receiver.serial != serial:
-                continue  # the receiver was stopped or moved meanwhile
-            if loop.began is None or loop.failure:
-                self._end(receiver, loop.failure)
-            else:
-                self._join_or_end(receiver, key, loop)
+    def _loop_changed(self, loop: Loop) -> None:
+        """Let the receivers that wait for ``loop`` join, if it is ready; end all its receivers, if it has failed."""
+        for pair in [pair for pair in self._waiting if pair.has(loop) and (pair.ready or pair.failure)]:
+            for receiver, serial, key in self._waiting.pop(pair):
+                if self.receivers.get(receiver.call) is not receiver or receiver.serial != serial:
+                    continue  # the receiver was stopped or moved meanwhile
+                if pair.failure:
+                    self._end(receiver, pair.failure)
+                else:
+                    self._join_or_end(receiver, key, pair)
         for fanout in [fanout for _, _, fanout in self._schedule if fanout.loop is loop and loop.failure]:
-            for receiver in list(fanout.receivers):
+            for receiver in fanout.receivers:
                 self._end(receiver, loop.failure)
 
-    def _join_or_end(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop) -> None:
+    def _join_or_end(self, receiver: Receiver, key: FanoutKey, pair: LoopPair) -> None:
         """Let a receiver join. If that fails, its stream ends, and the thread goes on with the other receivers."""
-        if not self._try(self._join, receiver, key, loop, loop.began):
+        if not self._try(self._join, receiver, key, pair):
             self._end(receiver, INTERNAL_ERROR)
 
-    def _join(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop, began: float) -> None:
+    def _join(self, receiver: Receiver, key: FanoutKey, pair: LoopPair) -> None:
         now = time.monotonic()
+        pair.wake()
         fanouts = self._fanouts.setdefault(key, [])
         # choose the fullest fan-out that has room, so that emptier fan-outs lose their receivers and end
-        room = [each for each in fanouts if len(each.receivers) < MOST_RECEIVERS and each.loop is loop]
-        fanout = max(room, key=lambda each: len(each.receivers)) if room else self._open(key, loop, began, now)
-        receiver.source = self._source(key.ipv6, receiver.target.local.host, receiver.target.remote.host, now)
+        room = [each for each in fanouts if each.count < MOST_RECEIVERS and each.pair is pair]
+        fanout = max(room, key=lambda each: each.count) if room else self._open(key, pair, now)
+        receiver.source = self._sources.find(key.ipv6, receiver.target.local.host, receiver.target.remote.host, now)
         fanout.join(receiver)
         self._load[fanout.offset] += packet_rate(key.ptime)
         self._reports.plan_first(receiver, now)
 
-    def _source(self, ipv6: bool, local: str, remote: str, now: float) -> str:
-        """The result of ``way_out``, remembered for some seconds: its system calls release the interpreter's lock."""
-        if self._sockets[ipv6].getsockname()[0] == local:
-            return ""
-        key = (local, ipv6, is_loopback(remote))
-        source, until = self._sources.get(key, ("", 0.0))
-        if until <= now:
-            if len(self._sources) > MOST_SOURCES:
-                self._sources.clear()
-            source = way_out(local, remote)
-            self._sources[key] = (source, now + SOURCE_LIFETIME)
-        return source
-
-    def _open(self, key: FanoutKey, loop: EncodedLoop, began: float, now: float) -> Fanout:
+    def _open(self, key: FanoutKey, pair: LoopPair, now: float) -> Fanout:
         """Open a fan-out at the offset within ``CYCLE`` at which the fewest packets are sent."""
         offset = min(self._load, key=lambda each: self._load[each])
         due = now - now % CYCLE + offset / 1000 + self._stagger
         due += CYCLE * (due < now + EARLY)
         chance = (secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
-        table = DestinationTable(self._sockets[key.ipv6], COMMON_HEADER.size + key.octets)
-        fanout = Fanout(key, loop, table, began, due, offset, chance)
+        sock, octets, began = self._sockets[key.ipv6], COMMON_HEADER.size + key.octets, pair.loop.began
+        plain_table = DestinationTable(sock, octets) if pair.plain_for else None
+        began = due if began is None else began
+        fanout = Fanout(key, pair, DestinationTable(sock, octets), began, due, offset, chance, plain_table)
         self._fanouts[key].append(fanout)
         heapq.heappush(self._schedule, (due, next(self._count), fanout))
         return fanout
@@ -379,10 +372,10 @@ class Pacer:
             self._reports.send_probe(receiver)
         elif step.action is Action.PAUSE and fanout is not None:
             self._leave(receiver, silently=True)  # no BYE, because the receiver may get the same SSRC again later
-            self._reachability.pause(receiver, fanout.key, fanout.loop, now)
+            self._reachability.pause(receiver, fanout.key, fanout.pair, now)
             log.debug("[%s] host unreachable at %s", receiver.call, receiver.target.remote)
         elif step.action is Action.RESUME and (paused := self._reachability.forget(receiver)) is not None:
-            self._join_or_end(receiver, paused.key, paused.loop)
+            self._join_or_end(receiver, paused.key, paused.pair)
 
     def _drop(self, receiver: Receiver, verdict: Verdict) -> None:
         self._dropped += bool(verdict.hopeless)

@@ -25,9 +25,9 @@ from ..rtp.liveness import (
     host_unreachable,
     port_unreachable,
 )
-from .encoded_loop import EncodedLoop
 from .fanout import FanoutKey, Receiver
 from .feedback import FeedbackReport
+from .loop import LoopPair
 
 
 class ErrorKind(NamedTuple):
@@ -67,7 +67,7 @@ class Paused(NamedTuple):
     """The state of a receiver that gets no music now, and the stream that it got before."""
 
     key: FanoutKey
-    loop: EncodedLoop
+    pair: LoopPair
     state: Unreachable
 
 
@@ -111,10 +111,10 @@ class ReachabilityTable:
         entry = self._entries.pop(receiver, None)
         return entry.paused if entry is not None else None
 
-    def pause(self, receiver: Receiver, key: FanoutKey, loop: EncodedLoop, now: float) -> None:
+    def pause(self, receiver: Receiver, key: FanoutKey, pair: LoopPair, now: float) -> None:
         """Note that a receiver gets no music for now. Its former errors no longer count."""
         entry = self._entries[receiver] = Reachability()
-        entry.paused = Paused(key, loop, Unreachable(now))
+        entry.paused = Paused(key, pair, Unreachable(now))
 
     def feedback(self, report: FeedbackReport, receivers: Iterable[Receiver], now: float) -> list[Step]:
         """The steps that follow from ``report``. ``receivers`` are all receivers that the report may concern."""
@@ -151,8 +151,8 @@ class ReachabilityTable:
             if entry.paused is None:
                 continue
             remote, state = receiver.target.remote, entry.paused.state
-            if entry.paused.loop.failure:
-                steps.append(Step(Action.DROP, receiver, Verdict(entry.paused.loop.failure, "")))
+            if entry.paused.pair.failure:
+                steps.append(Step(Action.DROP, receiver, Verdict(entry.paused.pair.failure, "")))
             elif state.timed_out(now):
                 steps.append(Step(Action.DROP, receiver, host_unreachable(remote)))
             elif state.is_reachable(answers.get(remote.host), now):

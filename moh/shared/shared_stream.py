@@ -11,24 +11,27 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections import Counter
 from typing import NamedTuple, Optional, Union
 
 from ..common.actions import Address, StartStream, StopStream, StreamEnded
-from ..common.codecs import Codec
 from ..common.faults import FaultLog
 from ..common.histogram import Histogram, total
 from ..common.tunes import Tunes
 from ..net.sockets import media_sockets
 from ..rtp.reception import StreamReport
 from ..rtp.rtcp import has_bye
-from .encoded_loop import EncodedLoop
 from .fanout import packet_rate
 from .feedback import FeedbackReport
+from .loop import Loop
+from .loops import Loops
 from .pacer import LATENESS_BOUNDS, Pacer
 
 PACKETS_PER_PACER = 250_000
 """Packets a second that a pacer sends before the next pacer gets calls: 5,000 calls with packets of 20 ms."""
+SWEEP_INTERVAL = 10.0
+"""Seconds from one search for loops that no receiver uses to the next."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that a pacer may take to end; it sends BYE to 10,000 receivers in less than one second."""
 
@@ -73,17 +76,17 @@ class SharedStream:
         self.port = port
         self.faults = FaultLog("the shared stream")
         """The unexpected errors of all threads of the shared stream."""
-        self._tunes = tunes
         self._sockets = media_sockets(bind, port)
         self._lock = threading.Lock()
-        self._loops: dict[tuple[int, Codec, int], EncodedLoop] = {}
+        self.loops = Loops(tunes, self.command_all, self.faults)
+        self._sweep_at = 0.0
         self._ended: queue.SimpleQueue[StreamEnded] = queue.SimpleQueue()
         self._places: dict[str, Place] = {}
         """By call: its place, until the call is reported as ended."""
         self._pacers: list[Pacer] = []
         for number in range(threads or min(2, os.cpu_count() or 1)):
             self._pacers.append(
-                Pacer(number, self._sockets, self.encoded_loop, self.command_all, self._ended, self.faults)
+                Pacer(number, self._sockets, self.loops.get, self.command_all, self._ended, self.faults)
             )
 
     def order(self, action: Union[StartStream, StopStream]) -> None:
@@ -110,31 +113,19 @@ class SharedStream:
 
     def keep(self, tunes: set[int]) -> None:
         """Drop the encoded loops of all other tunes."""
-        with self._lock:
-            self._loops = {key: loop for key, loop in self._loops.items() if key[0] in tunes}
+        self.loops.keep(tunes)
 
-    def encoded_loop(self, tune: int, codec: Codec, ptime: int) -> EncodedLoop:
-        """The tune encoded with ``codec``. The first call starts the encoding, and so does a call after a failure."""
-        key = (tune, codec, ptime if codec.ptimes else 0)
-        known = self._loops.get(key)
-        if known is not None and not known.failure:
-            return known  # without the lock, so that a pacer does not wait for another thread that has it
-        with self._lock:
-            known = self._loops.get(key)
-            if known is None or known.failure:
-                found = self._tunes.get(tune)
-                music = found.files[codec.sample_rate]
-                known = EncodedLoop(music, found.seconds, codec, ptime, self.command_all, self.faults)
-                self._loops[key] = known
-            return known
-
-    def command_all(self, command: Union[EncodedLoop, FeedbackReport]) -> None:
+    def command_all(self, command: Union[Loop, FeedbackReport]) -> None:
         """Put a command into the queue of each pacer."""
         for pacer in self._pacers:
             pacer.commands.put(command)
 
     def ended(self) -> list[StreamEnded]:
-        """The streams that have ended since the last call of this."""
+        """The streams that have ended since the last call of this. Now and then this also drops unused loops."""
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_INTERVAL
+            self.loops.drop_unused({pair for pacer in self._pacers for pair in pacer.pairs()}, now)
         ends: list[StreamEnded] = []
         while True:
             try:
@@ -202,5 +193,6 @@ class SharedStream:
             pacer.commands.put(None)
         for pacer in self._pacers:
             pacer.thread.join(CLOSE_TIMEOUT)
+        self.loops.close()
         for sock in self._sockets.values():
             sock.close()

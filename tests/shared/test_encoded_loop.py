@@ -18,7 +18,8 @@ import pytest
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.common.faults import FaultLog
 from moh.ffmpeg.launch import encoders
-from moh.shared.encoded_loop import LONGEST_PACKET, SHORTEST_LOOP, WARM_UP, EncodedLoop, Plan
+from moh.shared.encoded_loop import SHORTEST_LOOP, EncodedLoop, Plan
+from moh.shared.loop import LONGEST_PACKET, WARM_UP, Loop
 from tests.support.crowd import climbing, sine, write_wave
 from tests.support.running import TEST_TIMEOUT, ffmpegs_of, wait_for
 from tests.support.shared import stand_in
@@ -62,7 +63,7 @@ def test_encoding_begins_a_whole_warm_up_before_the_beginning(seconds: float) ->
 
 def encoded(music: Path, seconds: float, codec: Codec, ptime: int = 20) -> EncodedLoop:
     """Wait until the whole tune is encoded, and return the loop."""
-    notified: queue.Queue[EncodedLoop] = queue.Queue()
+    notified: queue.Queue[Loop] = queue.Queue()
     loop = EncodedLoop(music, seconds, codec, ptime, notified.put, FaultLog("a test"))
     assert notified.get(timeout=TEST_TIMEOUT) is loop
     assert loop.failure == "" and loop.began is not None
@@ -207,7 +208,7 @@ class Notified:
         self.calls: list[tuple[Optional[float], str]] = []
         self.came = threading.Event()
 
-    def __call__(self, loop: EncodedLoop) -> None:
+    def __call__(self, loop: Loop) -> None:
         self.calls.append((loop.began, loop.failure))
         self.came.set()
 

@@ -174,7 +174,7 @@ def test_all_calls_that_wait_for_a_codec_get_it_from_one_encoding(
 def test_a_receiver_that_cannot_join_when_its_loop_begins_ends_and_the_others_get_music(
     stream: SharedStream, pacer: Pacer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = pacer._source
+    source = pacer._sources.find
     failed: list[str] = []
 
     def fails_once(*args: Any) -> str:
@@ -183,7 +183,7 @@ def test_a_receiver_that_cannot_join_when_its_loop_begins_ends_and_the_others_ge
             raise MemoryError("none is left")
         return source(*args)
 
-    monkeypatch.setattr(pacer, "_source", fails_once)
+    monkeypatch.setattr(pacer._sources, "find", fails_once)
     stand_in(tmp_path, monkeypatch, "time.sleep(0.1); out.write(bytes(100_000)); out.flush(); time.sleep(9)")
     with Crowd(3) as crowd:
         for name, address in zip(("ann", "bob", "cat"), crowd.addresses):

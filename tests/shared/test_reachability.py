@@ -8,6 +8,7 @@ from moh.common.actions import Address
 from moh.rtp.liveness import BYE_RECEIVED, host_unreachable, port_unreachable
 from moh.shared.fanout import Receiver
 from moh.shared.feedback import FeedbackReport
+from moh.shared.loop import LoopPair
 from moh.shared.reachability import Action, ReachabilityTable, Step
 from tests.support.shared import FakeLoop, a_fanout, fanout_key, receiver
 
@@ -159,7 +160,7 @@ def paused(table: ReachabilityTable, ann: Receiver, now: float = 100.0) -> FakeL
     loop = FakeLoop()
     assert ann.fanout is not None
     ann.fanout.leave(ann)
-    table.pause(ann, fanout_key(), loop, now)
+    table.pause(ann, fanout_key(), LoopPair(loop), now)
     assert table.has_paused
     return loop
 
@@ -180,7 +181,7 @@ def test_a_paused_receiver_is_probed_every_two_seconds_and_resumed_when_it_answe
     assert table.check({REMOTE.host: False}, 104.0) == [Step(Action.PROBE, ann)]
     assert table.check({REMOTE.host: True}, 104.5) == [Step(Action.RESUME, ann)]
     before = table.forget(ann)
-    assert before is not None and (before.key, before.loop) == (fanout_key(), loop)
+    assert before is not None and (before.key, before.pair.loop) == (fanout_key(), loop)
     assert not table.has_paused
 
 

@@ -263,7 +263,7 @@ def test_an_old_tune_plays_on_for_its_calls_and_its_memory_is_freed_after_the_la
     with playing(music, tunes=tunes) as stream:
         stream.order(start("ann", to(ear, stream)))
         ear.packets(3)
-        former = weakref.ref(stream.encoded_loop(0, PCMU, 20))
+        former = weakref.ref(stream.loops.get(0, PCMU, 20).loop)
         new = write_wave(tmp_path / "new.wav", climbing(5000))
         assert tunes.add(Tune({8000: new, 16000: new}, 5000 / 8000)) == 1
         tunes.keep({1})

@@ -16,8 +16,8 @@ from moh.common.actions import Address, StreamEnded, Target
 from moh.common.codecs import PCMU, Codec
 from moh.common.tunes import Tune, Tunes
 from moh.net.sendmmsg import DestinationTable
-from moh.shared.encoded_loop import EncodedLoop
 from moh.shared.fanout import COMMON_HEADER, Fanout, FanoutKey, Receiver
+from moh.shared.loop import Loop, LoopPair
 from moh.shared.shared_stream import SharedStream
 from tests.support.crowd import climbing, target, write_wave
 from tests.support.phone import Ear
@@ -70,13 +70,23 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-class FakeLoop(EncodedLoop):
+class FakeLoop(Loop):
     """An endless tune. Each octet is its position modulo 251. The positions in ``missing`` are not encoded yet."""
 
     def __init__(self) -> None:
         self.missing = range(0)
         self.failure = ""
-        self.began = 4.0
+        self.began: Optional[float] = 4.0
+
+    @property
+    def ready(self) -> bool:
+        return self.began is not None
+
+    def second_at(self, position: int) -> float:
+        return position / 8000
+
+    def wake(self) -> None:
+        """A real loop would encode."""
 
     def payload_at(self, position: int, octets: int) -> Optional[memoryview]:
         if position in self.missing:
@@ -110,7 +120,8 @@ class Wire(DestinationTable):
         packets = [prefix + self.common for _, prefix in self.to]
         for (to, _), packet in zip(self.to, packets):
             self.received.setdefault(to, []).append(packet)
-        self.sent.append((packets[0], [to for to, _ in self.to]))
+        if packets:
+            self.sent.append((packets[0], [to for to, _ in self.to]))
 
 
 def fanout_key(codec: Codec = PCMU, ptime: int = 20) -> FanoutKey:
@@ -123,7 +134,7 @@ def a_fanout(
     """Return a fan-out of a tune that began at 4.0. Its first packet is due at ``due``."""
     key = key or fanout_key()
     tune, wire = FakeLoop(), Wire(COMMON_HEADER.size + key.octets)
-    return Fanout(key, tune, wire, began=4.0, due=due, offset=0, chance=chance), wire, tune
+    return Fanout(key, LoopPair(tune), wire, began=4.0, due=due, offset=0, chance=chance), wire, tune
 
 
 def receiver(number: int, payload_type: int = 0) -> Receiver:
