@@ -3,6 +3,7 @@
 
     python test_sip_client.py [HOST[:PORT]]       default 127.0.0.1:5060
     python test_sip_client.py sip:123@192.0.2.2:5060      as the server's log prints it
+    python test_sip_client.py sip:jazz@192.0.2.2          the music of that name; with ";transport=tcp" by TCP
     python test_sip_client.py --save heard.wav 192.0.2.2
 
 The call is OPTIONS, INVITE (repeated by Timer A), ACK, music over RTP, BYE, silence (RFC 3261, 3264, 3550, 3551).
@@ -32,6 +33,7 @@ import sys
 import textwrap
 import time
 import unicodedata
+import urllib.parse
 import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +59,16 @@ STAMP = getattr(socket, "SO_TIMESTAMPNS", 35) if sys.platform == "linux" else No
 
 class Unreachable(Exception):
     """Raised if no request can be sent to the server. The text has the reason."""
+
+
+class Dialled(NamedTuple):
+    """What is dialled: the part of a SIP URI before the `@`, as it is sent, and how the server is reached."""
+
+    user: str = "123"
+    transport: str = "UDP"
+
+
+NO_NAME = Dialled()  # any name will do where the server has one music
 
 
 class Address(NamedTuple):
@@ -326,6 +338,7 @@ class Call:
     server: Address
     media: str = ""  # the address for the music; empty: this machine's address on the route to the server
     codecs: Sequence[str] = tuple(CODECS)
+    dialled: Dialled = NO_NAME
     options: Message | None = None  # final reply to OPTIONS
     final: Message | None = None  # final reply to INVITE
     answer: Answer | None = None
@@ -347,15 +360,17 @@ class Call:
         self.local = local_address(self.family, self.peer)
         self.media = self.media or self.local
         self.media_family = socket.AF_INET6 if ":" in self.media else socket.AF_INET
-        self.sip = open_port(self.family)
+        self.by_tcp, self.stream = self.dialled.transport == "TCP", b""
+        self.sip = connect(self.family, self.peer) if self.by_tcp else open_port(self.family)
         self.rtp, self.rtcp = open_pair(self.media_family)
         self.contact = Address(self.local, self.sip.getsockname()[1])
         self.listens_at = Address(self.media, self.rtp.getsockname()[1])
-        self.uri, self.from_tag = f"sip:123@{self.server}", str(secrets.randbelow(2**31))
+        self.uri, self.from_tag = f"sip:{self.dialled.user}@{self.server}", str(secrets.randbelow(2**31))
         self.call_id, self.cseq = secrets.token_hex(12), 100 + secrets.randbelow(1000)
         self.replies: dict[str, list[Message]] = {}  # by the branch of the request
         self.ack: tuple[bytes, Address] | None = None
         self.invite_branch = ""
+        self.closed = False  # whether the server has closed the TCP connection
         self.over = False  # whether this phone has hung up
         self.clocks_apart = time.monotonic() - time.time()
         return self
@@ -451,14 +466,14 @@ class Call:
             self.cseq += 1
         lines = [
             f"{method} {uri} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self.contact};branch={branch};rport",
+            f"Via: SIP/2.0/{self.dialled.transport} {self.contact};branch={branch};rport",
             *(f"Route: {route}" for route in routes),
             "Max-Forwards: 70",
             f'From: "Check" <sip:201@{bracketed(self.local)}>;tag={self.from_tag}',
             f"To: {to}",
             f"Call-ID: {self.call_id}{'-ping' if method == 'OPTIONS' else ''}",  # OPTIONS is not part of the call
             f"CSeq: {self.cseq} {method}",
-            f"Contact: <sip:201@{self.contact}>",
+            f"Contact: <sip:201@{self.contact}{';transport=tcp' if self.by_tcp else ''}>",
             "User-Agent: test_sip_client",
             "Allow: INVITE, ACK, OPTIONS, CANCEL, BYE",
             "Supported: replaces, path",
@@ -491,7 +506,7 @@ class Call:
                 return None
             if now >= send_at and not rings:
                 self.send(data, to)
-                send_at = now + gap
+                send_at = math.inf if self.by_tcp else now + gap  # TCP itself repeats what is lost
                 gap = 2 * gap if method == "INVITE" else min(2 * gap, T2)  # Timer A, Timer E
             self.listen(end if rings else min(send_at, end), lambda: bool(final()))
         reply = final()
@@ -525,6 +540,20 @@ class Call:
             lines += [f"{name.title()}: {value}" for name, value in message.headers if name in names]
             self.send(("\r\n".join(lines) + "\r\nContent-Length: 0\r\n\r\n").encode(), source)
 
+    def take_stream(self, data: bytes, when: float) -> None:
+        """Cut what came by TCP into messages, by their Content-Length (section 18.3). Nothing at all is the end."""
+        self.closed = not data
+        self.trouble = self.trouble or ("" if data else "the server closed the connection")
+        self.stream = (self.stream + data).lstrip(b"\r\n")
+        while b"\r\n\r\n" in self.stream:
+            head = self.stream.partition(b"\r\n\r\n")[0]
+            length = re.search(rb"\n(?:content-length|l)[ \t]*:[ \t]*(\d+)", head, re.IGNORECASE)
+            end = len(head) + 4 + int(length[1] if length else 0)
+            if len(self.stream) < end:
+                return
+            message, self.stream = self.stream[:end], self.stream[end:].lstrip(b"\r\n")
+            self.take_sip(message, self.peer, when)
+
     def take_reply(self, message: Message) -> None:
         """Match a response to its request by the branch (section 17.1.3). Send the ACK for a final reply to INVITE."""
         branch = parameter(message.header("via"), "branch")
@@ -552,19 +581,25 @@ class Call:
     def send(self, data: bytes, to: Address) -> None:
         """Send a message once. An error is only recorded in `trouble`: the network may lose the message anyway."""
         try:
-            self.sip.sendto(data, to)
+            if self.by_tcp:
+                self.sip.sendall(data)
+            else:
+                self.sip.sendto(data, to)
         except OSError as error:
             self.trouble = f"cannot send to {to}: {error.strerror}"
 
     def listen(self, until: float, enough: Callable[[], bool] = lambda: False) -> None:
         """Read all that arrives until the time `until`, or until `enough` returns true."""
         while not enough() and (left := until - time.monotonic()) > 0:
-            for sock in select.select([self.sip, self.rtp, self.rtcp], [], [], left)[0]:
+            sockets = [self.rtp, self.rtcp] if self.closed else [self.sip, self.rtp, self.rtcp]
+            for sock in select.select(sockets, [], [], left)[0]:
                 try:
                     data, source, when = self.receive(sock)
                 except OSError:  # an ICMP error for an earlier datagram
                     continue
-                if sock is self.sip:
+                if sock is self.sip and self.by_tcp:
+                    self.take_stream(data, when)
+                elif sock is self.sip:
                     self.take_sip(data, source, when)
                 elif sock is self.rtcp:
                     self.reports.read(data)
@@ -573,6 +608,8 @@ class Call:
 
     def receive(self, sock: socket.socket) -> tuple[bytes, Address, float]:
         """Return a datagram, its source, and the time of arrival, by the kernel's stamp or by the clock."""
+        if self.by_tcp and sock is self.sip:
+            return sock.recv(65535), self.peer, time.monotonic()
         if STAMP is None:
             data, source = sock.recvfrom(65535)
             return data, Address(*source[:2]), time.monotonic()
@@ -606,6 +643,21 @@ def open_port(family: int, port: int = 0) -> socket.socket:
     return sock
 
 
+def connect(family: int, server: Address) -> socket.socket:
+    """Return a TCP connection to the server."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(REPLY_WITHIN)
+    try:
+        sock.connect(server)
+    except OSError as error:
+        sock.close()
+        raise Unreachable(
+            f"no TCP connection to {server} ({error.strerror or error}): check the address, and port "
+            f"{server.port}/tcp in each firewall; without transport=tcp this check calls by UDP"
+        ) from None
+    return sock
+
+
 def open_pair(family: int) -> tuple[socket.socket, socket.socket]:
     """Return sockets at an even port for RTP and at the odd port above for RTCP (RFC 3550 section 11)."""
     for _ in range(100):
@@ -625,6 +677,7 @@ def make_call(
     seconds: float = 5.0,
     first_within: float = MUSIC_WITHIN,
     grace: float = GRACE,
+    dialled: Dialled = NO_NAME,
 ) -> Call:
     """Make one whole call, from OPTIONS to the silence after BYE.
 
@@ -632,7 +685,7 @@ def make_call(
     if a call over loopback reaches the server from another address, or has no music there, a second call listens at an
     address of this machine that the server can reach.
     """
-    with Call(server, media, codecs, grace=grace) as call:
+    with Call(server, media, codecs, dialled, grace=grace) as call:
         call.ask_options()
         other = "" if media or not is_loopback(call.media) else seen_address(call)
         if other:
@@ -655,7 +708,7 @@ def make_call(
     if not other:
         return call
     print(f"info  {why}")
-    call = make_call(server, other, codecs, seconds, MUSIC_WITHIN, grace)
+    call = make_call(server, other, codecs, seconds, MUSIC_WITHIN, grace, dialled)
     call.translated = True
     return call
 
@@ -966,14 +1019,12 @@ def host_and_port(text: str) -> Address:
             f"{text!r} asks for TLS; this check calls by UDP, so expected sip: and not sips:"
         )
     uri = typed[scheme.end() :] if scheme else typed
-    target, *parameters = uri.partition("?")[0].split(";")
+    target, *parameters = uri.rpartition("@")[2].partition("?")[0].split(";")
     for parameter_text in parameters:
         name, _, value = parameter_text.strip().lower().partition("=")
-        if name == "transport" and value != "udp":
-            raise argparse.ArgumentTypeError(
-                f"{text!r} asks for {value or name}; this check calls by UDP, so leave {name} out"
-            )
-    host = target.rpartition("@")[2].strip()
+        if name == "transport" and value not in ("udp", "tcp"):
+            raise argparse.ArgumentTypeError(f"{text!r} asks for {value or name}; this check calls by UDP or TCP")
+    host = target.strip()
     with contextlib.suppress(ValueError):
         if ":" in host and ipaddress.ip_address(host):  # IPv6 without brackets, and so without a port
             return Address(host, 5060)
@@ -989,6 +1040,22 @@ def host_and_port(text: str) -> Address:
             "'hostname -I' prints it there"
         )
     return Address(found[1] or found[2], int(port))
+
+
+def server_and_name(text: str) -> tuple[Address, Dialled]:
+    """Parse what `host_and_port` parses, and what a SIP URI dials: its user part and `;transport=tcp`.
+
+    A character that no user part may have becomes its escape (RFC 3261 section 25.1), as a phone sends it.
+    """
+    address = host_and_port(text)
+    before, at, after = re.sub("[@\N{FULLWIDTH COMMERCIAL AT}]", "@", text).rpartition("@")
+    user = re.sub(r"^.*<|^[\s'\"`]*", "", before)
+    user = re.sub(r"^sip[:\N{FULLWIDTH COLON}]", "", user.strip(), flags=re.IGNORECASE)
+    user = urllib.parse.quote(unicodedata.normalize("NFC", user), safe="%&=+$,;?/:-_.!~*'()")
+    by_tcp = re.search(
+        r";\s*transport\s*=\s*tcp\b", unicodedata.normalize("NFKC", after if at else text), re.IGNORECASE
+    )
+    return address, Dialled(user or NO_NAME.user, "TCP" if by_tcp else "UDP")
 
 
 def duration(text: str) -> float:
@@ -1015,8 +1082,8 @@ def verdict(call: Call, findings: Sequence[Finding]) -> str:
 def main() -> int:
     """Make one call as the command line says. The module's docstring lists the exit statuses."""
     parser = argparse.ArgumentParser(description="Call the music-on-hold server and judge what arrives.")
-    where = "address of the server, also as sip:123@HOST:PORT (default 127.0.0.1:5060)"
-    parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=host_and_port, help=where)
+    where = "address of the server, also as sip:NAME@HOST:PORT for the music NAME (default 127.0.0.1:5060)"
+    parser.add_argument("server", metavar="HOST[:PORT]", nargs="?", type=server_and_name, help=where)
     parser.add_argument("--seconds", type=duration, default=5.0, help="how long to listen (default 5)")
     parser.add_argument("--codec", choices=list(CODECS), help="offer only this codec (default: all of them)")
     where = "listen at this address of this machine (default: the one on the route to HOST)"
@@ -1024,20 +1091,24 @@ def main() -> int:
     parser.add_argument("--save", metavar="FILE.wav", help="write the music to this file, 8 kHz 16 bit mono")
     options, others = parser.parse_known_args()
     if others:
-        port = f"; a port is written behind a colon: {options.server.host}:{others[0]}" if others[0].isdigit() else ""
+        port = (
+            f"; a port is written behind a colon: {options.server[0].host}:{others[0]}" if others[0].isdigit() else ""
+        )
         parser.error(f"unrecognized arguments: {' '.join(others)}{port}")
     if options.save and options.codec == "G722":
         parser.error("--save can write PCMU and PCMA, not G722")
-    server: Address = options.server or Address("127.0.0.1", 5060)
+    server, dialled = options.server or (Address("127.0.0.1", 5060), NO_NAME)
     # SIGTERM hangs up the call, like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     codecs = [options.codec] if options.codec else list(CODECS)
-    print(f"calling sip:123@{server}, to listen for {options.seconds:g} s", flush=True)
+    by = " by TCP" if dialled.transport == "TCP" else ""
+    print(f"calling sip:{dialled.user}@{server}{by}, to listen for {options.seconds:g} s", flush=True)
     # On loopback the first packet arrives at once. If the server is in a container, no packet arrives.
     media = str(options.media or "")
     try:
         loopback = is_loopback(resolve(*server)[1].host) and not media
-        call = make_call(server, media, codecs, options.seconds, 1.5 if loopback else MUSIC_WITHIN)
+        within = 1.5 if loopback else MUSIC_WITHIN
+        call = make_call(server, media, codecs, options.seconds, within, dialled=dialled)
     except Unreachable as error:
         print(f"FAIL  {error}")
         return 1

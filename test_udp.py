@@ -258,14 +258,14 @@ def host_and_port(text: str) -> Server:
             f"{text!r} asks for TLS; this check calls by UDP, so expected sip: and not sips:"
         )
     uri = typed[scheme.end() :] if scheme else typed
-    target, *parameters = uri.partition("?")[0].split(";")
+    target, *parameters = uri.rpartition("@")[2].partition("?")[0].split(";")
     for parameter_text in parameters:
         name, _, value = parameter_text.strip().lower().partition("=")
         if name == "transport" and value != "udp":
             raise argparse.ArgumentTypeError(
                 f"{text!r} asks for {value or name}; this check calls by UDP, so leave {name} out"
             )
-    host = target.rpartition("@")[2].strip()
+    host = target.strip()
     with contextlib.suppress(ValueError):
         if ":" in host and ipaddress.ip_address(host):  # IPv6 without brackets, and so without a port
             return Server(host, 5060)

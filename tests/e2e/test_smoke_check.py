@@ -46,6 +46,7 @@ Parse = Callable[[str], tuple[str, int]]
         ('"Music" <sip:123@moh.lan:5070>;tag=1', "moh.lan", 5070),
         ("sip:123@moh.lan:5070;transport=udp;user=phone?Subject=x", "moh.lan", 5070),
         ("123@moh.lan", "moh.lan", 5060),
+        ("sip:jazz;x=1:pw?a@moh.lan", "moh.lan", 5060),
         # IPv6
         ("[::1]", "::1", 5060),
         ("[::1]:5070", "::1", 5070),
@@ -68,10 +69,6 @@ def test_an_address_is_understood_however_it_is_typed(host_and_port: Parse, type
         (
             "sips:123@moh.lan",
             "'sips:123@moh.lan' asks for TLS; this check calls by UDP, so expected sip: and not sips:",
-        ),
-        (
-            "sip:123@moh.lan;transport=tcp",
-            "'sip:123@moh.lan;transport=tcp' asks for tcp; this check calls by UDP, so leave transport out",
         ),
         (
             "sip:123@ADDRESS-OF-THIS-MACHINE:5060,",
@@ -105,6 +102,32 @@ def test_what_cannot_be_an_address_has_one_line_that_says_what_would_be(
     assert str(caught.value) == said
 
 
+def test_the_check_by_options_goes_by_udp() -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        test_udp.host_and_port("sip:123@moh.lan;transport=tcp")
+    said = "'sip:123@moh.lan;transport=tcp' asks for tcp; this check calls by UDP, so leave transport out"
+    assert str(caught.value) == said
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        test_sip_client.host_and_port("sip:123@moh.lan;transport=sctp")
+    assert str(caught.value) == "'sip:123@moh.lan;transport=sctp' asks for sctp; this check calls by UDP or TCP"
+
+
+@pytest.mark.parametrize(
+    ("typed", "user", "transport"),
+    [
+        ("192.168.1.100", "123", "UDP"), ("sip:192.168.1.100:5060", "123", "UDP"), ("jazz@moh.lan", "jazz", "UDP"),
+        ("sip:jazz@192.168.1.100:5060", "jazz", "UDP"), ('"Music" <sip:jazz@moh.lan>;tag=1', "jazz", "UDP"),
+        ("sip:jazz@[::1]:5060;transport=tcp", "jazz", "TCP"), ("<SIP:Jazz@moh.lan; Transport = TCP>", "Jazz", "TCP"),
+        ("sip:jazz;transport=tcp@moh.lan", "jazz;transport=tcp", "UDP"), ("moh.lan;transport=tcp", "123", "TCP"),
+        ("sip:%6Aazz@moh.lan", "%6Aazz", "UDP"), ("sip:jazz:pw@moh.lan", "jazz:pw", "UDP"),
+        ("sip:受付@moh.lan", "%E5%8F%97%E4%BB%98", "UDP"), ("sip：hold music＠moh.lan", "hold%20music", "UDP"),
+        ("sip:a@b@moh.lan", "a%40b", "UDP"), ("'sip:jazz@moh.lan',", "jazz", "UDP"),
+    ],
+)  # fmt: skip
+def test_the_client_dials_the_name_that_is_typed(typed: str, user: str, transport: str) -> None:
+    assert test_sip_client.server_and_name(typed)[1] == (user, transport)
+
+
 # -- end to end --------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +156,22 @@ def test_a_server_on_this_machine_passes_by_any_of_its_names(start_server: Start
     status, printed = check(f"sip:123@{host}:{server.address[1]},")
     assert passes(printed), printed
     assert status in (0, 1) and "info  the server" not in printed
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "[::1]:{}"])
+def test_a_call_by_tcp_to_a_name_passes(start_server: StartServer, address: str) -> None:
+    server = start_server(MOH_BIND="::").ready()
+    where = address.format(server.address[1])
+    status, printed = check(f"sip:jazz@{where};transport=tcp")
+    assert printed.startswith(f"calling sip:jazz@{where} by TCP, to listen for 1 s\n")
+    assert passes(printed), printed
+    assert status in (0, 1)
+
+
+def test_a_port_without_tcp_is_named() -> None:
+    port = free_ports(1)
+    status, printed = check(f"sip:123@127.0.0.1:{port};transport=tcp")
+    assert status == 1 and printed.splitlines()[-1].startswith(f"FAIL  no TCP connection to 127.0.0.1:{port} (")
 
 
 @contextmanager
