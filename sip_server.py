@@ -43,7 +43,6 @@ from moh.ffmpeg.launch import EncoderQuery
 from moh.guard.address_validation import AddressValidator
 from moh.guard.allowances import Allowances
 from moh.guard.rate_limit import TOO_SHORT, RateLimiter
-from moh.mastering.reloader import Reloader
 from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address, family_of
 from moh.server.compiled import core_fault
@@ -51,7 +50,7 @@ from moh.server.engines import Engines
 from moh.server.log_format import complaint
 from moh.server.log_handler import start_log
 from moh.server.message_log import log_message, without_keys
-from moh.server.now_playing import NowPlaying
+from moh.server.music import MusicSources
 from moh.server.observers import Observers
 from moh.server.outbox import Outbox
 from moh.server.performer import Performer, Turn
@@ -119,21 +118,20 @@ class SipServer(socketserver.UDPServer):
         self.lock = threading.Lock()
         self.agent = user_agent(settings, codecs, shared, validator)
         self.engines = Engines(tunes, shared)
-        self.reloader = Reloader(settings)
-        self.now_playing = NowPlaying(settings, self.agent, self.lock, self._drive_safely, self.engines)
+        self.music = MusicSources(settings, self.agent, self.lock, self._drive_safely, self.engines)
         self.resolver = Resolver(self._discard_unwanted)
         self.workers = Workers(lambda datagrams, source: self.handle_messages(datagrams))
         self.faults = FaultLog("the server")
         outbox = Outbox(self.socket, self.tcp, self.agent.tally, self.observers.trace)
         self._performer = Performer(outbox, self.engines, self.resolver, self.faults, self._stream_gone)
         self._turn = Turn(self.lock, self._performer)
-        faults = [self.faults, self.workers.faults, self.reloader.faults, self.resolver.faults, *self.engines.faults]
+        faults = [self.faults, self.workers.faults, *self.music.faults, self.resolver.faults, *self.engines.faults]
         faults += [server.faults for server in self.tcp] + [self.observers.faults]
         parts = self.agent, self.lock, self.limiter, self.stream_limit, self.workers, self.engines, self.tcp, faults
         self.statistics = Statistics(*parts)
-        state = State(settings, codecs, self.statistics, self.now_playing)
+        state = State(settings, codecs, self.statistics, self.music.now_playing, library=self.music.library)
         self.observers.begin(state)
-        self.observers.watch(state, codecs[0], self.statistics, self.now_playing)
+        self.observers.watch(state, codecs[0], self.statistics, self.music.now_playing)
         self._collector = IdleCollector()
         self._service_at = 0.0
         self._read_at = 0.0
@@ -283,9 +281,8 @@ class SipServer(socketserver.UDPServer):
             self._drive_safely(self.agent.reported, reports)
         for asked, address in self.resolver.drain():
             self._drive_safely(self.agent.resolved, asked, address)
-        for result in self.reloader.drain():
-            self.now_playing.use(result)
-        if self.now_playing.failure and not self._signals.stops:
+        self.music.service(now)
+        if self.music.now_playing.failure and not self._signals.stops:
             self.stop()
         self.statistics.log_periodically(now)
         self.observers.service(now)
@@ -307,7 +304,7 @@ class SipServer(socketserver.UDPServer):
         signals = self._signals
         if signals.reload:
             signals.reload = False
-            self.reloader.check_now()
+            self.music.check_now()
         if signals.summary:
             signals.summary = False
             self.statistics.log_summary()
@@ -334,7 +331,7 @@ class SipServer(socketserver.UDPServer):
         """Serve UDP in this thread, and each TCP or TLS listener in a thread of its own, until ``stop`` is called."""
         for server in self.tcp:
             threading.Thread(target=server.serve_forever, args=(POLL,), name=server.transport, daemon=True).start()
-        self.reloader.await_first(poll_interval)  # music that the cache has is there within milliseconds
+        self.music.await_first(poll_interval)
         while True:
             try:
                 self.service_actions()
@@ -353,7 +350,7 @@ class SipServer(socketserver.UDPServer):
         """End the workers and all music, then close the sockets."""
         self.observers.close()
         self.workers.close()
-        self.reloader.close()
+        self.music.close()
         self.engines.close()
         self._close_sockets()
 
@@ -383,7 +380,7 @@ def main(asked: Optional[EncoderQuery] = None) -> int:
     steady_interpreter()  # garbage collection and thread switching: no packet of music is to be late
     with server:  # the end of this block calls server_close
         server.serve_forever(poll_interval=POLL)
-    if failure := server.now_playing.failure:
+    if failure := server.music.now_playing.failure:
         handler.flush()
         print(complaint(failure, os.environ), file=sys.stderr)
         return 1

@@ -73,6 +73,8 @@ def line(row: CallRow) -> str:
     call = row.call
     caller = f"{call.caller[:MOST_CALLER]!r} at {call.source}"
     parts = [f"[{call.id[:8]}] answered {call.age:.0f} s ago: {caller}"]
+    if call.name:
+        parts.append(f"music {call.name[:MOST_CALLER]!r}")
     if call.receiver is None:
         parts.append(call.state)
     else:

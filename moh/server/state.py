@@ -26,6 +26,8 @@ from ..sip.history import MOST_ENDED, EndedCall
 from ..sip.snapshot import CallSnapshot
 from .call_list import CallList
 from .compiled import is_compiled
+from .library import Library
+from .names_state import NamesState
 from .now_playing import NowPlaying
 from .statistics import Counts, Statistics
 
@@ -53,8 +55,9 @@ class State:
 
     def __init__(
         self, settings: Settings, codecs: Sequence[Codec], statistics: Statistics, now_playing: NowPlaying,
-        environment: Mapping[str, str] = os.environ,
+        environment: Mapping[str, str] = os.environ, library: Optional[Library] = None,
     ) -> None:  # fmt: skip
+        """``library`` is there where the owner has a music folder."""
         self.findings: Callable[[Json], list[Json]] = lambda state: []
         """What the doctor finds in a state; it is set when the check at the start is done."""
         self._settings = settings
@@ -64,7 +67,9 @@ class State:
         self._shown_settings = settings_rows(environment)
         self._started = time.monotonic()
         engines = statistics.engines
-        self._calls = CallList(statistics.agent, statistics.lock, engines.packets_sent)
+        agent, lock = statistics.agent, statistics.lock
+        self._calls = CallList(agent, lock, engines.packets_sent)
+        self._names = None if library is None else NamesState(library, agent, lock)
         self._named: Optional[Music] = None  # the music that ``_name`` is of: to find it takes files to be read
         self._name = ""
         self._ended: list[tuple[EndedCall, Json]] = []  # the newest first; the rows are made once
@@ -93,6 +98,7 @@ class State:
             "uri_advice": self._now_playing.advice,
             "settings": self._shown_settings,
             "music": self._music(epoch),
+            "names": None if self._names is None else self._names.read(epoch),
             "codecs": self._codecs,
             "calls": {"now": counts.calls, "listed": self._listed(epoch + now), "playing": self._playing()},
             "ended": self._ended_rows(epoch),
@@ -205,6 +211,8 @@ def call_row(call: CallSnapshot, now: float) -> Json:
     return {
         "id": call.id[:8],
         "caller": call.caller,
+        "dialled": call.dialled,
+        "name": call.name,
         "source": str(call.source),
         "test": call.caller == f"{TESTER}@{call.source.host}" and is_ours(call.source.host),
         "transport": call.transport.lower(),

@@ -63,9 +63,9 @@ def test_each_setting_has_its_own_path(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_file_that_is_not_bound_has_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    mounted(monkeypatch, tmp_path, "/srv/music", "/music")
+    mounted(monkeypatch, tmp_path, "/srv/music", "/media")
     monkeypatch.setenv("MOH_MUSIC_ON_HOST", "./your.mp3")
-    assert owner_name(Path("/music/hold.mp3")) == "/music/hold.mp3"
+    assert owner_name(Path("/media/hold.mp3")) == "/media/hold.mp3"
     monkeypatch.setattr(module, "MOUNTS", tmp_path / "none")
     assert owner_name(MUSIC) == "/music.mp3"
 

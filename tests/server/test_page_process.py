@@ -18,7 +18,7 @@ from moh.common.actions import Address
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
 from moh.net.threads import Thread
-from moh.server import page_process
+from moh.server import child, page_process
 from moh.server.page_process import PageProcess, place_of
 from tests.support.running import free_ports, is_running, wait_for
 
@@ -32,8 +32,8 @@ def settings(port: int) -> Settings:
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts a page that runs a Python program instead; the last argument is the number of the socket."""
-    monkeypatch.setattr(page_process, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(page_process, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(child, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(child, "LONGEST_PAUSE", 0.2)
     started: list[PageProcess] = []
 
     def run(program: str) -> PageProcess:
@@ -49,9 +49,9 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 def process_of(page: PageProcess) -> int:
     """Return the number of the process that runs now."""
-    wait_for(lambda: page._process, "the process")
-    assert page._process is not None
-    return page._process.pid
+    assert page._child is not None
+    found = page._child
+    return wait_for(lambda: found.pid, "the process") or 0
 
 
 WAITS = "import sys, os; print('INFO began', flush=True); sys.stdin.read(); os._exit(0)"
@@ -129,7 +129,7 @@ def test_what_the_page_prints_is_in_the_log(start: Start, caplog: pytest.LogCapt
 def test_the_log_gets_a_bounded_number_of_lines(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_process, "LINES_IN", 3600.0)
+    monkeypatch.setattr(child, "LINES_IN", 3600.0)
     start("print('WARNING x\\n' * 1000, flush=True); import sys; sys.stdin.read()")
     wait_for(lambda: len(caplog.records) >= 100, "the lines")
     time.sleep(0.1)
@@ -176,7 +176,7 @@ def test_a_page_that_cannot_be_started_is_tried_again(caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("program", [WAITS, "import time; time.sleep(60)"])
 def test_the_page_ends_with_the_server(start: Start, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_process, "END_TIMEOUT", 0.5)
+    monkeypatch.setattr(child, "END_TIMEOUT", 0.5)
     page = start(program)
     number = process_of(page)
     page.close()
@@ -195,7 +195,7 @@ def test_a_page_is_started_once_and_when_the_server_is_ready() -> None:
     page = PageProcess(settings(free_ports(1)), [sys.executable, "-c", WAITS])
     page.is_ready = lambda: False
     page.service(100.0)
-    assert page._thread is None
+    assert page._child is not None and not page._child.started
     page.is_ready = lambda: True
     page.service(100.1)
     number = process_of(page)
@@ -216,7 +216,7 @@ def test_a_thread_that_the_system_cannot_start_is_tried_again_a_minute_later(mon
             page.service(100.0)
         page.service(100.1)
     page.service(100.1)
-    assert page._thread is None
-    page.service(100.0 + page_process.LONGEST_PAUSE)
+    assert page._child is not None and not page._child.started
+    page.service(100.0 + child.LONGEST_PAUSE)
     assert process_of(page)
     page.close()

@@ -115,7 +115,7 @@ def test_the_server(world: World) -> None:
     found = world.read()
     assert list(found) == [
         "version", "compiled", "pid", "now", "started", "ready", "stopping", "trouble", "uri", "uri_advice", "settings",
-        "music", "codecs", "calls", "ended", "refusals", "warnings", "totals", "histograms", "findings",
+        "music", "names", "codecs", "calls", "ended", "refusals", "warnings", "totals", "histograms", "findings",
     ]  # fmt: skip
     assert (found["version"], found["now"], found["started"]) == (__version__, EPOCH + 100.0, EPOCH)
     assert (found["ready"], found["stopping"], found["trouble"]) == (True, False, "")
@@ -161,7 +161,8 @@ def test_a_call_with_an_ffmpeg(world: World) -> None:
     call = world.call(1, now=90.0)
     world.agent.reported([StreamReport(call, 7, 500, 400, 4, 0.0, 0.002)], now=98.0)
     assert world.read()["calls"] == {"now": 1, "playing": [], "listed": [{
-        "id": call[:8], "caller": "201@pbx.lan", "source": "192.168.1.50:5062", "test": False, "transport": "udp",
+        "id": call[:8], "caller": "201@pbx.lan", "dialled": "123", "name": "",
+            "source": "192.168.1.50:5062", "test": False, "transport": "udp",
         "answered": EPOCH + 90.0, "age": 10.0, "state": "plays", "played": 10.0, "codec": "PCMU", "ptime": 20,
         "receiver": "192.168.1.77:17422", "port": 10000, "engine": "ffmpeg", "encrypted": False, "packets": 500,
         "packets_estimated": True, "lateness": None, "loss": 0.01, "jitter": 0.002, "reported_before": 2.0,

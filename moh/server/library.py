@@ -1,0 +1,237 @@
+"""Music by the dialled name: the server's end of the library, a process of its own (``python3 -m moh.library``).
+
+The library reads the owner's folder and converts its music; this module has the engines and the core play it. The laws
+kept here: each turn does a bounded amount of work, whatever the folder holds; and where the library's process dies, all
+that plays plays on, and nothing is added twice when the next process announces it again.
+
+Only the main thread uses this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from ..common.faults import FaultLog
+from ..sip.user_agent import UserAgent
+from .child import Child, Message
+from .engines import Engines
+from .name_table import RADIO, Name, NameTable
+from .named_music import music_of, shown
+from .now_playing import NowPlaying
+from .radios import Fallback, Radios
+
+COMMAND = (sys.executable, "-m", "moh.library")
+ENDED = "the library has ended: %s. Calls go on, and names play what they have; it starts again in %g s"
+MOST_AT_ONCE = 50
+"""Messages that are handled in one turn: some milliseconds, most of them for locks."""
+APPLY_EVERY = 1.0
+"""Seconds between two times that new tunes are given to the engines and the core, which then look through all calls."""
+HEARD_EVERY = 60.0
+"""Seconds between two lists for the library of the names that calls hear."""
+RETRY_EVERY = 60.0
+"""Seconds until a thread that the system could not start is tried again."""
+
+log = logging.getLogger("moh")
+
+
+class Library:
+    """Has names play. ``lock`` guards ``agent``, and ``drive`` takes it and returns whether the step succeeded."""
+
+    def __init__(
+        self, folder: Path, agent: UserAgent, lock: threading.Lock, drive: Callable[..., Any], engines: Engines,
+        now_playing: NowPlaying, command: Sequence[str] = COMMAND, radios: Optional[Radios] = None,
+    ) -> None:  # fmt: skip
+        self.faults = FaultLog("the library")
+        self.table = NameTable()
+        self.table.folder = str(folder)
+        self.radios = radios or Radios()
+        self._folder = folder
+        self._agent = agent
+        self._lock = lock
+        self._drive = drive
+        self._engines = engines
+        self._now_playing = now_playing
+        self._child = Child("the library", ENDED, command, self.faults, converses=True)
+        self._starts = 0
+        self._start_at = 0.0
+        self._apply_at = 0.0
+        self._heard_at = 0.0
+        self._changed = False
+        self._gone_radios: dict[str, Optional[int]] = {}  # calls hear them yet: the number of the tune of each
+
+    @property
+    def pid(self) -> Optional[int]:
+        """The number of the library's process."""
+        return self._child.pid
+
+    def service(self, now: float) -> None:
+        """Do what is due. Never waits."""
+        if not self._child.started and now >= self._start_at:
+            self._start_at = now + RETRY_EVERY
+            self._child.start()
+        if self._child.starts != self._starts:
+            self._starts = self._child.starts
+            self.table.begin_again()
+            self._heard_at = now
+        for message in self._child.drain(MOST_AT_ONCE):
+            try:
+                self._handle(message)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.faults.report(error, now, f"a message of the library: {str(message)[:200]}")
+        self._changed |= self.radios.service(now)
+        if now >= self._apply_at:
+            self._apply_at = now + APPLY_EVERY
+            self._ask_for_names(now)
+            self._apply()
+
+    def check_now(self) -> None:
+        """Have the library read the folder anew (SIGHUP)."""
+        self._child.send({"do": "check"})
+
+    def end(self) -> None:
+        """Have both processes end soon."""
+        self._child.end()
+        self.radios.end()
+
+    def close(self) -> None:
+        """End both processes."""
+        self.end()
+        self._child.close()
+        self.radios.close()
+
+    # -- what the library says -------------------------------------------------------------------------------------
+
+    def _handle(self, message: Message) -> None:
+        what = message["what"]
+        if what == "names":
+            for gone in self.table.replace(message):
+                self._retire(gone)
+            self._changed = True
+        elif what == "state":
+            self.table.note_state(message)
+            self._changed |= message["name"] == self.table.default
+        elif what == "ready":
+            self._take(message)
+        elif what == "radio":
+            self.table.note_radio(message)
+            self._changed = True
+        elif what == "cache":
+            self.table.cache = {"used": int(message["used"]), "limit": int(message["limit"])}
+
+    def _take(self, message: Message) -> None:
+        """Hold the files of a name that is ready, and tell the library so."""
+        try:
+            music = music_of(message)
+        except OSError as error:  # a process that has died held it no longer, and another server removed it
+            log.debug("%r is announced again, since its music is gone: %s", message["name"], error)
+            return
+        self._changed |= self.table.note_ready(music)
+        self._child.send({"do": "taken", "name": music.name, "folders": message["folders"]})
+
+    def _ask_for_names(self, now: float) -> None:
+        with self._lock:
+            wanted = self._agent.names_wanted()
+        if wanted:
+            self._child.send({"do": "want", "names": wanted})
+        if now >= self._heard_at:
+            self._heard_at = now + HEARD_EVERY
+            if heard := self.callers():
+                self._child.send({"do": "heard", "names": list(heard)})
+
+    def callers(self) -> dict[str, int]:
+        """How many calls hear each name. Those that hear the default count for its name."""
+        with self._lock:
+            found = self._agent.callers_by_name()
+        if default := found.pop("", 0):
+            name = self.table.default or ""
+            found[name] = found.get(name, 0) + default
+        return found
+
+    # -- what plays ------------------------------------------------------------------------------------------------
+
+    def _apply(self) -> None:
+        """Give the engines and the core what has changed since the last time."""
+        self._end_gone_radios()
+        if not (self._changed or self._now_playing.wants_default):
+            return
+        self._changed = False
+        self._play_radios()
+        for row in self.table.names.values():
+            self._add(row)
+        numbers = {row.name: row.number for row in self.table.names.values()}
+        if self._drive(self._agent.names_ready, numbers) is False:
+            self._changed = True
+            return
+        self._play_default()
+        self._keep()
+
+    def _add(self, row: Name) -> None:
+        """Make a tune of what the name plays, if that is new."""
+        plays = row.music if row.ring is None else row.ring
+        if plays is not row.added:
+            row.number = None if plays is None else self._engines.add_tune(plays.tune)
+            row.added = plays
+
+    def _keep(self) -> None:
+        with self._lock:
+            tunes = self._agent.tunes
+        self._engines.keep(tunes)
+
+    def _play_default(self) -> None:
+        """Have callers of other names hear the default, where the owner has given no file for that."""
+        row, playing = self.table.default_row, self._now_playing
+        playing.wants_default = False
+        if not playing.takes_default or not self.table.is_known:
+            return
+        if row is not None and row.number is not None:
+            music = row.playable
+            if music is not None:
+                playing.use_default(music, row.number)
+        elif row is None:
+            what = "a folder without music; expected files such as jazz.mp3 in it, or folders with such files"
+            playing.miss_default(f"Cannot play {shown(Path(self.table.folder))}: {what}")
+        elif row.why:
+            playing.miss_default(row.why)
+
+    # -- radios ----------------------------------------------------------------------------------------------------
+
+    def _play_radios(self) -> None:
+        """Have the radios play that the library names, with what each of them falls back to."""
+        for row in self.table.names.values():
+            if row.kind == RADIO and row.wish is not None:
+                fallback = self._fallback_of(row)
+                if fallback is not None:
+                    self._gone_radios.pop(row.name, None)
+                    self.radios.play(row.name, row.wish.addresses, row.wish.lists, fallback)
+                    row.ring = self.radios.radios[row.name].ring
+            elif row.ring is not None:
+                self._retire(row)
+
+    def _fallback_of(self, row: Name) -> Optional[Fallback]:
+        assert row.wish is not None
+        default = self.table.default_row if self._now_playing.takes_default else None
+        for name in (self.table.names.get(row.wish.fallback) if row.wish.fallback else None, default):
+            if name is not None and name.music is not None:
+                return Fallback(dict(name.music.paths), name.music.seconds, name.music)
+        music = self._now_playing.recorded
+        return None if music is None else Fallback(dict(music.paths), music.seconds, music)
+
+    def _retire(self, row: Name) -> None:
+        """The name is a radio no more: it plays on as long as a call hears it."""
+        if row.name in self.radios.radios:
+            self._gone_radios[row.name] = row.number
+        row.ring = row.wish = None
+
+    def _end_gone_radios(self) -> None:
+        if self._gone_radios:
+            with self._lock:
+                heard = self._agent.tunes
+            for name, number in list(self._gone_radios.items()):
+                if number not in heard:
+                    del self._gone_radios[name]
+                    self.radios.stop(name)

@@ -1,0 +1,63 @@
+"""All music of the server: the owner's file or the built-in piece, and with a folder what callers dial by name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Optional
+
+from ..common.config import Settings
+from ..common.faults import FaultLog
+from ..mastering.music_folder import music_folder
+from ..mastering.reloader import Reloader
+from ..sip.user_agent import UserAgent
+from .engines import Engines
+from .library import Library
+from .now_playing import NowPlaying
+
+
+class MusicSources:
+    """Has new calls hear what is ready. Only the main thread uses it."""
+
+    def __init__(
+        self, settings: Settings, agent: UserAgent, lock: threading.Lock, drive: Callable[..., Any], engines: Engines
+    ) -> None:
+        folder = music_folder(settings)
+        self.now_playing = NowPlaying(settings, agent, lock, drive, engines, folder)
+        self.library: Optional[Library] = None
+        """What plays by name; ``None`` where the owner has no folder."""
+        if folder is not None:
+            self.library = Library(folder, agent, lock, drive, engines, self.now_playing)
+        self._reloader = Reloader(settings)
+
+    @property
+    def faults(self) -> list[FaultLog]:
+        """The fault logs of all parts."""
+        library = [] if self.library is None else [self.library.faults, self.library.radios.faults]
+        return [self._reloader.faults, *library]
+
+    def await_first(self, seconds: float) -> None:
+        """Wait for music that the cache has, ``seconds`` at most: it is there within milliseconds."""
+        self._reloader.await_first(seconds)
+
+    def service(self, now: float) -> None:
+        """Have new calls hear what has become ready. Never waits."""
+        for result in self._reloader.drain():
+            self.now_playing.use(result)
+        if self.library is not None:
+            self.library.service(now)
+
+    def check_now(self) -> None:
+        """Look for other music at once (SIGHUP)."""
+        if self.library is not None:
+            self.library.check_now()
+        if not self.now_playing.takes_default:  # otherwise it has the built-in piece alone
+            self._reloader.check_now()
+
+    def close(self) -> None:
+        """End all that prepares music, within some seconds. What plays is not touched."""
+        if self.library is not None:
+            self.library.end()
+        self._reloader.close()
+        if self.library is not None:
+            self.library.close()
