@@ -1,0 +1,62 @@
+"""Which hosts a radio may be fetched from: hosts on the internet, and those in the owner's ``MOH_ALLOW_RADIO``.
+
+The law kept here: an address is checked after its name was looked up, and the connection goes to that very address. So
+no name leads elsewhere between the check and the connection, and each connection is checked: those of redirects, lists
+and HLS segments too.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from ..common.addresses import Network, is_public, is_unicast, meanings, within
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds that all addresses of a host together have to accept a connection."""
+MOST_ADDRESSES = 8
+"""Addresses of a host that are tried."""
+
+
+class SourceFailed(Exception):
+    """A station cannot be fetched, or no longer. The text says why, in one line for the owner."""
+
+
+def is_permitted(host: str, allowed: tuple[Network, ...]) -> bool:
+    """Whether a radio may be fetched from the literal address ``host``."""
+    return all(is_unicast(each) and (is_public(each) or within(each, allowed)) for each in meanings(host))
+
+
+def connect(host: str, port: int, allowed: tuple[Network, ...]) -> socket.socket:
+    """Connect to ``host``, by name or literal. Raises ``SourceFailed``."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except socket.gaierror as error:
+        if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
+            raise SourceFailed(f"no such host: {host}") from None
+        raise SourceFailed(f"the name {host} cannot be looked up: {error.strerror}") from None
+    except (OSError, UnicodeError, ValueError):
+        raise SourceFailed(f"no such host: {host!r}") from None
+    addresses = [(family, str(address[0]), address) for family, _, _, _, address in found[:MOST_ADDRESSES]]
+    permitted = [each for each in addresses if is_permitted(each[1], allowed)]
+    if not permitted:
+        literal = addresses[0][1] if addresses else host
+        leads = "" if literal == host else f" leads to {literal}, which"
+        raise SourceFailed(f"{host}{leads} is not on the internet; MOH_ALLOW_RADIO={literal} would allow it")
+    give_up, why = time.monotonic() + CONNECT_TIMEOUT, ""
+    for family, literal, address in permitted:
+        left = give_up - time.monotonic()
+        if left <= 0:
+            break
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(left)
+            connection.connect(address)
+        except socket.timeout:
+            why = why or f"{literal} port {port} does not answer within {CONNECT_TIMEOUT:.0f} s"
+        except OSError as error:
+            why = why or f"cannot connect to {literal} port {port}: {error.strerror or error}"
+        else:
+            return connection
+        connection.close()
+    raise SourceFailed(why)
