@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent.parent
 READ_THE_WALL_CLOCK = {
     "moh/mastering/cache.py": "the age of files that no server has used for long, which are removed at the start",
     "moh/mastering/file_watch.py": "whether a file was written to just before the start; a wrong clock costs 2 s",
+    "moh/radio/ring.py": "the age of rings that a killed process has left, which are removed after the start",
     "moh/server/log_format.py": "the time of a line, which the record has, in local time",
     "moh/server/state.py": "the times in the state, which people and programs compare with their own clock",
     "moh/server/trace.py": "the times of packets in the capture file",
