@@ -1,0 +1,1 @@
+"""Measures music by the name that is dialled."""
