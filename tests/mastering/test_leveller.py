@@ -113,3 +113,33 @@ def test_a_quiet_end_keeps_its_gain_until_the_loud_beginning(tmp_path: Path) -> 
     decibels = envelope(lifts(curve_of(HALVES["loud, quiet"]), 0.0), 60.0, tmp_path)
     assert decibels[60 * GRID - round(0.035 * GRID)] > 20
     assert decibels[60 * GRID - round(0.005 * GRID)] == pytest.approx(0, abs=0.1)
+
+
+# -- a piece that is no loop ---------------------------------------------------------------------------------------
+
+
+def test_a_quiet_beginning_of_a_piece_has_its_gain_at_once() -> None:
+    """In a loop the gain grows after the loud end; a piece does not follow its own end."""
+    curve = curve_of(QUIET * 150 + LOUD * 450)
+    assert lifts(curve, 0.0)[0] < 1 < 20 < lifts(curve, 0.0, closed=False)[0]
+    ending = lifts(curve_of(LOUD * 450 + QUIET * 150), 0.0, closed=False)
+    assert ending[0] == 0.0 and ending[-1] > 20
+
+
+def test_a_quiet_end_and_a_quiet_beginning_of_3_s_are_no_passage_of_a_piece() -> None:
+    curve = curve_of(QUIET * 30 + LOUD * 300 + QUIET * 30)
+    assert max(lifts(curve, 0.0)) > 20
+    assert lifts(curve, 0.0, closed=False) == []
+
+
+def test_the_envelope_keeps_the_gain_of_the_ends_of_a_piece(tmp_path: Path) -> None:
+    """Before the piece, where the filters settle, and in its tail, for which there are no gains."""
+    gains = [20.0] * 100 + [10.0] * 100
+    piece = Loop(LEAD, 22 * RATE, 1, "", 0, closed=False, tail=2 * RATE)
+    write_envelope(tmp_path / "envelope", gains, piece)
+    factors = array("f", (tmp_path / "envelope").read_bytes())
+    assert len(factors) / GRID >= 22 + 2 * LEAD / RATE
+    decibels = [20 * math.log10(factor) for factor in factors]
+    lead = LEAD * GRID // RATE
+    assert decibels[: lead + 9 * GRID] == pytest.approx([20.0] * (lead + 9 * GRID), abs=0.01)
+    assert decibels[lead + 10 * GRID :] == pytest.approx([10.0] * (len(decibels) - lead - 10 * GRID), abs=0.01)

@@ -11,7 +11,8 @@ import pytest
 
 from moh.common.config import Settings
 from moh.common.errors import SettingsError
-from moh.mastering.prepare import Music, prepare
+from moh.mastering.form import Form
+from moh.mastering.prepare import Music, prepare, prepare_file
 
 TONE = "sine=frequency=440:sample_rate=44100:duration=0.5"
 NOISE = "anoisesrc=color=pink:sample_rate=44100:seed=1:amplitude=0.5:duration="
@@ -45,3 +46,19 @@ def refusal(music: object, cache: object) -> str:
 def samples_of(path: Path) -> array[int]:
     with wave.open(str(path), "rb") as sound:
         return array("h", sound.readframes(sound.getnframes()))
+
+
+def made_as(form: Form, music: Path, **others: str) -> Music:
+    """Prepare the file in that form. The cache is in the same folder."""
+    return prepare_file(music, settings(cache=music.parent / "cache", **others), form)
+
+
+def voice(path: Path, seconds: float, noise: float = 0.0005) -> Path:
+    """Sound like speech: syllables of a voice of 120 Hz, four a second, a third of them soft, in phrases of 2 s.
+
+    After each phrase there is a pause of 1 s with the noise of the room, which is there all the time.
+    """
+    glottis = "+".join(f"{1 / n:.3f}*sin(2*PI*{120 * n}*t+{n * n})" for n in range(1, 26))
+    syllable = "pow(max(sin(2*PI*4*t),0),0.5)*if(lt(mod(floor(4*t),3),1),0.25,1)*lt(mod(t,3),2)"
+    room = f"{noise}*(random(0)-0.5)*2"
+    return make(path, source=f"aevalsrc='0.15*({glottis})*{syllable}+{room}':s=44100:d={seconds}")
