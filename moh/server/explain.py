@@ -18,12 +18,14 @@ from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator, is_scanner
 from ..guard.allowances import Allowances
 from ..guard.rate_limit import RateLimiter
+from ..mastering.music_folder import music_folder
 from ..rtp.port_pool import PortPool, shared_port
 from ..sdp.description import MediaDescription, SessionDescription, parse_sdp
 from ..sdp.offer_answer import PLAIN, Choice
 from ..sip.identity import Identity
 from ..sip.invites import Limits
 from ..sip.message import Request, Response
+from ..sip.names import name_of
 from ..sip.parser import parse
 from ..sip.user_agent import UserAgent
 from .explain_codecs import offered_names, own_names, phone_name
@@ -259,6 +261,7 @@ class _Case:
         choice = outcome.choice
         if session is None or choice is None:
             self._result("late offer", ours=own_names(self._codecs))
+            self._say_music()
             return
         if choice.place < 0:
             self._result("switched off")
@@ -268,6 +271,7 @@ class _Case:
             self._result("hold", why=self._why_held(media))
             return
         self._result("plays")
+        self._say_music()
         self._say(
             "codec", offered=offered_names(media), ours=own_names(self._codecs), codec=phone_name(choice.codec.name),
             ptime=outcome.ptime,
@@ -281,6 +285,13 @@ class _Case:
         if choice.crypto is not None:
             self._say("encrypted", suite=choice.crypto.suite)
         self._say_own_address(response)
+
+    def _say_music(self) -> None:
+        """Say by which name a new call chooses its music. Only the running server knows which names are ready."""
+        folder = None if self._within else music_folder(self._settings)
+        if folder is not None:
+            name = name_of(self._request.parsed_uri.user)
+            self._say("music by name" if name else "music without a name", dialled=repr(name[:80]), folder=folder)
 
     def _why_held(self, media: MediaDescription) -> Said:
         if media.direction in ("inactive", "sendonly"):

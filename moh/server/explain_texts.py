@@ -173,7 +173,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "a made-up address, since the message names none; --from names the real one",
         "メッセージにアドレスがないので仮のもの。実際のアドレスを --from で指定してください",
     ),
-    # -- codec and destination --
+    # -- music, codec and destination --
+    "music by name": (
+        "Music: the phone dials {dialled}. If the folder {folder} has music of that name and it is ready, that plays, "
+        "otherwise the default.",
+        "音楽：電話機がかけている名前は {dialled} です。フォルダー {folder} にその名前の音楽があって準備ができて"
+        "いれば、それが流れます。なければ、既定の音楽が流れます。",
+    ),
+    "music without a name": (
+        "Music: the phone dials no name before the @, so the default of the folder {folder} plays.",
+        "音楽：電話機がかけているアドレスの @ の前に名前がないので、フォルダー {folder} の既定の音楽が流れます。",
+    ),
     "codec": (
         "Codec: the phone offers {offered}. This server plays {ours}. It takes the first of the phone's list that it "
         "plays: {codec}, {ptime} ms of music in each packet.",

@@ -15,7 +15,7 @@ from moh.server.explain import ACCEPTED, REFUSED, UNREADABLE, explain, read_addr
 from moh.server.explain_reasons import REASONS, reason_of
 from moh.server.explain_texts import ENGLISH, JAPANESE, TEXTS, language_of
 from moh.server.machine import Machine
-from tests.support.ladder import octets
+from tests.support.ladder import OFFER, octets
 from tests.support.odd_offers import HOLDS, PLAYABLE, filled, playable
 from tests.support.pastes import INVITE, OUR_LOG, PASTES
 
@@ -172,6 +172,23 @@ ACCEPTED_OFFERS = {
 def test_an_offer_that_is_accepted(name: str) -> None:
     data, expected = ACCEPTED_OFFERS[name]
     says(data, expected)
+
+
+def test_the_name_that_is_dialled_chooses_the_music_of_a_folder(tmp_path: Path) -> None:
+    named = octets("INVITE", body=OFFER, uri="sip:j%61zz;x@192.168.1.100", to="To: <sip:123@192.168.1.100>")
+    says(
+        named,
+        f"Music: the phone dials 'jazz'. If the folder {tmp_path} has music of that name",
+        MOH_MUSIC=str(tmp_path),
+    )
+    says(named, "名前は 'jazz' です", MOH_MUSIC=str(tmp_path), language=JAPANESE)
+    late = octets("INVITE", uri="sip:%1b[2J@192.168.1.100")
+    says(late, r"the phone dials '\x1b[2J'", MOH_MUSIC=str(tmp_path))
+    nameless = octets("INVITE", body=OFFER, uri="sip:192.168.1.100")
+    says(nameless, f"no name before the @, so the default of the folder {tmp_path} plays", MOH_MUSIC=str(tmp_path))
+    within = octets("INVITE", body=OFFER, to_tag="0123456789abcdef")
+    for one, music in ((within, tmp_path), (named, tmp_path / "one.mp3")):
+        assert "Music:" not in says(one, MOH_MUSIC=str(music))
 
 
 # -- calls that are refused --------------------------------------------------------------------------------------------
