@@ -1,0 +1,116 @@
+"""End to end: callers dial names, and each hears the music of its name, told apart by its tone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from moh.net.state_client import read_state
+from tests.e2e.test_real_devices import Device
+from tests.support.phone import Ear, Message, Phone, has_no_gap, offer
+from tests.support.running import Running, wait_for
+from tests.support.tones import tone_of, write_tone
+
+DEFAULT = 3000.0
+TONES = {
+    "jazz": (400.0, "jazz.mp3"), "Rock": (550.0, "Rock.wav"), "café": (730.0, "café.flac"),
+    "hold music": (1010.0, "hold music.ogg"), "夏の歌": (1370.0, "夏の歌.wav"), "shop": (1850.0, "shop/one.wav"),
+    "a;b:c": (2430.0, "a;b:c.wav"), "default": (DEFAULT, "default.wav"),
+}  # fmt: skip
+"""The names of the folder, with the tone and the file of each."""
+SEVEN = [name for name in TONES if name != "default"]
+ALL = [tone for tone, _ in TONES.values()]
+ENGINES = pytest.mark.parametrize("engine", ["ffmpeg", "shared"])
+Servers = Mapping[str, Running]
+
+
+def names_of(server: Running) -> dict[str, str]:
+    """The state of each name of a running server."""
+    found = read_state("127.0.0.1", server.port)["names"]
+    return {row["name"]: row["state"] for row in found["listed"]} if found else {}
+
+
+def all_ready(server: Running, count: int) -> Running:
+    wait_for(lambda: [*names_of(server).values()].count("ready") == count, f"{count} names\n{server.log}", 60)
+    return server
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, music_cache: Path) -> Iterator[Servers]:
+    """A server where each of seven callers has an ffmpeg, and one where all share the stream."""
+    folder = tmp_path_factory.mktemp("music")
+    (folder / "shop").mkdir()
+    for tone, file in TONES.values():
+        write_tone(folder / file, tone)
+    with ExitStack() as stack:
+        found: dict[str, Running] = {}
+        for engine, calls in (("ffmpeg", "7"), ("shared", "0")):
+            logs = tmp_path_factory.mktemp(engine)
+            server = Running(logs, music_cache, MOH_MUSIC=str(folder), MOH_FFMPEG_CALLS=calls)
+            found[engine] = all_ready(stack.enter_context(server).ready(), len(TONES))
+        yield found
+        for server in found.values():
+            assert "Traceback" not in server.log, server.log
+
+
+def dial(device: Device, user: str, codec: int = 0) -> Message:
+    """Call ``user``, which is what stands before the ``@``. Return the answer."""
+    host, port = device.phone.server
+    device.phone.uri = f"sip:{user}@{host}:{port}"
+    answer = device.ask("INVITE", offer(device.ear.address, formats=f"{codec}"))
+    assert answer.status == 200, answer
+    return answer
+
+
+@ENGINES
+@pytest.mark.parametrize("transport", ["UDP", "TCP"])
+@pytest.mark.parametrize("codec", [0, 9], ids=["PCMU", "G722"])
+def test_seven_callers_to_seven_names_hear_seven_pieces(
+    servers: Servers, engine: str, transport: str, codec: int
+) -> None:
+    with ExitStack() as stack:
+        devices = {name: Device(servers[engine], transport, stack) for name in SEVEN}
+        for name, device in devices.items():
+            dial(device, quote(name), codec)
+        for name, device in devices.items():
+            packets = device.ear.packets(40)
+            assert {packet.payload_type for packet in packets} == {codec} and has_no_gap(packets)
+            assert tone_of(packets, ALL) == TONES[name][0], f"{name} heard another music"
+        listed = read_state("127.0.0.1", servers[engine].port)["calls"]["listed"]
+        assert {(row["name"], row["engine"]) for row in listed} == {(name, engine) for name in SEVEN}
+        for device in devices.values():
+            assert device.ask("BYE").status == 200
+            assert device.ear.falls_silent()
+    assert servers[engine].has_no_ffmpeg()
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [
+        ("%6Aazz", "jazz"), ("jazz;x=1", "jazz"), ("jazz:pw", "jazz"), ("caf%C3%A9", "café"), ("cafe%CC%81", "café"),
+        ("café", "café"), ("夏の歌", "夏の歌"), ("hold%20music", "hold music"), ("a%3Bb%3ac", "a;b:c"),
+        ("123", "default"), ("default", "default"), ("Jazz", "default"), ("rock", "default"), ("a;b:c", "default"),
+        ("..%2Fjazz", "default"), ("%2e%2e", "default"), ("jazz%00", "default"), ("%FF%FE", "default"),
+        ("jazz.mp3", "default"), ("shop%2Fone", "default"), ("x" * 5000, "default"), ("%F0%9F%8E%B7", "default"),
+    ],
+)  # fmt: skip
+def test_the_user_part_chooses_the_music(servers: Servers, engine: str, user: str, name: str) -> None:
+    with ExitStack() as stack:
+        device = Device(servers[engine], "TCP" if len(user) > 1000 else "UDP", stack)
+        dial(device, user)
+        assert tone_of(device.ear.packets(15), ALL) == TONES[name][0]
+        assert device.ask("BYE").status == 200
+
+
+@ENGINES
+def test_a_uri_without_a_user_part_plays_the_default(servers: Servers, engine: str) -> None:
+    with Phone(servers[engine].address) as phone, Ear("127.0.0.2") as ear:
+        phone.uri = f"sip:127.0.0.1:{servers[engine].port}"
+        phone.call(ear.address)
+        assert tone_of(ear.packets(15), ALL) == DEFAULT
+        assert phone.bye().status == 200
