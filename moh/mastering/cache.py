@@ -81,6 +81,11 @@ class Lock:
         """Owner and mode of the folder."""
         return os.fstat(self._handle)
 
+    @property
+    def number(self) -> int:
+        """The number of the open file: about as many files are open in this process."""
+        return self._handle
+
     def __del__(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)

@@ -10,6 +10,7 @@ Only the main thread uses this module.
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from ..common.faults import FaultLog
 from ..sip.user_agent import UserAgent
 from .child import Child, Message
 from .engines import Engines
+from .name_log import NameLog
 from .name_table import RADIO, Name, NameTable
 from .named_music import music_of, shown
 from .now_playing import NowPlaying
@@ -62,6 +64,8 @@ class Library:
         self._apply_at = 0.0
         self._heard_at = 0.0
         self._changed = False
+        self._log = NameLog()
+        self._most_handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._gone_radios: dict[str, Optional[int]] = {}  # calls hear them yet: the number of the tune of each
 
     @property
@@ -80,12 +84,13 @@ class Library:
             self._heard_at = now
         for message in self._child.drain(MOST_AT_ONCE):
             try:
-                self._handle(message)
+                self._handle(message, now)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 self.faults.report(error, now, f"a message of the library: {str(message)[:200]}")
         self._changed |= self.radios.service(now)
         if now >= self._apply_at:
             self._apply_at = now + APPLY_EVERY
+            self._log.service(self.table, now)
             self._ask_for_names(now)
             self._apply()
 
@@ -106,7 +111,7 @@ class Library:
 
     # -- what the library says -------------------------------------------------------------------------------------
 
-    def _handle(self, message: Message) -> None:
+    def _handle(self, message: Message, now: float) -> None:
         what = message["what"]
         if what == "names":
             for gone in self.table.replace(message):
@@ -114,24 +119,36 @@ class Library:
             self._changed = True
         elif what == "state":
             self.table.note_state(message)
+            row = self.table.names.get(message["name"])
+            if row is not None and (row is not self._logged_elsewhere or row.number is not None):
+                self._log.state(row.name, row.state, row.why, now)
             self._changed |= message["name"] == self.table.default
         elif what == "ready":
-            self._take(message)
+            self._take(message, now)
         elif what == "radio":
             self.table.note_radio(message)
             self._changed = True
         elif what == "cache":
             self.table.cache = {"used": int(message["used"]), "limit": int(message["limit"])}
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, now: float) -> None:
         """Hold the files of a name that is ready, and tell the library so."""
         try:
-            music = music_of(message)
+            music = music_of(message, self._most_handles)
         except OSError as error:  # a process that has died held it no longer, and another server removed it
             log.debug("%r is announced again, since its music is gone: %s", message["name"], error)
             return
-        self._changed |= self.table.note_ready(music)
-        self._child.send({"do": "taken", "name": music.name, "folders": message["folders"]})
+        if self.table.note_ready(music):
+            self._changed = True
+            if self.table.names[music.name] is not self._logged_elsewhere:
+                self._log.ready(music.name, music.summary(), now)
+        if music.is_locked:
+            self._child.send({"do": "taken", "name": music.name, "folders": message["folders"]})
+
+    @property
+    def _logged_elsewhere(self) -> Optional[Name]:
+        """The default, where ``NowPlaying`` logs what it is."""
+        return self.table.default_row if self._now_playing.takes_default else None
 
     def _ask_for_names(self, now: float) -> None:
         with self._lock:

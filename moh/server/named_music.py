@@ -41,6 +41,11 @@ class NamedMusic(Music):
         return self.said or (self.describe() if self.is_live else super().summary())
 
     @property
+    def is_locked(self) -> bool:
+        """Whether this process keeps its files in the cache."""
+        return bool(self.lock)
+
+    @property
     def is_live(self) -> bool:
         """Whether it is a radio."""
         return self.tune.began is not None
@@ -68,13 +73,18 @@ class Ring:
         return NamedMusic(self.files, self.seconds, Path(name), name=name, tune=self.tune)
 
 
-def music_of(message: Mapping[str, Any]) -> NamedMusic:
+def music_of(message: Mapping[str, Any], most_handles: int = 1024) -> NamedMusic:
     """The music of a message "ready", with locks on its folders of the cache.
+
+    Each lock is an open file. Where the number of one is above ``most_handles``, the music has none: then the library
+    has to hold them, and calls keep the rest of the open files that the system permits.
 
     Raises ``OSError`` where a folder is not there any more, and ``KeyError``, ``TypeError`` or ``ValueError`` for a
     message that has another form.
     """
     locks = [Lock(Path(folder)) for folder in message["folders"]]
+    if any(lock.number > most_handles for lock in locks):
+        locks = []
     windows = tuple((float(begin), float(end)) for begin, end in message.get("announcements") or ())
     files = files_of(message["files"])
     tune = Tune(

@@ -8,102 +8,19 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import threading
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
-from moh.common.config import Settings
-from moh.common.tunes import Tune, Tunes
-from moh.mastering.prepare import BUILTIN, Music
-from moh.server import library as module
-from moh.server import radios as radios_module
-from moh.server.library import Library
-from moh.server.names_state import NamesState
-from moh.server.now_playing import UNDECIDED, NowPlaying
-from tests.support.ladder import FLOW, OFFER, ack, make_agent, octets, read, response, tag
-from tests.support.library import FakeChild, entry, names
-
-PIECE = Music({8000: Path("/converted/8000.wav")}, 48.0, BUILTIN, 0.0, "as it was")
-
-
-class Engines:
-    """The tunes of the engines, and how often they were looked through."""
-
-    def __init__(self) -> None:
-        self.tunes = Tunes()
-        self.kept = 0
-
-    def add_tune(self, tune: Tune) -> int:
-        return self.tunes.add(tune)
-
-    def keep(self, numbers: set[int]) -> None:
-        self.kept += 1
-        self.tunes.keep(numbers)
-
-    @property
-    def numbers(self) -> list[int]:
-        return sorted(self.tunes._tunes)
-
-
-class World:
-    """A server with a music folder; the built-in piece has just been prepared, as tune 0."""
-
-    def __init__(self, folder: Path, stand_in: bool = True) -> None:
-        self.cache = folder
-        self.agent = make_agent(music=False)
-        self.engines = Engines()
-        self.lock = threading.Lock()
-        self.now = 0.0
-        settings = Settings.from_environment({"MOH_MUSIC": str(folder), "MOH_BIND": "192.0.2.9"})
-        engines: Any = self.engines
-        self.playing = NowPlaying(settings, self.agent, self.lock, self.drive, engines, folder)
-        self.library = Library(folder, self.agent, self.lock, self.drive, engines, self.playing)
-        child: Any = self.library._child
-        self.child: FakeChild = child
-        self.calls = 0
-        if stand_in:
-            self.playing.use(PIECE)
-
-    def drive(self, step: Any, *args: Any) -> bool:
-        with self.lock:
-            step(*args, now=self.now)
-        return True
-
-    def say(self, *messages: dict[str, Any], after: float = 1.0) -> None:
-        """The library sends messages, and the server handles them ``after`` seconds."""
-        self.child.messages += messages
-        self.now += after
-        self.library.service(self.now)
-
-    def dial(self, name: str) -> str:
-        """Call this name. Return the id of the call."""
-        self.calls += 1
-        via = f"Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bK{self.calls};rport"
-        uri = f"sip:{name}@192.168.1.100"
-        message = read(octets("INVITE", body=OFFER, call_id=f"Call-ID: {self.calls}", via=via, uri=uri))
-        found = tag(response(self.agent.receive(message, FLOW, self.now)))
-        self.agent.receive(ack(found, call_id=f"Call-ID: {self.calls}"), FLOW, self.now)
-        return found
-
-    def plays(self, call: str) -> Tune:
-        """Return what the call hears."""
-        return self.engines.tunes.get(self.agent.registry.calls[call].media.tune)
-
-    def state(self) -> dict[str, Any]:
-        return NamesState(self.library, self.agent, self.lock).read(1_000_000.0)
-
-
-@pytest.fixture(autouse=True)
-def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Child", FakeChild)
-    monkeypatch.setattr(radios_module, "Child", FakeChild)
+from moh.mastering.prepare import Music
+from moh.server.now_playing import UNDECIDED
+from tests.support.library import PIECE, FolderWorld, entry, names
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(folder_world: FolderWorld) -> FolderWorld:
+    return folder_world
 
 
 def texts(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
@@ -125,7 +42,9 @@ def is_locked(folder: str) -> bool:
 # -- names and their music -----------------------------------------------------------------------------------------
 
 
-def test_a_name_plays_its_music_and_another_one_the_default(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_plays_its_music_and_another_one_the_default(
+    world: FolderWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     jazz, hold = entry(world.cache, "jazz"), entry(world.cache, "hold")
     world.say(names("hold", "jazz", default="hold"), hold, jazz)
@@ -141,7 +60,7 @@ def test_a_name_plays_its_music_and_another_one_the_default(world: World, caplog
     ]
 
 
-def test_until_its_default_is_ready_the_built_in_piece_plays(world: World) -> None:
+def test_until_its_default_is_ready_the_built_in_piece_plays(world: FolderWorld) -> None:
     world.say(names("hold", "jazz", default="hold"), entry(world.cache, "jazz"))
     assert world.plays(world.dial("jazz")).seconds == 2.0
     assert world.plays(world.dial("hold")).seconds == 48.0
@@ -154,7 +73,7 @@ def test_until_its_default_is_ready_the_built_in_piece_plays(world: World) -> No
     assert world.engines.numbers == [0, 1, 2], "a call hears the built-in piece"
 
 
-def test_music_in_the_cache_stays_as_long_as_a_call_hears_it(world: World) -> None:
+def test_music_in_the_cache_stays_as_long_as_a_call_hears_it(world: FolderWorld) -> None:
     jazz = entry(world.cache, "jazz")
     world.say(names("hold", "jazz", default="hold"), jazz, entry(world.cache, "hold"))
     call = world.dial("jazz")
@@ -167,7 +86,7 @@ def test_music_in_the_cache_stays_as_long_as_a_call_hears_it(world: World) -> No
     assert not is_locked(str(world.cache / "jazz"))
 
 
-def test_a_changed_file_is_for_the_next_callers(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_file_is_for_the_next_callers(world: FolderWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world.say(names("hold", default="hold"), entry(world.cache, "hold"))
     call = world.dial("hold")
@@ -179,7 +98,7 @@ def test_a_changed_file_is_for_the_next_callers(world: World, caplog: pytest.Log
     assert texts(caplog, logging.INFO)[-1] == "new music, for the next callers: hold.mp3 (3 s): new"
 
 
-def test_the_same_music_is_announced_again_after_the_process_died(world: World) -> None:
+def test_the_same_music_is_announced_again_after_the_process_died(world: FolderWorld) -> None:
     jazz, hold = entry(world.cache, "jazz"), entry(world.cache, "hold")
     world.say(names("hold", "jazz", default="hold"), hold, jazz)
     before = world.engines.numbers
@@ -195,13 +114,13 @@ def test_the_same_music_is_announced_again_after_the_process_died(world: World) 
     assert world.state()["by_state"] == {"ready": 2}
 
 
-def test_an_entry_that_was_removed_is_not_taken(world: World) -> None:
+def test_an_entry_that_was_removed_is_not_taken(world: FolderWorld) -> None:
     jazz = {**entry(world.cache, "jazz"), "folders": [str(world.cache / "missing")]}
     world.say(names("hold", "jazz", default="hold"), jazz)
     assert world.child.take_sent() == [] and world.plays(world.dial("jazz")).seconds == 48.0
 
 
-def test_ten_thousand_names_come_in_small_steps(world: World) -> None:
+def test_ten_thousand_names_come_in_small_steps(world: FolderWorld) -> None:
     rows = [f"n{number}" for number in range(10_000)]
     one = entry(world.cache, "one")
     messages = [names(*rows[begin : begin + 200], default="n0", more=begin < 9800) for begin in range(0, 10_000, 200)]
@@ -222,7 +141,7 @@ def test_ten_thousand_names_come_in_small_steps(world: World) -> None:
 # -- the default ---------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_without_music_leaves_the_built_in_piece(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_without_music_leaves_the_built_in_piece(world: FolderWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world.say(names(folder=str(world.cache)))
     why = f"Cannot play '{world.cache}': a folder without music; expected files such as jazz.mp3 in it, or folders "
@@ -236,7 +155,7 @@ def test_a_folder_without_music_leaves_the_built_in_piece(world: World, caplog: 
     assert texts(caplog, logging.INFO)[-1] == "new music, for the next callers: hold.mp3 (2 s): as it was"
 
 
-def test_a_default_that_is_refused_leaves_the_built_in_piece(world: World) -> None:
+def test_a_default_that_is_refused_leaves_the_built_in_piece(world: FolderWorld) -> None:
     why = "Cannot play 'hold.mp3': it is almost silent; expected music"
     world.say(names("hold", "jazz", default="hold"), {"what": "state", "name": "hold", "state": "refused", "why": why})
     assert world.agent.health.trouble == why and world.playing.uri
@@ -246,8 +165,8 @@ def test_a_default_that_is_refused_leaves_the_built_in_piece(world: World) -> No
     }  # fmt: skip
 
 
-def test_what_the_folder_says_waits_for_the_built_in_piece(tmp_path: Path) -> None:
-    world = World(tmp_path, stand_in=False)
+def test_what_the_folder_says_waits_for_the_built_in_piece(world: FolderWorld, tmp_path: Path) -> None:
+    world = FolderWorld(tmp_path, stand_in=False)
     world.say(names())
     assert not world.agent.health.trouble
     world.playing.use(PIECE)
@@ -255,15 +174,17 @@ def test_what_the_folder_says_waits_for_the_built_in_piece(tmp_path: Path) -> No
     assert world.agent.health.trouble.startswith("Cannot play '/srv/music': a folder without music")
 
 
-def test_the_library_may_be_faster_than_the_built_in_piece(tmp_path: Path) -> None:
-    world = World(tmp_path, stand_in=False)
+def test_the_library_may_be_faster_than_the_built_in_piece(world: FolderWorld, tmp_path: Path) -> None:
+    world = FolderWorld(tmp_path, stand_in=False)
     world.say(names("hold", default="hold"), entry(world.cache, "hold"))
     world.playing.use(PIECE)
     world.say()
     assert world.plays(world.dial("x")).seconds == 2.0 and not world.agent.health.trouble
 
 
-def test_a_default_that_is_gone_plays_on_where_nothing_is_left(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_default_that_is_gone_plays_on_where_nothing_is_left(
+    world: FolderWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     world.say(names("hold", default="hold"), entry(world.cache, "hold"))
     world.say(names())
     assert world.plays(world.dial("x")).seconds == 2.0 and not world.agent.health.trouble
@@ -271,7 +192,7 @@ def test_a_default_that_is_gone_plays_on_where_nothing_is_left(world: World, cap
     assert world.state()["default"] is None
 
 
-def test_a_bound_file_is_the_default(world: World, tmp_path: Path) -> None:
+def test_a_bound_file_is_the_default(world: FolderWorld, tmp_path: Path) -> None:
     own = Music({8000: Path("/own/8000.wav")}, 192.0, Path("/music.mp3"), 1.0, "as it was")
     world.playing.use(own)
     world.say(names("hold", default="hold"), entry(world.cache, "hold"))
@@ -281,7 +202,7 @@ def test_a_bound_file_is_the_default(world: World, tmp_path: Path) -> None:
 # -- what the library is told --------------------------------------------------------------------------------------
 
 
-def test_the_library_knows_each_minute_which_names_calls_hear(world: World) -> None:
+def test_the_library_knows_each_minute_which_names_calls_hear(world: FolderWorld) -> None:
     world.say(names("hold", "jazz", default="hold"), entry(world.cache, "jazz"), entry(world.cache, "hold"))
     for name in ("jazz", "jazz", "other"):
         world.dial(name)
@@ -295,7 +216,7 @@ def test_the_library_knows_each_minute_which_names_calls_hear(world: World) -> N
     assert [(each["name"], each["count"]) for each in world.state()["missing"]] == [("other", 1)]
 
 
-def test_sighup_has_the_folder_read_anew(world: World) -> None:
+def test_sighup_has_the_folder_read_anew(world: FolderWorld) -> None:
     world.library.check_now()
     assert world.child.take_sent() == [{"do": "check"}]
 
@@ -310,74 +231,20 @@ def test_sighup_has_the_folder_read_anew(world: World) -> None:
         {"what": "radio", "name": "hold"}, {"what": "cache", "used": []}, {"what": "cache", "used": None},
     ],
 )  # fmt: skip
-def test_a_message_of_another_form_costs_a_line(world: World, bad: dict[str, Any]) -> None:
+def test_a_message_of_another_form_costs_a_line(world: FolderWorld, bad: dict[str, Any]) -> None:
     world.say(names("hold", default="hold"), bad, entry(world.cache, "hold"))
     assert world.library.faults.count == 1 and world.plays(world.dial("x")).seconds == 2.0
 
 
-def test_what_is_new_in_a_later_version_is_ignored(world: World) -> None:
+def test_what_is_new_in_a_later_version_is_ignored(world: FolderWorld) -> None:
     world.say({"what": "weather"}, {"what": "cache", "used": 5, "limit": 9, "entries": 1})
     assert world.library.faults.count == 0
     assert world.state()["cache"] == {"used": 5, "limit": 9}
 
 
-# -- radios --------------------------------------------------------------------------------------------------------
-
-
-def radio_child(world: World) -> FakeChild:
-    child: Any = world.library.radios._child
-    assert child is not None
-    found: FakeChild = child
-    return found
-
-
-def ring(name: str, began: float = 10.0) -> dict[str, Any]:
-    return {"what": "ring", "name": name, "files": {"8000": f"/ring/{name}.wav"}, "seconds": 120.0, "began": began}
-
-
-def radio(name: str, fallback: str = "") -> dict[str, Any]:
-    return {"what": "radio", "name": name, "addresses": ["http://192.0.2.1/"], "lists": False, "fallback": fallback}
-
-
-def test_a_radio_plays_its_ring_and_until_then_the_default(world: World) -> None:
-    world.say(names("fm radio", "hold", default="hold"), entry(world.cache, "hold"), radio("fm"))
-    world.say()
-    assert world.plays(world.dial("fm")).seconds == 2.0
-    radio_child(world).messages.append(ring("fm"))
-    world.say()
-    tune = world.plays(world.dial("fm"))
-    assert (tune.began, tune.seconds, tune.files) == (10.0, 120.0, {8000: Path("/ring/fm.wav")})
-
-
-def test_the_fallback_follows_the_default(world: World) -> None:
-    world.say(names("fm radio", "hold", default="hold"), radio("fm"))
-    world.say()
-    sent: list[Optional[str]] = [each["fallback"]["8000"] for each in radio_child(world).take_sent()]
-    world.say(entry(world.cache, "hold"))
-    sent += [each["fallback"]["8000"] for each in radio_child(world).take_sent()]
-    assert sent == ["/converted/8000.wav", str(world.cache / "hold" / "8000.wav")]
-
-
-def test_a_radio_that_is_gone_plays_on_while_a_call_hears_it(world: World) -> None:
-    world.say(names("fm radio", default="fm"), radio("fm"))
-    world.say()
-    child = radio_child(world)
-    child.messages.append(ring("fm"))
-    world.say()
-    call = world.dial("fm")
-    assert world.playing.music is not None and world.playing.music.music.describe() == "the radio 'fm'"
+def test_calls_keep_half_of_the_open_files(world: FolderWorld) -> None:
+    world.library._most_handles = 0
     world.say(names("hold", default="hold"), entry(world.cache, "hold"))
-    world.say()
-    assert "fm" in world.library.radios.radios and world.plays(call).began == 10.0
-    assert world.plays(world.dial("fm")).began is None
-    world.agent.registry.calls.pop(call)
-    world.say(after=2.0)
-    world.say(after=2.0)
-    assert "fm" not in world.library.radios.radios and child.has_ended
-
-
-def test_both_processes_end_with_the_server(world: World) -> None:
-    world.say(names("fm radio", default="fm"), radio("fm"))
-    world.say()
-    world.library.close()
-    assert world.child.has_ended and radio_child(world).has_ended
+    assert world.plays(world.dial("hold")).seconds == 2.0
+    assert world.child.take_sent() == [], "the library goes on to hold it"
+    assert not is_locked(str(world.cache / "hold"))
