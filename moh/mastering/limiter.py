@@ -6,6 +6,7 @@ It looks ahead, so the gain is a smooth dip, and no sample is clipped.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 
 REACH = 8000 * 8 // 1000
@@ -41,7 +42,9 @@ def limit(sound: list[float], rate: int, ceiling: float) -> None:
     shape = [0.5 + 0.5 * math.cos(math.pi * i / reach) for i in range(reach + 1)]
     gains: dict[int, float] = {}
     for i, value in enumerate(sound):
-        if not -near < value < near and reach <= i < len(sound) - reach - 1:
+        if -near < value < near or not reach <= i < len(sound) - reach - 1:
+            continue
+        if abs(value) >= abs(sound[i - 1]) and abs(value) >= abs(sound[i + 1]):
             peak = _peak_after(sound, i)
             if peak > ceiling:
                 loss = 1 - ceiling / peak
@@ -61,3 +64,11 @@ def _peak_after(sound: Sequence[float], i: int) -> float:
         for kernel in KERNELS:
             peak = max(peak, abs(sum(map(float.__mul__, map(float, around), kernel))))
     return peak
+
+
+def as_samples(sound: Sequence[float]) -> array[int]:
+    """The sound in 16 bits. Only what the limiter left at an end may need to be clipped."""
+    try:
+        return array("h", map(round, sound))
+    except OverflowError:
+        return array("h", [max(-32768, min(32767, round(value))) for value in sound])

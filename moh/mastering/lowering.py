@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from itertools import repeat
 
-from .limiter import REACH, limit
+from .limiter import REACH, as_samples, limit
 
 TICKS = 8000
 """Ticks a second."""
@@ -73,7 +73,7 @@ class Lowering:
         first, last = max(0, begin - 2 * REACH), min(whole, end + 2 * REACH + 1)
         mixed = self._mix(music(first, last), first * self._each)
         limit(mixed, self._rate, self._ceiling)
-        return array("h", map(_clipped, mixed[(begin - first) * self._each : (end - first) * self._each]))
+        return as_samples(mixed[(begin - first) * self._each : (end - first) * self._each])
 
     def _mix(self, music: Sequence[int], at: int) -> list[float]:
         """The sum of the lowered music and the voice, from sample ``at`` of the window on."""
@@ -90,7 +90,3 @@ class Lowering:
             part = slice(spoken_from - at, spoken_to - at)
             mixed[part] = [value + word for value, word in zip(mixed[part], spoken)]
         return mixed
-
-
-def _clipped(value: float) -> int:
-    return max(-32768, min(32767, round(value)))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .cache import open_ours
 from .joints import Joint, Row, sound_of
+from .limiter import as_samples
 from .lowering import BLOCK, TICKS, Lowering, window
 
 COPIED = 16 * TICKS
@@ -100,7 +101,7 @@ def write_row(
         joint, begin = row.joints[number], row.ends[(number + 1) % count].begin
         ending = former.read(joint.fade - joint.pad, joint.end)
         beginning = following.read(begin, begin + joint.end - joint.start + joint.pad)
-        sound = array("h", map(round, sound_of(ending, beginning, joint, rate, ceiling)))
+        sound = as_samples(sound_of(ending, beginning, joint, rate, ceiling))
         cut = (joint.start - joint.fade + joint.pad) * each
         return sound[:cut], sound[cut:]
 

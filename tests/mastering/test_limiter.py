@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from moh.mastering.limiter import REACH, limit
+from moh.mastering.limiter import REACH, as_samples, limit
 
 RATE = 8000
 
@@ -39,3 +39,8 @@ def test_the_ends_are_left_as_they_are() -> None:
     sound = [2000.0, *[0.0] * 500, -2000.0]
     limit(sound, RATE, 1000.0)
     assert (sound[0], sound[-1]) == (2000.0, -2000.0)
+
+
+def test_what_does_not_fit_in_16_bits_is_clipped() -> None:
+    assert list(as_samples([0.6, -1.4, 32767.4])) == [1, -1, 32767]
+    assert list(as_samples([40000.0, -40000.0, 0.6])) == [32767, -32768, 1]
