@@ -59,7 +59,7 @@ def test_the_plain_twin_is_the_same_outside_the_announcements(
     assert made.announcements[0][1] == 20.0 + window(TICKS) / TICKS
     for rate, path in made.paths.items():
         announced, plain = samples_of(path), samples_of(made.plain[rate])
-        assert len(announced) == len(plain) == made.seconds * rate
+        assert len(announced) == len(plain) == round(made.seconds * rate)
         begin, end = (round(at * rate) for at in made.announcements[0])
         assert announced[:begin] == plain[:begin] and announced[begin:end] != plain[begin:end]
     assert arrange(tmp_path, parts, voice, cache) == replace(made, took=0.0)
