@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 READ_THE_WALL_CLOCK = {
     "moh/mastering/cache.py": "the age of files that no server has used for long, which are removed at the start",
+    "moh/library/scan.py": "the age of files, as for file_watch.py, and which hour of a shuffled folder it is",
     "moh/mastering/file_watch.py": "whether a file was written to just before the start; a wrong clock costs 2 s",
     "moh/radio/ring.py": "the age of rings that a killed process has left, which are removed after the start",
     "moh/server/log_format.py": "the time of a line, which the record has, in local time",
