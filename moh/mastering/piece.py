@@ -25,7 +25,8 @@ def cut_piece(path: Path, heard: Path, level: float) -> Loop:
     """Cut the silence at both ends off the music in the file ``path``.
 
     ``heard`` is the part that a telephone passes, and ``level`` is the level of that part (root mean square). If there
-    is no sound in it, the piece has length 0. The end of a fade is kept as the tail, and fades to nothing there.
+    is no sound in it, the piece has length 0. What is left of a fade is kept as the tail, and fades to nothing there.
+    The tail of music that ends at once is short: what follows may be heard beyond the telephone's band, as a deep note.
     """
     with path.open("r+b", buffering=0) as file, heard.open("rb", buffering=0) as file_heard:
         sound, audible = Samples(file), Samples(file_heard)
@@ -33,13 +34,13 @@ def cut_piece(path: Path, heard: Path, level: float) -> Loop:
         first, past = find_ends(audible, LEAD, end, level)
         if first >= past:
             return _nothing(end)
-        begin, last = max(LEAD, first - ONSET), min(end, past + ONSET)
-        tail, fade = 0, last - past
+        begin, last = max(LEAD, first - ONSET), min(end, past + CROSSFADE)
         if level_of(audible.read(max(first, past - CROSSFADE), past)) <= FADED * SILENCE * level:
             outer = search(audible, past, end, -1, FAINT * level)
             last = min(end, max(last, min(past if outer is None else outer, past + TAIL)))
-            tail = fade = min(max(last - past, CROSSFADE), (last - begin) // 4)
-        return _cut(sound, begin, last, end, min(ONSET, begin - LEAD), fade, tail)
+            past = min(past, last - CROSSFADE)
+        tail = min(last - past, (last - begin) // 4)
+        return _cut(sound, begin, last, end, min(ONSET, begin - LEAD), tail, tail)
 
 
 def cut_speech(path: Path, heard: Path, level: float) -> Loop:

@@ -53,10 +53,10 @@ def cut(
 def test_silence_at_both_ends_is_cut_and_the_attack_is_whole(tmp_path: Path) -> None:
     music = tone(2)
     piece, found = cut(tmp_path, [*SECOND, *music, *SECOND])
-    assert found[ONSET:-ONSET] == music
-    assert not any(found[:ONSET]) and not any(found[-ONSET:])
-    assert piece.trimmed == 2 * (RATE - ONSET)
-    assert piece.tail == 0
+    assert found[ONSET:-CROSSFADE] == music
+    assert not any(found[:ONSET]) and not any(found[-CROSSFADE:])
+    assert piece.trimmed == 2 * RATE - ONSET - CROSSFADE
+    assert piece.tail == CROSSFADE
 
 
 def test_music_that_is_loud_at_its_ends_is_left_as_it_is(tmp_path: Path) -> None:
