@@ -8,12 +8,14 @@ from typing import Any, Optional
 
 from ..common.actions import Address
 from ..common.config import Settings
+from ..mastering.music_folder import music_folder
 from ..net.state_client import NoState, read_state
 from ..sip.validation import ALLOW
 from .address import address_findings
 from .at_start import bridge_findings, once
 from .calls import call_findings
 from .finding import Finding, duration, finding
+from .folder import default_findings, folder_findings
 from .machine import disk_findings, ffmpeg_findings, limit_findings
 from .music import converted_music, file_findings, music_of_state
 from .names import name_findings
@@ -66,6 +68,10 @@ def _without_state(settings: Settings, answer: Optional[Answer], why: str) -> It
         ports = list(port_findings(settings))
         yield finding("server-stopped")
         yield from ports
+    if music_folder(settings) is not None:
+        yield from folder_findings(settings)
+        yield from default_findings(settings)
+        return
     files = list(file_findings(settings))
     yield from files
     if not any(each.id != "music-truncated" for each in files):

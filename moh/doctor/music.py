@@ -62,11 +62,16 @@ def refused(settings: Settings, error: str, user: Optional[int] = None) -> Findi
     """The finding for the ``error`` with which the music could not be prepared, by ``user`` (default: this one)."""
     found = next((name for pattern, name in KINDS if pattern.search(error)), "music-refused")
     folder, name = settings.cache or "~/.cache/moh", owner_name(_source_of(settings))
-    reason = re.sub(r"^Cannot play '[^']*': ", "", error.rstrip("."))
+    reason = reason_of(error)
     if found == "disk-full":
         free = re.search(r"([\d.]+ MB) are free", error)
         return finding("disk-full", folder=folder, free=free[1] if free else "0 MB")
     return finding(found, name=name, reason=reason, user=os.geteuid() if user is None else user)
+
+
+def reason_of(error: str) -> str:
+    """The text of a ``SettingsError`` about a file, without its beginning that names the file."""
+    return re.sub(r"^Cannot play '[^']*': ", "", error.rstrip("."))
 
 
 def _source_of(settings: Settings) -> Path:

@@ -28,6 +28,26 @@ NAME_TEXTS: dict[str, Text] = {
             "お待ちください。電話がかかってきた名前から先に変換します。",
         ),
     ),
+    "folder": Text(
+        "ok",
+        Words("The folder {folder} has names: {count} ({names})."),
+        Words("フォルダー {folder} には名前が {count} 個あります（{names}）。"),
+    ),
+    "folder-trouble": Text(
+        "error",
+        Words(
+            "The folder {folder} cannot be used: {reason}.",
+            "Callers hear the music that was there before, or the built-in piece.",
+            "Let the server read the folder and all in it: chmod -R a+rX {folder}. On a network share, see that it is "
+            "there.",
+        ),
+        Words(
+            "フォルダー {folder} を使えません（{reason}）。",
+            "それまでの音楽か、内蔵の曲が流れます。",
+            "chmod -R a+rX {folder} を実行して、サーバーがフォルダーの中を読めるようにしてください。"
+            "ネットワーク上の共有フォルダーなら、つながっているか確かめてください。",
+        ),
+    ),
     "folder-empty": Text(
         "error",
         Words(
@@ -39,6 +59,19 @@ NAME_TEXTS: dict[str, Text] = {
             "フォルダー {folder} に音楽がありません。",
             "内蔵の曲が流れます。",
             "jazz.mp3 のような音楽ファイルを置き、サーバーが読めるように chmod -R a+rX {folder} を実行してください。",
+        ),
+    ),
+    "announce-alone": Text(
+        "warning",
+        Words(
+            "The folder {folder} has an announcement, and no piece beside it.",
+            "The announcement is not spoken: it belongs to the pieces in the same folder.",
+            "Put it into the folder of the name that it is for, or put pieces beside it.",
+        ),
+        Words(
+            "フォルダー {folder} にアナウンスがありますが、同じ場所に曲がありません。",
+            "アナウンスは、同じ場所にある曲のためのものなので、流れません。",
+            "アナウンスを流したい名前のフォルダーに移すか、同じ場所に曲を置いてください。",
         ),
     ),
     "name-refused": Text(

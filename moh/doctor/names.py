@@ -23,15 +23,20 @@ def name_findings(state: Json) -> Iterator[Finding]:
     if not names:
         return
     rows, now = names.get("listed") or [], state["now"]
-    if not names.get("count"):
-        yield finding("folder-empty", folder=names.get("folder", ""))
-    else:
+    if names.get("count"):
         yield from _summary(names, rows)
+    elif not any(note.startswith(f"{names.get('folder')}: ") for note in names.get("notes") or []):
+        yield finding("folder-empty", folder=names.get("folder", ""))
     yield from _faults(rows, now)
-    yield from _alike([row["name"] for row in rows])
+    yield from alike_findings([row["name"] for row in rows])
     yield from _slips(names.get("missing") or [], [row["name"] for row in rows], now)
+    folder, count = str(names.get("folder", "")), names.get("count")
     for note in names.get("notes") or []:
-        yield finding("not-played", text=note)
+        if note.startswith(f"{folder}: "):
+            reason = note[len(folder) + 2 :].rstrip(".")
+            yield finding("folder-trouble", "warning" if count else "error", folder=folder, reason=reason)
+        else:
+            yield finding("not-played", text=note)
 
 
 def _summary(names: Json, rows: Sequence[Json]) -> Iterator[Finding]:
@@ -73,7 +78,7 @@ def _faults(rows: Sequence[Json], now: float) -> Iterator[Finding]:
         yield finding("names-more", count=len(more), names=in_a_row(more, len(more)))
 
 
-def _alike(names: Sequence[str]) -> Iterator[Finding]:
+def alike_findings(names: Sequence[str]) -> Iterator[Finding]:
     """Names that differ in capitals only."""
     first: dict[str, str] = {}
     for name in names:

@@ -74,3 +74,12 @@ def test_what_is_not_played_is_a_note() -> None:
     findings = found(listed=[radio("news", "connecting")], missing=[])
     assert sentences(findings, "not-played") == ["In the folder: jazz.wav is not played: jazz.mp3 has the same name."]
     assert findings[-1].id == "not-played" and level(findings[-1]) == "note"
+
+
+def test_a_folder_that_cannot_be_used_is_no_empty_folder() -> None:
+    note = "/music: the server (user 5060) may not read the folder. Run chmod a+rx on it"
+    (only,) = found(listed=[], count=0, by_state={}, missing=[], notes=[note])
+    assert (only.id, level(only)) == ("folder-trouble", "error")
+    assert words(only, "en").what.startswith("The folder /music cannot be used: the server (user 5060) may not read")
+    away = found(missing=[], notes=["/music: it is empty; its former names are kept for a while"])[-1]
+    assert (away.id, level(away)) == ("folder-trouble", "warning"), "its names play on"

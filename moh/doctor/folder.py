@@ -1,0 +1,92 @@
+"""What the doctor finds in the music folder itself, without a server: names, radios, files that cannot be played."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ..common.config import Settings
+from ..common.errors import SettingsError
+from ..library.listing import Item, Kind
+from ..library.names import ANNOUNCE, NO_MUSIC, Selection, default_of, names_of, shown
+from ..library.scan import Scanner
+from ..mastering.completeness import lacks
+from ..mastering.music_folder import music_folder
+from ..mastering.owner_name import owner_name
+from ..mastering.refusals import facts_of, refuse_other_kinds
+from .finding import Finding, finding
+from .music import converted_music, reason_of, truncated
+from .names import MOST_ALONE, alike_findings, in_a_row
+
+MOST_READ = 500
+"""Files of which the first octets are read, in a second at most."""
+
+
+def folder_findings(settings: Settings) -> Iterator[Finding]:
+    """What is in the folder, and what of it cannot be played; nothing where there is no folder."""
+    folder = music_folder(settings)
+    if folder is None:
+        return
+    listing = Scanner(folder).scan()
+    if listing.fault:
+        yield finding("folder-trouble", folder=owner_name(folder), reason=listing.fault)
+        return
+    found = names_of(listing, settings.shuffle)
+    names = list(found.selections)
+    if names:
+        yield finding("folder", folder=owner_name(folder), count=len(names), names=in_a_row(names, len(names)))
+    else:
+        yield finding("folder-empty", folder=owner_name(folder))
+    spoken = any(_is_announcement(item) for item in listing.items)
+    if spoken and not any(each.kind == "piece" for each in found.selections.values()):
+        yield finding("announce-alone", folder=owner_name(folder))
+    yield from _files(folder, list(found.selections.values()))
+    yield from alike_findings(names)
+    for note in found.notes:
+        yield finding("not-played", text=note)
+
+
+def default_findings(settings: Settings) -> Iterator[Finding]:
+    """Convert the default, if it is a single piece, as a start of the server would; nothing of it is kept."""
+    folder = music_folder(settings)
+    if folder is None:
+        return
+    selections = names_of(Scanner(folder).scan(), settings.shuffle).selections
+    name = default_of(selections)
+    if name is not None and selections[name].kind == "piece":
+        yield from converted_music(replace(settings, music=str(folder / selections[name].pieces[0])))
+
+
+def _is_announcement(item: Item) -> bool:
+    stem, suffix = os.path.splitext(item.name)
+    return item.kind is Kind.FILE and stem.casefold() == ANNOUNCE and suffix.casefold() not in NO_MUSIC
+
+
+def _files(folder: Path, selections: list[Selection]) -> Iterator[Finding]:
+    """What is wrong with the files by their first octets and their length."""
+    refused: list[Finding] = []
+    read = 0
+    for each in selections:
+        if each.fault:
+            refused.append(finding("name-refused", name=shown(each.name), reason=each.fault))
+        for path in (*each.pieces, *filter(None, [each.announcement])):
+            read += 1
+            if read > MOST_READ:
+                break
+            try:
+                facts_of(folder / path)
+                refuse_other_kinds(folder / path)
+            except SettingsError as error:
+                reason = reason_of(str(error))
+                if each.kind == "piece" and path in each.pieces:
+                    refused.append(finding("name-refused", name=shown(each.name), reason=f"{shown(path)}: {reason}"))
+                else:
+                    refused.append(finding("not-played", text=f"{shown(path)} is not played: {reason}"))
+                continue
+            if lacks(folder / path):
+                refused.append(truncated(folder / path))
+    yield from refused[:MOST_ALONE]
+    if more := [each.values.get("name") or each.values["text"].partition(" is ")[0] for each in refused[MOST_ALONE:]]:
+        yield finding("names-more", count=len(more), names=in_a_row(more, len(more)))
