@@ -7,7 +7,7 @@ from .words import Text, Words
 NAME_TEXTS: dict[str, Text] = {
     "names": Text(
         "ok",
-        Words("The folder {folder} has names: {count}; ready are {ready}: {names}."),
+        Words("Names in the folder {folder}: {count}, of which {ready} are ready ({names})."),
         Words("フォルダー {folder} には名前が {count} 個あり、{ready} 個の準備ができています（{names}）。"),
     ),
     "radio-plays": Text(
@@ -30,7 +30,7 @@ NAME_TEXTS: dict[str, Text] = {
     ),
     "folder": Text(
         "ok",
-        Words("The folder {folder} has names: {count} ({names})."),
+        Words("Names in the folder {folder}: {count} ({names})."),
         Words("フォルダー {folder} には名前が {count} 個あります（{names}）。"),
     ),
     "folder-trouble": Text(
@@ -105,7 +105,8 @@ NAME_TEXTS: dict[str, Text] = {
         Words(
             "The radio {name} has been away for {ago}: {reason}.",
             "Its callers hear other music meanwhile. The server tries again at least once a minute.",
-            "Does {address} play in a browser? If not, put the station's present address into the file.",
+            "Open {address} in a browser. If it does not play there either, put the station's present address into the "
+            "file.",
         ),
         Words(
             "ラジオ {name} を {ago}前から受信できません（{reason}）。",
@@ -144,12 +145,12 @@ NAME_TEXTS: dict[str, Text] = {
         "note",
         Words(
             "Phones dial {name}, which is not in the folder; {near} is.",
-            "They hear the default. That was {count} x, the last time {ago} ago.",
+            "They hear the default ({count} x, the last time {ago} ago).",
             "Correct the name in the phone, or give the music that name. Capitals count.",
         ),
         Words(
             "フォルダーにない名前 {name} に電話がかかってきました（{near} ならあります）。",
-            "既定の音楽が流れました。{count} 回で、最後は {ago}前です。",
+            "既定の音楽が流れました（{count} 回、最後は {ago}前）。",
             "電話機の名前を直すか、音楽をその名前に変えてください。大文字と小文字は区別します。",
         ),
     ),

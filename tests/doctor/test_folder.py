@@ -36,7 +36,7 @@ def test_a_folder_with_all_that_may_be_in_it(tmp_path: Path) -> None:
         tone(tmp_path / name)
     (tmp_path / "news.url").write_text("http://radio.example/stream\n")
     (tmp_path / "notes.txt").write_text("not music, and not named")
-    assert sentences(found(tmp_path)) == [f"The folder {tmp_path} has names: 3 (jazz, news, shop)."]
+    assert sentences(found(tmp_path)) == [f"Names in the folder {tmp_path}: 3 (jazz, news, shop)."]
 
 
 def test_a_folder_without_music(tmp_path: Path) -> None:

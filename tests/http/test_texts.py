@@ -177,11 +177,12 @@ def test_each_setting_has_its_japanese_text() -> None:
 
 def test_what_was_done_to_the_music_has_japanese_words() -> None:
     """The same replacements as ``phrases`` of words.js."""
-    source = ast.parse((ROOT / "moh" / "mastering" / "report.py").read_text(encoding="utf-8"))
-    functions = [node for node in source.body if isinstance(node, ast.FunctionDef)]
+    sources = [ROOT / "moh" / "mastering" / name for name in ("report.py", "arrange.py")]
+    trees = [ast.parse(source.read_text(encoding="utf-8")) for source in sources]
+    functions = [node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)]
     said: set[str] = set()
     for function in functions:
-        if function.name in ("in_plain_words", "_louder", "_seam"):
+        if function.name in ("in_plain_words", "_louder", "_seam", "_report"):
             nodes = [node for statement in function.body[ast.get_docstring(function) is not None :]
                      for node in ast.walk(statement) if isinstance(node, ast.expr)]  # fmt: skip
             parts = {part for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}

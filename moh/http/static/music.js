@@ -19,14 +19,16 @@ export function showMusic({ music, codecs }) {
     [t("music.gain"), gain(music.gain)],
     [t("music.since"), moment(music.since)],
   ]);
-  setText(byId("music-report"), phrases("report", report(music.summary ?? "")));
+  setText(byId("music-report"), done(music.summary));
   showPlayers(byId("players"), codecs, "/music", music.number);
   if (wave.number !== music.number) loadWaveform(music.number);
   showWaveform();
 }
 
 /** What was done to the music: what stands behind its name and length in the server's line. */
-const report = (summary) => summary.replace(/^.*?(converted (in [\d.]+ s|before): )/s, "$1");
+export function done(summary) {
+  return phrases("report", (summary ?? "").replace(/^.*?((converted|put together) (in [\d.]+ s|before): )/s, "$1"));
+}
 
 export const loudness = (value) => (value === null || value === undefined ? null : `${number(value, 1)} LUFS`);
 

@@ -2,7 +2,7 @@
 
 import { byId, fillFacts, fillTable, keep, make, setText } from "./elements.js";
 import { few } from "./few.js";
-import { loudness, showPlayers } from "./music.js";
+import { done, loudness, showPlayers } from "./music.js";
 import { duration, moment, number, phrase, size, t } from "./words.js";
 
 const BAD = { refused: "error", full: "warning", away: "warning" }; // the kinds of rows, by the state of a name
@@ -107,5 +107,6 @@ function showNamePlayers(rows, codecs) {
   const row = rows.find((each) => each.name === chosen && hasPlayer(each));
   byId("names-listen").hidden = !row;
   setText(byId("names-listening"), row ? t("names.listening", { name: row.name }) : "");
+  setText(byId("names-report"), done(row?.summary));
   showPlayers(byId("names-players"), row ? codecs : [], row ? `/music/${typed(row.name)}` : "", row?.number);
 }

@@ -189,11 +189,12 @@ function showEnded() {
     { label: t("column.caller"), cell: caller },
     { label: t("column.ended"), cell: end, isShort: true },
     { label: t("column.reason"), cell: reason },
-    { label: t("column.played"), cell: (call) => [duration(call.played), codec(call)] },
+    { label: t("column.played"), cell: (call) => [duration(call.played), played(call)] },
     { label: t("column.heard"), cell: (call) => heard(call)[0] },
   ], few("ended", state.ended), (call) => `${call.id} ${call.ended}`);
 }
 
+const played = (call) => [heardName(call), codec(call)].filter(Boolean).join(" · ");
 const end = (call) => [moment(call.ended), t("ended.length", { time: duration(call.age) })];
 
 /** Why a call ended, in plain words, and what the server wrote about it. */
