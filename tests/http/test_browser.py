@@ -243,9 +243,10 @@ def test_the_names_are_shown_with_their_state_and_who_listens(open_page: OpenPag
     ):  # fmt: skip
         assert expected in text, text
     facts = page.locator("#names-facts").inner_text()
-    assert "/music" in facts and "1.2 GB of 2 GB at most" in facts and "ready: 3 · plays: 1 · away: 1" in facts
+    assert "/music" in facts and "1.1 GB of 2 GB at most" in facts and "ready: 3 · plays: 1 · away: 1" in facts
     assert "sip:jazz@192.0.2.10:5060 plays “jazz”" in page.locator("#names-explanation").inner_text()
     assert "jaz 4" in " ".join(page.locator("#missing tbody").inner_text().split())
+    assert rows(page, "missing").count() == 1, "123 is in the address that the page shows"
     assert "jazz.wav is not played" in page.locator("#names-notes").inner_text()
     heard = [" ".join(row.inner_text().split()) for row in rows(page, "calls").all()]
     for call_row, expected in zip(heard, ("plays jazz", "plays the default in place of “jaz”", "plays the default")):

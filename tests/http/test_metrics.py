@@ -94,7 +94,7 @@ def test_the_names_of_the_folder_with_their_callers_and_radios() -> None:
     assert ("moh_radio_connected", (("name", "jazz"),)) not in samples(state)
     assert value(state, "moh_radio_reconnects_total", name="shop") == 2
     assert value(state, "moh_cache_bytes") == 1_234_000_000
-    assert value(state, "moh_cache_limit_bytes") == 2_000_000_000
+    assert value(state, "moh_cache_limit_bytes") == 2 << 30
 
 
 @pytest.mark.parametrize("names", [None, {}, {"listed": None, "cache": None}, {"listed": [None]}])

@@ -6,6 +6,7 @@ import { done, loudness, showPlayers } from "./music.js";
 import { duration, moment, number, phrase, size, t } from "./words.js";
 
 const BAD = { refused: "error", full: "warning", away: "warning" }; // the kinds of rows, by the state of a name
+const PLAY = ["ready", "plays"]; // the states in which a name has its own music
 const SINCE = { plays: "names.playssince", away: "names.awaysince" }; // the texts of a radio that say since when
 
 let shown = null; // the state of the names
@@ -13,6 +14,9 @@ let chosen = ""; // the name whose players are open
 
 /** What a phone types for `name` before the @. Each character that is not safe there is escaped (RFC 3261 §25.1). */
 const typed = (name) => encodeURIComponent(name);
+
+/** The name in the address that the page shows for phones. It need not be in the folder. */
+const ownName = (uri) => /^sip:([^@]*)@/.exec(uri)?.[1];
 
 /** The name that a call hears; empty where there is no folder. */
 export function heardName(call) {
@@ -25,7 +29,8 @@ export function showNames({ names, codecs, uri }) {
   shown = names ?? null;
   byId("names-card").hidden = !names;
   if (!names) return;
-  const example = names.listed.find((row) => !row.default) ?? names.listed[0];
+  const plays = names.listed.filter((row) => PLAY.includes(row.state));
+  const example = plays.find((row) => !row.default) ?? plays[0];
   const address = uri.replace(/^sip:[^@]*@/, `sip:${typed(example?.name ?? "")}@`);
   byId("names-explanation").hidden = !example;
   setText(byId("names-explanation"), t("names.explanation", { name: example?.name ?? "", address }));
@@ -47,7 +52,7 @@ export function showNames({ names, codecs, uri }) {
       (hasPlayer(row) ? [t("names.hear"), t("names.hearthis", { name: row.name })] : ["", ""]) },
   ], few("names", listed, "names.all", "names.fewer"), (row) => row.name, (row) => BAD[row.state] ?? "");
   showNamePlayers(listed, codecs);
-  showMissing(names.missing ?? []);
+  showMissing((names.missing ?? []).filter((row) => row.name !== ownName(uri)));
   keep(byId("names-notes"), names.notes ?? [], (text) => text, () => make("li"), setNote);
 }
 

@@ -77,8 +77,11 @@ const inUnit = (value, unit, digits = 0) =>
 
 export const milliseconds = (seconds) => inUnit(seconds * 1000, "millisecond", seconds < 0.01 ? 1 : 0);
 
-/** A number of octets in MB or GB. */
-export const size = (octets) => (octets < 1e9 ? inUnit(octets / 1e6, "megabyte") : inUnit(octets / 1e9, "gigabyte", 1));
+/** A number of octets in MB or GB, as MOH_CACHE_LIMIT counts them. */
+export function size(octets) {
+  const megabytes = octets / 1024 / 1024;
+  return megabytes < 1000 ? inUnit(megabytes, "megabyte") : inUnit(megabytes / 1024, "gigabyte", 1);
+}
 
 export function percent(part) {
   const format = formatter("NumberFormat", { style: "percent", maximumFractionDigits: 1 });
