@@ -41,5 +41,6 @@ def names_state(more: int = 0, **changed: Any) -> dict[str, Any]:
         "folder": "/music", "count": len(listed), "by_state": by_state, "default": "default",
         "notes": ["jazz.wav is not played: jazz.mp3 has the same name"],
         "cache": {"used": 1_234_000_000, "limit": 2 << 30}, "listed": listed,
-        "missing": [{"name": "jaz", "count": 4, "at": NOW - 120}, {"name": "123", "count": 9, "at": NOW - 5}], **changed,
+        "missing": [{"name": "jaz", "count": 4, "at": NOW - 120}, {"name": "123", "count": 9, "at": NOW - 5}],
+        **changed,
     }  # fmt: skip
