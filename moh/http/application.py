@@ -127,7 +127,7 @@ class Application:
         if codec.name not in has:
             return text(404, f"no call gets {codec.name}: the ffmpeg of the server has no encoder {codec.encoder!r}")
         path = music.get("files", {}).get(str(codec.sample_rate)) if music else None
-        if not music or not path:
+        if not music or not path or music["number"] is None:  # of a name that has just become ready
             return text(503, "there is no music yet", AGAIN)
         try:
             return self._players.sound(Tune(music["number"], Path(path), name or ""), codec)

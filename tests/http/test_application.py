@@ -234,6 +234,11 @@ def test_what_is_not_listed_or_has_no_music_has_no_player(page: Page, name: str)
     assert (answer.status, answer.text, page.made) == (404, text, [])
 
 
+def test_a_name_that_has_just_become_ready_has_no_player_yet(page: Page) -> None:
+    page.state = sample_state(names=names_state(listed=[row("jazz", number=None)]))
+    assert page.ask("/music/jazz/pcmu.wav")[0::2] == (503, b"there is no music yet\n")
+
+
 def test_without_a_folder_there_is_no_name(page: Page) -> None:
     for names in (None, {**names_state(), "listed": []}):
         page.state = sample_state(names=names)
