@@ -58,8 +58,8 @@ def crossings(octets: bytes) -> float:
     """How often a second the sound of a WAV file rises through 0: the frequency of a tone."""
     with wave.open(io.BytesIO(octets)) as file:
         rate, samples = file.getframerate(), array("h", file.readframes(file.getnframes()))
-    rises = sum(one < 0 <= other for one, other in zip(samples, samples[1:]))
-    return rises * rate / len(samples)
+    rises: int = sum(one < 0 <= other for one, other in zip(samples, samples[1:]))
+    return float(rises * rate / len(samples))
 
 
 @pytest.mark.parametrize("name", TONES)
