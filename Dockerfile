@@ -54,7 +54,8 @@ COPY sip_server.py start.sh test_sip_client.py test_udp.py ./
 # start would take twice the time. Where the file .installed is, start.sh installs nothing. Last, make the files
 # readable for any user, whatever the umask of the checkout was.
 RUN MOH_CACHE=/app/moh/converted python3 -m moh.mastering.prepare \
-    && python3 -m compileall -q moh && python3 -c 'import sip_server, test_sip_client, moh.http.__main__' \
+    && python3 -m compileall -q moh && python3 -c 'import sip_server, test_sip_client' \
+    && python3 -c 'import moh.http.__main__, moh.library.__main__, moh.radio.__main__' \
     && python3 test_udp.py --help >/dev/null \
     && touch .installed \
     && chmod -R a+rX .

@@ -68,12 +68,12 @@ class Child:
 
     def __init__(
         self, title: str, ended: str, command: Sequence[str], faults: FaultLog, *, prefix: str = "",
-        descriptor: Optional[int] = None, converses: bool = False,
+        descriptor: Optional[int] = None, converses: bool = False, environment: Optional[Mapping[str, str]] = None,
     ) -> None:  # fmt: skip
         """``title`` is the subject of log lines about it, such as "the page". ``ended`` is the line when it has ended:
         it takes the reason, and the seconds until it starts again. ``prefix`` begins what it prints.
 
-        The child inherits ``descriptor``.
+        The child inherits ``descriptor``, and the environment where no other one is given.
         """
         self.starts = 0
         """How many processes have been started."""
@@ -84,6 +84,7 @@ class Child:
         self._prefix = prefix
         self._descriptors = [] if descriptor is None else [descriptor]
         self._converses = converses
+        self._environment = environment
         self._thread: Optional[Thread] = None
         self._closing = threading.Event()
         self._lock = threading.Lock()  # guards the queues, and the pipe that wakes the thread
@@ -176,6 +177,7 @@ class Child:
             process = self._process = subprocess.Popen(
                 self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
                 stderr=subprocess.PIPE if self._converses else subprocess.STDOUT, pass_fds=self._descriptors,
+                env=self._environment,
             )  # fmt: skip
         except OSError as error:
             return f"it cannot be started: {error.strerror}"

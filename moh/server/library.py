@@ -13,7 +13,7 @@ import logging
 import resource
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -46,19 +46,20 @@ class Library:
 
     def __init__(
         self, folder: Path, agent: UserAgent, lock: threading.Lock, drive: Callable[..., Any], engines: Engines,
-        now_playing: NowPlaying, command: Sequence[str] = COMMAND, radios: Optional[Radios] = None,
+        now_playing: NowPlaying, environment: Optional[Mapping[str, str]] = None, command: Sequence[str] = COMMAND,
     ) -> None:  # fmt: skip
+        """``environment`` is that of both processes; without one they have this process's."""
         self.faults = FaultLog("the library")
         self.table = NameTable()
         self.table.folder = str(folder)
-        self.radios = radios or Radios()
+        self.radios = Radios(environment)
         self._folder = folder
         self._agent = agent
         self._lock = lock
         self._drive = drive
         self._engines = engines
         self._now_playing = now_playing
-        self._child = Child("the library", ENDED, command, self.faults, converses=True)
+        self._child = Child("the library", ENDED, command, self.faults, converses=True, environment=environment)
         self._starts = 0
         self._start_at = 0.0
         self._apply_at = 0.0

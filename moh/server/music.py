@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Optional
 
 from ..common.config import Settings
@@ -14,6 +16,9 @@ from ..sip.user_agent import UserAgent
 from .engines import Engines
 from .library import Library
 from .now_playing import NowPlaying
+
+PATHS = ("MOH_MUSIC", "MOH_CACHE", "XDG_CACHE_HOME")
+"""The variables that name paths which the children use."""
 
 
 class MusicSources:
@@ -27,7 +32,8 @@ class MusicSources:
         self.library: Optional[Library] = None
         """What plays by name; ``None`` where the owner has no folder."""
         if folder is not None:
-            self.library = Library(folder, agent, lock, drive, engines, self.now_playing)
+            environment = environment_of_children(os.environ)
+            self.library = Library(folder, agent, lock, drive, engines, self.now_playing, environment)
         self._reloader = Reloader(settings)
 
     @property
@@ -61,3 +67,13 @@ class MusicSources:
         self._reloader.close()
         if self.library is not None:
             self.library.close()
+
+
+def environment_of_children(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the library and the radios: relative paths begin at this process's folder, not at theirs."""
+    found = dict(environment)
+    for name in PATHS:
+        path = found.get(name, "").strip()
+        if path and not path.startswith("~"):
+            found[name] = str(Path(path).absolute())
+    return found

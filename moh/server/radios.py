@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
@@ -68,9 +68,10 @@ class Radio:
 class Radios:
     """Keeps the process of the radios running while there are any."""
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, environment: Optional[Mapping[str, str]] = None, command: Sequence[str] = COMMAND) -> None:
         self.faults = FaultLog("the radios")
         self.radios: dict[str, Radio] = {}
+        self._environment = environment
         self._command = command
         self._child: Optional[Child] = None
         self._ended: list[Child] = []
@@ -103,8 +104,10 @@ class Radios:
         if not self.radios:
             return False
         if self._child is None:
-            self._child, self._starts = Child("the radios", ENDED, self._command, self.faults, converses=True), 0
-            self._start_at = 0.0
+            self._child = Child(
+                "the radios", ENDED, self._command, self.faults, converses=True, environment=self._environment
+            )
+            self._starts, self._start_at = 0, 0.0
         child = self._child
         if not child.started and now >= self._start_at:
             self._start_at = now + RETRY_EVERY
