@@ -44,6 +44,7 @@ class Loops:
         self._pairs: dict[Key, LoopPair] = {}
         self._whole: weakref.WeakSet[EncodedLoop] = weakref.WeakSet()
         """All that are encoded as a whole and still in memory, even if they are not in the table any more."""
+        self._live: weakref.WeakSet[LiveLoop] = weakref.WeakSet()
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -82,10 +83,12 @@ class Loops:
     ) -> Loop:
         music = files[codec.sample_rate]
         if began is not None:
-            return LiveLoop(music, seconds, codec, ptime, began, self._notify, self._faults)
-        loop = EncodedLoop(music, seconds, codec, ptime, self._notify, self._faults)
-        self._whole.add(loop)
-        return loop
+            live = LiveLoop(music, seconds, codec, ptime, began, self._notify, self._faults)
+            self._live.add(live)
+            return live
+        whole = EncodedLoop(music, seconds, codec, ptime, self._notify, self._faults)
+        self._whole.add(whole)
+        return whole
 
     def _has_room(self, octets: int) -> bool:
         """Whether there is memory for ``octets`` more. Loops without receivers make room, the longest unused first."""
@@ -111,8 +114,7 @@ class Loops:
 
     def close(self) -> None:
         """End the encoders of the loops that are encoded as they play."""
-        loops = [loop for pair in self._pairs.values() for loop in (pair.loop, pair.plain)]
-        live = [loop for loop in loops if isinstance(loop, LiveLoop)]
+        live = list(self._live)
         for loop in live:
             loop.close(0.0)
         give_up = time.monotonic() + CLOSE_TIMEOUT

@@ -9,7 +9,7 @@ import pytest
 
 from moh.common.actions import Address, Target
 from moh.common.codecs import G722, OPUS, PCMU
-from moh.ffmpeg.commands import encode_command, ffmpeg_command
+from moh.ffmpeg.commands import encode_command, ffmpeg_command, live_encode_command
 
 MUSIC = Path("/tmp/music.wav")
 
@@ -121,3 +121,13 @@ def test_the_shared_stream_gets_bare_frames_from_the_first_sample_that_it_wants(
     assert after(command[command.index("-i") :], "-f") == "data"
     assert "pipe:1" in command
     assert "asetrate" not in " ".join(encode_command(MUSIC, OPUS, 20, start=5, resampling=(960, 960)))
+
+
+def test_live_music_is_encoded_from_one_pipe_to_another_and_each_part_is_written_at_once() -> None:
+    command = live_encode_command(OPUS, 40)
+    before, behind = command[: command.index("-i")], command[command.index("-i") :]
+    assert (after(before, "-f"), after(before, "-ar"), after(before, "-ac")) == ("s16le", "16000", "1")
+    assert (after(before, "-protocol_whitelist"), after(behind, "-protocol_whitelist")) == ("pipe", "pipe")
+    assert (after(command, "-frame_duration"), after(command, "-flush_packets")) == ("40", "1")
+    assert after(live_encode_command(PCMU, 20), "-filter:a") == "asetnsamples=n=320:p=0"
+    assert after(live_encode_command(G722, 20), "-frame_size") == "640"

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -76,6 +77,27 @@ def test_a_process_that_cannot_be_watched_is_killed_and_reaped() -> None:
     discard(ffmpeg.process, ffmpeg.watchdog)
     assert ffmpeg.process.returncode == -9
     assert ffmpeg.stderr.closed
+
+
+@pytest.mark.parametrize(("began", "skipped"), [(None, 7.0), (94.5, 5.5), (80.0, 0.0), (10.25, 9.75), (200.0, 0.0)])
+def test_live_music_is_played_from_where_the_clock_is(
+    began: Optional[float], skipped: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order says 7 s. The ring is 20 s long, and now is 100.0."""
+    commands: list[list[str]] = []
+
+    def records(command: list[str]) -> None:
+        commands.append(command)
+        raise OSError("no ffmpeg in this test")
+
+    monkeypatch.setattr("moh.ffmpeg.process.start_process", records)
+    monkeypatch.setattr("moh.ffmpeg.process.time.monotonic", lambda: 100.0)
+    here = Address("127.0.0.1", 4000)
+    order = StartStream("ann", 1, Target(here, here, here, PCMU, 0, 20), 7.0)
+    with pytest.raises(OSError):
+        start_ffmpeg(order, 0.0, Tune({8000: Path("ring.wav")}, 20.0, began=began), [], share_port=False)
+    filters = commands[0][commands[0].index("-filter:a") + 1]
+    assert filters.startswith(f"atrim=start_sample={round(skipped * 8000)}," if skipped else "asetnsamples")
 
 
 def test_a_command_without_a_program_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,17 @@ def test_output_and_errors_go_to_the_descriptors_of_the_caller(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("way")
+def test_the_standard_input_is_the_descriptor_of_the_caller(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"music")
+    os.close(writing)
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "errors").open("wb") as errors:
+        assert start_process(["cat"], out.fileno(), errors.fileno(), reading).wait(10) == 0
+    os.close(reading)
+    assert (tmp_path / "out").read_text() == "music"
+
+
+@pytest.mark.usefixtures("way")
 def test_no_descriptor_leaks_even_if_it_may_be_inherited(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file:
         os.set_inheritable(file.fileno(), True)
