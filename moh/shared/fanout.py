@@ -73,8 +73,8 @@ class Receiver:
     """One call of the shared stream, and its place in a fan-out."""
 
     __slots__ = (
-        "call", "fanout", "group", "plain_until", "report_at", "sent_before", "serial", "slot", "source", "start",
-        "target",
+        "call", "fanout", "group", "plain_for", "plain_until", "report_at", "sent_before", "serial", "slot", "source",
+        "start", "target",
     )  # fmt: skip
 
     def __init__(self, call: str, serial: int, target: Target) -> None:
@@ -86,6 +86,8 @@ class Receiver:
         self.group: Optional[Group] = None
         """The receivers of the fan-out that get the same octets; ``None`` where ``fanout`` is."""
         self.slot = 0
+        self.plain_for = 0.0
+        """Seconds for which this receiver hears the plain twin of its tune, from its first packet on."""
         self.plain_until = 0.0
         """Until when this receiver hears the plain twin of its tune, by the monotonic clock."""
         self.sent_before = 0

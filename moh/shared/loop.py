@@ -16,9 +16,10 @@ WARM_UP = 1200
 """Milliseconds of the music before it that an encoder gets before the first part that is played, so that it passes a
 loop point, or its own start, like any other place. This is a whole number of packets, for each packet length of the
 codecs with frames."""
-SETTLE = 0.5
-"""Seconds after an announcement until a receiver may change from the plain loop to the other: the two encoders then
-have the same state again."""
+SETTLE = 1.0
+"""Seconds after an announcement until a receiver may change from the plain loop to the other. The two encoders then
+have nearly the same state again. With music, Opus writes the same octets by then. With G.722, the change adds noise 24
+dB below the music for 20 ms, and less than the codec's own noise after that. G.711 has no state."""
 INSTANT = 0.0001
 """Seconds that count as none: the times of announcements are sums of fractions."""
 

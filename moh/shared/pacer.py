@@ -263,7 +263,7 @@ class Pacer:
         key = FanoutKey(order.tune, target.codec, target.ptime, ipv6, order.serial % 2)
         pair = self._loops(order.tune, target.codec, target.ptime)
         # a call that has heard music before, and was held or moved, is no new one
-        receiver.plain_until = time.monotonic() + pair.plain_for - order.position if pair.plain_for else 0.0
+        receiver.plain_for, receiver.plain_until = max(0.0, pair.plain_for - order.position), 0.0
         if pair.ready:
             self._join(receiver, key, pair)
         else:
@@ -295,6 +295,8 @@ class Pacer:
         # choose the fullest fan-out that has room, so that emptier fan-outs lose their receivers and end
         room = [each for each in fanouts if each.count < MOST_RECEIVERS and each.pair is pair]
         fanout = max(room, key=lambda each: each.count) if room else self._open(key, pair, now)
+        if receiver.plain_for:
+            receiver.plain_for, receiver.plain_until = 0.0, now + receiver.plain_for
         receiver.source = self._sources.find(key.ipv6, receiver.target.local.host, receiver.target.remote.host, now)
         fanout.join(receiver)
         self._load[fanout.offset] += packet_rate(key.ptime)

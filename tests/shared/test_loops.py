@@ -86,7 +86,7 @@ def test_a_tune_has_a_plain_twin_where_it_says_so(clock: Clock) -> None:
     pair = loops.get(1, PCMU, 20)
     assert isinstance(pair.loop, Whole) and isinstance(pair.plain, Whole)
     assert (pair.loop.music, pair.plain.music) == (Path("hour.wav"), Path("plain.wav"))
-    assert (pair.plain_for, pair.announcements.wait(12.0)) == (20.0, 3.5)
+    assert (pair.plain_for, pair.announcements.wait(12.0)) == (20.0, 4.0)
     assert loops.get(1, OPUS, 20).plain is None, "it has no such file"
 
 
@@ -191,5 +191,5 @@ def test_a_thousand_tunes_that_come_and_go_leave_nothing(clock: Clock) -> None:
     gc.collect()
     assert len(loops) == 2 and loops.octets <= 28_800_000 + 2 * 480_000
     assert sum(isinstance(thing, (Whole, Live)) for thing in gc.get_objects()) <= 3
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+    assert threading.active_count() <= threads and len(os.listdir("/proc/self/fd")) <= files
     assert time.monotonic() == 2000.0
