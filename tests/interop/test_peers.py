@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import signal
 import time
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from conftest import StartServer
 from tests.support.peers import HOST, Terminal, loudness, program
 from tests.support.running import Running, free_ports, wait_for
+from tests.support.tones import all_ready, strongest, write_tone
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["", ";transport=tcp"], ids=["UDP", "TCP"])
 SILENCE = 100.0
@@ -69,7 +72,7 @@ def modules_of_baresip() -> str:
 
 
 @contextmanager
-def baresip_in_a_call(server: Running, folder: Path, transport: str = "") -> Iterator[Terminal]:
+def baresip_in_a_call(server: Running, folder: Path, transport: str = "", user: str = "123") -> Iterator[Terminal]:
     """Baresip in a call. Its module aubridge connects its player to its microphone, which module sndfile records."""
     baresip = program("baresip", "baresip-core")
     ports = free_ports(10)  # otherwise baresip may take a port in the server's range, which the server refuses
@@ -79,7 +82,7 @@ def baresip_in_a_call(server: Running, folder: Path, transport: str = "") -> Ite
     (folder / "contacts").touch()
     with Terminal([baresip, "-f", str(folder)], folder, {"HOME": str(folder)}) as phone:
         phone.says("baresip is ready")
-        phone.type(f"/dial sip:123@{HOST}:{server.port}{transport}")
+        phone.type(f"/dial sip:{user}@{HOST}:{server.port}{transport}")
         phone.says("Call established")
         phone.says("incoming rtp for 'audio' established")
         yield phone
@@ -88,7 +91,7 @@ def baresip_in_a_call(server: Running, folder: Path, transport: str = "") -> Ite
 
 
 @contextmanager
-def linphone_in_a_call(server: Running, folder: Path, transport: str = "") -> Iterator[Terminal]:
+def linphone_in_a_call(server: Running, folder: Path, transport: str = "", user: str = "123") -> Iterator[Terminal]:
     """Linphone in a call, of which it records what it plays as ``heard.wav``."""
     linphone = program("linphonec", "linphone-cli")
     (folder / ".local" / "share" / "linphone").mkdir(parents=True)
@@ -99,7 +102,7 @@ def linphone_in_a_call(server: Running, folder: Path, transport: str = "") -> It
         phone.type("soundcard use files")
         phone.says("Using wav files")
         phone.type(f"record {folder / 'heard.wav'}")
-        phone.type(f"call sip:123@{HOST}:{server.port}{transport}")
+        phone.type(f"call sip:{user}@{HOST}:{server.port}{transport}")
         yield phone
         phone.type("terminate")
         phone.says("ended (No error)")
@@ -128,6 +131,53 @@ def test_linphone_receives_music(own_server: Running, tmp_path: Path, transport:
         wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
     assert loudness(recording) > SILENCE
     assert own_server.has_no_ffmpeg()
+
+
+# -- music by name -----------------------------------------------------------------------------------------------------
+
+TONES = {"jazz": 500.0, "café": 900.0, "default": 1700.0}
+
+
+@pytest.fixture
+def server_with_names(start_server: StartServer, tmp_path: Path) -> Running:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for name, tone in TONES.items():
+        write_tone(folder / f"{name}.wav", tone)
+    server = start_server(MOH_MUSIC=str(folder)).ready()
+    return all_ready(server, len(TONES))
+
+
+def recorded_tone(recording: Path) -> float:
+    """The tone in the last second of a recording."""
+    with wave.open(str(recording), "rb") as wav:
+        samples = array.array("h", wav.readframes(wav.getnframes()))
+        rate = wav.getframerate()
+    return strongest(samples[-rate:], TONES.values(), rate)
+
+
+@pytest.mark.parametrize(
+    ("user", "transport", "name"),
+    [("jazz", "", "jazz"), ("caf%C3%A9", ";transport=tcp", "café"), ("rock", "", "default")],
+)
+def test_baresip_hears_the_music_whose_name_it_dials(
+    server_with_names: Running, tmp_path: Path, user: str, transport: str, name: str
+) -> None:
+    with baresip_in_a_call(server_with_names, tmp_path, transport, user) as phone:
+        phone.type("/auplay aubridge,c")
+        phone.says("switch audio player")
+        phone.type("/ausrc aubridge,c")
+        (recording,) = tmp_path.glob("dump-*-enc.wav")
+        wait_for(lambda: size(recording) > 2 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
+    assert recorded_tone(recording) == TONES[name], server_with_names.log
+
+
+def test_linphone_hears_the_music_whose_name_it_dials(server_with_names: Running, tmp_path: Path) -> None:
+    recording = tmp_path / "heard.wav"
+    with linphone_in_a_call(server_with_names, tmp_path, user="jazz") as phone:
+        phone.says("has been paused by")
+        wait_for(lambda: size(recording) > 10 * ENOUGH, f"a recording of the music:\n{phone.said[-3000:]}")
+    assert recorded_tone(recording) == TONES["jazz"], server_with_names.log
 
 
 # -- MOH_DIRECTION=sendrecv ------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ import wave
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from moh.net.state_client import read_state
 from tests.support.peers import sound
 from tests.support.phone import Packet
+from tests.support.running import Running, wait_for
 
 CLEARLY = 100.0
 """How much stronger the tone that plays is than any other one, as a ratio of powers: 20 dB."""
@@ -56,3 +58,15 @@ def tone_of(packets: Sequence[Packet], tones: Iterable[float]) -> float:
     decoded = subprocess.run(command, input=octets, check=True, capture_output=True).stdout
     samples = [int.from_bytes(decoded[at : at + 2], "little", signed=True) for at in range(0, len(decoded) - 1, 2)]
     return strongest(samples, tones, 16_000)
+
+
+def names_of(server: Running) -> dict[str, str]:
+    """The state of each name of a running server."""
+    found = read_state("127.0.0.1", server.port)["names"]
+    return {row["name"]: row["state"] for row in found["listed"]} if found else {}
+
+
+def all_ready(server: Running, count: int) -> Running:
+    """Wait until this number of names is ready."""
+    wait_for(lambda: [*names_of(server).values()].count("ready") == count, f"{count} names\n{server.log}", 60)
+    return server
