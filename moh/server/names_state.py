@@ -11,7 +11,7 @@ from typing import Any, Optional
 from ..mastering.owner_name import owner_name
 from ..sip.user_agent import UserAgent
 from .library import Library
-from .name_table import RADIO, Name
+from .name_table import RADIO, READY, WAITING, Name
 from .named_music import as_message
 from .radios import CONNECTING, PLAYS, Radio
 
@@ -63,7 +63,7 @@ class NamesState:
 
     def _state(self, row: Name) -> str:
         if row.kind != RADIO:
-            return row.state
+            return WAITING if row.state == READY and row.number is None else row.state  # its tune is added within 1 s
         radio = self._radio(row)
         if radio is not None:
             return radio.state
