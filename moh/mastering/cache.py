@@ -44,6 +44,8 @@ MOST_REPORT = 4096
 """Octets that the report may have: one line. The figures may have as many."""
 PART = 1 << 20
 """Octets that are read at once for the digest of a file. 100 MB take 0.2 s."""
+ENTRY = re.compile(r"(\w{12})-(\w{12})-\w{12}")
+"""The name of an entry: digests of the file's path, of its content and of the settings."""
 UNUSED_FOR = 30 * 86400.0
 """Seconds after its latest use until an entry is removed."""
 UNFINISHED = "unfinished-"
@@ -166,20 +168,26 @@ class Entry(NamedTuple):
         """Remove folders that no server uses: former contents of the same file, old entries, broken conversions."""
         now = time.time()
         source, content, _ = self.folder.name.split("-")
-        for folder in self.folder.parent.iterdir():
-            try:
-                age = now - folder.lstat().st_mtime
-                if name := re.fullmatch(r"(\w{12})-(\w{12})-\w{12}", folder.name):
-                    former = name[1] == source and name[2] != content
-                    stale = folder != self.folder and (former or age > UNUSED_FOR)
-                else:
-                    stale = folder.name.startswith(UNFINISHED) and age > UNLOCKED_FOR
-                if stale:
-                    lock = Lock(folder, exclusive=True)
-                    shutil.rmtree(folder)
-                    del lock
-            except OSError:
-                continue  # the folder is in use, was removed by another server, or belongs to another user
+        with os.scandir(self.folder.parent) as folders:
+            for folder in folders:
+                try:
+                    age = now - folder.stat(follow_symlinks=False).st_mtime
+                    if name := ENTRY.fullmatch(folder.name):
+                        former = name[1] == source and name[2] != content
+                        stale = folder.name != self.folder.name and (former or age > UNUSED_FOR)
+                    else:
+                        stale = folder.name.startswith(UNFINISHED) and age > UNLOCKED_FOR
+                    if stale:
+                        remove_unused(Path(folder.path))
+                except OSError:
+                    continue  # another server has removed it
+
+    def clean_former(self) -> None:
+        """Remove the former contents of the same file, if no server uses them. In a large cache it is faster."""
+        source, content, _ = self.folder.name.split("-")
+        for name in os.listdir(self.folder.parent):
+            if name.startswith(source) and (entry := ENTRY.fullmatch(name)) and entry[2] != content:
+                remove_unused(self.folder.with_name(name))
 
 
 def digest_of(source: Path, tick: Callable[[], None] = lambda: None) -> str:
@@ -229,6 +237,16 @@ def read_figures(path: Path) -> dict[str, float]:
         return {str(name): float(value) for name, value in read.items() if math.isfinite(value)}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return {}
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove an entry, unless it is in use, or belongs to another user."""
+    try:
+        lock = Lock(folder, exclusive=True)
+        shutil.rmtree(folder)
+        del lock
+    except OSError:
+        pass  # another process plays it or has removed it
 
 
 def remove(path: Path) -> None:

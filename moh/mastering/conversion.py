@@ -23,7 +23,7 @@ from .loudness import Loudness, analyse, choose_plan, downmix, make_uniform, mea
 from .piece import cut_piece, cut_speech
 from .refusals import refuse, refuse_protected, too_short
 from .report import Outcome, in_figures, in_plain_words
-from .speech import curve_gains, levels, speech_gains, write_gains
+from .speech import LONGEST_SPEECH, curve_gains, levels, speech_gains, write_gains
 
 SHORTEST = 0.1
 """Seconds of sound that a file needs at least."""
@@ -67,7 +67,11 @@ def convert(
         raise too_short(source, analysis.seconds, SHORTEST, analysis.said)
     if analysis.heard < min(LEAST_HEARD, analysis.seconds / 10):
         audible = f"makes only {analysis.heard:.1f} s of its {analysis.seconds:.1f} s audible (300 to 3400 Hz)"
-        raise refuse(source, f"it is almost silent: a telephone {audible}; expected music")
+        expected = "speech" if form is Form.SPEECH else "music"
+        raise refuse(source, f"it is almost silent: a telephone {audible}; expected {expected}")
+    if form is Form.SPEECH and analysis.seconds > LONGEST_SPEECH:
+        most = f"expected an announcement of {LONGEST_SPEECH / 60:.0f} min at most"
+        raise refuse(source, f"it has {analysis.seconds / 60:.0f} min; {most}")
     if (needed := analysis.seconds * ROOM) > shutil.disk_usage(made).free:
         raise SettingsError(no_room(made, needed))
     mono, heard = work / "mono.s16", work / "heard.s16"

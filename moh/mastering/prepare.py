@@ -141,10 +141,11 @@ def _prepare(source: Path, settings: Settings, form: Form, progress: Optional[Pr
     if _changed(source, facts, digest):
         return None
     entry = entry_for(source, settings, form, digest)
-    entry.clean()
     for known in (entry, entry._replace(folder=SHIPPED / entry.folder.name)):
         if (found := known.find()) is not None:
+            entry.clean_former()  # not all: of a thousand files that were converted before, each comes here
             return music_of(known, found, source, settings)
+    entry.clean()
     began = time.monotonic()
     with entry.unfinished() as made:
         try:

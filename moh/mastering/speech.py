@@ -18,6 +18,8 @@ from .filter_graphs import Compressor
 from .leveller import GRID, limited
 from .loop import BLOCK, LEAD, RATE, Loop, Samples, energy_of
 
+LONGEST_SPEECH = 600.0
+"""Seconds that an announcement has at most, 10 min."""
 RATIO = 2.5
 """The compressor's ratio for speech: an announcement is heard over music, so its soft syllables have to be near the
 loud ones."""

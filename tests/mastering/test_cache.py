@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -264,18 +265,24 @@ def test_a_report_that_is_too_long_spoils_the_entry(cache: Path, track: Path) ->
 # -- entries that are removed --------------------------------------------------------------------------------------
 
 
-def test_the_entry_of_an_older_content_is_removed_unless_a_server_plays_it(cache: Path, track: Path) -> None:
+@pytest.mark.parametrize("clean", [Entry.clean, Entry.clean_former])
+def test_the_entry_of_an_older_content_is_removed_unless_a_server_plays_it(
+    cache: Path, track: Path, clean: Callable[[Entry], None]
+) -> None:
+    other = track.with_name("other.mp3")
+    other.write_text("other")
+    convert(entry(cache, other))
     first = entry(cache, track)
     playing = convert(first)
     track.write_text("the second")
     second = entry(cache, track)
-    second.clean()
+    clean(second)
     assert first.folder.exists(), "another server plays it"
     convert(second)
     del playing
-    second.clean()
+    clean(second)
     assert not first.folder.exists()
-    assert second.folder.exists()
+    assert second.folder.exists() and entry(cache, other).folder.exists()
 
 
 def test_an_entry_of_other_settings_or_another_file_stays(cache: Path, track: Path) -> None:

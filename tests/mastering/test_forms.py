@@ -11,6 +11,7 @@ import pytest
 
 from bench.common.silence import in_telephone_band
 from moh.common.errors import SettingsError
+from moh.mastering import conversion
 from moh.mastering.cache import FIGURES, Lock
 from moh.mastering.form import Form
 from moh.mastering.prepare import entry_for, prepare_file
@@ -193,6 +194,14 @@ def test_progress_cancels_the_conversion_and_leaves_nothing(tmp_path: Path) -> N
         with pytest.raises(ZeroDivisionError):
             prepare_file(track, settings(cache=tmp_path / "cache"), form, cancel)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_an_hour_is_no_announcement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "LONGEST_SPEECH", 2.4)
+    track = voice(tmp_path / "talk.wav", 3)
+    assert made_as(Form.PIECE, track).seconds > 1
+    with pytest.raises(SettingsError, match=r"it has 0 min; expected an announcement of 0 min at most"):
+        made_as(Form.SPEECH, track)
 
 
 # -- any format ----------------------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from typing import Any, Union
 
 import pytest
 
+from moh.common.errors import SettingsError
 from moh.mastering import prepare as music
 from moh.mastering.conversion import Converted, convert
-from moh.mastering.prepare import BUILTIN, Music, find_source
+from moh.mastering.form import Form
+from moh.mastering.prepare import BUILTIN, Music, find_source, prepare_file
 from tests.mastering.tracks import NOISE, make, prepared, refusal, samples_of, settings
 from tests.support.running import ROOT
 
@@ -81,10 +83,11 @@ def test_a_missing_file_is_no_music(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_is_no_music(tmp_path: Path) -> None:
-    assert refusal(tmp_path, tmp_path).startswith(
-        f"Cannot play {str(tmp_path)!r}: it is a folder; expected an audio file"
-    )
+@pytest.mark.parametrize("form", Form)
+def test_a_folder_is_no_music(tmp_path: Path, form: Form) -> None:
+    """``find_source`` names none: a folder in ``MOH_MUSIC`` is a music folder."""
+    with pytest.raises(SettingsError, match="it is a folder; expected an audio file"):
+        prepare_file(tmp_path, settings(cache=tmp_path / "cache"), form)
 
 
 def test_a_pipe_is_no_music_and_is_not_opened(tmp_path: Path) -> None:
