@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,8 +24,6 @@ from tests.support.running import Running, free_ports, wait_for
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "moh-dashboard.json"
-OF_A_FOLDER = ("moh_name", "moh_radio", "moh_cache")
-"""How the metrics begin that are there only with a music folder."""
 ALERTS = ["MohDown", "MohMusicStalls", "MohCallersUnserved", "MohRadioAway", "MohNameRefused"]
 CALLS = 2
 """One by an ffmpeg of its own, one by the shared stream."""
@@ -81,10 +80,16 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, music_cache: Path) -> I
     config = folder / "prometheus.yml"
     config.write_text(text.replace("- alerts.yml", f"- {CONFIG.with_name('alerts.yml')}"), encoding="utf-8")
     with ExitStack() as stack:
-        server = Running(folder, music_cache, MOH_HTTP=f"127.0.0.1:{page}", MOH_FFMPEG_CALLS="1")
+        music = folder / "music"
+        music.mkdir()
+        shutil.copy(ROOT / "moh" / "builtin.mp3", music / "default.mp3")
+        (music / "news.url").write_text("http://127.0.0.1:1/live\n")  # nothing answers there
+        settings = {"MOH_HTTP": f"127.0.0.1:{page}", "MOH_FFMPEG_CALLS": "1", "MOH_MUSIC": str(music)}
+        server = Running(folder, music_cache, **settings)
         stack.enter_context(server).ready()
         found = stack.enter_context(Prometheus(config, folder, page))
         wait_for(lambda: found.query('moh_calls_answered_total{job="moh"}'), "the first scrape")
+        wait_for(lambda: found.query('moh_radio_reconnects_total{job="moh"}'), "the radio")
         ears = [stack.enter_context(Ear(f"127.0.2.{number}")) for number in range(1, CALLS + 1)]
         longer = folder / "longer.xml"  # the page reads the state once a second
         longer.write_text((SCENARIOS / "hold.xml").read_text().replace('milliseconds="2000"', 'milliseconds="3500"'))
@@ -116,10 +121,16 @@ def test_it_sees_how_late_packets_were_and_how_long_callers_waited(prometheus: P
         assert 0 < seconds < 5, name
 
 
+def test_it_sees_the_names_of_the_folder(prometheus: Prometheus) -> None:
+    assert {labels["state"] for labels, _ in prometheus.query("moh_names > 0")} == {"away", "ready"}
+    assert [labels["name"] for labels, _ in prometheus.query("moh_radio_connected == 0")] == ["news"]
+    [(labels, most)] = prometheus.query("max_over_time(moh_name_calls[1m]) > 0")
+    assert (labels["name"], most) == ("default", CALLS)
+
+
 def test_it_gets_every_metric(prometheus: Prometheus) -> None:
     names = {labels["__name__"] for labels, _ in prometheus.query('{job="moh", __name__=~"moh_.*"}')}
-    expected = {family.name for family in FAMILIES if not family.name.startswith(OF_A_FOLDER)}
-    missing = expected - {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+    missing = {family.name for family in FAMILIES} - {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
     assert not missing
 
 
@@ -134,14 +145,16 @@ def test_the_alerts_are_loaded_and_none_is_raised(prometheus: Prometheus) -> Non
     [group] = prometheus.ask("rules")["groups"]
     assert [rule["name"] for rule in group["rules"]] == ALERTS
     wait_for(lambda: {rule["health"] for rule in prometheus.ask("rules")["groups"][0]["rules"]} == {"ok"}, "a turn")
-    assert [rule["state"] for rule in prometheus.ask("rules")["groups"][0]["rules"]] == ["inactive"] * len(ALERTS)
+    assert [rule["state"] for rule in prometheus.ask("rules")["groups"][0]["rules"]] == [
+        "pending" if name == "MohRadioAway" else "inactive"
+        for name in ALERTS  # it is away for seconds only
+    ]
 
 
 def expressions() -> list[str]:
     """Return all expressions of the dashboard, with values in place of Grafana's variables."""
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     found = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    found = [expr for expr in found if not any(name in expr for name in OF_A_FOLDER)]
     return [expr.replace("$__rate_interval", "10s").replace("$instance", ".*") for expr in found]
 
 
