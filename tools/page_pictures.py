@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Take the pictures of the page in ``docs/pictures``: both languages, wide and narrow, light and dark, with live calls.
 
-All is well in the light ones. Before the dark ones a call is refused.
+All is well in the light ones. Before the dark ones a call is refused. Two more show the names of a music folder.
 
     python3 -m tools.page_pictures [FOLDER]
 
-It needs root (for a network of its own, so that the addresses look like those of an office), Chromium, the packages of
-``requirements-dev.txt`` and a font for Japanese (``apt-get install chromium fonts-noto-cjk``). It takes a minute.
+It needs root (for a network and a folder of its own, so that both look like those of an office), Chromium, the packages
+of ``requirements-dev.txt`` and a font for Japanese (``apt-get install chromium fonts-noto-cjk``). It takes two minutes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from moh.net.state_client import read_state
+from tests.radio.stations import Behave, Station, plays
 from tests.support.chromium import Page, Visit, chromium
 from tests.support.phone import Ear, Packet, Phone, offer
 from tests.support.rtcp import block, receiver_report
-from tests.support.running import ROOT, Running
+from tests.support.running import ROOT, Running, wait_for
+from tests.support.tones import write_tone
 
 SERVER = "192.168.1.100"
 OFFICE = ("192.168.1.21", "192.168.1.22", "192.168.1.23", "192.168.1.24", "203.0.113.50", "203.0.113.51")
@@ -35,12 +38,14 @@ SIZES = {"wide": (1280, 1600), "narrow": (390, 2600)}
 """Width and height of the pictures; the page may be longer."""
 LOCALES = {"en": "en-GB", "ja": "ja-JP"}
 OPUS = "a=rtpmap:96 opus/48000/2"
+BUILTIN_SECONDS = 48.0
+"""The length of the built-in piece."""
 
 
 def main() -> None:
     """Enter a network of its own, make calls, take the pictures."""
     if IN_NAMESPACE not in os.environ:
-        command = ["unshare", "--net", sys.executable, "-m", "tools.page_pictures", *sys.argv[1:]]
+        command = ["unshare", "--net", "--mount", sys.executable, "-m", "tools.page_pictures", *sys.argv[1:]]
         os.execvpe(command[0], command, {**os.environ, IN_NAMESPACE: "1"})
     for words in (
         "link set lo up", "link add eth0 type veth peer name cable", "link set cable up", "link set eth0 up",
@@ -68,6 +73,9 @@ def main() -> None:
             phone.ask(phone.request("INVITE", body=offer((OFFICE[4], 4100), formats="18")))
         time.sleep(3)
         take(folder, "dark")
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/srv"], check=True)  # in this process's own view of the disks
+    with ExitStack() as stack:
+        take_names(folder, Path("/srv/moh"), stack)
 
 
 def make_calls(server: Running, stack: ExitStack) -> None:
@@ -103,6 +111,51 @@ def dial(server: Running, user: str, host: str, body: str) -> Phone:
     return phone
 
 
+def take_names(folder: Path, work: Path, stack: ExitStack) -> None:
+    """Take the pictures of a server with a music folder: pieces, a folder with an announcement, a radio, a fault."""
+    music = work / "music"
+    (music / "shop").mkdir(parents=True)
+    for name in ("default", "jazz", "受付", "shop/1 morning", "shop/2 noon"):
+        shutil.copy(ROOT / "moh" / "builtin.mp3", music / f"{name}.mp3")
+    write_tone(music / "shop" / "announce.wav", 440.0, 3.0)
+    (music / "report.mp3").write_text("no music")
+    station = stack.enter_context(Station(titled("Morning Concert")))
+    (music / "radio.url").write_text(station.url())
+    server = stack.enter_context(
+        Running(
+            work, work / "cache", MOH_BIND=SERVER, MOH_SIP_PORT="5060", MOH_RTP_PORTS="10000-10100",
+            MOH_MUSIC=str(music), MOH_HTTP="127.0.0.1:8080", MOH_ALLOW_RADIO="127.0.0.0/8",
+        )
+    )  # fmt: skip
+    server.ready()
+    server.address = (SERVER, 5060)
+    expected = {"ready": 4, "plays": 1, "refused": 1}
+    wait_for(lambda: read_state(SERVER, 5060)["names"]["by_state"] == expected, "all names", 60)
+    for dialled, host in (("jazz", OFFICE[0]), ("jazz", OFFICE[1]), ("radio", OFFICE[2]), ("jaz", OFFICE[3])):
+        ear = stack.enter_context(Ear(OFFICE[4]))
+        phone = stack.enter_context(Phone(server.address, host))
+        phone.uri = f"sip:{dialled}@{SERVER}:5060"
+        phone.dial(phone.request("INVITE", body=offer(ear.address, formats="0")))
+    time.sleep(2)
+    with chromium() as browser:
+        for language, locale in LOCALES.items():
+            visit = Visit(browser, locale=locale, viewport={"width": 1280, "height": 900}, color_scheme="light")
+            page = visit.open("http://127.0.0.1:8080/")
+            page.wait_for_selector("#names tbody tr")
+            shoot(page.locator("#names-card"), folder / f"page-{language}-names.png")
+            visit.close()
+
+
+def titled(title: str) -> Behave:
+    """A station that sends the built-in piece with a title, as Icecast does."""
+    octets, apart = (ROOT / "moh" / "builtin.mp3").read_bytes(), 16_000
+    said = f"StreamTitle='{title}';".encode()
+    said = bytes([-(-len(said) // 16)]) + said.ljust(-(-len(said) // 16) * 16, b"\0")
+    parts = [octets[at : at + apart] + said for at in range(0, len(octets) - apart, apart)]
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\nicy-metaint: 16000\r\n\r\n"
+    return plays(b"".join(parts), BUILTIN_SECONDS * len(parts) * apart / len(octets), head=head)
+
+
 def take(folder: Path, colour: str) -> None:
     """Take the pictures of this colour."""
     with chromium() as browser:
@@ -117,7 +170,7 @@ def take(folder: Path, colour: str) -> None:
 
 
 def shoot(page: Page, path: Path) -> None:
-    """Take a PNG with a palette of few colours, which is a third of the size."""
+    """Take a PNG of a page, or of an element of it, with a palette of few colours."""
     palette = "split[one][two];[one]palettegen=max_colors=24[colours];[two][colours]paletteuse=dither=none"
     command = ["ffmpeg", "-v", "error", "-y", "-f", "png_pipe", "-i", "-", "-vf", palette, "-compression_level", "100"]
     subprocess.run([*command, "-pred", "none", "-update", "1", str(path)], input=page.screenshot(), check=True)
