@@ -35,6 +35,9 @@ PROBED_OF_SEGMENTS = 1 << 20
 FRAME, WINDOW = 500, 15
 """The gain of the loudness filter is averaged over so many frames, each of so many milliseconds: 7.5 s. The filter
 knows the next half of that, so the gain changes before the music does, and slowly enough that nothing pumps."""
+SHORTEST = 8
+"""Seconds to which shorter music is filled up with silence: ffmpeg 5.1 crashes at the end of some that lasts less than
+half a window."""
 MOST_GAIN = 30
 """The highest gain as a factor: 29.5 dB."""
 RMS_BELOW = -1.0
@@ -83,6 +86,7 @@ def _levelled(sound: Any, loudness: Optional[float]) -> Any:
     """Bring the sound to ``loudness``, and limit its peaks. With ``None`` it stays as loud as it is."""
     if loudness is not None:
         target = 10 ** ((loudness - RMS_BELOW) / 20)
+        sound = sound.filter("apad", whole_dur=SHORTEST)
         sound = sound.filter("dynaudnorm", f=FRAME, g=WINDOW, m=MOST_GAIN, r=f"{target:.4f}", p=0.9, b=1)
     ceiling = PEAK - 0.5 if loudness is not None else -1.0
     return sound.filter("alimiter", limit=f"{10 ** (ceiling / 20):.6f}", attack=5, release=80, level=0)
@@ -192,9 +196,12 @@ class Decoder:
     @property
     def why(self) -> str:
         """Why ffmpeg decodes nothing, in its own words."""
-        said = self._said.decode("utf-8", "replace")
-        error = first_error(said) or (f"exit status {self._process.returncode}" if self._process.returncode else "")
-        return f"ffmpeg finds no sound in it: {_printable(error)}" if error else "ffmpeg finds no sound in it"
+        return f"ffmpeg finds no sound in it: {self.error}" if self.error else "ffmpeg finds no sound in it"
+
+    @property
+    def error(self) -> str:
+        """The first error that ffmpeg has printed; empty where it has printed none."""
+        return _printable(first_error(self._said.decode("utf-8", "replace")))
 
     def _read_errors(self) -> None:
         try:
@@ -205,7 +212,7 @@ class Decoder:
 
 
 def _printable(text: str) -> str:
-    plain = re.sub(r"^\S+ @ \w+\] ", "", text)
+    plain = re.sub(r"^(\S+ @ \w+\]|pipe:0:) ", "", text)
     return "".join(each if each.isprintable() else " " for each in plain)[:200]
 
 

@@ -60,6 +60,8 @@ def order_in(line: bytes) -> Union[Play, Stop]:
     if not addresses:
         raise BadOrder(f"{name!r} has no address")
     ring = order.get("ring") or {}
+    if not isinstance(ring, dict):
+        raise BadOrder(f"the ring of {name!r} is {str(ring)[:80]!r}; expected an object or null")
     return Play(
         name,
         tuple(each[:LONGEST_ADDRESS] for each in addresses[:MOST_ADDRESSES]),

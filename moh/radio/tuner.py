@@ -160,7 +160,7 @@ class Tuner:
             if now - began >= START_TIMEOUT and decoder.buffer.silent == 0 and self._seconds_heard() < START:
                 raise SourceFailed(f"it has sent {self._seconds_heard():.1f} s of sound in {now - began:.0f} s")
         self._drain(decoder)
-        if not decoder.buffer.heard and self._seconds_heard() < START and not self._closing.is_set():
+        if decoder.error and not decoder.buffer.heard and self._seconds_heard() < START:
             raise DecoderFailed(decoder.why)
 
     def _new_decoder(self, segments: bool) -> Decoder:

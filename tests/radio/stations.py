@@ -75,7 +75,7 @@ class Station:
             head = b""
             try:
                 connection.settimeout(10)
-                while b"\r\n\r\n" not in head and (octets := connection.recv(4096)):
+                while b"\r\n\r\n" not in head and head[:1] in (b"", b"G") and (octets := connection.recv(4096)):
                     head += octets
                 self.requests.append(head.decode("latin-1"))
                 self._connections.append(connection)
