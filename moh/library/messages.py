@@ -62,7 +62,7 @@ def ready_message(name: str, made: Made) -> Message:
     if isinstance(made, Arranged):
         pieces = [{"file": shown(source.name), "at": at} for source, at in made.pieces[:MOST_PIECES]]
         more = {
-            "plain": _files(made.plain), "plain_for": made.plain_for, "loudness": None, "pieces": pieces,
+            "plain": _files(made.plain), "plain_for": made.plain_for, "loudness": made.loudness, "pieces": pieces,
             "announcements": [[*window] for window in made.announcements[:MOST_ANNOUNCEMENTS]],
             "source": shown(str(made.pieces[0][0].parent)),
         }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import re
 import shutil
 import time
@@ -60,6 +61,8 @@ class Arranged:
     folder: Path
     """The entry of the cache, for a ``Lock`` of another process."""
     lock: object = field(default=None, compare=False, repr=False)
+    loudness: Optional[float] = None
+    """That of the pieces together, in LUFS; ``None`` where that of one is not known."""
 
     def summary(self) -> str:
         """Length and report, as one line of text."""
@@ -164,8 +167,16 @@ def _arranged(entry: ArrangedEntry, found: Found, parts: Sequence[Music], took: 
     announcements = tuple(details.announcements)
     return Arranged(
         entry.paths, found.seconds, plain, details.plain_for, announcements, pieces, took, found.report, entry.folder,
-        found.lock,
+        found.lock, _loudness([parts[number] for number, _ in details.pieces]),
     )  # fmt: skip
+
+
+def _loudness(parts: Sequence[Music]) -> Optional[float]:
+    """The loudness of pieces in a row: the mean of their power, by their length."""
+    powers = [part.seconds * 10 ** (part.loudness / 10) for part in parts if part.loudness is not None]
+    if not powers or len(powers) < len(parts):
+        return None
+    return round(10 * math.log10(sum(powers) / sum(part.seconds for part in parts)), 1)
 
 
 def _make(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,14 @@ def test_pieces_are_arranged_once(tmp_path: Path, parts: list[Music], cache: Set
     assert (made.plain, made.plain_for, made.announcements) == ({}, 0.0, ())
     assert made.took > 0 and made.report == "2 pieces in a row, without gaps"
     assert arrange(tmp_path, parts, None, cache) == replace(made, took=0.0)
+
+
+def test_the_loudness_is_that_of_the_pieces_together(tmp_path: Path, parts: list[Music], cache: Settings) -> None:
+    assert arrange(tmp_path, parts, None, cache).loudness is None, "that of the pieces is not known"
+    loud, soft = (replace(parts[number], loudness=loudness) for number, loudness in ((0, -20.0), (1, -26.0)))
+    found = arrange(tmp_path, [loud, soft], None, cache).loudness
+    share = loud.seconds / (loud.seconds + soft.seconds)
+    assert found == pytest.approx(10 * math.log10(share * 10**-2 + (1 - share) * 10**-2.6), abs=0.06)
 
 
 def test_the_plain_twin_is_the_same_outside_the_announcements(
