@@ -65,7 +65,8 @@ class Heard:
 
     sound: np.ndarray
     sources: int
-    lost: int
+    losses: list[float]
+    """Where packets are missing, in seconds."""
 
 
 @dataclass
@@ -102,7 +103,7 @@ def server(folder: Path, port: int, **settings: object) -> Iterator[phone.Addres
         process = subprocess.Popen([sys.executable, SCRIPT], env=chosen, stdout=log, stderr=log)
         try:
             give_up = time.monotonic() + READY_WITHIN
-            while not _all_ready(port):
+            while b"ready: " not in path.read_bytes() or not _all_ready(port):
                 if process.poll() is not None or time.monotonic() > give_up:
                     raise SystemExit("the server did not become ready:\n" + path.read_text(errors="replace"))
                 time.sleep(0.3)
@@ -135,7 +136,13 @@ def listen(at: phone.Address, name: str, seconds: float, wait: float = 0.0) -> H
     stamps = np.diff([packet.timestamp for packet in packets]) % 2**32
     octets = b"".join(packet.payload for packet in packets)
     sources = {packet.ssrc for packet in packets}
-    return Heard(MU_LAW[np.frombuffer(octets, np.uint8)], len(sources), int(np.sum(stamps // 160 - 1)))
+    losses = [float(0.02 * at) for at in np.flatnonzero(stamps != 160)]
+    return Heard(MU_LAW[np.frombuffer(octets, np.uint8)], len(sources), losses)
+
+
+def missing(heard: Heard) -> str:
+    """Where packets are missing, in words."""
+    return "no packet lost" if not heard.losses else "packets lost at " + ", ".join(f"{at:.2f}" for at in heard.losses)
 
 
 def calls(at: phone.Address, wanted: Sequence[tuple[str, float, float]]) -> list[Heard]:
@@ -147,7 +154,7 @@ def calls(at: phone.Address, wanted: Sequence[tuple[str, float, float]]) -> list
 def rendered(arranged: Arranged, seconds: float, begin: float = 0.0) -> Heard:
     """What a phone would hear of the file, from the second ``begin`` of the loop on."""
     music = read(arranged.paths[RATE])
-    return Heard(best_g711(looped(music, round(begin * RATE), round(seconds * RATE))), 1, 0)
+    return Heard(best_g711(looped(music, round(begin * RATE), round(seconds * RATE))), 1, [])
 
 
 # -- what is measured ------------------------------------------------------------------------------------------------
@@ -159,7 +166,7 @@ def judge_joints(heard: Heard, arranged: Arranged, findings: Findings) -> None:
     offset = place_in(heard.sound, music)
     begins = [round(at * RATE) - offset for _, at in arranged.pieces]
     length = len(music)
-    print(f"  the first heard sample is at {offset / RATE:.3f} s of the loop; {heard.lost} packets lost")
+    print(f"  the first heard sample is at {offset / RATE:.3f} s of the loop; {missing(heard)}")
     joints = [*begins[1:], length - offset]
     print("  joint         gap, ms  (own)   largest step  (own)")
     for number, at in enumerate(joints):
@@ -185,10 +192,12 @@ def judge_announcements(heard: Heard, arranged: Arranged, voice: np.ndarray, fin
     first = found[0][0] if found else 0.0
     mark = findings.check(first >= arranged.plain_for, f"{title}: an announcement at {first:.2f} s")
     print(f"  {title}: announcements at {times} s (agreement at least {least:.2f}){mark}")
-    mark = findings.check(heard.sources == 1 and not heard.lost, f"{title}: {heard.sources} sources, {heard.lost} lost")
+    mark = findings.check(
+        heard.sources == 1 and not heard.losses, f"{title}: {heard.sources} sources, {missing(heard)}"
+    )
     peak = meter(heard.sound, RATE)[1]
     mark += findings.check(peak <= PEAK + 0.3, f"{title}: peak {peak:.1f} dBTP")
-    print(f"    {heard.sources} SSRC, {heard.lost} packets lost, peak {peak:.1f} dBTP{mark}")
+    print(f"    {heard.sources} SSRC, {missing(heard)}, peak {peak:.1f} dBTP{mark}")
     lowerings: list[Lowered] = []
     for at, _ in found:
         place = round(at * RATE)
@@ -242,9 +251,9 @@ def judge_shared(heard: Heard, arranged: Arranged, voice: np.ndarray, findings: 
     mark = findings.check(first >= arranged.plain_for, f"{title}, shared: an announcement at {first:.2f} s")
     whole = all(share > 0.8 for at, share in found if at + len(voice) / RATE < len(heard.sound) / RATE)
     mark += findings.check(whole, f"{title}, shared: an announcement was cut off")
-    mark += findings.check(heard.sources == 1 and not heard.lost, f"{title}, shared: {heard.sources} sources")
+    mark += findings.check(heard.sources == 1 and not heard.losses, f"{title}, shared: {heard.sources} sources")
     times = ", ".join(f"{at:.2f}" for at, _ in found)
-    print(f"  {title}, the shared stream: announcements at {times} s; {heard.sources} SSRC, {heard.lost} lost{mark}")
+    print(f"  {title}, the shared stream: announcements at {times} s; {heard.sources} SSRC, {missing(heard)}{mark}")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -134,7 +134,7 @@ def joint_of(former: Ends, following: Ends) -> Joint:
 def whole_packets(joint: Joint, former: Ends, length: int) -> Joint:
     """The joint at the loop point, moved so that a loop of ``length`` ticks has whole packets, if it is long."""
     rest = length % PACKETS
-    short = length < 10 * PACKETS or joint.fade - rest - former.begin < 2 * TAIL
+    short = length < 10 * PACKETS or joint.fade - rest < (former.begin + former.last) // 2
     return joint.earlier(length % 2 if short else rest)
 
 
