@@ -199,7 +199,7 @@ def _make(
         with Sound(announcement.paths[TICKS], TICKS) as sound:
             spoken = sound.length
     row = Row(ends)
-    planned = plan(row.begins[1:], row.length, spoken, settings.announce)
+    planned = plan(row.begins[1:], row.once, row.length_of, spoken, settings.announce)
     row = Row(ends, planned.repeats)
     twin = bool(planned.windows)
     needed = row.length / TICKS * OCTETS * (2 if twin else 1)

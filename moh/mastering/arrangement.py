@@ -8,7 +8,7 @@ many as ``MOH_ANNOUNCE`` says. Between two announcements there are 20 s of music
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .filter_graphs import LONGEST
@@ -49,24 +49,26 @@ def first_at(every: float) -> int:
     return max(REST, round(every * TICKS))
 
 
-def plan(joints: Sequence[int], length: int, spoken: int, every: float) -> Plan:
-    """Place the announcement in a loop of ``length`` ticks, in which pieces begin at the ticks ``joints``.
+def plan(joints: Sequence[int], once: int, length_of: Callable[[int], int], spoken: int, every: float) -> Plan:
+    """Place the announcement in a loop, in which pieces begin at the ticks ``joints``.
 
-    The announcement has ``spoken`` ticks, and none if that is 0. It is to be spoken each ``every`` seconds; 0: at the
-    joints.
+    The pieces come again after ``once`` ticks. ``length_of`` gives the length of a loop with so many repeats: a little
+    less than so many times ``once``. The announcement has ``spoken`` ticks, and is none if that is 0. It is to be
+    spoken each ``every`` seconds; 0: at the joints.
     """
     if not 0 < spoken <= LONGEST_SPOKEN:
         return Plan(1)
     whole, first = window(spoken), first_at(every)
-    most = max(1, HOUR // length)
-    least = min(most, -(-(first + whole) // length))
+    most = max(1, HOUR // once)
+    least = -(-(first + whole) // once)
+    least = min(most, least if length_of(least) >= first + whole else least + 1)
     if every == 0:
-        repeated = [begin + number * length for number in range(least) for begin in joints]
-        return Plan(least, tuple(_at_joints(repeated, least * length, spoken)))
+        places = [begin + number * once for number in range(least) for begin in (0, *joints)][1:]
+        return Plan(least, tuple(_at_joints(places, length_of(least), spoken)))
     wanted = EVEN * max(first, spoken + REST)
-    choices = range(least, max(least, min(most, LONG // length)) + 1)
-    plans = (Plan(repeats, tuple(_each(repeats * length, spoken, first))) for repeats in choices)
-    return min(plans, key=lambda one: (max(wanted, one.repeats * length / len(one.windows)), one.repeats))
+    choices = range(least, max(least, min(most, LONG // once)) + 1)
+    plans = (Plan(repeats, tuple(_each(length_of(repeats), spoken, first))) for repeats in choices)
+    return min(plans, key=lambda one: (max(wanted, one.repeats * once / len(one.windows)), one.repeats))
 
 
 def _each(length: int, spoken: int, first: int) -> list[int]:

@@ -148,12 +148,20 @@ class Row:
         self.joints = once * repeats
         """The joint behind each piece."""
         parts = [joint.start - each.begin for joint, each in zip(self.joints, self.ends)]
-        closing = whole_packets(self.joints[-1], self.ends[-1], sum(parts))
-        parts[-1] = closing.start - self.ends[-1].begin
-        self.joints[-1] = closing
         self.begins = [0, *accumulate(parts[:-1])]
         """Where each piece begins."""
-        self.length = sum(parts)
+        self.once = sum(parts[: len(ends)])
+        """The length of the pieces, if they are not the last before the loop point."""
+        self._last = self.joints[-1]
+        self.joints[-1] = self._closing(repeats)
+        self.length = self.length_of(repeats)
+
+    def _closing(self, repeats: int) -> Joint:
+        return whole_packets(self._last, self.ends[-1], self.once * repeats)
+
+    def length_of(self, repeats: int) -> int:
+        """The length of the loop with so many repeats."""
+        return self.once * repeats - (self._last.start - self._closing(repeats).start)
 
 
 def sound_of(ending: Sequence[int], beginning: Sequence[int], joint: Joint, rate: int, ceiling: float) -> list[float]:

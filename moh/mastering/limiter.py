@@ -44,7 +44,8 @@ def limit(sound: list[float], rate: int, ceiling: float) -> None:
     for i, value in enumerate(sound):
         if -near < value < near or not reach <= i < len(sound) - reach - 1:
             continue
-        if abs(value) >= abs(sound[i - 1]) and abs(value) >= abs(sound[i + 1]):
+        before, after = sound[i - 1], sound[i + 1]
+        if before <= value >= after if value > 0 else before >= value <= after:
             peak = _peak_after(sound, i)
             if peak > ceiling:
                 loss = 1 - ceiling / peak

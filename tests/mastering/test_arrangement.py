@@ -13,7 +13,8 @@ HOUR = 3600 * TICKS
 def announced(pieces: list[float], spoken: float, every: float) -> tuple[int, list[float]]:
     """The repeats of pieces of these lengths in seconds, and the seconds at which the voice begins."""
     joints = [round(sum(pieces[:number]) * TICKS) for number in range(1, len(pieces))]
-    found = plan(joints, round(sum(pieces) * TICKS), round(spoken * TICKS), every)
+    once = round(sum(pieces) * TICKS)
+    found = plan(joints, once, lambda repeats: repeats * once, round(spoken * TICKS), every)
     return found.repeats, [(begin + DOWN) / TICKS for begin in found.windows]
 
 
@@ -87,6 +88,20 @@ def test_ten_minutes_are_spoken_and_more_is_not() -> None:
 
 def test_the_voice_begins_at_each_joint_and_ends_with_the_loop() -> None:
     assert announced([100.0, 90.0, 110.0], 8.0, 0.0) == (1, [100.0, 190.0, 300.0 - 8.0 - (HOLD + UP) / TICKS])
+
+
+def test_pieces_that_come_again_have_a_joint_there_too() -> None:
+    repeats, begins = announced([15.0, 9.0], 2.0, 0.0)
+    assert (repeats, begins) == (1, [24.0 - 2.0 - (HOLD + UP) / TICKS])
+    repeats, begins = announced([15.0], 8.0, 0.0)
+    assert (repeats, begins) == (2, [30.0 - 8.0 - (HOLD + UP) / TICKS])
+
+
+@pytest.mark.parametrize("every", [0.0, 20.0, 60.0])
+@pytest.mark.parametrize("length", [800, 4001, 24000, 240000])
+def test_a_loop_cut_to_whole_packets_has_room_for_its_announcements(length: int, every: float) -> None:
+    found = plan([], length, lambda repeats: repeats * length - 799, TICKS, every)
+    assert found.windows[-1] + window(TICKS) <= found.repeats * length - 799
 
 
 def test_a_single_piece_has_its_joint_at_the_end_of_the_loop() -> None:

@@ -35,6 +35,14 @@ def test_a_peak_between_two_samples_is_found() -> None:
     assert max(sound[2 * REACH : -2 * REACH]) <= 801 / math.sqrt(2)
 
 
+def test_a_peak_between_two_samples_beside_a_higher_one_is_found() -> None:
+    """Between the fourth and fifth of these samples the sound is at -18840."""
+    middle = [5553, 8705, -4126, 11940, -11829, -8744, 10018, -7825, 11660, 4434, -12446, 4568]
+    sound = [*[0.0] * 300, *map(float, middle), *[0.0] * 300]
+    limit(sound, RATE, 16000.0)
+    assert abs(sound[304]) < 11000
+
+
 def test_the_ends_are_left_as_they_are() -> None:
     sound = [2000.0, *[0.0] * 500, -2000.0]
     limit(sound, RATE, 1000.0)
