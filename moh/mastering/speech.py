@@ -43,9 +43,9 @@ ABOVE_NOISE = 6.0
 """dB from the noise of the pauses to that limit."""
 NOISE_SHARE = 0.1
 """The share of the softest values that are taken for noise."""
-ONSET, REST = GRID * 6 // 100, GRID // 5
-"""Values before and after a sound that belong to it, 60 ms and 0.2 s: soft consonants, and the room's answer."""
-RISE, FALL = 500.0, 60.0
+ONSET, REST = GRID * 4 // 100, GRID * 12 // 100
+"""Values before and after a sound that belong to it, 40 and 120 ms: soft consonants, and the room's answer."""
+RISE, FALL = 500.0, 80.0
 """dB a second by which the gain rises in front of a word, and falls after it, at most."""
 SILENT = -120.0
 """dB for a value without any sound."""
