@@ -31,8 +31,11 @@ COMMAND = (sys.executable, "-m", "moh.library")
 ENDED = "the library has ended: %s. Calls go on, and names play what they have; it starts again in %g s"
 MOST_AT_ONCE = 50
 """Messages that are handled in one turn: some milliseconds, most of them for locks."""
-APPLY_EVERY = 1.0
-"""Seconds between two times that new tunes are given to the engines and the core, which then look through all calls."""
+APPLY_EVERY, APPLY_QUICKLY, MOST_QUICKLY = 1.0, 0.1, 1000
+"""Seconds between two times that new tunes are given to the engines and the core, which then look through all calls;
+the second, shorter time is for fewer names and calls than the third number."""
+ASK_EVERY = 1.0
+"""Seconds between two times that the core is asked which names callers dialled in vain."""
 HEARD_EVERY = 60.0
 """Seconds between two lists for the library of the names that calls hear."""
 RETRY_EVERY = 60.0
@@ -63,6 +66,7 @@ class Library:
         self._starts = 0
         self._start_at = 0.0
         self._apply_at = 0.0
+        self._ask_at = 0.0
         self._heard_at = 0.0
         self._changed = False
         self._log = NameLog()
@@ -89,10 +93,13 @@ class Library:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 self.faults.report(error, now, f"a message of the library: {str(message)[:200]}")
         self._changed |= self.radios.service(now)
-        if now >= self._apply_at:
-            self._apply_at = now + APPLY_EVERY
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_EVERY
             self._log.service(self.table, now)
             self._ask_for_names(now)
+        if now >= self._apply_at:
+            few = len(self.table.names) + self._agent.calls < MOST_QUICKLY
+            self._apply_at = now + (APPLY_QUICKLY if few else APPLY_EVERY)
             self._apply()
 
     def check_now(self) -> None:
