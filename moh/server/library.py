@@ -104,6 +104,7 @@ class Library:
 
     def check_now(self) -> None:
         """Have the library read the folder anew (SIGHUP)."""
+        log.info("the music folder %s is read anew", shown(self._folder))
         self._child.send({"do": "check"})
 
     def end(self) -> None:
@@ -234,7 +235,7 @@ class Library:
                     self._gone_radios.pop(row.name, None)
                     self.radios.play(row.name, row.wish.addresses, row.wish.lists, fallback)
                     row.ring = self.radios.radios[row.name].ring
-            elif row.ring is not None:
+            elif row.name in self.radios.radios and row.name not in self._gone_radios:
                 self._retire(row)
 
     def _fallback_of(self, row: Name) -> Optional[Fallback]:

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple, Optional
 
 from .. import __version__
 from ..common.config import Settings
+from ..common.errors import SettingsError
 from ..common.tunes import Tune
+from ..mastering.cache_folder import absolute
+from ..mastering.owner_name import owner_name
 from ..mastering.prepare import BUILTIN, Music, find_source
 from ..mastering.reloader import ReloadResult, StandIn
 from ..sip.user_agent import UserAgent
@@ -68,6 +71,9 @@ class NowPlaying:
 
     def use(self, result: ReloadResult) -> None:
         """Have new calls hear the new music. If it cannot be played, what plays now goes on."""
+        if isinstance(result, Music) and self._is_new_folder(result):
+            where = owner_name(absolute("MOH_MUSIC", self._settings.music))
+            result = SettingsError(f"{where!r} is a folder now; restart the server to play what is in it")
         if self._folder is not None and isinstance(result, Music):
             self.takes_default = self.wants_default = result.source == BUILTIN
             if self.takes_default:
@@ -96,6 +102,11 @@ class NowPlaying:
             log.error("the new music is refused, the former plays on: %s", result)
         elif not self.failure:
             self.failure = str(result)
+
+    def _is_new_folder(self, result: Music) -> bool:
+        """Whether a folder has come where the owner's file was at the start: then the built-in piece is found."""
+        named = self._settings.music
+        return self._folder is None and bool(named) and result.source == BUILTIN != absolute("MOH_MUSIC", named)
 
     def use_default(self, music: Music, tune: int) -> None:
         """Have new calls hear the folder's default, which the engines have as ``tune``."""

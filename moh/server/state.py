@@ -27,6 +27,7 @@ from ..sip.snapshot import CallSnapshot
 from .call_list import CallList
 from .compiled import is_compiled
 from .library import Library
+from .named_music import NamedMusic
 from .names_state import NamesState
 from .now_playing import NowPlaying
 from .statistics import Counts, Statistics
@@ -128,6 +129,7 @@ class State:
         return {
             "name": self._name,
             "builtin": music.source == BUILTIN,
+            "live": isinstance(music, NamedMusic) and music.is_live,
             "since": epoch + played.since,
             "seconds": music.seconds,
             "loudness": loudness_of(music.report, self._settings.loudness),

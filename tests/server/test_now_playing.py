@@ -138,3 +138,14 @@ def test_the_log_says_that_no_music_was_given(lines: pytest.LogCaptureFixture) -
     lines.clear()
     World(music=str(BUILTIN)).now_playing.use(PIECE)
     assert texts(lines, logging.WARNING) == []
+
+
+def test_a_folder_in_the_place_of_the_file_needs_a_restart(lines: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.now_playing.use(OWN)
+    world.now_playing.use(PIECE)
+    assert world.plays is OWN
+    assert texts(lines, logging.ERROR) == [
+        "the new music is refused, the former plays on: '/srv/hold.mp3' is a folder now; restart the server to play "
+        "what is in it"
+    ]

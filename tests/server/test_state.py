@@ -135,8 +135,8 @@ def test_the_settings_are_as_the_owner_wrote_them(world: World) -> None:
 
 def test_the_music(world: World) -> None:
     assert world.read()["music"] == {
-        "name": "hold.mp3", "builtin": False, "since": EPOCH + 1.0, "seconds": 192.5, "loudness": -24.0, "gain": -10.0,
-        "number": 0, "summary": MUSIC.summary(), "files": {"8000": "/cache/8000.wav"},
+        "name": "hold.mp3", "builtin": False, "live": False, "since": EPOCH + 1.0, "seconds": 192.5, "loudness": -24.0,
+        "gain": -10.0, "number": 0, "summary": MUSIC.summary(), "files": {"8000": "/cache/8000.wav"},
     }  # fmt: skip
 
 
