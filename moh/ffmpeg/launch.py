@@ -15,6 +15,9 @@ OOM_SCORE = 900
 SLIM = "moh-ffmpeg"
 """The slim ffmpeg, where ``start.sh`` has built one; its folder is on the PATH."""
 
+_WORKING: set[str] = set()
+"""The setprivs that are known to work: to try one takes milliseconds, and holds the interpreter's lock."""
+
 EncoderQuery = subprocess.Popen[bytes]
 """An ffmpeg that was asked for its encoders."""
 
@@ -64,13 +67,15 @@ def leash(parent: int, data_limit_mb: int = 0) -> list[str]:
     if not setpriv:
         return []
     prefix = [setpriv, "--pdeathsig", "KILL", "--"]
-    try:
-        # the setpriv of BusyBox does not know the option --pdeathsig
-        works = subprocess.run([*prefix, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
-    except OSError:
-        return []
-    if works.returncode != 0:
-        return []
+    if setpriv not in _WORKING:
+        try:
+            # the setpriv of BusyBox does not know the option --pdeathsig
+            works = subprocess.run([*prefix, setpriv, "--help"], stdin=subprocess.DEVNULL, capture_output=True)
+        except OSError:
+            return []
+        if works.returncode != 0:
+            return []
+        _WORKING.add(setpriv)
     limit = f"ulimit -d {data_limit_mb * 1024} 2>/dev/null; " if data_limit_mb else ""
     score = f"{{ echo {OOM_SCORE} >/proc/self/oom_score_adj; }} 2>/dev/null; "
     script = '[ "$PPID" = "$0" ] || exit; ' + score + limit + 'exec "$@"'
