@@ -39,7 +39,8 @@
 
 enum { BATCH = 256, KEPT = 64, LOOK_MS = 4, UDP_HEADERS = 28, RTP_HEADER = 12, SAMPLES = 160, SOCKETS = 2 };
 enum { BIN_NS = 10000, BINS = 100000 }; /* spacings by 10 us, up to a second */
-static const int64_t TICK_NS = 125000, LATE = 50000; /* one timestamp; 5 ms in units of 100 ns */
+static const int64_t TICK_NS = 125000; /* one timestamp */
+static const int32_t LATE = 50000, LATE10 = 100000, LATE20 = 200000; /* 5, 10 and 20 ms in units of 100 ns */
 
 struct caller {
     int64_t first, last; /* arrivals, ns since 1970 */
@@ -218,7 +219,7 @@ static void begin(void) {
 }
 
 static void end(void) {
-    uint64_t late = 0, lost = 0, skipped = 0, due = 0, receiving = 0, intervals = 0;
+    uint64_t late = 0, late10 = 0, late20 = 0, lost = 0, skipped = 0, due = 0, receiving = 0, intervals = 0;
     for (uint32_t i = 0; i < (count + each - 1) / each; i++) {
         struct caller *one = &callers[i];
         if (!one->count) continue;
@@ -228,14 +229,20 @@ static void end(void) {
         due += by_time > one->sequences ? by_time : one->sequences;
         lost += one->sequences > one->count ? one->sequences - one->count : 0;
         skipped += by_time > one->sequences ? by_time - one->sequences : 0;
-        for (uint32_t k = 0; k < one->count; k++) late += one->behind[k] - one->best > LATE;
+        for (uint32_t k = 0; k < one->count; k++) {
+            int32_t behind = one->behind[k] - one->best;
+            late += behind > LATE;
+            late10 += behind > LATE10;
+            late20 += behind > LATE20;
+        }
     }
     printf("{\"receiving\": %llu, \"silent\": %llu, \"packets\": %llu, \"due\": %llu, \"lost\": %llu, \"skipped\": %llu, "
-           "\"late\": %llu, \"foreign\": %llu, \"overflow\": %llu, \"dropped\": %u, \"jitter\": %.6f, "
+           "\"late\": %llu, \"late10\": %llu, \"late20\": %llu, \"foreign\": %llu, \"overflow\": %llu, \"dropped\": %u, \"jitter\": %.6f, "
            "\"widest\": %.6f, \"spacings\": [",
            (unsigned long long)receiving, (unsigned long long)((count + each - 1) / each - receiving),
            (unsigned long long)packets, (unsigned long long)due, (unsigned long long)lost, (unsigned long long)skipped,
-           (unsigned long long)late, (unsigned long long)foreign, (unsigned long long)overflow,
+           (unsigned long long)late, (unsigned long long)late10, (unsigned long long)late20,
+           (unsigned long long)foreign, (unsigned long long)overflow,
            dropped[0] - dropped_before[0] + dropped[1] - dropped_before[1],
            intervals ? jitters / (double)intervals / 1e4 : 0.0, (double)widest / 1e6);
     const char *comma = "";

@@ -84,7 +84,10 @@ def spacing(bins: Sequence[Sequence[int]], share: float) -> float:
 
 
 def pacing(counts: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures that follow from a farm's counts, by their names in ``bench.playing.load.Load``."""
+    """Return the figures that follow from a farm's counts, by their names in ``bench.playing.load.Load``.
+
+    ``late10`` and ``late20`` are late by more than 10 and 20 ms.
+    """
     due = counts.get("due", 0)
     return {
         "spacing_p50": spacing(counts.get("spacings", []), 0.5),
@@ -92,6 +95,8 @@ def pacing(counts: Mapping[str, Any]) -> dict[str, float]:
         "spacing_max": counts["widest"] if due else float("nan"),
         "jitter": counts["jitter"] if due else float("nan"),
         "late": 100 * counts["late"] / max(1, counts["packets"]) if due else float("nan"),
+        "late10": 100 * counts.get("late10", 0) / max(1, counts["packets"]) if due else float("nan"),
+        "late20": 100 * counts.get("late20", 0) / max(1, counts["packets"]) if due else float("nan"),
         "lost": 100 * counts["lost"] / due if due else float("nan"),
         "skipped": 100 * counts["skipped"] / due if due else float("nan"),
         "silent": counts.get("silent", 0),
