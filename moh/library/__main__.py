@@ -193,8 +193,8 @@ class Process:
 
     def _send(self) -> None:
         """Send what is to be sent. The server may be busy: then this waits."""
-        found = self._librarian.drain()
         now = time.monotonic()
+        found = self._librarian.drain(now)
         cache = cache_message(self._store.used, self._settings.cache_limit, self._store.entries)
         if now >= self._cache_at and cache != self._sent_cache:
             found.append(cache)

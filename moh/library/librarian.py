@@ -25,6 +25,8 @@ HEARD_FOR = 150.0
 """Seconds for which music counts as being heard: the server says each minute which is."""
 ROOM_TIMEOUT = 30.0
 """Seconds that a name waits for the server to give up music that makes room for it."""
+PUBLISH_EVERY = 2.0
+"""Seconds between two lists of names that no scan has changed: another default, another note."""
 MOST_UNTAKEN = 200
 """Names whose music the server may not have taken yet; then nothing more is converted until it has."""
 WAITING, READY = ("waiting", ""), ("ready", "")
@@ -64,7 +66,8 @@ class Librarian:
         self._sent_states: dict[str, tuple[str, str]] = {}
         self._sent_radios: dict[str, Message] = {}
         self._sent_names: object = None
-        self._sent_default: Optional[str] = None
+        self._is_stale = False
+        self._publish_at = 0.0
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -94,6 +97,15 @@ class Librarian:
         for gone in self._sent_radios.keys() - self._titles.keys():
             del self._sent_radios[gone]
         self._publish()
+        for title in self._titles.values():
+            if title.selection.addresses:
+                radio = radio_message(title.selection)
+                if self._sent_radios.get(title.name) != radio:
+                    self._sent_radios[title.name] = radio
+                    self._outbox.append(radio)
+            else:
+                self._sent_radios.pop(title.name, None)
+            self._say_state(title)
 
     def _title_of(self, selection: Selection) -> Title:
         """The title of a name, a new one where what is behind the name is of another kind than before."""
@@ -256,8 +268,7 @@ class Librarian:
             title.made = made
             self._outbox.append(ready_message(title.name, made))
             self._sent_states[title.name] = READY
-        if self.default != self._sent_default:
-            self._publish()
+        self._is_stale = True
 
     def _has_room_for(self, title: Title, made: Made, now: float) -> bool:
         """Whether what was made may stay, after other entries have left the cache for it where that is due."""
@@ -281,7 +292,7 @@ class Librarian:
         if failure.state == "full" and not step.may_convert:
             return  # the cache does not have it: the next call of ``next_step`` decides
         if failure.state == "refused" and title.fault(step, failure.why):
-            self._publish()
+            self._is_stale = True
             return  # the others play without this file
         if failure.state == "refused":
             self._wanted.pop(title.name, None)
@@ -289,12 +300,17 @@ class Librarian:
         if title.folder:  # the former music plays on
             title.state, title.why = READY
             self._send_state(title.name, (failure.state, failure.why))
-        self._publish()
+        else:
+            self._say_state(title)
+        self._is_stale = True
 
     # -- messages --------------------------------------------------------------------------------------------------
 
-    def drain(self) -> list[Message]:
+    def drain(self, now: float) -> list[Message]:
         """The messages for the server since the last call."""
+        if self._is_stale and now >= self._publish_at:
+            self._publish_at = now + PUBLISH_EVERY
+            self._publish()
         found, self._outbox = self._outbox, []
         return found
 
@@ -312,24 +328,17 @@ class Librarian:
         self._sent_states[name] = state
 
     def _publish(self) -> None:
-        """Send the list of names if it has changed, then the radios and states that have changed."""
+        """Send the list of names if it has changed. The states of names that the server does not know follow it."""
+        self._is_stale = False
         notes = [f"{self._folder}: {self._folder_fault}"] if self._folder_fault else []
         notes += [*self._notes, *(note for title in self._titles.values() for note in title.notes)]
         selections = [*self._selections.values()]
         rows = [(one.name, one.kind, len(one.pieces)) for one in selections]
         current = (rows, self.default, bounded(notes))
         if current != self._sent_names:
-            self._sent_names, self._sent_default = current, self.default
+            self._sent_names = current
             self._outbox += names_message(selections, self.default, bounded(notes), self._folder)
-        for title in self._titles.values():
-            if title.selection.addresses:
-                radio = radio_message(title.selection)
-                if self._sent_radios.get(title.name) != radio:
-                    self._sent_radios[title.name] = radio
-                    self._outbox.append(radio)
-            else:
-                self._sent_radios.pop(title.name, None)
-            self._say_state(title)
+
 
 
 def listing_changed(new: Listing, old: Optional[Listing]) -> bool:

@@ -56,7 +56,7 @@ class Desk:
         return self.messages()
 
     def messages(self) -> list[dict[str, Any]]:
-        return self.librarian.drain()
+        return self.librarian.drain(self.now)
 
     def send(self, do: str, *names: object, **more: object) -> None:
         self.librarian.receive({"do": do, "names": list(names), **more}, self.now)

@@ -226,8 +226,8 @@ def test_a_radio_that_is_refused_says_why() -> None:
 def test_a_default_that_is_refused_is_replaced_by_the_next_name() -> None:
     desk = desk_with(a__mp3=1, b__mp3=1)
     found = desk.fail(desk.step())
-    assert what(found) == [("names",), ("state", "a", "refused")]
-    assert found[0]["default"] == "b"
+    assert what(found) == [("state", "a", "refused"), ("names",)]
+    assert found[1]["default"] == "b"
 
 
 def test_a_folder_of_files_that_are_being_copied_waits_for_a_minute() -> None:
@@ -258,7 +258,7 @@ def test_a_folder_that_cannot_be_read_is_noted() -> None:
 
 def test_what_has_failed_is_tried_again_after_growing_pauses() -> None:
     desk = desk_with(jazz__mp3=1)
-    assert what(desk.fail(desk.step())) == [("names",), ("state", "jazz", "refused")]
+    assert what(desk.fail(desk.step())) == [("state", "jazz", "refused"), ("names",)]
     for pause in (60.0, 120.0, 240.0):
         desk.now += pause - 1
         assert desk.step() is None
@@ -270,7 +270,9 @@ def test_a_check_tries_again_at_once() -> None:
     desk = desk_with(jazz__mp3=1)
     desk.fail(desk.step())
     desk.librarian.check()
-    assert what(desk.finish(desk.step())) == [("ready", "jazz"), ("names",)]
+    assert what(desk.finish(desk.step())) == [("ready", "jazz")]
+    desk.now += 2.0
+    assert what(desk.messages()) == [("names",)]
 
 
 def test_a_check_leaves_alone_what_is_ready() -> None:
@@ -296,3 +298,14 @@ def test_ten_thousand_names_cost_little_while_nothing_changes() -> None:
     assert len(desk.scan(found)) == 50
     assert desk.step() is not None
     assert desk.scan(found) == []
+
+
+def test_many_names_that_are_refused_send_the_list_every_two_seconds_at_most() -> None:
+    desk = Desk()
+    desk.scan(folder({f"{number}.mp3": 1 for number in range(1000)}))
+    found = []
+    for number in range(100):
+        desk.now = 10.0 + number * 0.1
+        found += desk.fail(desk.step())
+    assert len([message for message in found if message["what"] == "state"]) == 100
+    assert len([message for message in found if message["what"] == "names"]) == 5 * 5, "1,000 names are five lines"
