@@ -18,6 +18,7 @@ import os
 import socket
 import threading
 
+from ..common.child_log import log_to_the_server
 from ..common.config import Settings
 from ..net.state_client import read_state
 from .application import Application
@@ -29,17 +30,6 @@ READ_TIMEOUT = 2.0
 """Seconds that a read of the server's state may take; it takes milliseconds."""
 
 log = logging.getLogger("moh")
-
-
-class LineFormatter(logging.Formatter):
-    """Lines as ``WARNING text``. A text of several lines becomes one, with ``\\r`` in place of ``\\n``."""
-
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record in one line."""
-        return super().format(record).replace("\n", "\r")
 
 
 def end_with_the_server() -> None:
@@ -58,9 +48,7 @@ def main(arguments: list[str]) -> int:
         print("The server starts this program itself, where MOH_HTTP is set (docs/page.md)", file=sys.stderr)
         return 2
     threading.Thread(target=end_with_the_server, name="end", daemon=True).start()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    log_to_the_server(logging.INFO)
     settings = Settings.from_environment(os.environ)
 
     def read() -> State:

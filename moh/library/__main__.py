@@ -22,7 +22,9 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import BinaryIO
 
+from ..common.child_log import log_to_the_server
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..common.faults import FaultLog
@@ -44,7 +46,7 @@ POLL_EVERY = 2.0
 POLL_SHARE, LONGEST_POLL = 50.0, 60.0
 CACHE_EVERY = 10.0
 """Seconds between two messages about the cache."""
-PAUSE = 0.25
+PAUSE = 1.0
 """Seconds that the main thread waits for a message at most, while there is nothing to convert."""
 END_TIMEOUT = 1.5
 """Seconds that a conversion may take to end with the server; it takes milliseconds."""
@@ -52,17 +54,6 @@ END_SIGNAL = signal.SIGUSR2
 """The signal by which the thread that reads the standard input interrupts the main thread."""
 
 log = logging.getLogger("moh")
-
-
-class LineFormatter(logging.Formatter):
-    """Lines as ``WARNING text``. A text of several lines becomes one, with ``\\r`` in place of ``\\n``."""
-
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record in one line."""
-        return super().format(record).replace("\n", "\r")
 
 
 class Orders:
@@ -93,10 +84,11 @@ class Orders:
 class Process:
     """The main thread: it passes on messages, scans the folder, and performs one step after another."""
 
-    def __init__(self, settings: Settings, folder: Path, cache: Path, orders: Orders) -> None:
+    def __init__(self, settings: Settings, folder: Path, cache: Path, orders: Orders, output: BinaryIO) -> None:
         self._settings = settings
         self._folder = folder
         self._orders = orders
+        self._output = output
         self._faults = FaultLog("the library")
         self._store = Store(cache, settings.cache_limit)
         self._store.measure()
@@ -117,21 +109,26 @@ class Process:
         """Work until the standard input ends."""
         while True:
             try:
-                self._tick()
-                now = time.monotonic()
-                step = self._librarian.next_step(now, self._hour)
-                self._send()
-                if step is not None:
-                    self._perform(step)
-                    self._store.measure()
-                    self._send()
-                else:
+                if not self.turn():
                     self._receive(self._orders.lines.get(timeout=PAUSE))
             except queue.Empty:
                 continue
             except Exception as error:
                 self._faults.report(error, time.monotonic())
                 time.sleep(POLL_EVERY)
+
+    def turn(self) -> bool:
+        """Do what is due, and one step. Return whether there was one."""
+        self._tick()
+        step = self._librarian.next_step(time.monotonic(), self._hour)
+        self._send()
+        if step is None:
+            return False
+        self._perform(step)
+        self._store.measure()
+        self._librarian.tidy(time.monotonic())
+        self._send()
+        return True
 
     def _perform(self, step: Step) -> None:
         began = time.monotonic()
@@ -200,8 +197,8 @@ class Process:
             found.append(cache)
             self._sent_cache, self._cache_at = cache, now + CACHE_EVERY
         if found:
-            sys.stdout.buffer.write(lines(found))
-            sys.stdout.buffer.flush()
+            self._output.write(lines(found))
+            self._output.flush()
 
 
 def main(arguments: list[str]) -> int:
@@ -209,9 +206,7 @@ def main(arguments: list[str]) -> int:
     if arguments or sys.stdin.isatty():
         print("The server starts this program itself, where there is a music folder (docs/names.md)", file=sys.stderr)
         return 2
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(handlers=[handler])
+    log_to_the_server(logging.INFO)
     try:
         settings = Settings.from_environment(os.environ)
         log.setLevel(settings.log)
@@ -224,7 +219,7 @@ def main(arguments: list[str]) -> int:
         return 1
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)  # each name whose music the server has not taken yet is a lock
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 4096), limits[1]))
-    Process(settings, folder, cache, Orders()).run()
+    Process(settings, folder, cache, Orders(), sys.stdout.buffer).run()
     return 0
 
 

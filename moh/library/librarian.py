@@ -187,7 +187,7 @@ class Librarian:
         if not title.looked_up:
             title.looked_up = True
             return step._replace(may_convert=False)
-        if is_urgent or all(one.looked_up or not one.is_due for one in self._titles.values()):
+        if is_urgent or all(one.looked_up or not self._is_due(name, now) for name, one in self._titles.items()):
             missing -= self._room.free_up(missing, self.protected(), now)
             if missing <= 0:
                 return step
@@ -232,6 +232,12 @@ class Librarian:
             self._say_state(title)
             found = True
         return found
+
+    def tidy(self, now: float) -> None:
+        """Remove from the cache what is in excess: a result that did not fit, pieces that were put together."""
+        missing, _ = self._room.missing(0)
+        if missing > 0:
+            self._room.free_up(missing, self.protected(), now)
 
     def protected(self) -> set[str]:
         """The entries of the cache that are not to be removed."""
@@ -338,7 +344,6 @@ class Librarian:
         if current != self._sent_names:
             self._sent_names = current
             self._outbox += names_message(selections, self.default, bounded(notes), self._folder)
-
 
 
 def listing_changed(new: Listing, old: Optional[Listing]) -> bool:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.child_log import log_to_the_server
 from ..common.config import Settings
 from ..common.errors import SettingsError
 from ..mastering.cache_folder import cache_folder
@@ -25,17 +26,6 @@ LONGEST_LINE = 1 << 20
 """Octets of an order."""
 
 log = logging.getLogger("moh")
-
-
-class LineFormatter(logging.Formatter):
-    """Lines as ``WARNING text``. A text of several lines becomes one, with ``\\r`` in place of ``\\n``."""
-
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record in one line."""
-        return super().format(record).replace("\n", "\r")
 
 
 class Reports:
@@ -67,9 +57,7 @@ def main() -> int:
     """Play radios until the server ends."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are for the server, which ends the standard input
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    log_to_the_server(logging.INFO)
     try:
         settings = Settings.from_environment(os.environ)
         radios = Radios(settings, cache_folder(settings), Reports().send)

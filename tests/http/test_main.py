@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from moh.http.__main__ import LineFormatter
 from tests.support.browser import get
 from tests.support.running import ROOT, free_ports, is_running, wait_for
 
@@ -80,8 +78,3 @@ def test_a_start_by_hand_says_that_the_server_starts_it(arguments: list[str]) ->
     )  # fmt: skip
     assert ran.returncode == 2
     assert ran.stderr == "The server starts this program itself, where MOH_HTTP is set (docs/page.md)\n"
-
-
-def test_a_text_of_several_lines_is_one_line_for_the_server() -> None:
-    record = logging.makeLogRecord({"levelname": "ERROR", "msg": "one\ntwo"})
-    assert LineFormatter().format(record) == "ERROR one\rtwo"

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 
-from moh.library.__main__ import LineFormatter
 from tests.mastering.tracks import make
 from tests.support.running import ROOT, ffmpegs_of, is_running, wait_for
 
@@ -26,12 +24,12 @@ Message = dict[str, Any]
 class Started:
     """A library without a server. ``heard`` are its messages so far."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, before: Sequence[str] = (), **settings: str) -> None:
         others = {name: value for name, value in os.environ.items() if not name.startswith("MOH_")}
         self.log = folder.parent / "log.txt"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "moh.library"], cwd=ROOT, bufsize=0, stdin=subprocess.PIPE,
+                [*before, sys.executable, "-m", "moh.library"], cwd=ROOT, bufsize=0, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=log,
                 env={**others, "MOH_MUSIC": str(folder), "MOH_CACHE": str(folder.parent / "cache"), **settings},
             )  # fmt: skip
@@ -90,8 +88,8 @@ def music(tmp_path: Path) -> Path:
 def start(music: Path) -> Iterator[Callable[..., Started]]:
     started: list[Started] = []
 
-    def begin(**settings: str) -> Started:
-        started.append(Started(music, **settings))
+    def begin(before: Sequence[str] = (), **settings: str) -> Started:
+        started.append(Started(music, before, **settings))
         return started[-1]
 
     yield begin
@@ -213,6 +211,18 @@ def test_a_cache_that_is_full_says_so(music: Path, start: Callable[..., Started]
     assert "the cache is full" in library.state("b", "full")["why"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, as root")
+def test_the_last_octets_of_a_disk_that_music_and_cache_share_stay_free(
+    music: Path, tmp_path: Path, start: Callable[..., Started]
+) -> None:
+    tone(tmp_path / "a.wav", 400.0)
+    tone(tmp_path / "b.wav")
+    disk = f"mount -t tmpfs -o size=112m disk '{music}' && cp -p '{tmp_path}'/*.wav '{music}' && exec \"$@\""
+    library = start(("unshare", "--mount", "sh", "-c", disk, "sh"), MOH_CACHE=str(music / ".cache"))
+    assert "the disk of the cache is full" in library.state("a", "full")["why"]
+    library.ready("b")
+
+
 def test_a_folder_that_goes_and_comes_back_keeps_its_names(music: Path, start: Callable[..., Started]) -> None:
     tone(music / "a.wav")
     library = start()
@@ -243,8 +253,3 @@ def test_a_start_by_hand_says_what_is_wrong(arguments: list[str], status: int) -
     )  # fmt: skip
     assert ran.returncode == status
     assert "docs/names.md" in ran.stderr if status == 2 else "expected a folder" in ran.stderr
-
-
-def test_a_text_of_several_lines_is_one_line_for_the_server() -> None:
-    record = logging.makeLogRecord({"levelname": "ERROR", "msg": "one\ntwo"})
-    assert LineFormatter().format(record) == "ERROR one\rtwo"

@@ -93,6 +93,8 @@ def test_a_result_that_does_not_fit_is_dropped_and_its_size_is_known_from_then_o
     desk.librarian._ratios.clear()
     desk.scan(listing(a__mp3=1, b__mp3=1, c__wav=1))
     assert what(desk.finish(desk.step())) == [("state", "c", "full")]
+    desk.librarian.tidy(desk.now)
+    assert desk.room.entries == {"a.mp3-", "b.mp3-"}
     desk.now += 60.0
     assert desk.step() == Convert("c", "c.wav", Form.LOOP, may_convert=False)
 

@@ -1,0 +1,84 @@
+"""The main thread of the library, step by step in this process, with stand-ins for the conversion."""
+
+from __future__ import annotations
+
+import io
+import json
+import queue
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from moh.common.config import Settings
+from moh.library.__main__ import Process
+from moh.library.librarian import Failure
+from moh.library.title import Step
+
+
+@pytest.fixture
+def output() -> io.BytesIO:
+    """Stands for the standard output."""
+    return io.BytesIO()
+
+
+Perform = Callable[..., object]
+
+
+@pytest.fixture
+def process(tmp_path: Path, output: io.BytesIO, monkeypatch: pytest.MonkeyPatch) -> Callable[[Perform], Process]:
+    """Makes the main thread of a folder with ``jazz.mp3``, whose conversion is a function of the test."""
+
+    def make(perform: Perform) -> Process:
+        monkeypatch.setattr("moh.library.__main__.perform", perform)
+        for name in ("music", "cache"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "music" / "jazz.mp3").write_bytes(b"x")
+        orders: Any = SimpleNamespace(lines=queue.SimpleQueue(), is_ending=False)
+        orders.lines.put(b'{"do": "check"}\n')
+        return Process(Settings(), tmp_path / "music", tmp_path / "cache", orders, output)
+
+    return make
+
+
+def states(output: io.BytesIO) -> list[tuple[str, str]]:
+    messages = map(json.loads, output.getvalue().splitlines())
+    return [(each["state"], each["why"]) for each in messages if each["what"] == "state"]
+
+
+def test_a_failure_is_sent(process: Callable[[Perform], Process], output: io.BytesIO) -> None:
+    main = process(lambda *_: Failure("refused", "it is a text"))
+    assert main.turn()
+    assert states(output) == [("refused", "it is a text")]
+    assert not main.turn()
+
+
+def test_a_conversion_that_begins_is_sent(process: Callable[[Perform], Process], output: io.BytesIO) -> None:
+    def perform(step: Step, folder: Path, settings: Settings, began: Callable[[], None], *others: object) -> Failure:
+        began()
+        return Failure("full", "the disk is full")
+
+    process(perform).turn()
+    assert states(output) == [("converting", ""), ("full", "the disk is full")]
+
+
+def test_an_unexpected_error_is_logged_and_sent_and_the_process_goes_on(
+    process: Callable[[Perform], Process], output: io.BytesIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    def perform(step: Step, *others: object) -> Failure:
+        raise ZeroDivisionError(step.name)
+
+    main = process(perform)
+    assert main.turn()
+    assert states(output) == [("refused", "an unexpected error: ZeroDivisionError('jazz')")]
+    assert "unexpected error in the library: 'jazz'" in caplog.text and "Traceback" in caplog.text
+    assert not main.turn()
+
+
+def test_the_end_of_the_input_ends_a_turn(process: Callable[[Perform], Process]) -> None:
+    main = process(lambda *_: Failure("refused", "x"))
+    main._orders.is_ending = True
+    with pytest.raises(SystemExit):
+        main.turn()
