@@ -261,7 +261,10 @@ class Invites:
         dialled = call.selection.dialled
         if not self.names.note(dialled, now):
             return []
-        return self._responder.log_missing_name(dialled, self.names.nearest, call, now)
+        line = self._responder.log_missing_name(dialled, self.names.nearest, call, now)
+        if line:
+            self.names.note_line(dialled)
+        return line
 
     def _music_in_words(self, selection: Selection) -> str:
         """What the log says of a name that plays, or that would play if its music were ready."""

@@ -82,6 +82,7 @@ class MusicNames:
         self._active = False
         self._wanted: dict[str, None] = {}
         self._missing: OrderedDict[str, MissingName] = OrderedDict()
+        self._logged: set[str] = set()  # those of the missing names that have a line in the log
         self._by_folded: dict[str, str] = {}  # the names by their case-folded form; made when it is needed
 
     def replace(self, tunes: Mapping[str, Optional[int]]) -> None:
@@ -92,6 +93,7 @@ class MusicNames:
         self._wanted = {name: None for name in self._wanted if self.is_unready(name)}
         for name in [name for name in self._missing if name in self._tunes]:
             del self._missing[name]
+            self._logged.discard(name)
 
     @property
     def tunes(self) -> set[int]:
@@ -111,7 +113,7 @@ class MusicNames:
     # -- what was dialled ------------------------------------------------------------------------------------------
 
     def note(self, dialled: str, now: float) -> bool:
-        """Note that a caller dialled this name. Return whether it is not there and is remembered for the first time."""
+        """Note that a caller dialled this name. Return whether the log should say that it is not there."""
         if self.is_unready(dialled):
             self._wanted[dialled] = None
         if not self._active or not dialled or dialled in self._tunes:
@@ -119,8 +121,12 @@ class MusicNames:
         former = self._missing.pop(dialled, None)
         self._missing[dialled] = MissingName(dialled, 1 if former is None else former.calls + 1, now)
         if len(self._missing) > MOST_MISSING:
-            self._missing.popitem(last=False)
-        return former is None
+            self._logged.discard(self._missing.popitem(last=False)[0])
+        return dialled not in self._logged
+
+    def note_line(self, missing: str) -> None:
+        """Note that the log has a line about this name, one of those that are missing."""
+        self._logged.add(missing)
 
     def take_wanted(self) -> list[str]:
         """The names that callers dialled since the last call of this method and that are not ready, in that order."""
@@ -135,7 +141,7 @@ class MusicNames:
     def nearest(self, dialled: str) -> str:
         """The name that ``dialled``, which is not there, may be a slip of; empty if there is none.
 
-        It is the same name in another case, or one that is nearly the same. For 10,000 names this takes 5 ms.
+        It is the same name in another case, or one that is nearly the same. For 10,000 names this takes 1 to 20 ms.
         """
         if not self._by_folded:
             for name in self._tunes:

@@ -107,7 +107,9 @@ def test_the_names_that_are_wanted_are_those_that_are_not_ready() -> None:
 
 def test_the_names_that_are_missing_are_counted_in_a_table_with_a_bound() -> None:
     names = names_of({"jazz": 5})
-    assert names.note("123", 1.0) and not names.note("123", 2.0) and not names.note("jazz", 3.0)
+    assert names.note("123", 1.0)
+    names.note_line("123")
+    assert not names.note("123", 2.0) and not names.note("jazz", 3.0)
     assert names.missing == [("123", 2, 2.0)]
     for number in range(1000):
         names.note(f"n{number}", 4.0)
@@ -122,6 +124,11 @@ def test_a_name_that_comes_into_being_is_missing_no_more() -> None:
     assert names.missing == []
     names.replace({})
     assert names.note("jazz", 2.0), "and missing for the first time once it is gone"
+    names.note_line("jazz")
+    assert not names.note("jazz", 3.0)
+    names.replace({"jazz": 1})
+    names.replace({})
+    assert names.note("jazz", 4.0), "and once more"
 
 
 def test_without_a_library_no_name_is_missing() -> None:
@@ -285,6 +292,8 @@ def test_a_flood_of_names_grows_neither_the_log_nor_a_table() -> None:
         hang_up(agent, call, number, now=1.0)
     assert len(said) == 10, "as many lines of all sources as Counters allows in 10 s"
     assert len(agent.missing_names) == 40
+    assert any("'jazz39'" in text for text in notes(dial(agent, "jazz39", 40, now=20.0))), "it has its line later"
+    assert len(notes(dial(agent, "jazz39", 41, now=2000.0))) == 1, "once"
 
 
 @pytest.mark.parametrize("user", ["Jazz", "jazz"])
