@@ -56,7 +56,8 @@ def default_findings(settings: Settings) -> Iterator[Finding]:
     selections = names_of(Scanner(folder).scan(), settings.shuffle).selections
     name = default_of(selections)
     if name is not None and selections[name].kind == "piece":
-        yield from converted_music(replace(settings, music=str(folder / selections[name].pieces[0])))
+        for each in converted_music(replace(settings, music=str(folder / selections[name].pieces[0]))):
+            yield each._replace(id="default-plays") if each.id == "music-plays" else each
 
 
 def _is_announcement(item: Item) -> bool:

@@ -96,6 +96,7 @@ def music_of_state(settings: Settings, state: dict[str, Any], user: int) -> Iter
         BUILTIN_PIECE if music.get("builtin") else music.get("name", "?"),
         music.get("seconds") or 0.0,
         music.get("loudness"),
+        "default-plays" if state.get("names") else "music-plays",
     )
     if music.get("builtin") and not trouble and not state.get("names"):
         yield finding("music-builtin")
@@ -124,7 +125,7 @@ def _converted(settings: Settings, music: Music) -> Iterator[Finding]:
         yield finding("music-truncated", name=name, missing=missing[0])
 
 
-def _plays(name: str, seconds: float, loudness: Optional[float]) -> Finding:
+def _plays(name: str, seconds: float, loudness: Optional[float], id_: str = "music-plays") -> Finding:
     minutes, rest = divmod(round(seconds), 60)
     details = f"{minutes}:{rest:02}" + ("" if loudness is None else f", {loudness:.0f} LUFS")
-    return finding("music-plays", name=name, details=details)
+    return finding(id_, name=name, details=details)

@@ -11,6 +11,11 @@ SET_UP_TEXTS: dict[str, Text] = {
         Words("Callers hear {name} ({details})."),
         Words("保留中の相手に {name} が流れます（{details}）。"),
     ),
+    "default-plays": Text(
+        "ok",
+        Words("Callers hear {name} ({details}), unless they dial a name of the music folder."),
+        Words("音楽フォルダーの名前でない電話には {name} が流れます（{details}）。"),
+    ),
     "music-builtin": Text(
         "note",
         Words(

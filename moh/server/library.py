@@ -97,6 +97,7 @@ class Library:
         if now >= self._ask_at:
             self._ask_at = now + ASK_EVERY
             self._log.service(self.table, now)
+            self._log.radios(self.radios.radios, now)
             self._ask_for_names(now)
         if now >= self._apply_at:
             few = len(self.table.names) + self._agent.calls < MOST_QUICKLY

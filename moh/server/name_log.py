@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
 from ..common.amounts import amount
 from .name_table import FOLDER, PIECE, RADIO, NameTable
 from .named_music import shown
+from .radios import CONNECTING, PLAYS, Radio
 
 MOST_LINES, LINES_IN = 20, 60.0
 """Lines about single names in so many seconds; the others are counted."""
@@ -31,6 +33,7 @@ class NameLog:
         self._listed = ""
         self._listed_at = 0.0
         self._notes: set[str] = set()
+        self._radios: dict[str, str] = {}  # the state of each radio that was logged last
 
     def ready(self, name: str, summary: str, now: float) -> None:
         """The music of a name is ready."""
@@ -44,6 +47,21 @@ class NameLog:
             self._refused[name] = why
             if self._has_room("not played", now):
                 log.warning("music %r: %s", name[:MOST_TEXT], why)
+
+    def radios(self, radios: Mapping[str, Radio], now: float) -> None:
+        """Log each radio that plays now or is away now, and was not before."""
+        for name, radio in radios.items():
+            if radio.state in (CONNECTING, self._radios.get(name)):
+                continue
+            self._radios[name] = radio.state
+            if not self._has_room("changes of radios", now):
+                continue
+            if radio.state == PLAYS:
+                log.info("radio %r plays: %s", name[:MOST_TEXT], radio.title or radio.address)
+            else:
+                log.warning("radio %r is away, so other music plays: %s", name[:MOST_TEXT], radio.why)
+        for gone in self._radios.keys() - radios.keys():
+            del self._radios[gone]
 
     def service(self, table: NameTable, now: float) -> None:
         """Log which names there are, if that is new."""

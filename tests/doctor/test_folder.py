@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_default_is_converted_if_it_is_one_piece(tmp_path: Path) -> None:
     assert not list(default_findings(settings_of(tmp_path)))
     tone(tmp_path / "jazz.wav")
-    assert [each.id for each in default_findings(settings_of(tmp_path))] == ["music-plays"]
+    assert [each.id for each in default_findings(settings_of(tmp_path))] == ["default-plays"]
     (tmp_path / "default").mkdir()
     tone(tmp_path / "default" / "1.wav")
     assert not list(default_findings(settings_of(tmp_path)))

@@ -100,6 +100,11 @@ def test_music_that_plays() -> None:
     assert what(only) == "Callers hear m.mp3 (3:03, -24 LUFS)."
 
 
+def test_with_a_folder_the_music_is_the_default() -> None:
+    (only,) = from_state(names={"count": 1})
+    assert what(only) == "Callers hear m.mp3 (3:03, -24 LUFS), unless they dial a name of the music folder."
+
+
 def test_music_of_which_the_end_is_missing() -> None:
     plays, truncated = from_state(
         music={"summary": "m.mp3: as loud, the file breaks off after 9 of 20 s, its end fades"}

@@ -6,6 +6,8 @@ import logging
 
 import pytest
 
+from moh.server.name_log import MOST_LINES, NameLog
+from moh.server.radios import Fallback, Radio
 from tests.support.library import FolderWorld, entry, names
 
 
@@ -30,6 +32,35 @@ def test_the_log_says_which_names_there_are_and_what_each_is(
         "music 'bad': Cannot play 'bad.mp3': no music",
         "music by name: 4 names in '/srv/music' (3 pieces, 1 radio); the default is 'hold'",
     ]
+
+
+def test_a_radio_that_plays_and_goes_away_has_a_line_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    found = NameLog()
+    news = Radio(("http://r.example/",), False, Fallback({}, 2.0, None))
+    for now, state, why, title in (
+        (1.0, "connecting", "", ""), (2.0, "plays", "", "Concert"), (3.0, "plays", "", "News"),
+        (9.0, "away", "no such host: r.example", ""), (10.0, "connecting", "", ""), (20.0, "away", "it stalls", ""),
+        (30.0, "plays", "", ""),
+    ):  # fmt: skip
+        news.state, news.why, news.title, news.address = state, why, title, "http://r.example/"
+        found.radios({"news": news}, now)
+    found.radios({}, 40.0)
+    assert [(each.levelno, each.getMessage()) for each in caplog.records] == [
+        (logging.INFO, "radio 'news' plays: Concert"),
+        (logging.WARNING, "radio 'news' is away, so other music plays: no such host: r.example"),
+        (logging.INFO, "radio 'news' plays: http://r.example/"),
+    ]
+
+
+def test_a_radio_that_comes_and_goes_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    found = NameLog()
+    news = Radio(("http://r.example/",), False, Fallback({}, 2.0, None))
+    for number in range(1000):
+        news.state = ("plays", "away")[number % 2]
+        found.radios({"news": news}, 0.05 * number)
+    assert len(caplog.records) == MOST_LINES
 
 
 def test_a_thousand_names_cost_some_lines(world: FolderWorld, caplog: pytest.LogCaptureFixture) -> None:
