@@ -133,7 +133,7 @@ class Library:
             row = self.table.names.get(message["name"])
             if row is not None and (row is not self._logged_elsewhere or row.number is not None):
                 self._log.state(row.name, row.state, row.why, now)
-            self._changed |= message["name"] == self.table.default
+            self._changed |= self.table.default in (None, message["name"])
         elif what == "ready":
             self._take(message, now)
         elif what == "radio":
