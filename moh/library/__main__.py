@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__":  # before all other imports, which take most of the time of the start
-    from .background import step_back
+from .background import step_back, step_behind_all
 
+if __name__ == "__main__":  # before all other imports, which take most of the time of the start
     step_back()
 
 import logging
@@ -48,6 +48,8 @@ CACHE_EVERY = 10.0
 """Seconds between two messages about the cache."""
 PAUSE = 1.0
 """Seconds that the main thread waits for a message at most, while there is nothing to convert."""
+HURRY = 10.0
+"""Seconds after the start for which callers may wait for the default; it is found in the cache in less than one."""
 END_TIMEOUT = 1.5
 """Seconds that a conversion may take to end with the server; it takes milliseconds."""
 END_SIGNAL = signal.SIGUSR2
@@ -104,6 +106,8 @@ class Process:
         self._sent_cache: object = None
         self._strange_until = 0.0
         self._hour = ""
+        self._is_behind_all = False
+        self._hurry_until = time.monotonic() + HURRY
 
     def run(self) -> None:
         """Work until the standard input ends."""
@@ -122,13 +126,19 @@ class Process:
         self._tick()
         step = self._librarian.next_step(time.monotonic(), self._hour)
         self._send()
+        if not self._is_behind_all and (time.monotonic() >= self._hurry_until or self._librarian.is_default_ready):
+            self._step_behind_all()
         if step is None:
             return False
-        self._perform(step)
+        self._perform(step if self._is_behind_all else step._replace(may_convert=False))
         self._store.measure()
         self._librarian.tidy(time.monotonic())
         self._send()
         return True
+
+    def _step_behind_all(self) -> None:
+        self._is_behind_all = True
+        step_behind_all()
 
     def _perform(self, step: Step) -> None:
         began = time.monotonic()
@@ -144,6 +154,8 @@ class Process:
             result = Failure("refused", f"an unexpected error: {error!r}")
         now = time.monotonic()
         if isinstance(result, Failure):
+            if not self._is_behind_all:  # the default has to be converted
+                self._step_behind_all()
             self._librarian.failed(step, result, now, now - began)
         else:
             self._store.measure()

@@ -78,6 +78,8 @@ class Librarian:
         is_new = listing_changed(listing, self._listing)
         if not is_new and is_settled and self._is_settled and fault == self._folder_fault:
             return
+        if self._folder_fault and not fault:
+            self.check()  # what has failed meanwhile has failed because the folder was away
         self._is_settled, self._folder_fault = is_settled, fault
         if is_new:
             self._listing = listing
@@ -131,7 +133,7 @@ class Librarian:
                 title.made = None
 
     def check(self) -> None:
-        """The owner has asked for it (SIGHUP): try again what has failed."""
+        """Try again what has failed: the owner has asked for it (SIGHUP), or the folder is back."""
         for title in self._titles.values():
             title.failures = 0
             if title.state in ("refused", "full") and not title.selection.fault:
@@ -150,9 +152,15 @@ class Librarian:
             return None
         return default_of(self._selections, {name for name, one in self._titles.items() if one.state == "refused"})
 
+    @property
+    def is_default_ready(self) -> bool:
+        """Whether the default plays, or is elsewhere."""
+        default = self.default
+        return self._has_default or (default is not None and bool(self._titles[default].folder))
+
     def next_step(self, now: float, hour: str) -> Optional[Step]:
         """What is to be done now. ``hour`` decides the order of shuffled folders; each hour has another one."""
-        if sum(title.made is not None for title in self._titles.values()) >= MOST_UNTAKEN:
+        if self._folder_fault or sum(title.made is not None for title in self._titles.values()) >= MOST_UNTAKEN:
             return None
         default = self.default
         for title in self._titles.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,12 @@ def perform(step: Step, folder: Path, settings: Settings, began: Callable[[], No
         return Failure("full", str(error))
     except SettingsError as error:
         text = str(error)
+        if isinstance(step, Convert) and not _is_there(folder / step.path):
+            return Failure("refused", "it is not there any more")
         if text.startswith(NO_ROOM):
             return Failure("full", f"the disk of the cache is full: {text[len(NO_ROOM) :]}")
         return Failure("refused", re.sub(r"^Cannot play (?:'[^']*'|\"[^\"]*\"): ", "", text))
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)

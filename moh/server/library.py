@@ -17,12 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..sip.user_agent import UserAgent
 from .child import Child, Message
 from .engines import Engines
-from .name_log import MOST_TEXT, NameLog
+from .name_log import NameLog
 from .name_table import RADIO, Name, NameTable
 from .named_music import music_of, shown
 from .now_playing import NowPlaying
@@ -129,7 +128,7 @@ class Library:
                 self._retire(gone)
             self._changed = True
         elif what == "state":
-            self.table.note_state(message)
+            self._changed |= self.table.note_state(message)
             row = self.table.names.get(message["name"])
             if row is not None and (row is not self._logged_elsewhere or row.number is not None):
                 self._log.state(row.name, row.state, row.why, now)
@@ -221,20 +220,10 @@ class Library:
             if music is not None:
                 playing.use_default(music, row.number)
         elif row is None:
-            if why := self._why_no_default():
-                playing.miss_default(f"Cannot play {shown(Path(self.table.folder))}: {why}")
+            what = "a folder without music; expected files such as jazz.mp3 in it, or folders with such files"
+            playing.miss_default(f"Cannot play {shown(Path(self.table.folder))}: {what}")
         elif row.why:
             playing.miss_default(row.why)
-
-    def _why_no_default(self) -> str:
-        """Empty while it is not known yet."""
-        names = self.table.names.values()
-        if not names:
-            return "a folder without music; expected files such as jazz.mp3 in it, or folders with such files"
-        faults = [f"{row.name[:MOST_TEXT]!r}: {row.why}" for row in names if row.why]
-        if not faults:
-            return ""
-        return f"nothing in it can be played ({amount(len(names), 'name')}, the first is {faults[0]})"
 
     # -- radios ----------------------------------------------------------------------------------------------------
 

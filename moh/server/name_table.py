@@ -13,7 +13,7 @@ from typing import Any, Optional
 from .named_music import NamedMusic, Ring
 
 PIECE, FOLDER, RADIO = "piece", "folder", "radio"
-WAITING, READY = "waiting", "ready"
+WAITING, READY, FULL = "waiting", "ready", "full"
 MOST_NAMES = 20_000
 MOST_NOTES = 20
 MOST_TEXT = 500
@@ -96,11 +96,16 @@ class NameTable:
         """A new process of the library speaks: what its predecessor had not finished saying is void."""
         self._coming = []
 
-    def note_state(self, message: Mapping[str, Any]) -> None:
-        """Note how far the library is with a name."""
+    def note_state(self, message: Mapping[str, Any]) -> bool:
+        """Note how far the library is with a name. Return whether the name has lost its music: the cache is full."""
         row = self.names.get(str(message["name"]))
-        if row is not None:
-            row.state, row.why = str(message["state"]), str(message.get("why") or "")[:MOST_TEXT]
+        if row is None:
+            return False
+        row.state, row.why = str(message["state"]), str(message.get("why") or "")[:MOST_TEXT]
+        if row.state != FULL or row.music is None:
+            return False
+        row.music = None
+        return True
 
     def note_ready(self, music: NamedMusic) -> bool:
         """Note that the music of a name is ready. Return whether it is other music than before."""

@@ -253,6 +253,16 @@ def test_a_folder_that_cannot_be_read_is_noted() -> None:
     assert names["notes"] == ["/music: Stale file handle"] and len(names["names"]) == 1
 
 
+def test_while_the_folder_is_away_nothing_is_converted_and_then_all_is_tried_again() -> None:
+    desk = desk_with(jazz__mp3=1)
+    step = desk.step()
+    desk.scan(listing(jazz__mp3=1), "No such file or directory")
+    desk.fail(step, "it is not there any more")
+    assert desk.step() is None
+    desk.scan(listing(jazz__mp3=1))
+    assert desk.step() == step
+
+
 # -- failures --------------------------------------------------------------------------------------------------------
 
 

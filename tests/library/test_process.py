@@ -33,6 +33,7 @@ def process(tmp_path: Path, output: io.BytesIO, monkeypatch: pytest.MonkeyPatch)
 
     def make(perform: Perform) -> Process:
         monkeypatch.setattr("moh.library.__main__.perform", perform)
+        monkeypatch.setattr("moh.library.__main__.step_behind_all", lambda: None)
         for name in ("music", "cache"):
             (tmp_path / name).mkdir()
         (tmp_path / "music" / "jazz.mp3").write_bytes(b"x")
@@ -60,8 +61,26 @@ def test_a_conversion_that_begins_is_sent(process: Callable[[Perform], Process],
         began()
         return Failure("full", "the disk is full")
 
-    process(perform).turn()
+    main = process(perform)
+    main.turn()
+    main.turn()
     assert states(output) == [("converting", ""), ("full", "the disk is full")]
+
+
+def test_until_the_default_has_to_be_converted_it_is_only_looked_up(
+    process: Callable[[Perform], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+
+    def perform(step: Step, *others: object) -> Failure:
+        done.append(step.may_convert)
+        return Failure("full", "")
+
+    main = process(perform)
+    monkeypatch.setattr("moh.library.__main__.step_behind_all", lambda: done.append("steps back"))
+    main.turn()
+    main.turn()
+    assert done == [False, "steps back", True]
 
 
 def test_an_unexpected_error_is_logged_and_sent_and_the_process_goes_on(

@@ -27,6 +27,7 @@ def result(
     """Perform a step by ``conversion``. Return the result and what was called meanwhile."""
     called: list[str] = []
     monkeypatch.setattr("moh.library.worker.prepare_file", conversion)
+    monkeypatch.setattr("moh.library.worker._is_there", lambda path: path.name != "gone.mp3")
     found = perform(
         step, Path("/music"), Settings(), lambda: called.append("began"), lambda: full, lambda: called.append("tick")
     )
@@ -78,6 +79,14 @@ def test_an_error_becomes_a_reason(monkeypatch: pytest.MonkeyPatch, text: str, f
         raise SettingsError(text)
 
     assert result(monkeypatch, refuse)[0] == Failure(*failure)
+
+
+def test_a_file_that_has_gone_is_no_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def vanish(source: Path, settings: Settings, form: Form, progress: Callable[[float], None]) -> Music:
+        raise SettingsError("Cannot write the converted music: [Errno 2] No such file or directory: 'gone.mp3'")
+
+    found, _ = result(monkeypatch, vanish, STEP._replace(path="gone.mp3"))
+    assert found == Failure("refused", "it is not there any more")
 
 
 def test_an_arrangement_gets_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,18 @@ def test_music_in_the_cache_stays_as_long_as_a_call_hears_it(world: FolderWorld)
     assert not is_locked(str(world.cache / "jazz"))
 
 
+def test_music_that_makes_room_is_given_up_when_no_call_hears_it(world: FolderWorld) -> None:
+    world.say(names("hold", "jazz", default="hold"), entry(world.cache, "jazz"), entry(world.cache, "hold"))
+    call = world.dial("jazz")
+    world.say({"what": "state", "name": "jazz", "state": "full", "why": "the cache is full"})
+    assert world.plays(call).files[8000] == world.cache / "jazz" / "8000.wav"
+    assert world.plays(world.dial("jazz")).files[8000] == world.cache / "hold" / "8000.wav"
+    assert is_locked(str(world.cache / "jazz"))
+    world.agent.registry.calls.pop(call)
+    world.say(names("hold", "jazz", default="hold"))
+    assert not is_locked(str(world.cache / "jazz"))
+
+
 def test_a_changed_file_is_for_the_next_callers(world: FolderWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world.say(names("hold", default="hold"), entry(world.cache, "hold"))
@@ -163,14 +175,6 @@ def test_a_default_that_is_refused_leaves_the_built_in_piece(world: FolderWorld)
         "name": "hold", "kind": "piece", "state": "refused", "why": why, "seconds": None, "loudness": None, "pieces": 1,
         "announcements": 0, "calls": 0, "summary": "", "radio": None, "default": True, "files": {}, "number": None,
     }  # fmt: skip
-
-
-def test_a_folder_whose_names_are_all_refused_leaves_the_built_in_piece(world: FolderWorld) -> None:
-    world.say(names("x"))
-    assert world.agent.health.trouble == UNDECIDED, "it may be a file that is being copied"
-    world.say({"what": "state", "name": "x", "state": "refused", "why": "it is a text; expected music"})
-    why = "nothing in it can be played (1 name, the first is 'x': it is a text; expected music)"
-    assert world.agent.health.trouble == f"Cannot play '/srv/music': {why}"
 
 
 def test_what_the_folder_says_waits_for_the_built_in_piece(world: FolderWorld, tmp_path: Path) -> None:
