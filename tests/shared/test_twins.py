@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from moh.common.actions import StartStream
+from moh.common.actions import StartStream, StopStream
 from moh.common.codecs import CODECS, PCMA, PCMU, Codec
 from moh.common.tunes import Tune, Tunes
 from moh.ffmpeg.launch import encoders
 from moh.shared.loop import SETTLE
 from moh.shared.shared_stream import SharedStream
-from tests.support.crowd import sine, start, write_wave
+from tests.support.crowd import Crowd, sine, start, target, write_wave
 from tests.support.phone import Ear, Packet, has_no_gap, reports
 from tests.support.running import free_ports, wait_for
 from tests.support.shared import to
@@ -78,6 +78,25 @@ def test_a_new_caller_hears_no_announcement_and_an_old_one_hears_it(
             places = sorted((timestamp - first) / ticks / 50 for timestamp in differ)
             assert places[0] > BEGIN - 0.15 and places[-1] < END + SETTLE + 0.1
         assert 200 in reports(ear.report()[0]) and stream.stats().fanouts == 1
+
+
+def test_no_receiver_loses_a_packet_while_others_come_go_and_join_the_old_ones(stream: SharedStream) -> None:
+    with Crowd(60) as crowd:
+        for number in range(60):
+            there = target(crowd.addresses[number], stream.port)
+            stream.order(StartStream(f"call {number}", 1, there, (number % 4) * PLAIN_FOR / 3))
+        crowd.await_packets(1, range(60))
+        leaving = iter(range(1, 60, 3))
+        for _ in range(20):
+            stream.order(StopStream(f"call {next(leaving)}"))
+            crowd.await_packets(6, range(0, 60, 3))
+        staying = [number for number in range(60) if number % 3 != 1]
+        crowd.await_packets(30, range(0, 60, 3))
+        for number in staying:
+            assert has_no_gap(crowd.received[number]), number
+        assert len({packet.ssrc for number in staying for packet in crowd.received[number]}) == 1
+        (fanout,) = next(iter(stream._pacers[0]._fanouts.values()))
+        assert len(fanout._main.receivers) == fanout.count == 40, "all hear the tune now"
 
 
 def test_a_receiver_counts_all_its_packets(stream: SharedStream, ear: Ear) -> None:
