@@ -125,6 +125,9 @@ def _prepare_complete(source: Path, settings: Settings, form: Form, progress: Op
             if (music := _prepare(source, settings, form, progress)) is not None:
                 return music
     except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == str(source):
+            facts_of(source)  # raises if the file has been removed meanwhile
+            raise unreadable(source, error) from None
         expected = "expected MOH_CACHE to name a folder that the server can write to"
         raise SettingsError(cannot_write(f"{error}; {expected}")) from None
     raise refuse(source, "it changes while it is read; expected a file that is complete")

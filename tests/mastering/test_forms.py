@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,6 +195,24 @@ def test_progress_cancels_the_conversion_and_leaves_nothing(tmp_path: Path) -> N
         with pytest.raises(ZeroDivisionError):
             prepare_file(track, settings(cache=tmp_path / "cache"), form, cancel)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["refuse_protected", "downmix", "what_is_missing", "in_plain_words"])
+def test_a_file_that_is_removed_while_it_is_converted_is_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    track = voice(tmp_path / "talk.wav", 1)
+    step = getattr(conversion, moment)
+
+    def after_the_removal(*arguments: Any) -> Any:
+        track.unlink(missing_ok=True)
+        return step(*arguments)
+
+    monkeypatch.setattr(conversion, moment, after_the_removal)
+    for form in (Form.PIECE, Form.SPEECH):
+        with pytest.raises(SettingsError, match=r"No such file or directory; expected an audio file$"):
+            made_as(form, track)
+    assert os.listdir(tmp_path / "cache") == []
 
 
 def test_an_hour_is_no_announcement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
