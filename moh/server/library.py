@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+from ..common.amounts import amount
 from ..common.faults import FaultLog
 from ..sip.user_agent import UserAgent
 from .child import Child, Message
 from .engines import Engines
-from .name_log import NameLog
+from .name_log import MOST_TEXT, NameLog
 from .name_table import RADIO, Name, NameTable
 from .named_music import music_of, shown
 from .now_playing import NowPlaying
@@ -220,10 +221,20 @@ class Library:
             if music is not None:
                 playing.use_default(music, row.number)
         elif row is None:
-            what = "a folder without music; expected files such as jazz.mp3 in it, or folders with such files"
-            playing.miss_default(f"Cannot play {shown(Path(self.table.folder))}: {what}")
+            if why := self._why_no_default():
+                playing.miss_default(f"Cannot play {shown(Path(self.table.folder))}: {why}")
         elif row.why:
             playing.miss_default(row.why)
+
+    def _why_no_default(self) -> str:
+        """Empty while it is not known yet."""
+        names = self.table.names.values()
+        if not names:
+            return "a folder without music; expected files such as jazz.mp3 in it, or folders with such files"
+        faults = [f"{row.name[:MOST_TEXT]!r}: {row.why}" for row in names if row.why]
+        if not faults:
+            return ""
+        return f"nothing in it can be played ({amount(len(names), 'name')}, the first is {faults[0]})"
 
     # -- radios ----------------------------------------------------------------------------------------------------
 

@@ -177,6 +177,14 @@ def test_a_default_that_is_refused_leaves_the_built_in_piece(world: FolderWorld)
     }  # fmt: skip
 
 
+def test_a_folder_whose_names_are_all_refused_leaves_the_built_in_piece(world: FolderWorld) -> None:
+    world.say(names("x"))
+    assert world.agent.health.trouble == UNDECIDED, "it may be a file that is being copied"
+    world.say({"what": "state", "name": "x", "state": "refused", "why": "it is a text; expected music"})
+    why = "nothing in it can be played (1 name, the first is 'x': it is a text; expected music)"
+    assert world.agent.health.trouble == f"Cannot play '/srv/music': {why}"
+
+
 def test_what_the_folder_says_waits_for_the_built_in_piece(world: FolderWorld, tmp_path: Path) -> None:
     world = FolderWorld(tmp_path, stand_in=False)
     world.say(names())
