@@ -8,7 +8,11 @@ set -euo pipefail
 # -- what it can ---------------------------------------------------------------------------------------------------
 
 protocols=(file pipe rtp srtp udp)
-demuxers=(aac ac3 aiff amr asf au caf eac3 flac g722 g729 gsm matroska mov mp3 ogg 'pcm_*' w64 wav wv)
+demuxers=(
+    aac ac3 aiff amr asf au caf eac3 flac g722 g729 gsm matroska mov mp3 ogg 'pcm_*' w64 wav wv
+    # radios by HLS
+    mpegts
+)
 decoders=(
     # music
     aac alac flac mp1float mp2float mp3float opus 'pcm_*' vorbis wavpack wmalossless wmapro wmav1 wmav2

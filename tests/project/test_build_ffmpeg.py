@@ -14,6 +14,8 @@ from moh.ffmpeg.commands import encode_command, ffmpeg_command
 from moh.http.sound import decode_command
 from moh.http.sound import encode_command as encode_for_player
 from moh.mastering.formats import BARE, FORMATS, MORE_FORMATS, SOUNDS
+from moh.radio.decoder import ALLOWED as ALLOWED_RADIO
+from moh.radio.decoder import decoder_command as radio_command
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = (ROOT / "tools" / "build_ffmpeg.sh").read_text(encoding="utf-8")
@@ -65,6 +67,16 @@ def test_the_script_has_the_filters_of_the_mastering() -> None:
     assert flat <= listed("filters")
 
 
+def test_the_script_has_what_a_radio_needs() -> None:
+    command = radio_command({8000: 1, 16000: 2}, -24.0, False)
+    graph = command[command.index("-filter_complex") + 1]
+    names = set(re.findall(r"\](\w+)=", graph))
+    assert {"dynaudnorm", "alimiter", "asplit"} <= names
+    assert names <= listed("filters")
+    assert set(ALLOWED_RADIO.split(",")) <= listed("demuxers")
+    assert command[command.index("-protocol_whitelist") + 1] in listed("protocols")
+
+
 def test_the_script_has_the_encoder_of_every_codec() -> None:
     names = {"adpcm_g722" if codec.encoder == "g722" else codec.encoder for codec in CODECS}
     assert names | {"pcm_s16le"} <= listed("encoders")
@@ -74,7 +86,7 @@ def test_the_script_has_the_demuxers_of_the_formats_that_are_music_and_no_other(
     pcm = {"alaw", "mulaw", "s16le"}  # the demuxers of pcm_alaw, ...
     bare = {bare.demuxer for bare in BARE.values()}
     assert pcm < bare
-    assert listed("demuxers") == {*FORMATS, *bare - pcm, "'pcm_*'"}
+    assert listed("demuxers") == {*FORMATS, *bare - pcm, "'pcm_*'", "mpegts"}, "mpegts is that of radios by HLS"
     assert not listed("demuxers") & set(MORE_FORMATS)
 
 

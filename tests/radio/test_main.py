@@ -105,7 +105,7 @@ def test_a_station_that_dies_is_not_heard_to_die(cache: Path, tmp_path: Path) ->
     )
     with Station(plays(MUSIC, SECONDS, burst=6)) as station, Radios(cache, shorter) as radios:
         radios.play("jazz", [station.url()], fallback(tmp_path))
-        listener = Listener(radios.wait(what="ring"), ahead=8.0)
+        listener = Listener(radios.wait(what="ring"), ahead=12.0)
         radios.wait(state="plays")
         station.behave = answers(page("503 Service Unavailable"))
         station.hang_up()

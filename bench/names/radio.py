@@ -1,0 +1,215 @@
+"""A radio that dies and comes back, as phones hear it: ``python -m bench.names radio``.
+
+A station on the loopback plays, dies and comes back, sends garbage, changes from MP3 to AAC, falls silent and stalls. A
+real server plays it by name; its fallback is a piece. All calls are PCMU, in real time: the first ones have an ffmpeg
+each, the others hear the shared stream. The RTP of the calls is decoded and measured. Callers hear the station about 20
+seconds after it sends.
+
+It takes four minutes, with ``--short`` 100 seconds, and needs bench/requirements.txt. The exit status is 1 if a caller
+hears silence for more than a second, loses a packet, or if the radio is not heard at the wanted loudness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import test_sip_client as phone
+from bench.common.command_line import end_on_signals
+from bench.common.plots import COLOURS
+from bench.common.processes import share, used
+from bench.common.program import SCRIPT, environment
+from bench.common.silence import in_telephone_band, longest_silence
+from bench.names.joints import Heard, calls
+from bench.names.station import DEAD, GARBAGE, PLAYS, SILENT, STALLED, Station
+from bench.sound import TARGET, ffmpeg, meter
+from moh.mastering.prepare import BUILTIN
+from moh.net.state_client import NoState, read_state
+
+PORT = 24400
+RATE = 8000
+OWN, SHARED = 2, 3
+"""Calls that have an ffmpeg each, and calls of the shared stream."""
+SHORT = [(5, DEAD, "mp3"), (22, PLAYS, "mp3"), (52, PLAYS, "aac"), (72, PLAYS, "aac")]
+LONG = [
+    (10, DEAD, "mp3"), (35, PLAYS, "mp3"), (75, GARBAGE, "mp3"), (95, PLAYS, "mp3"), (135, PLAYS, "aac"),
+    (155, SILENT, "mp3"), (175, PLAYS, "mp3"), (200, STALLED, "mp3"), (220, PLAYS, "mp3"), (240, PLAYS, "mp3"),
+]  # fmt: skip
+"""What the station does from which second on; the last one is the end."""
+STARTS_IN = 90.0
+"""Seconds until callers have to hear the station."""
+DELAY = 21.0
+"""Seconds from the time at which the station sends until it is heard, about."""
+MOST_SILENCE = 1000
+"""Milliseconds of silence that a caller may hear."""
+CLOSE = 2.0
+"""LU from the wanted loudness."""
+
+
+@dataclass
+class Told:
+    """What the server has said of the radio: when, from the beginning of the calls, and what."""
+
+    states: list[tuple[float, str, str]] = field(default_factory=list)
+
+
+@contextmanager
+def server(folder: Path, port: int) -> Iterator[tuple[phone.Address, int]]:
+    """A server that plays the folder ``music``; yields its address and the number of its process."""
+    chosen = environment(
+        MOH_BIND="127.0.0.1", MOH_SIP_PORT=port, MOH_RTP_PORTS=f"{port + 2}-{port + 49}", MOH_FFMPEG_CALLS=OWN,
+        MOH_MUSIC=folder / "music", MOH_CACHE=folder / "cache", MOH_ALLOW_RADIO="127.0.0.0/8",
+    )  # fmt: skip
+    with (folder / "server.log").open("w+b") as log:
+        process = subprocess.Popen([sys.executable, SCRIPT], env=chosen, stdout=log, stderr=log)
+        try:
+            yield phone.Address("127.0.0.1", port), process.pid
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def row(port: int) -> dict[str, Any]:
+    """What the server's state says of the radio; empty where it says nothing."""
+    try:
+        names = read_state("127.0.0.1", port).get("names") or {}
+    except NoState:
+        return {}
+    return next((each for each in names.get("listed", []) if each["name"] == "radio"), {})
+
+
+def watch(port: int, told: Told, began: float, ended: threading.Event) -> None:
+    """Note each change of the radio's state."""
+    latest = ("", "")
+    while not ended.wait(0.3):
+        found = row(port)
+        if (now := (found.get("state", ""), found.get("why", ""))) != latest:
+            latest = now
+            told.states.append((time.monotonic() - began, *now))
+
+
+def follow(station: Station, plan: Sequence[tuple[int, str, str]], began: float) -> None:
+    """Let the station do what the plan says."""
+    for at, does, form in plan:
+        time.sleep(max(0.0, began + at - time.monotonic()))
+        station.does, station.form = does, form
+
+
+def pitch_levels(sound: np.ndarray) -> np.ndarray:
+    """The level of each 0.1 s in dBFS."""
+    parts = sound[: len(sound) // 800 * 800].reshape(-1, 800)
+    return 10 * np.log10(np.maximum(1e-9, np.mean((parts / 32768) ** 2, axis=1)))
+
+
+def judge(heard: Sequence[Heard], faults: list[str]) -> None:
+    """Print a line for each caller."""
+    print("  caller       longest silence  packets lost  SSRCs  loudness, LUFS (each 10 s)")
+    for number, one in enumerate(heard):
+        name = f"ffmpeg {number + 1}" if number < OWN else f"shared {number + 1 - OWN}"
+        silence = longest_silence(in_telephone_band(np.clip(one.sound, -32768, 32767).astype(int).tolist(), RATE), RATE)
+        whole = meter(one.sound, RATE)[0]
+        parts = [
+            meter(one.sound[at : at + 10 * RATE], RATE)[0] for at in range(0, len(one.sound) - 9 * RATE, 10 * RATE)
+        ]
+        print(
+            f"  {name:12} {silence:12d} ms {one.lost:13d} {one.sources:6d}  {whole:6.1f} ({min(parts):.1f} to "
+            f"{max(parts):.1f})",
+            flush=True,
+        )
+        if silence > MOST_SILENCE:
+            faults.append(f"{name} heard silence for {silence} ms")
+        if one.lost or one.sources != 1:
+            faults.append(f"{name} lost {one.lost} packets of {one.sources} sources")
+        if abs(whole - TARGET) > CLOSE:
+            faults.append(f"{name} heard {whole:.1f} LUFS")
+
+
+def draw(heard: Sequence[Heard], plan: Sequence[tuple[int, str, str]], told: Told, target: Path) -> None:
+    """Draw the level that a caller of each engine has heard, and what the station did."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 1, figsize=(10.5, 5.6), sharex=True, layout="constrained")
+    for axis, one, name in zip(axes, (heard[0], heard[-1]), ("an ffmpeg of its own", "the shared stream")):
+        levels = pitch_levels(one.sound)
+        axis.plot(np.arange(len(levels)) * 0.1, levels, color=COLOURS[0], linewidth=0.8)
+        axis.set_title(f"The radio, as a caller of {name} hears it: level of each 0.1 s", fontsize=9)
+        axis.set_ylim(-70, 0)
+        axis.set_ylabel("dBFS", fontsize=8)
+        axis.grid(alpha=0.3)
+        for (begin, does, form), (end, _, _) in zip(plan, plan[1:]):
+            if does != PLAYS:
+                axis.axvspan(begin, end, color=COLOURS[1], alpha=0.2, linewidth=0)
+            axis.text((begin + end) / 2, -67, does if does != PLAYS else form, ha="center", fontsize=7)
+        for (at, state, _), later in zip(told.states, [*told.states[1:], (len(levels) / 10, "", "")]):
+            if state == "away":
+                axis.axvspan(at, later[0], ymin=0.93, color=COLOURS[3], alpha=0.6, linewidth=0)
+    axes[0].text(0.5, -4.2, "violet: the ring gets the fallback (heard 15 s later)", fontsize=7, color=COLOURS[3])
+    axes[1].set_xlabel("seconds of the call (shaded: what the station does)", fontsize=8)
+    figure.savefig(target, dpi=90)
+    pyplot.close(figure)
+
+
+def measure(folder: Path, options: argparse.Namespace, faults: list[str]) -> None:
+    """Measure one server."""
+    plan = SHORT if options.short else LONG
+    music = folder / "music"
+    music.mkdir()
+    (folder / "cache").mkdir(exist_ok=True)
+    ffmpeg("-v", "error", "-i", BUILTIN, "-t", 30, music / "default.wav")
+    station = Station(options.port + 60)
+    (music / "radio.url").write_text(station.address + "\n")
+    with server(folder, options.port) as (at, number):
+        give_up = time.monotonic() + STARTS_IN
+        while row(options.port).get("state") != "plays":
+            if time.monotonic() > give_up:
+                raise SystemExit("the radio does not play:\n" + (folder / "server.log").read_text(errors="replace"))
+            time.sleep(0.3)
+        time.sleep(DELAY - 5)
+        told, ended, began = Told(), threading.Event(), time.monotonic()
+        before = used([number])
+        threading.Thread(target=watch, args=[options.port, told, began, ended], daemon=True).start()
+        threading.Thread(target=follow, args=[station, plan, began], daemon=True).start()
+        seconds = plan[-1][0] + DELAY
+        heard = calls(at, [("radio", seconds, 0.0)] * (OWN + SHARED))
+        ended.set()
+        print(f"\nwhat the server said ({station.connections} connections):")
+        for when, state, why in told.states:
+            print(f"  {when:6.1f} s  {state:10} {why}")
+        print(f"  the server and its processes used {share(before, used([number])):.1f} % of a core")
+    station.close()
+    print()
+    judge(heard, faults)
+    if options.picture:
+        draw(heard, plan, told, options.picture)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print the table, and draw the picture."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.names radio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--picture", metavar="FILE.png", type=Path, help="draw what was heard")
+    parser.add_argument("--port", type=int, default=PORT, help="the first of 61 ports (default: %(default)s)")
+    parser.add_argument("--short", action="store_true", help="only: it dies, comes back, and changes its format")
+    options = parser.parse_args(arguments)
+    end_on_signals()
+    faults: list[str] = []
+    print(f"This takes {(SHORT if options.short else LONG)[-1][0] + 60} seconds.", flush=True)
+    with tempfile.TemporaryDirectory(prefix="radio-") as folder:
+        measure(Path(folder), options, faults)
+    print("\nNOT as it should be: " + "; ".join(faults) if faults else "\nall as it should be")
+    return 1 if faults else 0
