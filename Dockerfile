@@ -2,7 +2,7 @@
 # if /tmp is writable: docker run --read-only --tmpfs /tmp --cap-drop ALL -v "$PWD/music.mp3:/music.mp3:ro" ...
 ARG PYTHON_VERSION=3.9
 
-# The slim ffmpeg: 4.6 MB, only what the server needs. It is built from the source of Debian 12, since the ffmpeg of
+# The slim ffmpeg: 4.7 MB, only what the server needs. It is built from the source of Debian 12, since the ffmpeg of
 # Debian 13 (7.1) takes twice the CPU time for a call, and 1.6 s to end. --build-arg FFMPEG=full installs that one.
 FROM python:${PYTHON_VERSION}-slim-bookworm AS ffmpeg
 ARG FFMPEG=slim

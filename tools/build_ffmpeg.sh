@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the slim ffmpeg from the distribution's own source package: tools/build_ffmpeg.sh FOLDER
-# One file of 4.6 MB that needs no library and runs on this release of Debian or Ubuntu and on others; it has what the
+# One file of 4.7 MB that needs no library and runs on this release of Debian or Ubuntu and on others; it has what the
 # server needs and no more. The Dockerfile has a stage for it. As root, it installs the packages that it needs, unless
 # INSTALL=no.
 set -euo pipefail

@@ -12,12 +12,14 @@ hears silence for more than a second, loses a packet, or if the radio is not hea
 from __future__ import annotations
 
 import argparse
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,9 +33,9 @@ from bench.common.plots import COLOURS
 from bench.common.processes import share, used
 from bench.common.program import SCRIPT, environment
 from bench.common.silence import in_telephone_band, longest_silence
-from bench.names.joints import Heard, calls
+from bench.names.joints import Heard
 from bench.names.station import DEAD, GARBAGE, PLAYS, SILENT, STALLED, Station
-from bench.sound import TARGET, ffmpeg, meter
+from bench.sound import MU_LAW, TARGET, ffmpeg, meter
 from moh.mastering.prepare import BUILTIN
 from moh.net.state_client import NoState, read_state
 
@@ -106,7 +108,30 @@ def follow(station: Station, plan: Sequence[tuple[int, str, str]], began: float)
         station.does, station.form = does, form
 
 
-def pitch_levels(sound: np.ndarray) -> np.ndarray:
+def listen(at: phone.Address, seconds: float) -> Heard:
+    """Call the radio for ``seconds``."""
+    with phone.Call(at, "", ["PCMU"]) as call:
+        call.rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)  # this process may have to wait for seconds
+        call.uri = f"sip:radio@{at}"
+        call.dial()
+        call.hear(seconds, 10.0)
+        call.hang_up()
+    packets = sorted(call.packets, key=lambda packet: (packet.timestamp - call.packets[0].timestamp) % 2**32)
+    if not packets:
+        raise SystemExit(f"no music: {call.final.status if call.final else 'no answer'}")
+    lost = np.diff([packet.timestamp for packet in packets]) % 2**32 // 160 - 1
+    for place in np.flatnonzero(lost):
+        print(f"  {lost[place]} packets lost at {(packets[place].when - packets[0].when):.2f} s of a call")
+    sound = phone_sound(b"".join(packet.payload for packet in packets))
+    return Heard(sound, len({packet.ssrc for packet in packets}), int(lost.sum()))
+
+
+def phone_sound(octets: bytes) -> np.ndarray:
+    """The samples of G.711 octets."""
+    return MU_LAW[np.frombuffer(octets, np.uint8)]
+
+
+def levels_of(sound: np.ndarray) -> np.ndarray:
     """The level of each 0.1 s in dBFS."""
     parts = sound[: len(sound) // 800 * 800].reshape(-1, 800)
     return 10 * np.log10(np.maximum(1e-9, np.mean((parts / 32768) ** 2, axis=1)))
@@ -144,7 +169,7 @@ def draw(heard: Sequence[Heard], plan: Sequence[tuple[int, str, str]], told: Tol
 
     figure, axes = pyplot.subplots(2, 1, figsize=(10.5, 5.6), sharex=True, layout="constrained")
     for axis, one, name in zip(axes, (heard[0], heard[-1]), ("an ffmpeg of its own", "the shared stream")):
-        levels = pitch_levels(one.sound)
+        levels = levels_of(one.sound)
         axis.plot(np.arange(len(levels)) * 0.1, levels, color=COLOURS[0], linewidth=0.8)
         axis.set_title(f"The radio, as a caller of {name} hears it: level of each 0.1 s", fontsize=9)
         axis.set_ylim(-70, 0)
@@ -184,7 +209,8 @@ def measure(folder: Path, options: argparse.Namespace, faults: list[str]) -> Non
         threading.Thread(target=watch, args=[options.port, told, began, ended], daemon=True).start()
         threading.Thread(target=follow, args=[station, plan, began], daemon=True).start()
         seconds = plan[-1][0] + DELAY
-        heard = calls(at, [("radio", seconds, 0.0)] * (OWN + SHARED))
+        with ThreadPoolExecutor(OWN + SHARED) as threads:
+            heard = list(threads.map(lambda _: listen(at, seconds), range(OWN + SHARED)))
         ended.set()
         print(f"\nwhat the server said ({station.connections} connections):")
         for when, state, why in told.states:

@@ -48,6 +48,10 @@ LARGE_PIPE = 1 << 20
 """Octets that the kernel keeps of the decoder's output, if it permits so much; usually it keeps 64 KB."""
 SAID = 8192
 """Octets of ffmpeg's messages that are kept."""
+END_TIMEOUT = 5.0
+"""Seconds without sound after which an ffmpeg is killed that gets no more input."""
+MOST_UNHEARD = 1 << 18
+"""Octets that are kept for another decoder."""
 PATIENCE = 0.25
 """Seconds from one look at ffmpeg to the next while it takes no input."""
 STUCK = 10.0
@@ -105,6 +109,8 @@ class Decoder:
         self.progress_at = time.monotonic()
         """When sound came last, or had to wait."""
         self.buffer = LiveBuffer(self.progress_at)
+        self._unheard = bytearray()
+        self._ended_at: Optional[float] = None
         self.hungry_since: Optional[float] = None
         """When ffmpeg got the first octets of those for which no sound has come yet."""
         self.fed = 0
@@ -141,6 +147,8 @@ class Decoder:
         """Give ffmpeg what the station has sent. Waits while ``buffer`` is full. Raises ``DecoderFailed``."""
         self.hungry_since = time.monotonic() if self.hungry_since is None else self.hungry_since
         self.fed += len(octets)
+        self._unheard += octets
+        del self._unheard[:-MOST_UNHEARD]
         view = memoryview(octets)
         while view:
             if self._killed or self.buffer.finished:
@@ -155,8 +163,15 @@ class Decoder:
                 time.sleep(PATIENCE)  # until ``pump`` has read why
                 raise DecoderFailed(self.why) from None
 
+    def unheard(self) -> bytes:
+        """The octets for which no sound has come, without their first quarter, which may be in the former format."""
+        octets = bytes(self._unheard)
+        return octets[len(octets) // 4 :]
+
     def end_input(self) -> None:
-        """Let ffmpeg decode to the end what it has."""
+        """Let ffmpeg decode to the end what it has. If that takes longer than ``END_TIMEOUT``, ``pump`` kills it."""
+        if self._ended_at is None:
+            self._ended_at = time.monotonic()
         try:
             self._input.close()
         except OSError:
@@ -184,6 +199,8 @@ class Decoder:
         if self.buffer.is_full:
             self.buffer.full_at = now
             self._progress(now)
+        if self._ended_at is not None and now - max(self._ended_at, self.progress_at) > END_TIMEOUT:
+            self.kill()
         if not self._outputs:
             self._process.wait()
             self._read_errors()
@@ -192,6 +209,7 @@ class Decoder:
 
     def _progress(self, now: float) -> None:
         self.progress_at, self.hungry_since, self.fed = now, None, 0
+        self._unheard.clear()
 
     @property
     def why(self) -> str:

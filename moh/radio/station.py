@@ -105,6 +105,8 @@ class Station:
         is_silent = bool(offered) and not offered[-1].finished and offered[-1].is_away
         if self._programme.is_live:
             state, why = "plays", ""
+            if tuner.is_connected:
+                tuner.why = ""
         elif is_silent or tuner.why:
             state, why = "away", "it sends silence" if is_silent else tuner.why
         else:

@@ -31,7 +31,7 @@ RATE_WINDOW = 10.0
 START_TIMEOUT = 25.0
 """Seconds in which a new connection has to deliver ``START`` seconds of sound."""
 START = 5.0
-FIRST_SOUND, NEXT_SOUND = 12.0, 4.0
+FIRST_SOUND, NEXT_SOUND = 12.0, 3.0
 """Seconds in which ffmpeg has to make the first sound of what it gets, and then more of it. When it does not, another
 ffmpeg finds out again what the station sends: it may have changed its format."""
 FED = 16384
@@ -57,6 +57,8 @@ class Tuner:
         """Why the radio does not play, or the latest time did not; empty before its first connection has ended."""
         self.address = ""
         """The address that is tried now, without a password."""
+        self.is_connected = False
+        """Whether the station sends."""
         self.connections = 0
         """How often it was connected."""
         self._client, self._loudness, self._offer = client, loudness, offer
@@ -117,13 +119,15 @@ class Tuner:
         try:
             source.open(address, turn)
             self.connections += 1
+            self.is_connected = True
             self._decode(source)
         finally:
+            self.is_connected = False
             source.close()
             if (decoder := self._decoder) is not None:
                 self._count(decoder)
                 decoder.end_input()
-                if not decoder.buffer.finished:
+                if self._closing.is_set():
                     decoder.kill()
 
     def _decode(self, source: Source) -> None:
@@ -148,9 +152,10 @@ class Tuner:
                 if restarts == RESTARTS or self._closing.is_set():
                     raise
                 restarts += 1
-                decoder.kill()
+                unheard = decoder.unheard()
                 decoder.end_input()
                 decoder = self._new_decoder(source.is_hls)
+                decoder.feed(unheard)
             waited = decoder.buffer.full_at >= window
             if now - window >= RATE_WINDOW:
                 if counted / (now - window) < LEAST_RATE and not waited:
