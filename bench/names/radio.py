@@ -33,7 +33,6 @@ from bench.common.plots import COLOURS
 from bench.common.processes import share, used
 from bench.common.program import SCRIPT, environment
 from bench.common.silence import in_telephone_band, longest_silence
-from bench.names.joints import Heard
 from bench.names.station import DEAD, GARBAGE, PLAYS, SILENT, STALLED, Station
 from bench.sound import MU_LAW, TARGET, ffmpeg, meter
 from moh.mastering.prepare import BUILTIN
@@ -57,6 +56,15 @@ MOST_SILENCE = 1000
 """Milliseconds of silence that a caller may hear."""
 CLOSE = 2.0
 """LU from the wanted loudness."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one phone has heard, and how it came."""
+
+    sound: np.ndarray
+    sources: int
+    lost: int
 
 
 @dataclass
