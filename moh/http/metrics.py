@@ -284,6 +284,7 @@ FAMILIES = (
            _radio_reconnects),
     Family("moh_cache_bytes", "gauge", (), "Converted music of the names on the disk", _one("names.cache.used")),
     Family("moh_cache_limit_bytes", "gauge", (), "How much of it there may be", _one("names.cache.limit")),
+    Family("moh_loop_bytes", "gauge", (), "Encoded music that the shared stream keeps in memory", _one("loops.octets")),
 )  # fmt: skip
 """All metrics, in the order of ``/metrics`` and of docs/metrics.md."""
 

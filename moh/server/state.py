@@ -105,6 +105,7 @@ class State:
             "ended": self._ended_rows(epoch),
             "refusals": [row for row in latest if row["kind"] != WARNING],
             "warnings": [row for row in latest if row["kind"] == WARNING],
+            "loops": {"octets": self._statistics.engines.shared.loops.octets},
             "totals": self._totals(counts, epoch),
             "histograms": {
                 "lateness": histogram(self._statistics.engines.shared.lateness()),

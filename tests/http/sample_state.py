@@ -91,6 +91,7 @@ _STATE: State = {
         "ffmpeg_restarts": 1, "unexpected_errors": 0, "dropped_datagrams": 0, "reported_lost": 60,
         "reported_expected": 9000,
     },
+    "loops": {"octets": 57_600_000},
     "histograms": {
         "lateness": {"bounds": [0.001, 0.002, 0.005, 0.01, 0.02], "counts": [59_000, 900, 90, 9, 1, 0], "sum": 12.5},
         "setup": {"bounds": [0.001, 0.005, 0.02, 0.1, 1.0], "counts": [2, 12, 2, 0, 0, 0], "sum": 0.06},

@@ -56,6 +56,7 @@ def test_the_values_are_those_of_the_state() -> None:
     assert value(state, "moh_packets_sent_total", engine="ffmpeg") == 4500
     assert value(state, "moh_receiver_packets_lost_total") == 12
     assert value(state, "moh_music_loudness_lufs") == -24.5
+    assert value(state, "moh_loop_bytes") == 57_600_000
     assert value(state, "moh_findings", level="warning") == 1
     assert value(state, "moh_findings", level="error") == 0
     assert value({**state, "trouble": "music.mp3 cannot be played"}, "moh_trouble") == 1

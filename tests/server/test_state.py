@@ -115,7 +115,8 @@ def test_the_server(world: World) -> None:
     found = world.read()
     assert list(found) == [
         "version", "compiled", "pid", "now", "started", "ready", "stopping", "trouble", "uri", "uri_advice", "settings",
-        "music", "names", "codecs", "calls", "ended", "refusals", "warnings", "totals", "histograms", "findings",
+        "music", "names", "codecs", "calls", "ended", "refusals", "warnings", "loops", "totals", "histograms",
+        "findings",
     ]  # fmt: skip
     assert (found["version"], found["now"], found["started"]) == (__version__, EPOCH + 100.0, EPOCH)
     assert (found["ready"], found["stopping"], found["trouble"]) == (True, False, "")
@@ -265,6 +266,12 @@ def test_the_totals_of_a_new_server(world: World) -> None:
         "ffmpeg_restarts": 0, "unexpected_errors": 0, "dropped_datagrams": 0, "reported_lost": 0,
         "reported_expected": 0,
     }  # fmt: skip
+
+
+def test_the_memory_of_the_encoded_music(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.read()["loops"] == {"octets": 0}
+    monkeypatch.setattr(type(world.engines.shared.loops), "octets", 28_800_000)
+    assert world.read()["loops"] == {"octets": 28_800_000}
 
 
 def test_the_calls_that_play_by_codec_and_engine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
