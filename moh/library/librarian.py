@@ -123,7 +123,7 @@ class Librarian:
         if message["do"] == "want":
             for name in names:
                 self._titles[name].dialled_at = now
-            self._wanted = dict.fromkeys([*names, *self._wanted])
+            self._wanted = dict.fromkeys([*(name for name in names if self._titles[name].is_due), *self._wanted])
         elif message["do"] == "heard":
             for name in names:
                 self._titles[name].dialled_at = now
