@@ -127,7 +127,8 @@ class Library:
         if what == "names":
             for gone in self.table.replace(message):
                 self._retire(gone)
-            self._changed = True
+            if not message.get("more"):
+                self._changed, self._apply_at = True, now  # a name that is gone shows as gone, and plays no more
         elif what == "state":
             self._changed |= self.table.note_state(message)
             row = self.table.names.get(message["name"])

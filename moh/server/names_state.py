@@ -1,4 +1,4 @@
-"""What the state says of music by name: the names, how far each is, and who listens."""
+"""What the state says of music by name: the names, how far each is, and how many calls hear it."""
 
 from __future__ import annotations
 
