@@ -173,11 +173,11 @@ class Library:
                 self._child.send({"do": "heard", "names": list(heard)})
 
     def callers(self) -> dict[str, int]:
-        """How many calls hear each name. Those that hear the default count for its name."""
+        """How many calls hear each name. Those that hear the folder's default count for its name."""
         with self._lock:
             found = self._agent.callers_by_name()
-        if default := found.pop("", 0):
-            name = self.table.default or ""
+        default, name = found.pop("", 0), self.table.default
+        if default and name is not None and self._now_playing.takes_default:
             found[name] = found.get(name, 0) + default
         return found
 

@@ -75,7 +75,7 @@ class NowPlaying:
             where = owner_name(absolute("MOH_MUSIC", self._settings.music))
             result = SettingsError(f"{where!r} is a folder now; restart the server to play what is in it")
         if self._folder is not None and isinstance(result, Music):
-            self.takes_default = self.wants_default = result.source == BUILTIN
+            self.takes_default, self.wants_default = result.source == BUILTIN, True
             if self.takes_default:
                 if self._ready:
                     return  # the folder's default plays already, or the stand-in with the reason why

@@ -217,6 +217,7 @@ def test_a_bound_file_is_the_default(world: FolderWorld, tmp_path: Path) -> None
     world.playing.use(own)
     world.say(names("hold", default="hold"), entry(world.cache, "hold"))
     assert world.plays(world.dial("x")).seconds == 192.0 and world.plays(world.dial("hold")).seconds == 2.0
+    assert world.library.callers() == {"hold": 1}
 
 
 # -- what the library is told --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 import pytest
 
+from moh.mastering.prepare import Music
 from tests.support.library import FakeChild, FolderWorld, entry, names
 
 
@@ -47,6 +48,16 @@ def test_the_fallback_follows_the_default(world: FolderWorld) -> None:
     world.say(entry(world.cache, "hold"))
     sent += [each["fallback"]["8000"] for each in radio_child(world).take_sent()]
     assert sent == ["/converted/8000.wav", str(world.cache / "hold" / "8000.wav")]
+
+
+def test_the_fallback_follows_a_bound_file(world: FolderWorld) -> None:
+    own = Music({8000: Path("/own/8000.wav")}, 192.0, Path("/music.mp3"), 1.0, "as it was")
+    world.say(names("fm radio"), radio("fm"))
+    world.say()
+    radio_child(world).take_sent()
+    world.playing.use(own)
+    world.say()
+    assert [each["fallback_seconds"] for each in radio_child(world).take_sent()] == [192.0]
 
 
 def test_a_radio_that_is_gone_plays_on_while_a_call_hears_it(world: FolderWorld) -> None:
