@@ -49,22 +49,23 @@ class JointFigures:
         return self.gap <= max(5.0, self.own_gap) and self.step <= self.own_step
 
 
-def joint_figures(sound: np.ndarray, at: int, around: int = 5 * RATE) -> JointFigures:
+def joint_figures(sound: np.ndarray, at: int, rate: int) -> JointFigures:
     """Measure the joint at sample ``at``. The music's own figures are those of 5 s on both sides."""
-    floor = 32768 * 10 ** ((FLOOR + meter(sound, RATE)[0] - TARGET) / 20)
-    joint = sound[at - NEAR : at + NEAR]
-    sides = sound[max(0, at - around) : at - NEAR], sound[at + NEAR : at + around]
+    floor = 32768 * 10 ** ((FLOOR + meter(sound, rate)[0] - TARGET) / 20)
+    near, around = NEAR * rate // RATE, 5 * rate
+    joint = sound[at - near : at + near]
+    sides = sound[max(0, at - around) : at - near], sound[at + near : at + around]
     return JointFigures(
-        longest_gap(joint, RATE, floor),
-        max(longest_gap(side, RATE, floor) for side in sides),
+        longest_gap(joint, rate, floor),
+        max(longest_gap(side, rate, floor) for side in sides),
         float(np.abs(np.diff(joint)).max()),
         max(float(np.abs(np.diff(side)).max()) for side in sides),
     )
 
 
-def piece_loudness(sound: np.ndarray, begins: Sequence[int], end: int) -> list[float]:
+def piece_loudness(sound: np.ndarray, begins: Sequence[int], end: int, rate: int) -> list[float]:
     """The loudness of each piece in LUFS."""
-    return [meter(sound[begin:past], RATE)[0] for begin, past in zip(begins, [*begins[1:], end])]
+    return [meter(sound[begin:past], rate)[0] for begin, past in zip(begins, [*begins[1:], end])]
 
 
 def voices_in(heard: np.ndarray, voice: np.ndarray) -> list[tuple[float, float]]:

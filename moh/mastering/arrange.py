@@ -31,7 +31,7 @@ from .lowering import DEPTH, TICKS
 from .prepare import RATES, Music
 from .splicing import Sound, write_announced, write_row
 
-ARRANGED = "1"
+ARRANGED = "2"
 """The version of the arrangements. Increase it when the same pieces would be put together differently than before."""
 DETAILS = "arrangement.json"
 """The file of an entry that says where its pieces and announcements are."""

@@ -18,6 +18,9 @@ HOUR = round(LONGEST * TICKS)
 """The ticks of the longest arrangement."""
 REST = 20 * TICKS
 """Ticks of music between two announcements at least, and before the first: 20 s."""
+JOINING = TICKS // 2
+"""Ticks after the time without announcements until the first one, 0.5 s. In that time a caller of the shared stream,
+who has heard the plain twin from the begin of the loop on, joins the others."""
 LONGEST_SPOKEN = 600 * TICKS
 """Ticks of the longest announcement, 10 min. A longer one is no announcement, and is not spoken."""
 EVEN = 1.25
@@ -58,28 +61,28 @@ def plan(joints: Sequence[int], once: int, length_of: Callable[[int], int], spok
     """
     if not 0 < spoken <= LONGEST_SPOKEN:
         return Plan(1)
-    whole, first = window(spoken), first_at(every)
+    whole, first = window(spoken), first_at(every) + JOINING
     most = max(1, HOUR // once)
     least = -(-(first + whole) // once)
     least = min(most, least if length_of(least) >= first + whole else least + 1)
     if every == 0:
         places = [begin + number * once for number in range(least) for begin in (0, *joints)][1:]
         return Plan(least, tuple(_at_joints(places, length_of(least), spoken)))
-    wanted = EVEN * max(first, spoken + REST)
+    wanted = EVEN * max(first_at(every), spoken + REST)
     choices = range(least, max(least, min(most, LONG // once)) + 1)
-    plans = (Plan(repeats, tuple(_each(length_of(repeats), spoken, first))) for repeats in choices)
+    plans = (Plan(repeats, tuple(_each(length_of(repeats), spoken, every))) for repeats in choices)
     return min(plans, key=lambda one: (max(wanted, one.repeats * once / len(one.windows)), one.repeats))
 
 
-def _each(length: int, spoken: int, first: int) -> list[int]:
+def _each(length: int, spoken: int, every: float) -> list[int]:
     """The windows, evenly over the loop; at least one.
 
-    From one to the next there is the time ``first``, or a little more. From the last, across the loop point, to the
-    first there may be an announcement's length more, since both ends of the loop are plain music.
+    From one to the next there is the time ``every``, or a little more. From the last, across the loop point, to the
+    first there may be an announcement's length more, since the begin of the loop is plain music.
     """
     whole = window(spoken)
-    first = min(first, length - whole)  # an hour is too short: then once in the loop, at its end
-    apart = max(first, spoken + REST)
+    first = min(first_at(every) + JOINING, length - whole)  # an hour is too short: then once in the loop, at its end
+    apart = max(first_at(every), spoken + REST)
     more = (length - whole - first) // apart
     step = min(length / (more + 1), (length - whole - first) / more) if more else 0.0
     return [first + int(number * step) for number in range(more + 1)]
@@ -93,7 +96,7 @@ def _at_joints(joints: Sequence[int], length: int, spoken: int) -> list[int]:
     """
     at_end = length - window(spoken)
     found: list[int] = []
-    free = first_at(0.0)  # from here on the next window may begin
+    free = first_at(0.0) + JOINING  # from here on the next window may begin
     for joint in joints:
         begin, past = joint - DOWN, joint + spoken + REST
         if free <= begin and past <= at_end + DOWN:

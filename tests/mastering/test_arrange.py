@@ -64,8 +64,8 @@ def test_the_plain_twin_is_the_same_outside_the_announcements(
     tmp_path: Path, parts: list[Music], voice: Music, cache: Settings
 ) -> None:
     made = arrange(tmp_path, parts, voice, cache)
-    assert made.plain_for == 20.0 and made.announcements[0][0] == 20.0
-    assert made.announcements[0][1] == 20.0 + window(TICKS) / TICKS
+    assert made.plain_for == 20.0 and made.announcements[0][0] == 20.5
+    assert made.announcements[0][1] == 20.5 + window(TICKS) / TICKS
     for rate, path in made.paths.items():
         announced, plain = samples_of(path), samples_of(made.plain[rate])
         assert len(announced) == len(plain) == round(made.seconds * rate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moh.mastering.arrangement import REST, first_at, how_many_fit, plan, seconds_of
+from moh.mastering.arrangement import JOINING, REST, first_at, how_many_fit, plan, seconds_of
 from moh.mastering.lowering import DOWN, HOLD, TICKS, UP, window
 
 HOUR = 3600 * TICKS
@@ -52,12 +52,12 @@ def test_announcements_are_even_and_leave_the_begin_of_the_loop_alone(
     whole = length * repeats
     wanted = max(every, spoken + 20.0)
     lead, behind = DOWN / TICKS, (HOLD + UP) / TICKS
-    assert whole <= 3600 and begins[0] - lead == every
+    assert whole <= 3600 and begins[0] - lead == every + JOINING / TICKS
     assert begins[-1] + spoken + behind <= whole + 1 / TICKS
     steps = apart(begins, whole)
     assert min(steps) >= wanted - 1 / TICKS
     assert max(steps[:-1], default=0.0) - min(steps[:-1], default=0.0) <= 2 / TICKS
-    assert steps[-1] <= max(steps[:-1], default=whole) + lead + spoken + behind + 1 / TICKS
+    assert steps[-1] <= max(steps[:-1], default=whole) + lead + spoken + behind + (JOINING + 1) / TICKS
 
 
 def test_an_hour_has_an_announcement_about_each_minute() -> None:
@@ -67,7 +67,7 @@ def test_an_hour_has_an_announcement_about_each_minute() -> None:
 
 
 def test_a_short_loop_is_repeated_until_there_is_room_for_the_announcement() -> None:
-    assert announced([10.0], 8.0, 60.0) == (7, [60.45])
+    assert announced([10.0], 7.0, 60.0) == (7, [60.95])
 
 
 def test_an_announcement_longer_than_the_interval_is_followed_by_20_s_of_music() -> None:
@@ -82,7 +82,7 @@ def test_an_interval_longer_than_the_loop_can_be_gives_one_announcement_at_its_e
 
 
 def test_ten_minutes_are_spoken_and_more_is_not() -> None:
-    assert announced([900.0], 600.0, 60.0)[1] == [60.45]
+    assert announced([900.0], 600.0, 60.0)[1] == [60.95]
     assert announced([900.0], 600.1, 60.0) == (1, [])
 
 
@@ -90,11 +90,9 @@ def test_the_voice_begins_at_each_joint_and_ends_with_the_loop() -> None:
     assert announced([100.0, 90.0, 110.0], 8.0, 0.0) == (1, [100.0, 190.0, 300.0 - 8.0 - (HOLD + UP) / TICKS])
 
 
-def test_pieces_that_come_again_have_a_joint_there_too() -> None:
-    repeats, begins = announced([15.0, 9.0], 2.0, 0.0)
-    assert (repeats, begins) == (1, [24.0 - 2.0 - (HOLD + UP) / TICKS])
-    repeats, begins = announced([15.0], 8.0, 0.0)
-    assert (repeats, begins) == (2, [30.0 - 8.0 - (HOLD + UP) / TICKS])
+def test_short_pieces_come_again_until_the_voice_has_room_at_the_end() -> None:
+    assert announced([15.0, 9.5], 2.0, 0.0) == (1, [24.5 - 2.0 - (HOLD + UP) / TICKS])
+    assert announced([15.0], 7.0, 0.0) == (2, [30.0 - 7.0 - (HOLD + UP) / TICKS])
 
 
 @pytest.mark.parametrize("every", [0.0, 20.0, 60.0])
@@ -117,7 +115,7 @@ def test_joints_too_near_to_an_announcement_have_none() -> None:
 
 
 def test_pieces_shorter_than_the_first_20_s_are_repeated() -> None:
-    repeats, [begin] = announced([5.0], 3.0, 0.0)
+    repeats, [begin] = announced([5.0], 2.0, 0.0)
     assert repeats == 5
     assert begin - DOWN / TICKS >= 20.0
 
