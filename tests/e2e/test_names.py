@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import subprocess
+import sys
+import wave
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +18,8 @@ from moh.net.state_client import read_state
 from tests.e2e.test_real_devices import Device
 from tests.support.peers import position, write_rising_tune
 from tests.support.phone import Ear, Message, Phone, has_no_gap, offer
-from tests.support.running import Running, wait_for
-from tests.support.tones import all_ready, names_of, tone_of, write_tone
+from tests.support.running import ROOT, Running, wait_for
+from tests.support.tones import all_ready, names_of, strongest, tone_of, write_tone
 
 DEFAULT = 3000.0
 TONES = {
@@ -105,6 +109,17 @@ def test_a_uri_without_a_user_part_plays_the_default(servers: Servers, engine: s
         phone.call(ear.address)
         assert tone_of(ear.packets(15), ALL) == DEFAULT
         assert phone.bye().status == 200
+
+
+@pytest.mark.parametrize("target", ["sip:夏の歌@127.0.0.1:{}", "sip:hold%20music@127.0.0.1:{};transport=tcp"])
+def test_the_test_client_hears_the_name_that_it_dials(servers: Servers, tmp_path: Path, target: str) -> None:
+    saved = tmp_path / "heard.wav"
+    command = [sys.executable, str(ROOT / "test_sip_client.py"), target.format(servers["shared"].port)]
+    command += ["--seconds", "1", "--codec", "PCMU", "--save", str(saved)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    with wave.open(str(saved), "rb") as heard:
+        samples = array.array("h", heard.readframes(4000))
+    assert strongest(samples, ALL) == TONES["夏の歌" if "夏" in target else "hold music"][0], done.stdout
 
 
 # -- a folder that changes ---------------------------------------------------------------------------------------------
