@@ -70,6 +70,7 @@ class Library:
         self._ask_at = 0.0
         self._heard_at = 0.0
         self._changed = False
+        self._has_former = False  # whether calls may hear a tune that no name has any more
         self._log = NameLog()
         self._most_handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._gone_radios: dict[str, Optional[int]] = {}  # calls hear them yet: the number of the tune of each
@@ -99,6 +100,7 @@ class Library:
             self._log.service(self.table, now)
             self._log.radios(self.radios.radios, now)
             self._ask_for_names(now)
+            self._free_music()
         if now >= self._apply_at:
             few = len(self.table.names) + self._agent.calls < MOST_QUICKLY
             self._apply_at = now + (APPLY_QUICKLY if few else APPLY_EVERY)
@@ -197,7 +199,8 @@ class Library:
             self._changed = True
             return
         self._play_default()
-        self._keep()
+        self._has_former = True
+        self._free_music()
 
     def _add(self, row: Name) -> None:
         """Make a tune of what the name plays, if that is new."""
@@ -206,10 +209,16 @@ class Library:
             row.number = None if plays is None else self._engines.add_tune(plays.tune)
             row.added = plays
 
-    def _keep(self) -> None:
+    def _free_music(self) -> None:
+        """Drop the tunes that no name has any more, as soon as no call hears them: they take room in the cache."""
+        if not self._has_former:
+            return
         with self._lock:
             tunes = self._agent.tunes
         self._engines.keep(tunes)
+        playing = self._now_playing.music
+        own = {row.number for row in self.table.names.values()} | {None if playing is None else playing.number}
+        self._has_former = not tunes <= own
 
     def _play_default(self) -> None:
         """Have callers of other names hear the default, where the owner has given no file for that."""

@@ -82,7 +82,7 @@ def test_music_in_the_cache_stays_as_long_as_a_call_hears_it(world: FolderWorld)
     assert is_locked(str(world.cache / "jazz"))
     assert world.plays(world.dial("jazz")).files[8000] == world.cache / "hold" / "8000.wav"
     world.agent.registry.calls.pop(call)
-    world.say(names("hold", default="hold"))
+    world.say()
     assert not is_locked(str(world.cache / "jazz"))
 
 
@@ -94,7 +94,7 @@ def test_music_that_makes_room_is_given_up_when_no_call_hears_it(world: FolderWo
     assert world.plays(world.dial("jazz")).files[8000] == world.cache / "hold" / "8000.wav"
     assert is_locked(str(world.cache / "jazz"))
     world.agent.registry.calls.pop(call)
-    world.say(names("hold", "jazz", default="hold"))
+    world.say()
     assert not is_locked(str(world.cache / "jazz"))
 
 
