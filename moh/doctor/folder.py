@@ -18,7 +18,7 @@ from ..mastering.owner_name import owner_name
 from ..mastering.refusals import facts_of, refuse_other_kinds
 from .finding import Finding, finding
 from .music import converted_music, reason_of, truncated
-from .names import MOST_ALONE, alike_findings, in_a_row
+from .names import MOST_ALONE, MOST_NAMED, alike_findings, in_a_row
 
 MOST_READ = 500
 """Files of which the first octets are read, in a second at most."""
@@ -68,26 +68,28 @@ def _is_announcement(item: Item) -> bool:
 def _files(folder: Path, selections: list[Selection]) -> Iterator[Finding]:
     """What is wrong with the files by their first octets and their length."""
     refused: list[Finding] = []
-    read = 0
+    others: list[Finding] = []
+    read: set[str] = set()  # a file may be the announcement of many names
     for each in selections:
         if each.fault:
             refused.append(finding("name-refused", name=shown(each.name), reason=each.fault))
-        for path in (*each.pieces, *filter(None, [each.announcement])):
-            read += 1
-            if read > MOST_READ:
-                break
+        for path in filter(None, (*each.pieces, each.announcement)):
+            if path in read or len(read) == MOST_READ:
+                continue
+            read.add(path)
             try:
                 facts_of(folder / path)
                 refuse_other_kinds(folder / path)
             except SettingsError as error:
-                reason = reason_of(str(error))
-                if each.kind == "piece" and path in each.pieces:
-                    refused.append(finding("name-refused", name=shown(each.name), reason=f"{shown(path)}: {reason}"))
+                reason = f"{shown(path)}: {reason_of(str(error))}"
+                if path == each.announcement or each.kind != "piece":
+                    others.append(finding("not-played", text=reason))
                 else:
-                    refused.append(finding("not-played", text=f"{shown(path)} is not played: {reason}"))
+                    refused.append(finding("name-refused", name=shown(each.name), reason=reason))
                 continue
             if lacks(folder / path):
-                refused.append(truncated(folder / path))
+                others.append(truncated(folder / path))
     yield from refused[:MOST_ALONE]
-    if more := [each.values.get("name") or each.values["text"].partition(" is ")[0] for each in refused[MOST_ALONE:]]:
+    if more := [each.values["name"] for each in refused[MOST_ALONE:]]:
         yield finding("names-more", count=len(more), names=in_a_row(more, len(more)))
+    yield from others[:MOST_NAMED]

@@ -159,12 +159,12 @@ NAME_TEXTS: dict[str, Text] = {
         Words(
             "In the folder: {text}.",
             "Callers do not hear it.",
-            "If they should, rename it or move it; otherwise leave it.",
+            "If they should, put it right, rename it or move it; otherwise leave it.",
         ),
         Words(
             "フォルダーの中に、流さないものがあります（{text}）。",
             "電話の相手には聞こえません。",
-            "聞かせたい場合は、名前か場所を変えてください。そうでなければ、そのままでかまいません。",
+            "聞かせたい場合は、ファイルを直すか、名前か場所を変えてください。そうでなければ、そのままでかまいません。",
         ),
     ),
 }

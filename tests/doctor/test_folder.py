@@ -57,9 +57,16 @@ def test_files_and_radios_that_cannot_be_played_are_named(tmp_path: Path) -> Non
         "http://radio.example/stream.",
         "The name list cannot be played: list.m3u: '/etc/passwd' is the name of a file; a list may name addresses of "
         "radios only: expected an address as http://radio.example/stream.",
-        "In the folder: shop/2.mp3 is not played: it is a text; expected an audio file.",
         "The name text cannot be played: text.mp3: it is a text; expected an audio file.",
+        "In the folder: shop/2.mp3: it is a text; expected an audio file.",
     ]
+
+
+def test_an_announcement_that_cannot_be_played_is_named_once(tmp_path: Path) -> None:
+    for name in ("jazz.wav", "news.wav"):
+        tone(tmp_path / name)
+    (tmp_path / "announce.mp3").write_text("no music")
+    assert sentences(found(tmp_path))[1:] == ["In the folder: announce.mp3: it is a text; expected an audio file."]
 
 
 def test_of_many_files_that_cannot_be_played_the_first_are_named(tmp_path: Path) -> None:
