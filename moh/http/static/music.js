@@ -8,10 +8,11 @@ export const CODECS = { PCMU: "PCMU (G.711 µ-law)", PCMA: "PCMA (G.711 A-law)",
 
 let wave = { number: null, seconds: 0, peaks: [], rms: [] };
 
-export function showMusic({ music, codecs }) {
+export function showMusic({ music, codecs, names }) {
   byId("music").hidden = !music;
   byId("no-music").hidden = Boolean(music);
   if (!music) return;
+  setText(byId("music-default"), names ? t("music.default") : "");
   fillFacts(byId("music-facts"), [
     [t("music.name"), music.builtin ? t("music.builtin") : music.name],
     [t("music.length"), duration(music.seconds)],
