@@ -55,6 +55,7 @@ class Librarian:
         self._listing: Optional[Listing] = None
         self._folder_fault = ""
         self._is_settled = False
+        self._leftovers: Optional[bool] = None
         self._items: Mapping[str, Item] = {}
         self._selections: Mapping[str, Selection] = {}
         self._notes: tuple[str, ...] = ()
@@ -122,7 +123,10 @@ class Librarian:
         names = [name for name in names_in(message) if name in self._titles]
         if message["do"] == "want":
             for name in names:
-                self._titles[name].dialled_at = now
+                dialled = self._titles[name]
+                dialled.dialled_at = now
+                if dialled.state == "full" and not dialled.failures:
+                    dialled.retry_at = now  # other music may make room for it
             self._wanted = dict.fromkeys([*(name for name in names if self._titles[name].is_due), *self._wanted])
         elif message["do"] == "heard":
             for name in names:
@@ -164,11 +168,12 @@ class Librarian:
             return None
         default = self.default
         for title in self._titles.values():
-            is_heard = title.dialled_at > title.made_at or title.name == default
-            if not title.is_due and title.has_more and is_heard and now - title.made_at >= HOUR:
-                title.turn(hour)
+            if title.has_more and not title.is_due and now - title.made_at >= HOUR:
+                if title.dialled_at > title.made_at or title.name == default:
+                    title.turn(hour)
             elif not title.hour:
                 title.hour = hour
+        self._leftovers = None
         urgent = [name for name in (*([default] if default else []), *self._wanted) if self._is_due(name, now)]
         for name in urgent:
             if (step := self._gate(self._titles[name], True, now)) is not None:
@@ -195,10 +200,12 @@ class Librarian:
         if not title.looked_up:
             title.looked_up = True
             return step._replace(may_convert=False)
-        if is_urgent or all(one.looked_up or not self._is_due(name, now) for name, one in self._titles.items()):
-            missing -= self._room.free_up(missing, self.protected(), now)
-            if missing <= 0:
+        if is_urgent or self._has_leftovers(now):
+            freed = self._room.free_up(missing, self.protected(), now)
+            self._leftovers = freed > 0 if self._leftovers else self._leftovers
+            if freed >= missing:
                 return step
+            missing -= freed
         if now < title.room_until:
             return None
         if is_urgent and self._evict(missing, title, now):
@@ -207,6 +214,16 @@ class Librarian:
         self._set_state(title, "full", why)
         title.retry_at = now + ROOM_TIMEOUT
         return None
+
+    def _has_leftovers(self, now: float) -> bool:
+        """Whether entries of the cache may go for a name that was not dialled; asked once in ``next_step``.
+
+        As long as there are names that were not looked up in the cache, they may be theirs.
+        """
+        if self._leftovers is None:
+            titles = self._titles.items()
+            self._leftovers = all(title.looked_up or not self._is_due(name, now) for name, title in titles)
+        return self._leftovers
 
     def _predicted(self, step: Step) -> int:
         """The octets that the result takes, as far as that can be known; 0 where nothing is known."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from moh.library.title import Arrange, Convert
 from moh.mastering.form import Form
 from tests.library.desk import Desk, desk_with, what
-from tests.library.folders import listing
+from tests.library.folders import folder, listing
 
 
 def prepared(limit: int, *names: str) -> Desk:
@@ -59,6 +61,33 @@ def test_a_dialled_name_gets_the_room_of_the_one_that_was_not_heard_for_longest(
     assert step == Convert("d", "d.mp3", Form.LOOP)
     assert "c.mp3-" not in desk.room.entries
     assert what(desk.finish(step)) == [("ready", "d")]
+
+
+def test_a_name_that_is_full_gets_its_room_when_it_is_dialled() -> None:
+    desk = prepared(20, "a", "b")
+    desk.now += 1000.0
+    desk.scan(listing(a__mp3=1, b__mp3=1, c__mp3=1))
+    desk.fail(desk.step(), "", "full")
+    assert desk.step() is None
+    desk.now += 1.0
+    desk.send("want", "c")
+    assert desk.step() is None
+    assert [each["name"] for each in desk.messages()] == ["c", "b"]
+    desk.now += 1.0
+    assert desk.step() == Convert("c", "c.mp3", Form.LOOP)
+
+
+def test_ten_thousand_names_without_room_cost_little() -> None:
+    desk = Desk(20)
+    desk.scan(folder({f"{number}.mp3": 1 for number in range(10000)}))
+    desk.finish(desk.step())
+    desk.finish(desk.step())
+    for name in list(desk.librarian._titles)[2:]:
+        desk.librarian._titles[name].looked_up = True
+    began = time.process_time()
+    assert desk.step() is None
+    assert time.process_time() - began < 5.0, "each name once, not each with each"
+    assert len(desk.messages()) == 9998
 
 
 def test_music_that_a_call_still_hears_is_waited_for_and_then_another_leaves() -> None:
