@@ -57,9 +57,9 @@ class LiveEncoder:
 
     def close(self) -> str:
         """End ffmpeg, and return what it has printed, for people."""
+        self._process.kill()
         os.close(self._input)
         os.close(self._output)
-        self._process.kill()
         status = self._process.wait()
         self._errors.seek(0)
         printed = self._errors.read(300).decode("utf-8", "replace").strip()

@@ -19,7 +19,7 @@ from typing import Optional
 from ..common.codecs import Codec
 from ..common.faults import FaultLog
 from ..ffmpeg.commands import live_encode_command
-from ..ffmpeg.launch import DATA_LIMIT_MB, leash
+from ..ffmpeg.launch import DATA_LIMIT_MB, leash, player
 from ..net.threads import Thread
 from .endless_samples import SAMPLE, EndlessSamples
 from .live_encoder import LiveEncoder
@@ -175,7 +175,8 @@ class LiveLoop(Loop):
         source = EndlessSamples(self._music, self._codec.sample_rate, self._seconds)
         try:
             with tempfile.TemporaryFile() as errors:
-                encoder = LiveEncoder(leash(os.getpid(), DATA_LIMIT_MB) + self._command, errors)
+                command = [*leash(os.getpid(), DATA_LIMIT_MB), player(), *self._command[1:]]
+                encoder = LiveEncoder(command, errors)
                 try:
                     hangs = self._follow(encoder, source)
                 finally:
@@ -187,7 +188,8 @@ class LiveLoop(Loop):
     def _follow(self, encoder: LiveEncoder, source: EndlessSamples) -> bool:
         """Feed an encoder by the clock, and keep what comes out of it. Return whether it hangs, or is too slow."""
         now = time.monotonic()
-        begin = max(self._end, self._position(now)) // self._frame * self._frame
+        # a packet that is due now may have begun up to its length before
+        begin = max(self._end, self._position(now, -LONGEST_PACKET)) // self._frame * self._frame
         if begin > self._end:
             self._first = begin  # before the end, so that ``payload_at`` never finds what is not in the window
         self._end = begin

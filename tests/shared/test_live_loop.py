@@ -177,6 +177,7 @@ def test_without_a_receiver_the_encoder_ends_and_begins_again_at_the_music_of_th
         notified.wait()
         assert None not in playing.play(1.0), "as long as packets are sent it goes on"
         wait_for(lambda: not playing.loop.ready and not ffmpegs_of(os.getpid()), "the end of the encoder")
+        monkeypatch.undo()
         playing.loop.wake()
         notified.wait()
         number = playing.number(time.monotonic())
