@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Optional
-from urllib.parse import urljoin
 
 from .destinations import SourceFailed
 from .http_client import Answer, HttpClient, printable
-from .lists import MOST_LIST, text_of
+from .lists import MOST_LIST, joined, text_of
 
 FIRST_SEGMENTS = 3
 """Segments from the end of the list with which a live stream begins (RFC 8216 §6.3.3)."""
@@ -79,7 +78,7 @@ def variant(text: str, url: str) -> Optional[str]:
         return None
     good = [each for each in variants if each[0] >= WORTHWHILE]
     _, named, group = min(good) if good else max(variants)
-    return urljoin(url, groups.get(group, named) if group else named)
+    return joined(url, groups.get(group, named) if group else named)
 
 
 def segments(text: str, url: str) -> SegmentList:
@@ -103,11 +102,11 @@ def segments(text: str, url: str) -> SegmentList:
             raise SourceFailed(f"its segments are encrypted ({printable(method)[:20]}); expected segments as they are")
         elif tag == "#EXT-X-MAP":
             said = attributes(line)
-            beginning = (urljoin(url, said.get("URI", "")), *_part(said.get("BYTERANGE", ""), 0))
+            beginning = (joined(url, said.get("URI", "")), *_part(said.get("BYTERANGE", ""), 0))
         elif tag == "#EXT-X-BYTERANGE":
             part = value
         elif line and not line.startswith("#"):
-            address = urljoin(url, line)
+            address = joined(url, line)
             first, size = _part(part, ends.get(address, 0)) if part is not None else (None, 0)
             if first is not None:
                 ends[address] = first + size

@@ -52,25 +52,27 @@ class Target:
 
 def target_of(address: str) -> Target:
     """Take ``address`` apart. Raises ``SourceFailed`` for what is no address of HTTP or HTTPS."""
-    shown = printable(address)
+    nonsense = SourceFailed(f"{shown(address)!r} is no address; expected http://HOST/PATH")
     if len(address) > LONGEST_ADDRESS or UNSAFE.search(address):
-        raise SourceFailed(f"{shown!r} is no address; expected http://HOST/PATH")
+        raise nonsense
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
-        scheme = parts.scheme.lower()
-    except ValueError:
-        raise SourceFailed(f"{shown!r} is no address; expected http://HOST/PATH") from None
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+        query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if "@" in parts.netloc else ""
+    except ValueError:  # or that of a text which has no octets
+        raise nonsense from None
+    if not host.isprintable():
+        raise nonsense
+    scheme = parts.scheme.lower()
     if scheme not in ("http", "https"):
-        raise SourceFailed(f"{shown!r} is no address of HTTP; expected http:// or https:// at its beginning")
+        raise SourceFailed(f"{shown(address)!r} is no address of HTTP; expected http:// or https:// at its beginning")
     if not host or port == 0:
-        raise SourceFailed(f"{shown!r} names no host; expected http://HOST/PATH")
-    secure = scheme == "https"
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
-        "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?") if parts.query else ""
-    )
+        raise SourceFailed(f"{shown(address)!r} names no host; expected http://HOST/PATH")
+    path += f"?{query}" if query else ""
     place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
-    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if "@" in parts.netloc else ""
+    secure = scheme == "https"
     return Target(f"{scheme}://{place}{path}", secure, host, port or (443 if secure else 80), path, login)
 
 
@@ -283,6 +285,11 @@ def _ascii(host: str) -> str:
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
         raise SourceFailed(f"no such host: {host!r}") from None
+
+
+def shown(address: str) -> str:
+    """An address as it may be shown: without a password, and without control characters."""
+    return re.sub(r"(//)[^/?#]*@", r"\1", printable(address))[:200]
 
 
 def printable(text: str) -> str:

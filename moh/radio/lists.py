@@ -45,10 +45,12 @@ def entries(text: str, url: str) -> list[str]:
         named = [found[2] for found in sorted((each for each in numbered if each), key=lambda each: int(each[1]))]
     else:
         named = [line for line in lines if line and not line.startswith("#")]
-    found = []
-    for name in named:
-        try:
-            found.append(urljoin(url, name))
-        except ValueError:
-            continue  # such as http://[x
-    return list(dict.fromkeys(found))[:MOST_ENTRIES]
+    return list(dict.fromkeys(joined(url, name) for name in named))[:MOST_ENTRIES]
+
+
+def joined(url: str, name: str) -> str:
+    """The address that ``name`` means in a list from ``url``; ``name`` itself if it means none, such as ``http://[x``."""
+    try:
+        return urljoin(url, name)
+    except ValueError:
+        return name

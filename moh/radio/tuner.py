@@ -14,7 +14,7 @@ from typing import Optional
 from ..common.faults import FaultLog
 from .decoder import Decoder, DecoderFailed
 from .destinations import SourceFailed
-from .http_client import HttpClient, printable, target_of
+from .http_client import HttpClient, shown, target_of
 from .samples import FRAMES
 from .source import Source
 
@@ -113,7 +113,7 @@ class Tuner:
 
     def _receive(self, address: str, turn: int) -> None:
         """Fetch the radio until its connection ends. Raises ``SourceFailed`` or ``DecoderFailed``."""
-        self.address = printable(address)[:200]
+        self.address = shown(address)
         self.address = target_of(address).url
         source = self._source = Source(self._client, self._closing.wait)
         try:

@@ -66,6 +66,9 @@ def test_an_address_is_taken_apart() -> None:
         ("http://[x/", "is no address;"),
         ("http://x/\r\nHost: y", "is no address;"),
         ("http://x/" + "a" * 2048, "is no address;"),
+        ("http://x/\ud800", "is no address;"),
+        ("http://\ud800/", "is no address;"),
+        ("ftp://me:secret@x/", "^'ftp://x/' is no address of HTTP"),
     ],
 )
 def test_what_is_no_address_is_refused(address: str, why: str) -> None:

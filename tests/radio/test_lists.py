@@ -34,7 +34,7 @@ def test_the_addresses_in_a_list_are_in_order_and_each_comes_once() -> None:
     ]  # fmt: skip
     assert entries(PLS, "http://x/y.pls") == ["http://one.example/a", "http://two.example/b"]
     assert entries("", "http://x/") == []
-    assert entries("http://[x\nhttp://y/", "http://x/") == ["http://y/"]
+    assert entries("http://[x\nhttp://y/", "http://x/") == ["http://[x", "http://y/"]
     assert len(entries("\n".join(f"http://x/{i}" for i in range(100)), "http://x/")) == 20
 
 
