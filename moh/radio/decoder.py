@@ -50,7 +50,7 @@ SAID = 8192
 """Octets of ffmpeg's messages that are kept."""
 END_TIMEOUT = 5.0
 """Seconds without sound after which an ffmpeg is killed that gets no more input."""
-MOST_UNHEARD = 1 << 18
+MOST_UNHEARD = 1 << 16
 """Octets that are kept for another decoder."""
 PATIENCE = 0.25
 """Seconds from one look at ffmpeg to the next while it takes no input."""
@@ -145,7 +145,8 @@ class Decoder:
 
     def feed(self, octets: bytes) -> None:
         """Give ffmpeg what the station has sent. Waits while ``buffer`` is full. Raises ``DecoderFailed``."""
-        self.hungry_since = time.monotonic() if self.hungry_since is None else self.hungry_since
+        if self.hungry_since is None:
+            self.hungry_since = time.monotonic()
         self.fed += len(octets)
         self._unheard += octets
         del self._unheard[:-MOST_UNHEARD]

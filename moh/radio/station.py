@@ -21,6 +21,8 @@ from .tuner import Tuner
 REPORTS_APART = 1.0
 """Seconds between two reports of a radio's state at least."""
 
+NO_SOUND = "ffmpeg finds no sound in what it sends"
+
 Report = Callable[[Mapping[str, Any]], None]
 """Sends one message to the server."""
 
@@ -37,6 +39,7 @@ class Station:
         self._decoders: list[Decoder] = []
         self._begun: deque[Decoder] = deque()
         """Decoders that the thread of the connection has begun, and ``service`` does not know yet."""
+        self._was_live = False
         self._reported: dict[str, Any] = {}
         self._report_at = now
         fallback = Fallback(order.fallback)
@@ -107,8 +110,11 @@ class Station:
             state, why = "plays", ""
             if tuner.is_connected:
                 tuner.why = ""
-        elif is_silent or tuner.why:
-            state, why = "away", "it sends silence" if is_silent else tuner.why
+            self._was_live = True
+        elif is_silent:
+            state, why = "away", "it sends silence"
+        elif tuner.why or self._was_live:
+            state, why = "away", tuner.why or (NO_SOUND if tuner.is_connected else "it is connected again")
         else:
             state, why = "connecting", ""
         report = {

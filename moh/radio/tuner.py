@@ -31,9 +31,10 @@ RATE_WINDOW = 10.0
 START_TIMEOUT = 25.0
 """Seconds in which a new connection has to deliver ``START`` seconds of sound."""
 START = 5.0
-FIRST_SOUND, NEXT_SOUND = 12.0, 3.0
+FIRST_SOUND, NEXT_SOUND, AGAIN_SOUND = 12.0, 3.0, 6.0
 """Seconds in which ffmpeg has to make the first sound of what it gets, and then more of it. When it does not, another
-ffmpeg finds out again what the station sends: it may have changed its format."""
+ffmpeg finds out again what the station sends, since it may have changed its format; that one has to make sound in the
+third time."""
 FED = 16384
 """Octets that ffmpeg has to have got for that."""
 RESTARTS = 2
@@ -145,7 +146,7 @@ class Tuner:
             counted += len(octets)
             try:
                 decoder.feed(octets)
-                self._expect_sound(decoder, now)
+                self._expect_sound(decoder, now, AGAIN_SOUND if restarts else FIRST_SOUND)
             except DecoderFailed:
                 if decoder.buffer.heard >= WORKS * FRAMES:
                     restarts = 0
@@ -175,10 +176,10 @@ class Tuner:
         self._offer(decoder)
         return decoder
 
-    def _expect_sound(self, decoder: Decoder, now: float) -> None:
+    def _expect_sound(self, decoder: Decoder, now: float, first: float) -> None:
         """Raise ``DecoderFailed`` where ffmpeg has got enough and makes no sound."""
         since = decoder.hungry_since
-        limit = NEXT_SOUND if decoder.has_output else FIRST_SOUND
+        limit = NEXT_SOUND if decoder.has_output else first
         if since is not None and now - since > limit and decoder.fed > FED:
             raise DecoderFailed(decoder.why)
 
