@@ -348,6 +348,7 @@ class SipServer(socketserver.UDPServer):
 
     def server_close(self) -> None:
         """End the workers and all music, then close the sockets."""
+        self.music.end()
         self.observers.close()
         self.workers.close()
         self.music.close()

@@ -60,10 +60,14 @@ class MusicSources:
         if not self.now_playing.takes_default:  # otherwise it has the built-in piece alone
             self._reloader.check_now()
 
-    def close(self) -> None:
-        """End all that prepares music, within some seconds. What plays is not touched."""
+    def end(self) -> None:
+        """Have the processes end soon, while other parts end. This never waits."""
         if self.library is not None:
             self.library.end()
+
+    def close(self) -> None:
+        """End all that prepares music, within some seconds. What plays is not touched."""
+        self.end()
         self._reloader.close()
         if self.library is not None:
             self.library.close()
