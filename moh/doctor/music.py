@@ -94,7 +94,7 @@ def music_of_state(settings: Settings, state: dict[str, Any], user: int) -> Iter
         return
     yield _plays(
         BUILTIN_PIECE if music.get("builtin") else music.get("name", "?"),
-        music.get("seconds") or 0.0,
+        None if music.get("live") else music.get("seconds") or 0.0,
         music.get("loudness"),
         "default-plays" if state.get("names") else "music-plays",
     )
@@ -125,7 +125,10 @@ def _converted(settings: Settings, music: Music) -> Iterator[Finding]:
         yield finding("music-truncated", name=name, missing=missing[0])
 
 
-def _plays(name: str, seconds: float, loudness: Optional[float], id_: str = "music-plays") -> Finding:
-    minutes, rest = divmod(round(seconds), 60)
-    details = f"{minutes}:{rest:02}" + ("" if loudness is None else f", {loudness:.0f} LUFS")
+def _plays(name: str, seconds: Optional[float], loudness: Optional[float], id_: str = "music-plays") -> Finding:
+    """``seconds`` is ``None`` for a radio, which has no end."""
+    minutes, rest = divmod(round(seconds or 0.0), 60)
+    details = "radio" if seconds is None else f"{minutes}:{rest:02}"
+    if loudness is not None:
+        details += f", {loudness:.0f} LUFS"
     return finding(id_, name=name, details=details)

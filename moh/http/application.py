@@ -126,6 +126,8 @@ class Application:
         codec = codec or next((each for each in CODECS if each.name in has), CODECS[0])
         if codec.name not in has:
             return text(404, f"no call gets {codec.name}: the ffmpeg of the server has no encoder {codec.encoder!r}")
+        if music and music.get("live"):
+            return text(404, "the default is a radio, which has no player; call it")
         path = music.get("files", {}).get(str(codec.sample_rate)) if music else None
         if not music or not path or music["number"] is None:  # of a name that has just become ready
             return text(503, "there is no music yet", AGAIN)

@@ -175,6 +175,11 @@ def _builtin(state: State) -> Iterator[Value]:
         yield Value((), int(bool(music.get("builtin"))))
 
 
+def _duration(state: State) -> Iterator[Value]:
+    if not _find(state, "music.live"):  # a radio has no end
+        yield from _one("music.seconds")(state)
+
+
 def _rows(state: State) -> list[Mapping[str, Any]]:
     found = _find(state, "names.listed")
     return [row for row in found[:MOST_NAMES] if isinstance(row, Mapping)] if isinstance(found, list) else []
@@ -273,7 +278,7 @@ FAMILIES = (
            _one("totals.unexpected_errors")),
     Family("moh_music_builtin", "gauge", (), "1 if the built-in piece plays", _builtin),
     Family("moh_music_duration_seconds", "gauge", (), "How long the music is until it begins again",
-           _one("music.seconds")),
+           _duration),
     Family("moh_music_loudness_lufs", "gauge", (), "How loud the music is, in LUFS (EBU R 128)",
            _one("music.loudness")),
     Family("moh_names", "gauge", ("state",), "Names in the music folder", _each("names.by_state", NAME_STATES)),

@@ -105,6 +105,11 @@ def test_with_a_folder_the_music_is_the_default() -> None:
     assert what(only) == "Callers hear m.mp3 (3:03, -24 LUFS), unless they dial a name of the music folder."
 
 
+def test_a_radio_has_no_length() -> None:
+    (only,) = from_state(names={"count": 1}, music={"name": "news", "live": True, "seconds": 120.0, "loudness": None})
+    assert what(only) == "Callers hear news (radio), unless they dial a name of the music folder."
+
+
 def test_music_of_which_the_end_is_missing() -> None:
     plays, truncated = from_state(
         music={"summary": "m.mp3: as loud, the file breaks off after 9 of 20 s, its end fades"}

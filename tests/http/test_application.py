@@ -263,6 +263,14 @@ def test_without_music_there_is_no_player_yet(page: Page) -> None:
     assert (answer.status, answer.json) == (503, {"error": "there is no music yet"})
 
 
+def test_a_default_that_is_a_radio_has_no_player(page: Page) -> None:
+    page.state = sample_state()
+    page.state["music"]["live"] = True
+    text = "the default is a radio, which has no player; call it\n"
+    assert (page.ask("/music/pcmu.wav").status, page.ask("/music/pcmu.wav").text) == (404, text)
+    assert page.ask("/music/waveform.json").status == 404
+
+
 def test_a_player_that_cannot_be_made_says_why(page: Page) -> None:
     page.why = "No space left on device"
     answer = page.ask("/music/g722.wav")

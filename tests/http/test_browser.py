@@ -226,6 +226,16 @@ def with_names(**changed: Any) -> dict[str, Any]:
     return state
 
 
+def test_a_default_that_is_a_radio_has_no_length_and_no_player(open_page: OpenPage) -> None:
+    state = with_names()
+    state["music"].update(name="news", live=True, seconds=120.0, loudness=None)
+    page = open_page(state)
+    facts = page.locator("#music-facts").inner_text()
+    assert "news" in facts and "Length" not in facts
+    assert not page.locator("#music-sound").is_visible()
+    assert page.locator("#music-default").inner_text().startswith("The default: it plays for each name")
+
+
 def test_without_a_folder_there_are_no_names(open_page: OpenPage) -> None:
     assert not open_page(sample_state()).locator("#names-card").is_visible()
     assert not open_page({**sample_state(), "names": None}).locator("#names-card").is_visible()

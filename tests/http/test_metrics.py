@@ -105,6 +105,12 @@ def test_without_a_folder_no_name_has_a_sample(names: Any) -> None:
     assert "moh_calls" in found
 
 
+def test_a_radio_has_no_length() -> None:
+    state = counted_state()
+    state["music"]["live"] = True
+    assert ("moh_music_duration_seconds", ()) not in samples(state)
+
+
 def test_a_name_of_a_file_that_is_no_utf_8_is_a_label() -> None:
     state = counted_state()
     state["names"]["listed"] = [row("jaz\udcff"), row('a"b\n')]

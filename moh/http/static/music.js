@@ -15,12 +15,14 @@ export function showMusic({ music, codecs, names }) {
   setText(byId("music-default"), names ? t("music.default") : "");
   fillFacts(byId("music-facts"), [
     [t("music.name"), music.builtin ? t("music.builtin") : music.name],
-    [t("music.length"), duration(music.seconds)],
+    [t("music.length"), music.live ? null : duration(music.seconds)],
     [t("music.loudness"), loudness(music.loudness)],
     [t("music.gain"), gain(music.gain)],
     [t("music.since"), moment(music.since)],
   ]);
   setText(byId("music-report"), done(music.summary));
+  byId("music-sound").hidden = Boolean(music.live); // a radio has no waveform, and no player
+  if (music.live) return;
   showPlayers(byId("players"), codecs, "/music", music.number);
   if (wave.number !== music.number) loadWaveform(music.number);
   showWaveform();
