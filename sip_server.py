@@ -47,6 +47,7 @@ from moh.net.recvmmsg import MOST_READ, Datagram, DatagramReader
 from moh.net.sockets import ask_for_local_address, family_of
 from moh.server.compiled import core_fault
 from moh.server.engines import Engines
+from moh.server.load import LoadMeter
 from moh.server.log_format import complaint
 from moh.server.log_handler import start_log
 from moh.server.message_log import log_message, without_keys
@@ -132,6 +133,7 @@ class SipServer(socketserver.UDPServer):
         state = State(settings, codecs, self.statistics, self.music.now_playing, library=self.music.library)
         self.observers.begin(state)
         self.observers.watch(state, codecs[0], self.statistics, self.music.now_playing)
+        self.load = LoadMeter(settings.busy_at, self.engines.ffmpegs.pids)
         self._collector = IdleCollector()
         self._service_at = 0.0
         self._read_at = 0.0
@@ -288,7 +290,7 @@ class SipServer(socketserver.UDPServer):
         self.observers.service(now)
         self._obey_signals(now)
         self._collector.collect(self.agent.idle, now)
-        if self._stop_at is not None and (self.agent.idle or now >= self._stop_at):
+        if self._stop_at is not None and (now >= self._stop_at or self.agent.may_end(now)):
             raise Stopped
 
     def _drive_safely(self, step: Callable[..., list[Action]], *args: Any) -> bool:
@@ -308,6 +310,10 @@ class SipServer(socketserver.UDPServer):
         if signals.summary:
             signals.summary = False
             self.statistics.log_summary()
+        if signals.drains != self.agent.admission.draining:
+            self._drive_safely(self.agent.drain, signals.drains)
+        if self.load.due(now):
+            self._drive_safely(self.agent.note_share, self.load.share(now))
         stops = signals.stops
         if stops > self._stops_handled and self._begin_stop(stops, now):
             self._stops_handled = stops

@@ -6,7 +6,7 @@
 # a variable of the shell comes first. PYTHON=python3.13 chooses another Python.
 set -euo pipefail
 
-trap '' HUP USR1 # they are for the server, which handles them; before it runs they must not end this script
+trap '' HUP USR1 USR2 # they are for the server, which handles them; before it runs they must not end this script
 
 with_home() { # TEXT: print it with its $HOME replaced
     local text=${1//\$HOME/"${HOME:-}"} # quoted: from bash 5.2 on, & stands for what was found

@@ -31,7 +31,7 @@ from moh.rtp.port_pool import PortPool
 from moh.server.message_log import Redacted
 from moh.sip.framing import PING, Framer
 from moh.sip.identity import Identity
-from moh.sip.invites import Limits
+from moh.sip.limits import Limits
 from moh.sip.names import MOST_MISSING
 from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent

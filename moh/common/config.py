@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 from .actions import Address
 from .addresses import Network, is_unicast, is_unspecified, literal, networks
+from .busy_at import BusyAt, read_busy_at
 from .errors import SettingsError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -238,7 +239,7 @@ class Settings:
         "MOH_DIRECTION",
         "sendonly",
         _direction,
-        "what answers say: sendonly, or sendrecv if your PBX plays its own music in place of yours (docs/pbx.md)",
+        "what answers say; sendrecv if your PBX plays its own music instead (docs/pbx.md)",
     )
     allow: tuple[Network, ...] = _setting(
         "MOH_ALLOW", "", _networks, "networks that may call, such as 192.168.0.0/16,203.0.113.7; empty: all"
@@ -277,17 +278,21 @@ class Settings:
     drain: float = _setting(
         "MOH_DRAIN", "0", _grace, "how long calls may go on after a stop, such as 30s or 5m; 0: BYE at once"
     )
+    busy_at: BusyAt = _setting(  # noqa: RUF009 -- ruff does not know that a BusyAt is immutable
+        "MOH_BUSY_AT",
+        "",
+        read_busy_at,
+        "503 to OPTIONS from 2000 calls or 80% of a core on; empty: never",
+    )
     tls_cert: str = _setting("MOH_TLS_CERT", "", str, "certificate chain (PEM) for SIP over TLS; empty: no TLS")
     tls_key: str = _setting("MOH_TLS_KEY", "", str, "private key (PEM); empty: it is in the certificate's file")
     tls_port: int = _setting(
         "MOH_TLS_PORT",
         "5061",
         _port,
-        "TCP port for SIP over TLS; with Compose, write MOH_TLS_PORT=5061 into .env as well",
+        "TCP port for SIP over TLS; with Compose, write it into .env as well",
     )
-    log: int = _setting(
-        "MOH_LOG", "info", _level, "what is logged: debug (each SIP message too), info, warning or error"
-    )
+    log: int = _setting("MOH_LOG", "info", _level, "logged: debug (each SIP message too), info, warning or error")
     log_format: str = _setting(
         "MOH_LOG_FORMAT", "text", _log_format, "how it is logged: text for people, or json, one object on each line"
     )
@@ -295,8 +300,8 @@ class Settings:
         "MOH_TRACE",
         "",
         _trace,
-        "file for all SIP messages (pcapng, for Wireshark), such as /tmp/moh.pcapng; with ,192.168.1.20 behind it: "
-        "those of that phone; empty: none",
+        "file for SIP messages (pcapng, for Wireshark), such as /tmp/moh.pcapng; with ,192.168.1.20 behind it: "
+        "of that phone; empty: none",
     )
     http: Optional[Address] = _setting(  # noqa: RUF009 -- ruff does not know that an Address is immutable
         "MOH_HTTP", "", _http, "port of the page for the owner, such as 8080, or address and port; empty: none"

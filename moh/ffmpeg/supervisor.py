@@ -134,6 +134,10 @@ class Supervisor:
         """The number of ffmpegs that run now."""
         return len(self._ffmpegs)
 
+    def pids(self) -> list[int]:
+        """The numbers of the processes that run now. Any thread may call this."""
+        return [ffmpeg.process.pid for ffmpeg in list(self._ffmpegs.values())]
+
     def playing_by_codec(self) -> Counter[str]:
         """Those that play to calls, by the name of their codec. Any thread may call this."""
         return Counter(ffmpeg.target.codec.name for ffmpeg in list(self._ffmpegs.values()) if ffmpeg.call != PROBE)

@@ -16,7 +16,7 @@ def step_back() -> None:
 
     Ctrl-C in a terminal and the stop of systemd reach all processes. The page goes on until the server has ended.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     try:

@@ -25,6 +25,10 @@ def _why_not_ready(reading: Reading) -> str:
     state = reading.state or {}
     if state.get("stopping"):
         return "the server stops: it takes no more calls"
+    if state.get("draining"):
+        return "the server drains: it takes no more calls for now"
+    if state.get("busy"):
+        return "the server is busy: MOH_BUSY_AT is reached"
     if state.get("music") is None:
         return "there is no music yet"
     return "" if state.get("ready") else "the server takes no calls yet"

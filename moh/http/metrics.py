@@ -237,6 +237,8 @@ FAMILIES = (
     Family("moh_build_info", "info", ("version", "compiled"), "Version, and whether the core is compiled; 1", _build),
     Family("moh_start_time_seconds", "gauge", (), "When the server started, since 1970", _one("started")),
     Family("moh_ready", "gauge", (), "1 if the server takes calls", _one("ready")),
+    Family("moh_draining", "gauge", (), "1 while it takes no more calls, until the next SIGUSR2", _one("draining")),
+    Family("moh_busy", "gauge", (), "1 from MOH_BUSY_AT on: OPTIONS is answered by 503", _one("busy")),
     Family("moh_stopping", "gauge", (), "1 from SIGTERM on, while calls may go on", _one("stopping")),
     Family("moh_trouble", "gauge", (), "1 if your music cannot be played, or until that is known", _trouble),
     Family("moh_findings", "gauge", ("level",), "What the check of the set-up has found", _findings),

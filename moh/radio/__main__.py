@@ -55,7 +55,7 @@ def follow_orders(radios: Radios) -> None:
 
 def main() -> int:
     """Play radios until the server ends."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are for the server, which ends the standard input
     log_to_the_server(logging.INFO)
     try:

@@ -23,7 +23,7 @@ from ..rtp.port_pool import PortPool, shared_port
 from ..sdp.description import MediaDescription, SessionDescription, parse_sdp
 from ..sdp.offer_answer import PLAIN, Choice
 from ..sip.identity import Identity
-from ..sip.invites import Limits
+from ..sip.limits import Limits
 from ..sip.message import Request, Response
 from ..sip.names import name_of
 from ..sip.parser import parse

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def hold_signals() -> None:
@@ -29,6 +29,8 @@ class Signals:
         """Whether the music is to be prepared anew (SIGHUP)."""
         self.summary = False
         """Whether the statistics are to be logged (SIGUSR1)."""
+        self.drains = False
+        """Whether the server is to take no more calls for now; each SIGUSR2 changes it."""
         self.stops = 0
         """How often a signal has asked the server to stop (SIGTERM, SIGINT)."""
 
@@ -47,5 +49,7 @@ class Signals:
             self.reload = True
         elif number == signal.SIGUSR1:
             self.summary = True
+        elif number == signal.SIGUSR2:
+            self.drains = not self.drains
         else:
             self.stops += 1

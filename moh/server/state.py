@@ -94,6 +94,8 @@ class State:
             "started": epoch + self._started,
             "ready": agent.ready and not self._now_playing.failure,
             "stopping": agent.closing,
+            "draining": agent.admission.draining,
+            "busy": agent.is_busy,
             "trouble": agent.health.text or self._now_playing.failure,
             "uri": self._now_playing.uri,
             "uri_advice": self._now_playing.advice,

@@ -34,7 +34,7 @@ from ..net.routes import address_on_the_network, has_port, is_broadcast, is_ours
 from ..rtp.port_pool import PortPool, shared_port
 from ..shared.shared_stream import SharedStream
 from ..sip.identity import Identity
-from ..sip.invites import Limits
+from ..sip.limits import Limits
 from ..sip.user_agent import UserAgent
 from ..transport.tcp import TcpServer, tls_context
 from .compiled import is_compiled
@@ -131,7 +131,7 @@ def user_agent(
         shared=shared.port,
     )
     two_way = settings.direction == "sendrecv"
-    limits = Limits(codecs, settings.max_call, media_policy(settings), two_way, starts_at_once())
+    limits = Limits(codecs, settings.max_call, media_policy(settings), two_way, starts_at_once(), settings.busy_at)
     return UserAgent(identity, ports, limits, validator)
 
 

@@ -31,14 +31,20 @@ class Health:
         """The worst that is wrong; empty if all is well."""
         return self.no_music or self.trouble
 
+    def asks_for_music(self, request: Request, flow: Flow) -> bool:
+        """Whether this is the health check of this machine: a server that is busy or drains is healthy."""
+        return request.first(CHECK) == MUSIC and self._is_local(request, flow)
+
+    def _is_local(self, request: Request, flow: Flow) -> bool:
+        return is_this_machine(flow.remote.host, flow.local.host) and len(request.listed("via")) == 1
+
     def headers(self, request: Request, flow: Flow) -> HeaderFields:
         """The header fields that the answer to the OPTIONS ``request`` by ``flow`` has beside the usual ones.
 
         Warning 399 is for a person to read (RFC 3261 §20.43). It names the owner's file, so it does not leave this
         machine: a second Via says that a proxy here forwards the request, and takes the answer to another sender.
         """
-        is_local = is_this_machine(flow.remote.host, flow.local.host) and len(request.listed("via")) == 1
-        if not is_local:
+        if not self._is_local(request, flow):
             return []
         text = self.text
         if request.first(CHECK) == MUSIC and not self.music_known:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Optional
 
 from ..common.actions import Action, Flow, Note, Resolve, Trust
-from ..common.codecs import CODECS, Codec
 from ..common.errors import Refusal
 from ..guard.address_validation import AddressValidator
-from ..guard.media_policy import MediaPolicy
 from ..sdp.description import parse_sdp
 from ..sdp.media_session import MediaSession, Origin, no_srtp
 from ..sdp.offer_answer import Choice, Offer, choose, rtcp_beside_rtp
+from .admission import SERVER_STOPS, STOPS, Admission
 from .arrival import Arrival
 from .call import NO_ACK, Call
 from .dialled import DialledNames
@@ -26,6 +24,7 @@ from .dialog import Dialog
 from .headers import NameAddr
 from .identity import Identity, Reach
 from .incoming import REFRESH, Incoming
+from .limits import Limits
 from .message import Request, Response
 from .names import MusicNames, Selection
 from .pending import PendingRequests, ip_version
@@ -35,20 +34,6 @@ from .validation import ALLOW, SUPPORTED, check_request, requires_100rel
 
 NO_ANSWER = "no answer in the ACK"
 """``Call.ended_by`` of a call whose ACK carried no answer to our offer, or an answer that does not fit."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the owner permits: codecs that ffmpeg can make, the longest call, where music may go, what answers say."""
-
-    codecs: tuple[Codec, ...] = CODECS
-    longest_call: Optional[float] = None
-    """Seconds; ``None`` for no limit."""
-    destinations: MediaPolicy = field(default_factory=MediaPolicy)
-    two_way: bool = False
-    """As in ``Origin``."""
-    starts_at_once: Optional[int] = None
-    """The streams that may start at once on ports of their own, as in ``StartLimit``."""
 
 
 class Dialled(NamedTuple):
@@ -71,8 +56,7 @@ class Invites:
         self.tune: Optional[int] = None
         """The default tune of new calls; ``None`` before the first music is ready."""
         self.names = MusicNames()
-        self.closing = False
-        """Whether the server stops, so that it accepts no new calls."""
+        self.admission = Admission(limits.busy_at)
         self._identity = identity
         self._limits = limits
         self._guard = guard
@@ -82,13 +66,24 @@ class Invites:
         self._dialled = DialledNames()
         self._arrival = arrival
 
-    def check_room(self, call: Optional[Call]) -> None:
-        """Raises ``Refusal`` 503 where a new call would be refused; only a stopping server refuses within a call."""
-        if self.closing:
-            raise Refusal(503, "The server stops")
-        if call is None and self.tune is None:
+    def check_room(self, now: float) -> None:
+        """Raises ``Refusal`` 503 where a new call is refused."""
+        self._check_admission(self.admission.call_refusal(len(self._registry.calls), now))
+
+    def check_room_for_later(self, healthy: bool) -> None:
+        """Raises ``Refusal`` 503 where the answer to OPTIONS has to say that calls should go to another server.
+
+        A server that is ``healthy`` though it is busy or drains says so to the health check.
+        """
+        why = self.admission.options_refusal(len(self._registry.calls))
+        self._check_admission(why if why == STOPS or not healthy else "")
+
+    def _check_admission(self, why: str) -> None:
+        if why:
+            raise Refusal(503, why, *(() if why == STOPS else (RETRY_LATER,)))
+        if self.tune is None:
             raise Refusal(503, "The music is not ready yet", RETRY_LATER)
-        if call is None and self._registry.ports.exhausted:
+        if self._registry.ports.exhausted:
             raise Refusal(503, "All RTP ports are taken", RETRY_LATER)
 
     # -- INVITE and UPDATE -----------------------------------------------------------------------------------------
@@ -133,7 +128,7 @@ class Invites:
             return None
         if not self._dialled.needs_look_up(name, ip_version(peer.flow), peer.trust, now):
             return None
-        self.check_room(None)
+        self.check_room(now)
         try:
             return self._pending.wait_for_dialled(incoming, name, now)
         except Refusal:
@@ -227,7 +222,7 @@ class Invites:
 
     def _begin_call(self, incoming: Incoming, offer: Optional[Offer], dialled: Dialled, now: float) -> list[Action]:
         request, peer = incoming.request, incoming.peer
-        self.check_room(None)
+        self.check_room(now)
         at_once, plays = self._may_play_at_once(incoming, offer), offer is None or offer.choice.playing
         crowded = plays and not self._registry.starts.has_room(now, at_once)
         port = self._acquire_port(offer is not None and offer.choice.crypto is not None, crowded)
@@ -240,6 +235,8 @@ class Invites:
             actions = call.answer_invite(exchange, offer, now, ringing=ringing, music_at_once=at_once)
             self._registry.remember_merged(exchange.transaction, request)
             self._registry.add_call(call)
+            if self.admission.ends_at is not None:
+                call.end_at_latest(self.admission.ends_at, SERVER_STOPS)
         except Exception:  # nothing has been sent or started yet
             self._registry.ports.release(port)
             raise

@@ -101,7 +101,8 @@ class Requests:
         headers = [ALLOW, ACCEPT, SUPPORTED, ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
         if call is not None:
             call.dialog.accept_cseq(incoming.request)
-        self._invites.check_room(call)
+        else:
+            self._invites.check_room_for_later(self._health.asks_for_music(incoming.request, incoming.peer.flow))
         headers += self._health.headers(incoming.request, incoming.peer.flow)
         if call is None:
             return [self._responder.answer_statelessly(incoming.request, incoming.peer.flow, 200, headers)]

@@ -9,6 +9,7 @@ from functools import partial
 from ..common.actions import Action, Note
 from ..common.amounts import amount
 from ..common.errors import Refusal
+from .admission import SERVER_STOPS
 from .call import Call
 from .invites import Invites
 from .pending import PendingRequest, PendingRequests
@@ -33,7 +34,7 @@ class Stopping:
 
     def close(self, grace: float, now: float) -> list[Action]:
         """Accept no more calls and send BYE to all; present calls may go on for ``grace`` seconds."""
-        self._invites.closing = True
+        self._invites.admission.stop(grace, now)
         turns = [
             Turn("a request that waits", partial(self._refuse, waiting), partial(self._give_up, waiting))
             for waiting in self._pending.answerable(but_within_calls=grace > 0)
@@ -50,13 +51,13 @@ class Stopping:
     def _stop(self, call: Call, grace: float, now: float) -> list[Action]:
         self._registry.touch(call)
         if not grace:
-            return call.hang_up("the server stops", "server stops", now)
-        call.end_at_latest(now + grace, "server stops")
+            return call.hang_up("the server stops", SERVER_STOPS, now)
+        call.end_at_latest(now + grace, SERVER_STOPS)
         return []
 
     def _stop_later(self, call: Call, grace: float, now: float) -> list[Action]:
         """The call could not end at once: let its next turn end it."""
-        call.end_at_latest(now + grace, "server stops")
+        call.end_at_latest(now + grace, SERVER_STOPS)
         return self._registry.fail(call, now)
 
     def _log_grace(self, grace: float, now: float) -> list[Action]:

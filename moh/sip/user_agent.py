@@ -20,7 +20,8 @@ from .arrival import Arrival
 from .call import NO_ACK, SERVER_FAULT, Call
 from .health import Health
 from .identity import Identity
-from .invites import Invites, Limits
+from .invites import Invites
+from .limits import Limits
 from .message import Request, Response
 from .names import MissingName
 from .pending import PendingRequest, PendingRequests
@@ -55,6 +56,7 @@ class UserAgent:
         self._invites = Invites(
             identity, limits, self.guard, self.registry, self._responder, self.pending, self._arrival
         )
+        self.admission = self._invites.admission
         self._requests = Requests(self.guard, self.registry, self._responder, self.pending, self._invites, self.health)
         self._stopping = Stopping(
             self.registry, self.pending, self._responder, self._invites, self._turns, self._give_up
@@ -150,6 +152,14 @@ class UserAgent:
         """The names that callers dialled since the last call of this method and whose music is not ready."""
         return self._invites.names.take_wanted()
 
+    def drain(self, wanted: bool, now: float) -> list[Action]:
+        """Accept no more new calls, soon; or accept them again where this is not ``wanted``. Present calls go on."""
+        return self.admission.drain(wanted, self.calls, now)
+
+    def note_share(self, share: float, now: float) -> list[Action]:
+        """Note which share of one core the server and its ffmpegs take, as 0.8. To be called each second or so."""
+        return self.admission.note_share(share, len(self.registry.calls))
+
     def close(self, grace: float, now: float) -> list[Action]:
         """Accept no more calls and send BYE to all; music stops, and ports are released as the streams end.
 
@@ -176,8 +186,8 @@ class UserAgent:
 
     @property
     def closing(self) -> bool:
-        """Whether the server stops, so that it accepts no new calls."""
-        return self._invites.closing
+        """Whether the server stops, so that it soon accepts no new calls."""
+        return self.admission.stopping
 
     @property
     def tunes(self) -> set[int]:
@@ -219,6 +229,15 @@ class UserAgent:
     def idle(self) -> bool:
         """Whether no call is left, and no BYE or stream of an ended call."""
         return not self.registry.calls
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the server has as many calls, or as much to do, as ``MOH_BUSY_AT`` says."""
+        return self.admission.is_busy(len(self.registry.calls))
+
+    def may_end(self, now: float) -> bool:
+        """Whether a server that stops has nothing left to do: no call, and proxies have noticed that it stops."""
+        return self.idle and self.admission.is_announced(now)
 
     @property
     def connections(self) -> set[int]:

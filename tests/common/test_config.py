@@ -343,7 +343,7 @@ def test_the_table_has_a_line_for_each_setting() -> None:
     assert [name for name, _, _ in table] == [
         "MOH_BIND", "MOH_SIP_PORT", "MOH_RTP_PORTS", "MOH_FFMPEG_CALLS", "MOH_ADVERTISED_ADDRESS", "MOH_DIRECTION",
         "MOH_ALLOW", "MOH_CALL_RATE", "MOH_ALLOW_MEDIA", "MOH_MUSIC", "MOH_SHUFFLE", "MOH_ANNOUNCE",
-        "MOH_ALLOW_RADIO", "MOH_CACHE", "MOH_CACHE_LIMIT", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN",
+        "MOH_ALLOW_RADIO", "MOH_CACHE", "MOH_CACHE_LIMIT", "MOH_LOUDNESS", "MOH_MAX_CALL", "MOH_DRAIN", "MOH_BUSY_AT",
         "MOH_TLS_CERT", "MOH_TLS_KEY", "MOH_TLS_PORT", "MOH_LOG", "MOH_LOG_FORMAT", "MOH_TRACE", "MOH_HTTP",
     ]  # fmt: skip
     assert all(text for _, _, text in table)

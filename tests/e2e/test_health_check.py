@@ -49,6 +49,7 @@ ROWS: dict[str, list[dict[str, str]]] = {
     "MOH_LOUDNESS": [{"MOH_LOUDNESS": "off"}],
     "MOH_MAX_CALL": [{"MOH_MAX_CALL": "1s"}],
     "MOH_DRAIN": [{"MOH_DRAIN": "1h"}],
+    "MOH_BUSY_AT": [{"MOH_BUSY_AT": "1"}],
     "MOH_TLS_CERT": [{"MOH_TLS_CERT": CERTIFICATE}],
     "MOH_TLS_KEY": [{"MOH_TLS_CERT": CERTIFICATE, "MOH_TLS_KEY": CERTIFICATE}],
     "MOH_TLS_PORT": [{"MOH_TLS_CERT": CERTIFICATE, **STRICT}],

@@ -35,7 +35,8 @@ def sample_state(now: float = NOW, calls: int = 4, ends: int = 14) -> dict[str, 
     listed = [call(number, now, **(shared if number % 2 else {})) for number in range(calls)]
     return {
         "version": "0.1.0", "compiled": True, "pid": 4711, "now": now, "started": now - 93784.0, "ready": True,
-        "stopping": False, "trouble": "", "uri": "sip:123@192.0.2.10:5060", "uri_advice": [],
+        "stopping": False, "draining": False, "busy": False,
+        "trouble": "", "uri": "sip:123@192.0.2.10:5060", "uri_advice": [],
         "settings": [{"name": name, "value": default, "default": default, "help": text}
                      for name, default, text in Settings.table()],
         "music": {

@@ -35,7 +35,8 @@ def sample_state(**changed: Any) -> State:
 
 _STATE: State = {
     "version": "1.2.3", "compiled": True, "pid": 4711, "now": NOW, "started": NOW - 86_400.0, "ready": True,
-    "stopping": False, "trouble": "", "uri": "sip:123@192.0.2.100:5060", "uri_advice": [],
+    "stopping": False, "draining": False, "busy": False,
+        "trouble": "", "uri": "sip:123@192.0.2.100:5060", "uri_advice": [],
     "settings": [
         {"name": "MOH_BIND", "value": "0.0.0.0", "default": "0.0.0.0",
          "help": "address to listen on; 0.0.0.0: all addresses"},

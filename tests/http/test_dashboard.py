@@ -31,7 +31,7 @@ def test_each_metric_of_the_dashboard_and_the_alerts_exists() -> None:
 def test_the_dashboard_shows_nearly_all_metrics() -> None:
     shown = names_in("\n".join(target["expr"] for panel in PANELS for target in panel["targets"]))
     assert {family.name for family in FAMILIES} - shown == {
-        "moh_stopping", "moh_music_builtin", "moh_music_duration_seconds"
+        "moh_stopping", "moh_draining", "moh_busy", "moh_music_builtin", "moh_music_duration_seconds"
     }  # fmt: skip
 
 

@@ -37,7 +37,9 @@ def test_a_server_that_does_not_answer_is_neither(state: Any) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "line"),
-    [({"stopping": True}, "the server stops: it takes no more calls"), ({"music": None}, "there is no music yet"),
+    [({"stopping": True}, "the server stops: it takes no more calls"),
+     ({"draining": True}, "the server drains: it takes no more calls for now"),
+     ({"busy": True}, "the server is busy: MOH_BUSY_AT is reached"), ({"music": None}, "there is no music yet"),
      ({"ready": False}, "the server takes no calls yet")],
 )  # fmt: skip
 def test_a_server_without_music_or_calls_is_healthy_and_not_ready(changed: dict[str, Any], line: str) -> None:

@@ -16,7 +16,7 @@ from moh.common.codecs import CODECS as ALL_CODECS
 from moh.guard import media_limits, rate_limit
 from moh.http import metrics
 from moh.http.metrics import FAMILIES, MOST_NAMES, OTHER, render
-from moh.sip import arrival, call, invites, session_timer
+from moh.sip import admission, arrival, call, invites, session_timer
 from moh.sip.responder import COUNTED
 from tests.http.counted import counted_state
 from tests.http.names_state import names_state, row
@@ -47,6 +47,7 @@ def test_the_values_are_those_of_the_state() -> None:
     state = counted_state()
     assert value(state, "moh_build_info", version="1.2.3", compiled="yes") == 1
     assert value(state, "moh_start_time_seconds") == 1790000000
+    assert (value(state, "moh_draining"), value(state, "moh_busy")) == (0, 0)
     assert (value(state, "moh_ready"), value(state, "moh_stopping"), value(state, "moh_trouble")) == (1, 0, 0)
     assert value(state, "moh_calls") == 3
     assert value(state, "moh_streams", codec="PCMU", engine="shared") == 1
@@ -215,7 +216,7 @@ def test_the_statuses_are_those_of_the_refusals() -> None:
 def test_the_reasons_of_ended_calls_are_those_of_the_code() -> None:
     found = constants([each.args[1] for each in calls_in("sip", "hang_up", "_end", "end_at_latest") if each.args[1:]])
     found |= constants([each.args[1] for each in calls_in("rtp", "Verdict")])
-    found |= {call.NO_ACK, call.SERVER_FAULT, invites.NO_ANSWER, "longest call"}
+    found |= {call.NO_ACK, call.SERVER_FAULT, admission.SERVER_STOPS, invites.NO_ANSWER, "longest call"}
     assert found | {str(status) for status in session_timer.DIALOG_GONE} == set(metrics.ENDED)
 
 

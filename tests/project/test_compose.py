@@ -90,7 +90,8 @@ VALUES = {
     "MOH_CALL_RATE": "2000",
     "MOH_ALLOW_MEDIA": "192.0.2.0/24", "MOH_MUSIC": "./my.mp3", "MOH_SHUFFLE": "on", "MOH_ANNOUNCE": "60s",
     "MOH_ALLOW_RADIO": "192.0.2.0/24", "MOH_CACHE": "/cache/moh", "MOH_CACHE_LIMIT": "500M", "MOH_LOUDNESS": "-20",
-    "MOH_MAX_CALL": "1h", "MOH_DRAIN": "30s", "MOH_TLS_CERT": "./c.pem", "MOH_TLS_KEY": "./k.pem",
+    "MOH_MAX_CALL": "1h", "MOH_DRAIN": "30s", "MOH_BUSY_AT": "2000", "MOH_TLS_CERT": "./c.pem",
+    "MOH_TLS_KEY": "./k.pem",
     "MOH_TLS_PORT": "5071", "MOH_LOG": "debug", "MOH_LOG_FORMAT": "json", "MOH_TRACE": "/tmp/moh.pcapng",
     "MOH_HTTP": "8081",
 }  # fmt: skip

@@ -192,17 +192,17 @@ def test_with_grace_a_call_goes_on_until_the_phone_ends_it() -> None:
     to_tag = answered(agent)
     assert methods(agent.close(30.0, now=10.0)) == []
     other = {"via": "Via: SIP/2.0/UDP 192.168.1.51;branch=z9hG4bKother", "call_id": "Call-ID: other"}
-    assert statuses(agent.receive(invite(**other), FLOW, now=11.0)) == [503]
-    assert statuses(agent.receive(request("OPTIONS"), FLOW, now=11.0)) == [503]
+    assert statuses(agent.receive(request("OPTIONS"), FLOW, now=10.1)) == [503]
+    assert statuses(agent.receive(invite(**other), FLOW, now=15.0)) == [503]
     via = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKhold;rport"
     hold = OFFER.replace("recvonly", "inactive")
-    actions = agent.receive(invite(body=hold, to_tag=to_tag, via=via, cseq="CSeq: 131 INVITE"), FLOW, now=12.0)
+    actions = agent.receive(invite(body=hold, to_tag=to_tag, via=via, cseq="CSeq: 131 INVITE"), FLOW, now=16.0)
     assert statuses(actions) == [200]
     assert isinstance(music(actions)[0], StopStream)
-    agent.receive(ack(to_tag, cseq="CSeq: 131 ACK"), FLOW, now=12.1)
+    agent.receive(ack(to_tag, cseq="CSeq: 131 ACK"), FLOW, now=16.1)
     assert not agent.idle
-    agent.receive(bye(to_tag, cseq="CSeq: 132 BYE"), FLOW, now=13.0)
-    agent.stream_gone(to_tag, 1, "ended", now=13.1)
+    agent.receive(bye(to_tag, cseq="CSeq: 132 BYE"), FLOW, now=17.0)
+    agent.stream_gone(to_tag, 1, "ended", now=17.1)
     assert agent.idle
 
 

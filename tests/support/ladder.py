@@ -10,10 +10,11 @@ from typing import Optional, Union
 
 from moh.common.actions import Action, Address, Flow, Note, Resolve, Send, StartStream, StopStream, Trust
 from moh.common.addresses import networks
+from moh.common.busy_at import NEVER, BusyAt
 from moh.guard.media_policy import MediaPolicy
 from moh.rtp.port_pool import PortPool
 from moh.sip.identity import Identity
-from moh.sip.invites import Limits
+from moh.sip.limits import Limits
 from moh.sip.message import Request, Response
 from moh.sip.parser import parse
 from moh.sip.user_agent import UserAgent
@@ -52,6 +53,7 @@ def make_agent(
     bridge: str = "",
     music: bool = True,
     starts_at_once: Optional[int] = None,
+    busy_at: BusyAt = NEVER,
 ) -> UserAgent:
     """Return an agent whose tokens count up from token000000000001. ``PortPool`` explains ``most`` and ``shared``.
 
@@ -70,7 +72,11 @@ def make_agent(
         is_behind_a_bridge=lambda host: host == bridge,
     )
     limits = Limits(
-        longest_call=longest_call, destinations=destinations, two_way=two_way, starts_at_once=starts_at_once
+        longest_call=longest_call,
+        destinations=destinations,
+        two_way=two_way,
+        starts_at_once=starts_at_once,
+        busy_at=busy_at,
     )
     agent = UserAgent(identity, PortPool(*ports, most=most, shared=shared), limits)
     if music:

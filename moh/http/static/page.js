@@ -72,6 +72,8 @@ function judge() {
   const found = troubles();
   const worst = found.find((each) => each.level === "error") ?? found.find((each) => each.level === "warning");
   if (state.stopping) return ["warning", t("stopping.sentence"), found];
+  if (state.draining) return ["warning", t("draining.sentence"), found];
+  if (state.busy) return ["warning", t("busy.sentence"), found];
   if (!state.ready) return ["warning", t("starting.sentence"), found];
   if (state.trouble === UNDECIDED) return ["waiting", t("preparing.sentence"), found];
   if (worst) return [worst.level, t(`${worst.level}.sentence`, { what: worst.what }), found, worst];
