@@ -211,8 +211,9 @@ class Librarian:
         if is_urgent and self._evict(missing, title, now):
             title.room_until = now + ROOM_TIMEOUT
             return None
-        self._set_state(title, "full", why)
+        title.state, title.why = "full", why
         title.retry_at = now + ROOM_TIMEOUT
+        self._say_failure(title)
         return None
 
     def _has_leftovers(self, now: float) -> bool:
@@ -275,7 +276,8 @@ class Librarian:
         """The conversion of a name has begun: the cache does not have it."""
         title = self._titles.get(step.name)
         if title is not None and title.state != "ready":
-            self._set_state(title, "converting", "")
+            title.state, title.why = "converting", ""
+            self._say_state(title)
 
     def finished(self, step: Step, made: Made, now: float) -> None:
         """A step is done."""
@@ -312,7 +314,7 @@ class Librarian:
         if missing <= 0 or (is_urgent and self._evict(missing, title, now)):
             return True
         title.failed("full", why, now, 0.0)
-        self._say_state(title)
+        self._say_failure(title)
         return False
 
     def failed(self, step: Step, failure: Failure, now: float, took: float) -> None:
@@ -328,11 +330,7 @@ class Librarian:
         if failure.state == "refused":
             self._wanted.pop(title.name, None)
         title.failed(failure.state, failure.why, now, took)
-        if title.folder:  # the former music plays on
-            title.state, title.why = READY
-            self._send_state(title.name, (failure.state, failure.why))
-        else:
-            self._say_state(title)
+        self._say_failure(title)
         self._is_stale = True
 
     # -- messages --------------------------------------------------------------------------------------------------
@@ -345,9 +343,13 @@ class Librarian:
         found, self._outbox = self._outbox, []
         return found
 
-    def _set_state(self, title: Title, state: str, why: str) -> None:
-        title.state, title.why = state, why
-        self._say_state(title)
+    def _say_failure(self, title: Title) -> None:
+        """Send why the music of a name is not ready. Former music of it plays on: the name is not "full" then."""
+        if title.folder:
+            self._send_state(title.name, ("waiting" if title.state == "full" else title.state, title.why))
+            title.state, title.why = READY
+        else:
+            self._say_state(title)
 
     def _say_state(self, title: Title) -> None:
         if title.state != "ready":

@@ -128,6 +128,19 @@ def test_a_result_that_does_not_fit_is_dropped_and_its_size_is_known_from_then_o
     assert desk.step() == Convert("c", "c.wav", Form.LOOP, may_convert=False)
 
 
+def test_without_room_for_a_changed_file_the_former_music_plays_on() -> None:
+    desk = prepared(20, "a", "b")
+    desk.scan(listing(a__mp3=1, b__mp3=2))
+    desk.fail(desk.step(), "", "full")
+    assert desk.step() is None
+    (state,) = desk.messages()
+    assert (state["name"], state["state"], state["why"]) == ("b", "waiting", "the cache is full")
+    assert "b.mp3-" in desk.librarian.protected()
+    desk.room.limit = 30
+    desk.now += 60.0
+    assert what(desk.finish(desk.step())) == [("ready", "b")]
+
+
 def test_a_dialled_name_whose_result_does_not_fit_takes_the_room_of_another() -> None:
     desk = prepared(25, "a", "b")
     desk.librarian._ratios.clear()
