@@ -122,9 +122,10 @@ def arrange(
     """
     entry = arranged_entry(folder, parts, announcement, settings)
     try:
-        entry.clean()
+        entry.clean_former()
         if (found := entry.find()) is not None and (arranged := _arranged(entry, found, parts)) is not None:
             return arranged
+        entry.clean()
         began = time.monotonic()
         with entry.unfinished() as made:
             assert isinstance(made, ArrangedEntry)
