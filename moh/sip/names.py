@@ -88,8 +88,9 @@ class MusicNames:
     def replace(self, tunes: Mapping[str, Optional[int]]) -> None:
         """Take over all names that there are. ``None`` is the tune of a name whose music is not ready."""
         self._active = True
+        if self._tunes.keys() != tunes.keys():
+            self._by_folded = {}
         self._tunes = dict(tunes)
-        self._by_folded = {}
         self._wanted = {name: None for name in self._wanted if self.is_unready(name)}
         for name in [name for name in self._missing if name in self._tunes]:
             del self._missing[name]

@@ -149,6 +149,15 @@ def test_the_nearest_name_is_one_of_another_case_or_a_slip(dialled: str, nearest
     assert names_of({"jazz": 1, "rock": 2, "reception": None, "straße": 3, "Café": 4}).nearest(dialled) == nearest
 
 
+def test_the_nearest_name_is_one_of_those_that_are_there_now() -> None:
+    names = names_of({"jazz": None})
+    assert names.nearest("Jazz") == "jazz"
+    names.replace({"jazz": 1})
+    assert names.nearest("Jazz") == "jazz"
+    names.replace({"jazzy": 1})
+    assert names.nearest("Jazz") == "jazzy"
+
+
 def test_the_nearest_of_ten_thousand_names_is_found_soon() -> None:
     alike = names_of({f"music-for-the-reception-{number:05d}": number for number in range(10_000)})
     began = time.perf_counter()
