@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 import math
 import os
 import pty
@@ -85,10 +86,17 @@ class Sipp:
 
 
 def run_sipp(
-    scenario: str, server: Running, receivers: Sequence[Address], folder: Path, calls: int, rate: int = 10
+    scenario: str,
+    server: Running,
+    receivers: Sequence[Address],
+    folder: Path,
+    calls: int,
+    rate: int = 10,
+    users: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Run a scenario. Each call has the next of the receivers. Return SIPp's last counts."""
-    lines = ["SEQUENTIAL", *(f"{host};{port};" for host, port in receivers)]
+    """Run a scenario. Each call has the next of the receivers, and of the ``users``. Return SIPp's last counts."""
+    dialled = itertools.cycle(users or [""])
+    lines = ["SEQUENTIAL", *(f"{host};{port};{user};" for (host, port), user in zip(receivers, dialled))]
     (folder / "receivers.csv").write_text("\n".join(lines) + "\n")
     command = [
         program("sipp", "sip-tester"), f"{HOST}:{server.port}", "-sf", str(SCENARIOS / f"{scenario}.xml"),
