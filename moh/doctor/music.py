@@ -83,13 +83,15 @@ def _source_of(settings: Settings) -> Path:
 
 def music_of_state(settings: Settings, state: dict[str, Any], user: int) -> Iterator[Finding]:
     """What plays by the state of the running server, whose process belongs to ``user``."""
-    trouble, music = state.get("trouble", ""), state.get("music")
+    trouble, music, names = state.get("trouble", ""), state.get("music"), state.get("names") or {}
     if WAITS in trouble:
         yield finding("music-waits", name=owner_name(_source_of(settings)))
     elif trouble.startswith(NO_MUSIC):
         yield finding("no-music-flows", reason=trouble[len(NO_MUSIC) :].rstrip("."))
-    elif trouble:
+    elif trouble and not names:
         yield refused(settings, trouble, user)
+    elif trouble and names.get("count"):  # ``name_findings`` says that a folder is empty
+        yield finding("folder-trouble", folder=names.get("folder", ""), reason=reason_of(trouble))
     if music is None:
         return
     yield _plays(

@@ -7,7 +7,7 @@ from .words import Text, Words
 NAME_TEXTS: dict[str, Text] = {
     "names": Text(
         "ok",
-        Words("Names in the folder {folder}: {count}, of which {ready} are ready ({names})."),
+        Words("Names in the folder {folder}: {count}. Ready: {ready} ({names})."),
         Words("フォルダー {folder} には名前が {count} 個あり、{ready} 個の準備ができています（{names}）。"),
     ),
     "radio-plays": Text(

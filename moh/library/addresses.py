@@ -62,7 +62,7 @@ def _fault_of(value: str) -> str:
         what = f"{shown} is no address" if " " in value else f"{shown} is the name of a file"
         return f"{what}; a list may name addresses of radios only: {EXPECTED}"
     if scheme[1].lower() not in ("http", "https"):
-        return f"{shown}: {scheme[1].lower()} is not played; {EXPECTED}"
+        return f"{shown} begins with {scheme[1].lower()}:, which is not played; {EXPECTED}"
     if len(value) > LONGEST_ADDRESS or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f\"<>\\]", value):
         return f"{shown} is no address, which has letters and digits of ASCII only; {EXPECTED}"
     if not re.match(r"https?://[^/?#]+", value, re.IGNORECASE):

@@ -105,6 +105,13 @@ def test_with_a_folder_the_music_is_the_default() -> None:
     assert what(only) == "Callers hear m.mp3 (3:03, -24 LUFS), unless they dial a name of the music folder."
 
 
+@pytest.mark.parametrize(("count", "expected"), [(0, ["default-plays"]), (1, ["folder-trouble", "default-plays"])])
+def test_an_empty_folder_is_no_file_that_cannot_be_played(count: int, expected: list[str]) -> None:
+    trouble = "Cannot play '/music': a folder without music; expected files such as jazz.mp3 in it"
+    found = from_state(names={"count": count, "folder": "/music"}, music={"builtin": True}, trouble=trouble)
+    assert [each.id for each in found] == expected, "name_findings says that a folder is empty"
+
+
 def test_a_radio_has_no_length() -> None:
     (only,) = from_state(names={"count": 1}, music={"name": "news", "live": True, "seconds": 120.0, "loudness": None})
     assert what(only) == "Callers hear news (radio), unless they dial a name of the music folder."

@@ -25,9 +25,7 @@ def test_without_a_folder_there_is_no_finding() -> None:
 
 def test_the_names_that_play_and_those_that_wait() -> None:
     findings = found(more=30)
-    assert sentences(findings, "names") == [
-        "Names in the folder /music: 37, of which 4 are ready (jazz, news, default, 受付 1)."
-    ]
+    assert sentences(findings, "names") == ["Names in the folder /music: 37. Ready: 4 (jazz, news, default, 受付 1)."]
     assert sentences(findings, "radio-plays") == ["The radio news plays: News at ten."]
     (waits,) = sentences(findings, "names-wait")
     assert waits.startswith("Names whose music is not ready yet: 30 (name-000, name-001") and "… (30)" in waits

@@ -46,7 +46,7 @@ def test_several_addresses_keep_their_order() -> None:
         ("jazz.mp3", "'jazz.mp3' is the name of a file; a list may name addresses of radios only"),
         ("/music/jazz.m3u", "'/music/jazz.m3u' is the name of a file"),
         (f"{STREAM}\n../secret\n", "'../secret' is the name of a file"),
-        ("file:///etc/passwd", "file is not played"),
+        ("file:///etc/passwd", "begins with file:, which is not played"),
         ("rtmp://radio.example/x", "rtmp is not played"),
         ("concat:a|b", "is the name of a file"),
         ("http://", "names no host"),

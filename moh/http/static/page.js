@@ -13,6 +13,7 @@ const LONG = 80; // characters of a sentence that is shown in smaller letters
 const UNDECIDED = "callers hear the built-in piece, since the music is still being prepared";
 const LEVELS = ["error", "warning", "note"]; // of findings, the worst first; those that are "ok" are not shown
 const MUSIC_REFUSED = ["music-unreadable", "music-missing", "music-refused"]; // of the start: may be mended since
+const FOLDER_REFUSED = ["folder-empty", "folder-trouble"]; // of now: they say the same as the state's trouble
 const PLAIN_BYE = "BYE from the caller"; // says no more than the plain words
 const STAND_IN = "ADDRESS-OF-THIS-MACHINE";
 const NOTHING_ARRIVES = /nothing in its last (\d+) s/;
@@ -86,7 +87,7 @@ function troubles() {
   const isRefused = why !== "" && why !== UNDECIDED;
   const found = findings.filter((each) => each.level !== "ok" && (isRefused || !MUSIC_REFUSED.includes(each.id)))
     .map((each) => ({ ...each, ...each[document.documentElement.lang] ?? each.en }));
-  if (isRefused && !findings.some((each) => MUSIC_REFUSED.includes(each.id))) {
+  if (isRefused && !findings.some((each) => [...MUSIC_REFUSED, ...FOLDER_REFUSED].includes(each.id))) {
     found.push({ level: "error", what: t("music.trouble.what"), why, do: t("music.trouble.do") });
   }
   return found.sort((one, other) => LEVELS.indexOf(one.level) - LEVELS.indexOf(other.level));
