@@ -38,7 +38,9 @@ the second, shorter time is for fewer names and calls than the third number."""
 ASK_EVERY = 1.0
 """Seconds between two times that the core is asked which names callers dialled in vain."""
 HEARD_EVERY = 60.0
-"""Seconds between two lists for the library of the names that calls hear."""
+"""Seconds between two lists for the library of the names that calls hear, and of those that they dialled in vain."""
+MOST_WANTED = 100
+"""Names that are remembered because callers dialled them in vain."""
 RETRY_EVERY = 60.0
 """Seconds until a thread that the system could not start is tried again."""
 
@@ -71,6 +73,7 @@ class Library:
         self._heard_at = 0.0
         self._changed = False
         self._has_former = False  # whether calls may hear a tune that no name has any more
+        self._wanted: dict[str, None] = {}  # names that were dialled in vain lately
         self._log = NameLog()
         self._most_handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._gone_radios: dict[str, Optional[int]] = {}  # calls hear them yet: the number of the tune of each
@@ -167,7 +170,13 @@ class Library:
     def _ask_for_names(self, now: float) -> None:
         with self._lock:
             wanted = self._agent.names_wanted()
+        if now >= self._heard_at:  # what a process that has died was asked for, its successor does not know
+            names = self.table.names
+            lack = [name for name in self._wanted if name in names and names[name].number is None]
+            self._wanted = dict.fromkeys(lack)
+            wanted = [*wanted, *(name for name in lack if name not in wanted)]
         if wanted:
+            self._wanted.update(dict.fromkeys(wanted[: MOST_WANTED - len(self._wanted)]))
             self._child.send({"do": "want", "names": wanted})
         if now >= self._heard_at:
             self._heard_at = now + HEARD_EVERY

@@ -47,11 +47,14 @@ class MusicSources:
         self._reloader.await_first(seconds)
 
     def service(self, now: float) -> None:
-        """Have new calls hear what has become ready. Never waits."""
+        """Have new calls hear what has become ready. Never waits. No failure of the library disturbs the serve loop."""
         for result in self._reloader.drain():
             self.now_playing.use(result)
         if self.library is not None:
-            self.library.service(now)
+            try:
+                self.library.service(now)
+            except Exception as error:
+                self.library.faults.report(error, now)
 
     def check_now(self) -> None:
         """Look for other music at once (SIGHUP)."""

@@ -237,6 +237,19 @@ def test_the_library_knows_each_minute_which_names_calls_hear(world: FolderWorld
     assert [(each["name"], each["count"]) for each in world.state()["missing"]] == [("other", 1)]
 
 
+def test_a_new_process_is_asked_again_for_what_was_dialled_in_vain(world: FolderWorld) -> None:
+    world.say(names("hold", "jazz", "pop", default="hold"), entry(world.cache, "hold"))
+    world.dial("jazz")
+    world.dial("pop")
+    world.say()
+    assert world.child.take_sent()[-1] == {"do": "want", "names": ["jazz", "pop"]}
+    world.say(entry(world.cache, "pop"))
+    world.child.take_sent()
+    world.child.start_again()
+    world.say()
+    assert [each for each in world.child.take_sent() if each["do"] == "want"] == [{"do": "want", "names": ["jazz"]}]
+
+
 def test_sighup_has_the_folder_read_anew(world: FolderWorld) -> None:
     world.library.check_now()
     assert world.child.take_sent() == [{"do": "check"}]
