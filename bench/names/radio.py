@@ -13,6 +13,7 @@ machine is too busy for the pacers; that is no fault of a radio, and is printed.
 from __future__ import annotations
 
 import argparse
+import io
 import socket
 import subprocess
 import sys
@@ -45,7 +46,7 @@ OWN, SHARED = 2, 3
 SHORT = [(5, DEAD, "mp3"), (22, PLAYS, "mp3"), (52, PLAYS, "aac"), (72, PLAYS, "aac")]
 LONG = [
     (10, DEAD, "mp3"), (35, PLAYS, "mp3"), (75, GARBAGE, "mp3"), (95, PLAYS, "mp3"), (135, PLAYS, "aac"),
-    (155, SILENT, "mp3"), (175, PLAYS, "mp3"), (200, STALLED, "mp3"), (220, PLAYS, "mp3"), (240, PLAYS, "mp3"),
+    (155, SILENT, "mp3"), (175, PLAYS, "mp3"), (200, STALLED, "mp3"), (220, PLAYS, "mp3"), (265, PLAYS, "mp3"),
 ]  # fmt: skip
 """What the station does from which second on; the last one is the end."""
 FALLBACK = "+".join(
@@ -179,6 +180,7 @@ def draw(heard: Sequence[Heard], plan: Sequence[tuple[int, str, str]], told: Tol
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL import Image
 
     figure, axes = pyplot.subplots(3, 1, figsize=(10.5, 6.5), sharex=True, layout="constrained")
     for axis, one, name in zip(axes, (heard[0], heard[-1]), ("an ffmpeg of its own", "the shared stream")):
@@ -203,8 +205,10 @@ def draw(heard: Sequence[Heard], plan: Sequence[tuple[int, str, str]], told: Tol
     axes[2].set_xlabel("seconds of the call (shaded: what the station does)", fontsize=8)
     for axis in axes:
         axis.tick_params(labelsize=7)
-    figure.savefig(target, dpi=80)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80)
     pyplot.close(figure)
+    Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def measure(folder: Path, options: argparse.Namespace, faults: list[str]) -> None:

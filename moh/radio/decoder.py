@@ -206,7 +206,7 @@ class Decoder:
             self._process.wait()
             self._read_errors()
             self._errors.close()
-            self.buffer.finished = True
+            self.buffer.finish()
 
     def _progress(self, now: float) -> None:
         self.progress_at, self.hungry_since, self.fed = now, None, 0

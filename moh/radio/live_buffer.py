@@ -70,6 +70,14 @@ class LiveBuffer:
         for each in RATES:
             del raw[each][: blocks * octets_of(BLOCK, each)]
 
+    def finish(self) -> None:
+        """Note that no more comes. A silence at the end vanishes: something else begins there."""
+        if not self.finished:
+            self.finished = True
+            silent = min(self.silent, self.frames)
+            for rate, ready in self._ready.items():
+                del ready[len(ready) - octets_of(silent, rate) :]
+
     def read(self, frames: int) -> dict[int, bytes]:
         """Take the oldest ``frames``, or as many as there are."""
         frames = min(frames, self.frames)

@@ -113,8 +113,8 @@ class Station:
             self._was_live = True
         elif is_silent:
             state, why = "away", "it sends silence"
-        elif tuner.why or self._was_live:
-            state, why = "away", tuner.why or (NO_SOUND if tuner.is_connected else "it is connected again")
+        elif tuner.why or (self._was_live and tuner.is_connected and not (offered and offered[-1].frames)):
+            state, why = "away", tuner.why or NO_SOUND
         else:
             state, why = "connecting", ""
         report = {

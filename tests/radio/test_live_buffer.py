@@ -53,6 +53,16 @@ def test_a_silence_at_the_beginning_vanishes() -> None:
     assert buffer.read(10000)[8000] == SOUND * 160
 
 
+def test_a_silence_at_the_end_vanishes() -> None:
+    buffer = LiveBuffer(0.0)
+    feed(buffer, SOUND, 800)
+    feed(buffer, SILENCE, 1600)
+    buffer.finish()
+    buffer.finish()
+    assert buffer.finished
+    assert buffer.read(10000) == {8000: SOUND * 800, 16000: SOUND * 1600}
+
+
 def test_a_buffer_is_full_after_20_seconds_of_either_rate() -> None:
     buffer = LiveBuffer(0.0)
     feed(buffer, SOUND, ROOM - 160)
