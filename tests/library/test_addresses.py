@@ -47,7 +47,7 @@ def test_several_addresses_keep_their_order() -> None:
         ("/music/jazz.m3u", "'/music/jazz.m3u' is the name of a file"),
         (f"{STREAM}\n../secret\n", "'../secret' is the name of a file"),
         ("file:///etc/passwd", "begins with file:, which is not played"),
-        ("rtmp://radio.example/x", "rtmp is not played"),
+        ("rtmp://radio.example/x", "begins with rtmp:, which is not played"),
         ("concat:a|b", "is the name of a file"),
         ("http://", "names no host"),
         ("http:///x", "names no host"),
