@@ -74,7 +74,7 @@ class LiveBuffer:
         """Note that no more comes. A silence at the end vanishes: something else begins there."""
         if not self.finished:
             self.finished = True
-            silent = min(self.silent, self.frames)
+            silent = min(self.silent, PAUSE, self.frames)
             for rate, ready in self._ready.items():
                 del ready[len(ready) - octets_of(silent, rate) :]
 

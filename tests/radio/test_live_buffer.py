@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from moh.radio.live_buffer import PAUSE, ROOM, LiveBuffer
 
 SOUND, SILENCE = b"\x00\x10", b"\x00\x00"
@@ -53,10 +55,11 @@ def test_a_silence_at_the_beginning_vanishes() -> None:
     assert buffer.read(10000)[8000] == SOUND * 160
 
 
-def test_a_silence_at_the_end_vanishes() -> None:
+@pytest.mark.parametrize("silent", [0, 1600, PAUSE, PAUSE + 160, 5 * PAUSE])
+def test_a_silence_at_the_end_vanishes(silent: int) -> None:
     buffer = LiveBuffer(0.0)
     feed(buffer, SOUND, 800)
-    feed(buffer, SILENCE, 1600)
+    feed(buffer, SILENCE, silent)
     buffer.finish()
     buffer.finish()
     assert buffer.finished
