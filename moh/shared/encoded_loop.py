@@ -30,6 +30,9 @@ READ_TIMEOUT = 8
 """Seconds without an octet after which an ffmpeg that encodes counts as hung."""
 HEAD_START = 1000
 """Milliseconds that are encoded before the first packet leaves."""
+FAR_AHEAD, FASTEST = 60.0, 16
+"""More than ``FAR_AHEAD`` seconds ahead of what is played, encoding goes on at ``FASTEST`` times the speed of playing,
+at most. Otherwise an hour of Opus would take all of a core for half a minute, while callers listen."""
 
 
 class Plan:
@@ -169,6 +172,10 @@ class EncodedLoop(Loop):
             self._encoded += count
             if self._encoded >= HEAD_START * per_ms:
                 self._begin()
+            if self.began is not None:
+                seconds = self._encoded / (1000 * per_ms)
+                if seconds - (time.monotonic() - self.began) > FAR_AHEAD:
+                    time.sleep(count / (1000 * per_ms * FASTEST))
         beginning = bytes(self._octets[: min(loop, self._tail)])
         self._octets[loop:] = (beginning * (self._tail // len(beginning) + 1))[: self._tail]
         self._encoded += self._tail

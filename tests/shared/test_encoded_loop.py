@@ -8,6 +8,7 @@ import queue
 import struct
 import subprocess
 import threading
+import time
 from array import array
 from math import pi
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from moh.common.codecs import G722, OPUS, PCMA, PCMU, Codec
 from moh.common.faults import FaultLog
 from moh.ffmpeg.launch import encoders
+from moh.shared import encoded_loop
 from moh.shared.encoded_loop import SHORTEST_LOOP, EncodedLoop, Plan
 from moh.shared.loop import LONGEST_PACKET, WARM_UP, Loop
 from tests.support.crowd import climbing, sine, write_wave
@@ -234,6 +236,19 @@ def test_the_beginning_can_be_played_while_the_rest_is_being_encoded(
     wait_for(lambda: payload(loop, 79_900) == b"2" * 100 + b"1" * 60, "the loop point")
     assert notified.calls == [(loop.began, "")]
     wait_for(lambda: not ffmpegs_of(os.getpid()), "the end of an ffmpeg that would never end by itself")
+
+
+def test_far_ahead_of_what_is_played_the_encoder_takes_its_time(
+    notified: Notified, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute in PCMU, of which a pipe holds 8 s. Without a limit it would be read in some milliseconds."""
+    monkeypatch.setattr(encoded_loop, "FAR_AHEAD", 10.0)
+    stand_in(tmp_path, monkeypatch, "out.write(bytes(9600 + 480_000)); out.flush(); time.sleep(60)")
+    loop = EncodedLoop(Path("tune.wav"), 60.0, PCMU, 20, notified, FaultLog("a test"))
+    assert notified.came.wait(TEST_TIMEOUT) and loop.began is not None
+    wait_for(lambda: payload(loop, 10 * 8000), "what is played soon")
+    wait_for(lambda: payload(loop, 59 * 8000), "all of the minute")
+    assert time.monotonic() - loop.began > 30 / encoded_loop.FASTEST
 
 
 @pytest.mark.parametrize(
