@@ -130,8 +130,9 @@ class Child:
     def drain(self, most: int) -> list[Message]:
         """The next messages of the process that runs, ``most`` at most."""
         with self._lock:
+            was_full = not self.has_room
             found = [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
-        if found:
+        if was_full and self.has_room:
             self._wake_up()
         return found
 

@@ -32,6 +32,8 @@ COMMAND = (sys.executable, "-m", "moh.library")
 ENDED = "the library has ended: %s. Calls go on, and names play what they have; it starts again in %g s"
 MOST_AT_ONCE = 50
 """Messages that are handled in one turn: some milliseconds, most of them for locks."""
+NAMES_AS_ONE = 20
+"""As many names in a list of names are as much work as one other message."""
 APPLY_EVERY, APPLY_QUICKLY, MOST_QUICKLY = 1.0, 0.1, 1000
 """Seconds between two times that new tunes are given to the engines and the core, which then look through all calls;
 the second, shorter time is for fewer names and calls than the third number."""
@@ -92,11 +94,9 @@ class Library:
             self._starts = self._child.starts
             self.table.begin_again()
             self._heard_at = now
-        for message in self._child.drain(MOST_AT_ONCE):
-            try:
-                self._handle(message, now)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self.faults.report(error, now, f"a message of the library: {str(message)[:200]}")
+        left = MOST_AT_ONCE
+        while left > 0 and (messages := self._child.drain(1)):
+            left -= self._take_message(messages[0], now)
         self._changed |= self.radios.service(now)
         if now >= self._ask_at:
             self._ask_at = now + ASK_EVERY
@@ -126,6 +126,15 @@ class Library:
         self.radios.close()
 
     # -- what the library says -------------------------------------------------------------------------------------
+
+    def _take_message(self, message: Message, now: float) -> int:
+        """Handle a message. Return how much work that was, in messages about one name."""
+        try:
+            self._handle(message, now)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.faults.report(error, now, f"a message of the library: {str(message)[:200]}")
+        names = message.get("names")
+        return 1 + (len(names) // NAMES_AS_ONE if isinstance(names, list) else 0)
 
     def _handle(self, message: Message, now: float) -> None:
         what = message["what"]

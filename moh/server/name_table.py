@@ -65,36 +65,34 @@ class NameTable:
         self.cache: Optional[dict[str, int]] = None
         self.is_known = False
         """Whether the library has said which names there are."""
-        self._coming: list[Mapping[str, Any]] = []  # the names of a message that comes in several parts
+        self._coming: dict[str, Name] = {}  # the names so far, of a message that comes in several parts
 
     def replace(self, message: Mapping[str, Any]) -> list[Name]:
         """Take the names of a message, or of the last part of one. Return those that are gone.
 
         A name that was there before keeps its music, until the library says what it is now.
         """
-        self._coming = [*self._coming, *message["names"]][:MOST_NAMES]
-        if message.get("more"):
-            return []
-        rows, self._coming = self._coming, []
-        former, names = dict(self.names), {}  # another thread may read the present one
-        for row in rows:
+        for row in message["names"]:
             name, kind = str(row["name"]), str(row["kind"])
-            known = former.pop(name, None) or Name(name, kind)
+            known = self.names.get(name) or Name(name, kind)
             if known.kind != kind:
                 known.state, known.why = WAITING, ""
             known.kind, known.count = kind, int(row.get("pieces") or 0)
-            names[name] = known
-        self.names = names
+            if len(self._coming) < MOST_NAMES:
+                self._coming[name] = known
+        if message.get("more"):
+            return []
+        former, self.names, self._coming = self.names, self._coming, {}
         default = message.get("default")
         self.default = None if default is None else str(default)
         self.notes = texts(message.get("notes") or ())
         self.folder = str(message.get("folder") or self.folder)
         self.is_known = True
-        return list(former.values())
+        return [row for name, row in former.items() if name not in self.names]
 
     def begin_again(self) -> None:
         """A new process of the library speaks: what its predecessor had not finished saying is void."""
-        self._coming = []
+        self._coming = {}
 
     def note_state(self, message: Mapping[str, Any]) -> bool:
         """Note how far the library is with a name. Return whether the name has lost its music: the cache is full."""
