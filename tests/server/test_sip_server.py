@@ -16,6 +16,7 @@ from moh.common.actions import Action, Address, Fault, Flow, Note, StreamBegan, 
 from moh.common.config import Settings
 from moh.net.recvmmsg import MOST_READ, Datagram
 from moh.net.sockets import family_of
+from moh.sip.admission import Admission
 from moh.sip.message import Request, Response
 from sip_server import SipServer, Stopped
 from tests.support.ladder import FLOW, OFFER, octets
@@ -29,6 +30,7 @@ class Agent:
 
     def __init__(self, server: SipServer) -> None:
         self._server = server
+        self.admission = Admission()
         self.was_locked: list[bool] = []
 
     @property
