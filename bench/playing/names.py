@@ -109,8 +109,9 @@ def wait(condition: Callable[[], bool], what: str) -> None:
 def look(server: SipServer, farm: Farm, given: argparse.Namespace, change: Callable[[], None]) -> Sight:
     """Measure the music for some seconds, from ``change`` on."""
     library = library_of(server)
-    farm.begin()
     before = ready_names(server) if library else 0
+    time.sleep(1.0)  # the state that was just made is no part of what is measured
+    farm.begin()
     meter, spent = Meter([server.pid], [farm.pid]), used([library] if library else [])
     change()
     time.sleep(given.seconds)
