@@ -219,6 +219,8 @@ def test_ffmpeg_may_open_nothing_but_pipes() -> None:
     assert command[command.index("-protocol_whitelist") + 1] == "pipe"
     assert command[command.index("-i") + 1] == "pipe:0"
     assert [word for word in command if word.startswith("pipe:")] == ["pipe:0", "pipe:7", "pipe:8"]
+    unchanged = " ".join(decoder_module.decoder_command({8000: 7, 16000: 8}, None, False))
+    assert "dynaudnorm" not in unchanged and "alimiter" in unchanged
     playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n" * 1000
     decoder = Decoder(-24.0)
     try:
