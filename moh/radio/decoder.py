@@ -185,13 +185,16 @@ class Decoder:
         if self.buffer.finished:
             return
         self._read_errors()
+        if self._killed:
+            while self._outputs:
+                os.close(self._outputs.popitem()[1])
         for rate in list(self._outputs):
-            while self._killed or not self.buffer.is_full:
+            while not self.buffer.is_full:
                 try:
                     octets = os.read(self._outputs[rate], 65536)
                 except BlockingIOError:
                     break
-                if not octets or self._killed:
+                if not octets:
                     os.close(self._outputs.pop(rate))
                     break
                 self.buffer.feed(rate, octets)

@@ -39,7 +39,7 @@ class Station:
         self._decoders: list[Decoder] = []
         self._begun: deque[Decoder] = deque()
         """Decoders that the thread of the connection has begun, and ``service`` does not know yet."""
-        self._was_live = False
+        self._was_live = self._is_closed = False
         self._reported: dict[str, Any] = {}
         self._report_at = now
         fallback = Fallback(order.fallback)
@@ -88,16 +88,19 @@ class Station:
 
     def close(self) -> None:
         """End the connection and remove the ring."""
+        self._is_closed = True
         self._tuner.close()
-        for decoder in self._decoders:
-            decoder.kill()
-            decoder.pump(time.monotonic())
+        for decoder in (*self._decoders, *self._begun):
+            _end(decoder)
         self.ring.remove()
 
     def _tune(self, addresses: tuple[str, ...]) -> Tuner:
         return Tuner(addresses, self._client, self._loudness, self._offer)
 
     def _offer(self, decoder: Decoder) -> None:
+        if self._is_closed:
+            _end(decoder)
+            return
         self._programme.offered.append(decoder.buffer)
         self._begun.append(decoder)
 
@@ -124,3 +127,8 @@ class Station:
         if report != self._reported:
             self._report(report)
             self._reported, self._report_at = report, now + REPORTS_APART
+
+
+def _end(decoder: Decoder) -> None:
+    decoder.kill()
+    decoder.pump(time.monotonic())
