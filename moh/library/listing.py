@@ -53,6 +53,8 @@ class Listing:
     """When the scan began, in seconds since 1970."""
     fault: str = ""
     """Why the music folder cannot be read; then all other fields are empty."""
+    device: int = 0
+    """The number of the file system that the music folder is in."""
 
     def files(self) -> dict[str, Item]:
         """All files by their path."""

@@ -27,7 +27,7 @@ class Scanner:
         """What is in the folder now. No error is raised: ``fault`` says what is wrong."""
         at = time.time()
         try:
-            items = _entries(self._folder)
+            items, device = _entries(self._folder), self._folder.stat().st_dev
         except OSError as error:
             return Listing((), at=at, fault=_folder_fault(error))
         inside: dict[str, tuple[Item, ...]] = {}
@@ -40,7 +40,7 @@ class Scanner:
         listing = Listing(tuple(items), inside, at=at)
         lists = {path: item for path, item in listing.files().items() if path.casefold().endswith(SUFFIXES)}
         self._texts = {path: (item.facts, self._text(path, item.facts)) for path, item in lists.items()}
-        return Listing(listing.items, inside, {path: text for path, (_, text) in self._texts.items()}, at)
+        return Listing(listing.items, inside, {path: text for path, (_, text) in self._texts.items()}, at, "", device)
 
     def _text(self, path: str, facts: Facts) -> Text:
         known = self._texts.get(path)

@@ -17,7 +17,7 @@ from .listing import Facts, Item, Listing
 MARGIN = 3.0
 """Seconds by which a network share may be late to say that a file was written to."""
 EMPTY_FOR = 30.0
-"""Seconds after which an empty folder is believed: a network share that is away leaves an empty folder behind."""
+"""Seconds after which a folder that is suddenly empty is believed."""
 
 
 class _Waiting(NamedTuple):
@@ -99,6 +99,9 @@ class FolderWatch:
         if found.items or not self.listing.items:
             self._empty_since = math.inf
         else:
+            if found.device != self.listing.device:  # a network share was here, and has left its mount point behind
+                self.fault = "it is empty, and in another file system than before; its former names are kept"
+                return self.listing
             self._empty_since = min(self._empty_since, now)
             if now - self._empty_since < EMPTY_FOR:
                 self.fault = "it is empty; its former names are kept for a while"

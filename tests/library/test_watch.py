@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from moh.library.listing import Item, Listing
 from moh.library.watch import FolderWatch, Settling
 from tests.library.folders import file, listing
@@ -129,6 +131,17 @@ def test_a_folder_that_is_suddenly_empty_is_believed_after_half_a_minute() -> No
     assert watch.poll(empty, 16.0) is there
     assert watch.poll(empty, 45.0) is there
     assert watch.poll(empty, 46.0) is empty and watch.fault == ""
+
+
+def test_a_network_share_that_was_unmounted_keeps_its_names_until_it_is_back() -> None:
+    watch = FolderWatch()
+    there = replace(listing(jazz__mp3=1), device=7)
+    watch.poll(there, 10.0)
+    assert watch.poll(Listing((), device=1), 12.0) is there and "another file system" in watch.fault
+    assert watch.poll(Listing((), device=1), 9999.0) is there
+    assert watch.poll(there, 10001.0) is there and watch.fault == ""
+    assert watch.poll(replace(there, items=(), device=7), 10003.0) is there
+    assert watch.poll(replace(there, items=(), device=7), 10033.0).items == ()
 
 
 def test_a_folder_that_is_empty_at_the_start_is_believed() -> None:
