@@ -130,9 +130,9 @@ def test_both_engines_play_live_music_in_its_time_over_the_end_of_the_ring(ring:
     skipped = engines.shared.stats().skipped
     engines.close()
     assert ffmpegs_of(os.getpid()) == []
-    assert_plays(own, ring, latest=1.0)
+    assert_plays(own, ring, latest=4.0)
     if not skipped:  # on a busy machine
-        assert_plays(shared, ring, latest=0.1)
+        assert_plays(shared, ring, latest=0.5)
     assert len(own.packets) > 80 and len(shared.packets) > 80
     ring.close()
 
@@ -158,6 +158,6 @@ def test_the_encoder_of_live_music_dies_and_no_packet_is_missing(ring: Ring) -> 
     skipped = engines.shared.stats().skipped
     engines.close()
     if not skipped:
-        assert_plays(listener, ring, latest=0.1)
+        assert_plays(listener, ring, latest=0.5)
     assert len(listener.packets) > 100 and engines.ended()[0].why == "the server stops"
     ring.close()
