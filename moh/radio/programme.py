@@ -82,6 +82,11 @@ class Programme:
             self._switch(fallback)
         former.close()
 
+    def close(self) -> None:
+        """Remove the ring and close the fallback."""
+        self.ring.remove()
+        self._fallback.close()
+
     def advance(self, now: float) -> None:
         """Write what is due. Raises ``NoFallback`` where the fallback cannot be read."""
         ring = self.ring

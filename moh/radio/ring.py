@@ -122,8 +122,10 @@ class Ring:
                 pass  # the folder was removed; readers and the writer keep their files
 
     def remove(self) -> None:
-        """Remove the files. Those that have them open read on."""
+        """Remove the files. Those that have them open read on; this ring can be written no more."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        for octets in (*self._maps.values(), self._written):
+            octets.close()
 
 
 def clean(cache: Path) -> None:

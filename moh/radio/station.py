@@ -92,7 +92,7 @@ class Station:
         self._tuner.close()
         for decoder in (*self._decoders, *self._begun):
             _end(decoder)
-        self.ring.remove()
+        self._programme.close()
 
     def _tune(self, addresses: tuple[str, ...]) -> Tuner:
         return Tuner(addresses, self._client, self._loudness, self._offer)
