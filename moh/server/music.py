@@ -10,7 +10,9 @@ from typing import Any, Optional
 
 from ..common.config import Settings
 from ..common.faults import FaultLog
+from ..ffmpeg.run import Progress
 from ..mastering.music_folder import music_folder
+from ..mastering.prepare import Music, prepare
 from ..mastering.reloader import Reloader
 from ..sip.user_agent import UserAgent
 from .engines import Engines
@@ -34,13 +36,17 @@ class MusicSources:
         if folder is not None:
             environment = environment_of_children(os.environ)
             self.library = Library(folder, agent, lock, drive, engines, self.now_playing, environment)
-        self._reloader = Reloader(settings)
+        self._reloader = Reloader(settings, self._prepare)
 
     @property
     def faults(self) -> list[FaultLog]:
         """The fault logs of all parts."""
         library = [] if self.library is None else [self.library.faults, self.library.radios.faults]
         return [self._reloader.faults, *library]
+
+    def _prepare(self, settings: Settings, progress: Progress) -> Music:
+        """Prepare the default. Of the built-in piece that plays until the folder's is ready, no progress is logged."""
+        return prepare(settings, (lambda share: progress(0.0)) if self.now_playing.takes_default else progress)
 
     def await_first(self, seconds: float) -> None:
         """Wait for music that the cache has, ``seconds`` at most: it is there within milliseconds."""

@@ -28,7 +28,7 @@ class NoReloader:
 
     faults = FaultLog("a test")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, prepare: object) -> None:
         self.checks = 0
 
     def drain(self) -> list[object]:
@@ -81,3 +81,15 @@ def test_without_a_folder_there_is_no_library(monkeypatch: pytest.MonkeyPatch, f
     music.service(1.0)
     music.check_now()
     music.close()
+
+
+def test_no_progress_of_the_stand_in_is_logged(music: MusicSources, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(settings: Settings, progress: Any) -> None:
+        progress(0.5)
+
+    shares: list[float] = []
+    monkeypatch.setattr("moh.server.music.prepare", prepare)
+    music._prepare(Settings(), shares.append)
+    music.now_playing.takes_default = False
+    music._prepare(Settings(), shares.append)
+    assert shares == [0.0, 0.5]
