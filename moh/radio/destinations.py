@@ -14,6 +14,8 @@ from ..common.addresses import Network, is_public, is_unicast, meanings, within
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that all addresses of a host together have to accept a connection."""
+EACH_TIMEOUT = 4.0
+"""Seconds that one address has, if there are others: IPv6 may lead nowhere, and IPv4 is tried then."""
 MOST_ADDRESSES = 8
 """Addresses of a host that are tried."""
 
@@ -50,10 +52,10 @@ def connect(host: str, port: int, allowed: tuple[Network, ...]) -> socket.socket
             break
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
-            connection.settimeout(left)
+            connection.settimeout(min(left, EACH_TIMEOUT) if len(permitted) > 1 else left)
             connection.connect(address)
         except socket.timeout:
-            why = why or f"{literal} port {port} does not answer within {CONNECT_TIMEOUT:.0f} s"
+            why = why or f"{literal} port {port} does not answer within {connection.gettimeout():.0f} s"
         except OSError as error:
             why = why or f"cannot connect to {literal} port {port}: {error.strerror or error}"
         else:

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from moh.common.addresses import networks
+from moh.radio import destinations
 from moh.radio.destinations import SourceFailed, connect, is_permitted
 
 REFUSED = [
@@ -94,6 +95,22 @@ def test_the_reason_says_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", no_server)
     with pytest.raises(SourceFailed, match=r"^the name radio.example cannot be looked up: Temporary failure"):
         connect("radio.example", 80, ())
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(destinations, "EACH_TIMEOUT", 0.2)
+    resolves_to(monkeypatch, "127.0.0.3", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as there, socket.socket() as full:
+        full.bind(("127.0.0.3", there.getsockname()[1]))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]  # they fill its queue
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        connection = connect("radio.example", there.getsockname()[1], networks("127.0.0.0/8"))
+        assert connection.getpeername() == there.getsockname()
+        for each in (connection, *waiting):
+            each.close()
 
 
 def test_a_host_that_is_no_name_is_reported() -> None:
