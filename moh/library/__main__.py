@@ -22,7 +22,8 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
+from types import FrameType
+from typing import BinaryIO, Optional
 
 from ..common.child_log import log_to_the_server
 from ..common.config import Settings
@@ -55,7 +56,19 @@ END_TIMEOUT = 1.5
 END_SIGNAL = signal.SIGUSR2
 """The signal by which the thread that reads the standard input interrupts the main thread."""
 
+CLEANS_UP = ("__del__", "cleanup", "rmtree")
+"""Functions that the end does not interrupt: the main thread ends soon after them, by ``Process._tick``."""
+
 log = logging.getLogger("moh")
+
+
+def cleans_up(frame: Optional[FrameType]) -> bool:
+    """Whether a function of ``CLEANS_UP`` runs there: it would lose an exception, or leave files behind."""
+    while frame is not None:
+        if frame.f_code.co_name in CLEANS_UP:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Orders:
@@ -77,9 +90,9 @@ class Orders:
         time.sleep(END_TIMEOUT)
         os._exit(1)
 
-    def _end(self, number: int, frame: object) -> None:
-        if not self.is_ending:
-            self.is_ending = True
+    def _end(self, number: int, frame: Optional[FrameType]) -> None:
+        was_ending, self.is_ending = self.is_ending, True
+        if not was_ending and not cleans_up(frame):
             raise SystemExit(0)
 
 

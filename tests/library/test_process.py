@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import queue
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from moh.common.config import Settings
-from moh.library.__main__ import Process
+from moh.library.__main__ import Process, cleans_up
 from moh.library.librarian import Failure
 from moh.library.title import Step
 
@@ -101,3 +102,19 @@ def test_the_end_of_the_input_ends_a_turn(process: Callable[[Perform], Process])
     main._orders.is_ending = True
     with pytest.raises(SystemExit):
         main.turn()
+
+
+def test_the_end_interrupts_no_function_that_cleans_up() -> None:
+    found: list[bool] = []
+
+    def note() -> None:
+        found.append(cleans_up(sys._getframe()))
+
+    class Lock:
+        def __del__(self) -> None:
+            note()
+
+    note()
+    lock = Lock()
+    del lock
+    assert found == [False, True]
