@@ -28,9 +28,9 @@ MODULES = {
     "guard": ("address_validation", "media_limits", "media_policy", "rate_limit"),
     "rtp": ("port_pool", "start_limit"),
     "sip": (
-        "arrival", "call", "checkpoint", "dialled", "dialog", "headers", "history", "identity", "incoming", "invites",
-        "message", "names", "parser", "pending", "registry", "requests", "responder", "session_timer", "timers",
-        "transaction", "turns", "user_agent", "validation", "writer",
+        "admission", "arrival", "call", "checkpoint", "dialled", "dialog", "headers", "history", "identity",
+        "incoming", "invites", "message", "names", "parser", "pending", "registry", "requests", "responder",
+        "session_timer", "timers", "transaction", "turns", "user_agent", "validation", "writer",
     ),
 }  # fmt: skip
 """The modules that calls pass through. To compile the others would make no call faster."""

@@ -83,7 +83,9 @@ class Admission:
         self._logged_busy = self.is_busy(calls)
         if was == self._logged_busy:
             return []
-        found = f"{amount(calls, 'call')}, {share:.0%} of a core"
+        found = amount(calls, "call")
+        if self._busy_at.share < math.inf:  # otherwise it is not measured
+            found += f", {share:.0%} of a core"
         if was:
             return [Note(logging.INFO, "", f"the server is busy no longer: {found}")]
         return [Note(logging.WARNING, "", f"the server is busy: {found}, and MOH_BUSY_AT is {self._busy_at}; {FIRST}")]
