@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from conftest import StartServer
-from tests.support.peers import HOST, Sipp, program
+from tests.support.kamailio import Kamailio
+from tests.support.peers import HOST, Sipp
 from tests.support.phone import Ear
-from tests.support.running import TEST_TIMEOUT, Running, free_ports, wait_for
+from tests.support.running import Running, free_ports
 
 CONFIGURATION = """#!KAMAILIO
 # A proxy that stays in the path: it adds a Record-Route to what begins a call; what is in a call must have its Route.
@@ -57,57 +54,28 @@ TRANSPORTS = pytest.mark.parametrize(
 )
 
 
-class Kamailio:
-    """A proxy in front of ``server``. It listens on its own port by UDP and TCP, and forwards by ``transport``.
-
-    ``aim`` is the variable of Kamailio that gets the server's address. ``$ru`` replaces the Request-URI. ``$du`` keeps
-    the Request-URI as it was dialled, as a load balancer does.
-    """
-
-    def __init__(self, folder: Path, server: Running, transport: str, aim: str = "$ru") -> None:
-        self.address = ("127.0.0.9", free_ports(1))
-        self.log = folder / "kamailio.log"
-        configuration = folder / "kamailio.cfg"
-        host, port = self.address
-        target = "{}:{}".format(*server.address)
-        configuration.write_text(
-            CONFIGURATION.format(host=host, port=port, server=target, transport=transport, aim=aim)
-        )
-        command = [
-            program("kamailio", "kamailio"), "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4",
-            "-Y", str(folder), "-P", str(folder / "kamailio.pid"),
-        ]  # fmt: skip
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        wait_for(lambda: self._listens() or self.process.poll() is not None, "Kamailio", 2 * TEST_TIMEOUT)
-        assert self.process.poll() is None, self.log.read_text(errors="replace")
-
-    def _listens(self) -> bool:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            return probe.connect_ex(self.address) == 0
-
-    def __enter__(self) -> Kamailio:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(TEST_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)  # ends the children of Kamailio, too
-            self.process.wait()
-
-
 Front = Callable[..., Kamailio]
 
 
 @pytest.fixture
 def put_in_front(tmp_path: Path) -> Iterator[Front]:
-    """Yield a function that starts a proxy in front of a server."""
+    """Yield a function that starts a proxy in front of a server. The proxy forwards by ``transport``.
+
+    ``aim`` is the variable of Kamailio that gets the server's address. ``$ru`` replaces the Request-URI. ``$du`` keeps
+    the Request-URI as it was dialled, as a load balancer does.
+    """
     with ExitStack() as stack:
-        yield lambda *arguments: stack.enter_context(Kamailio(tmp_path, *arguments))
+
+        def start(server: Running, transport: str, aim: str = "$ru") -> Kamailio:
+            host, port = address = ("127.0.0.9", free_ports(1))
+            target = "{}:{}".format(*server.address)
+            configuration = tmp_path / "kamailio.cfg"
+            configuration.write_text(
+                CONFIGURATION.format(host=host, port=port, server=target, transport=transport, aim=aim)
+            )
+            return stack.enter_context(Kamailio(tmp_path, configuration, address))
+
+        yield start
 
 
 @TRANSPORTS
