@@ -128,12 +128,12 @@ CALL_TEXTS: dict[str, Text] = {
     "calls-none": Text(
         "note",
         Words(
-            "No call has come since the start, {since} ago.",
+            "No phone has called since the start, {since} ago.",
             "If a phone has put a call on hold since then, its call has not reached this server.",
             "Check the address in the phone, and that no firewall drops port {port}/udp.",
         ),
         Words(
-            "起動してから {since}の間、電話は 1 件も来ていません。",
+            "起動してから {since}の間、電話機から電話は来ていません。",
             "その間に電話機で保留をしたのであれば、電話がこのサーバーに届いていません。",
             "電話機に設定したアドレスと、ポート {port}/udp を遮るファイアウォールがないかを確かめてください。",
         ),

@@ -13,6 +13,7 @@ from .call_texts import CALL_TEXTS
 from .finding import BUILTIN_PIECE, Finding
 from .machine_texts import MACHINE_TEXTS
 from .name_texts import NAME_TEXTS
+from .reasons import in_japanese
 from .set_up_texts import SET_UP_TEXTS
 from .words import Text, Words
 
@@ -39,7 +40,8 @@ def words(found: Finding, language: str) -> Words:
     if language != "ja":
         return Words(*(part.format_map(found.values) for part in text.en))
     values = {
-        name: _japanese(value) if name in DURATIONS else NAMES.get(value, value) for name, value in found.values.items()
+        name: _japanese(value) if name in DURATIONS else NAMES.get(value) or in_japanese(found.id, name, value)
+        for name, value in found.values.items()
     }
     return Words(*(_close(part.format_map(values)) for part in text.ja))
 

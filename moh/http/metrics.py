@@ -290,7 +290,7 @@ FAMILIES = (
     Family("moh_radio_reconnects_total", "counter", ("name",), "How often a radio was connected to again",
            _radio_reconnects),
     Family("moh_cache_bytes", "gauge", (), "Converted music of the names on the disk", _one("names.cache.used")),
-    Family("moh_cache_limit_bytes", "gauge", (), "How much of it there may be", _one("names.cache.limit")),
+    Family("moh_cache_limit_bytes", "gauge", (), "Most that moh_cache_bytes may be", _one("names.cache.limit")),
     Family("moh_loop_bytes", "gauge", (), "Encoded music that the shared stream keeps in memory", _one("loops.octets")),
 )  # fmt: skip
 """All metrics, in the order of ``/metrics`` and of docs/metrics.md."""

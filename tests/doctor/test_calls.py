@@ -77,7 +77,7 @@ def test_what_receivers_report() -> None:
 
 def test_no_call_since_the_start() -> None:
     (only,) = found(state()).values()
-    assert (only.id, what(only)) == ("calls-none", "No call has come since the start, 1 min 40 s ago.")
+    assert (only.id, what(only)) == ("calls-none", "No phone has called since the start, 1 min 40 s ago.")
 
 
 G729 = "refused 'INVITE' from 192.168.1.9:5062: 488 No stream to play to: formats are '18 101'; expected one of PCMU"

@@ -23,7 +23,7 @@ def test_errors_come_first_and_the_end_counts_them() -> None:
         "          Without it the server cannot start, and a server that runs gives new",
         "          callers no music.",
         "          Do: Install it: apt-get install ffmpeg, or run ./start.sh.",
-        "note      No call has come since the start, 2 min 5 s ago.",
+        "note      No phone has called since the start, 2 min 5 s ago.",
         "          If a phone has put a call on hold since then, its call has not reached",
         "          this server.",
         "          Do: Check the address in the phone, and that no firewall drops port",
