@@ -4,8 +4,8 @@
  *   answer HOST PORT
  *
  * It reads up to 64 datagrams at once (recvmmsg) and sends all their answers at once (sendmmsg): 180 and 200 to an
- * INVITE, 200 to any other request but ACK. It copies Via, From, To, Call-ID and CSeq unchanged. It knows no compact
- * forms, keeps no state and plays no music.
+ * INVITE, 200 to any other request but ACK. It copies Via, Record-Route, From, To, Call-ID and CSeq unchanged. It knows
+ * no compact forms, keeps no state and plays no music.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 
 enum { BATCH = 64, OCTETS = 4096, BUFFER = 4 << 20 };
-static const char *const COPIED[] = {"Via:", "From:", "To:", "Call-ID:", "CSeq:"};
+static const char *const COPIED[] = {"Via:", "Record-Route:", "From:", "To:", "Call-ID:", "CSeq:"};
 static const char OFFER[] = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
                             "m=audio 30000 RTP/AVP 0\r\na=sendonly\r\n";
 
@@ -24,6 +24,8 @@ static char asked[BATCH][OCTETS + 1], answered[2 * BATCH][OCTETS];
 static struct sockaddr_in peers[BATCH];
 static struct iovec in[BATCH], out[2 * BATCH];
 static struct mmsghdr requests[BATCH], answers[2 * BATCH];
+
+static char contact[64]; /* ACK and BYE go there if a proxy is between */
 
 static size_t write_answer(char *to, const char *request, const char *status, const char *body) {
     size_t at = (size_t)sprintf(to, "SIP/2.0 %s\r\n", status);
@@ -36,7 +38,7 @@ static size_t write_answer(char *to, const char *request, const char *status, co
             if (COPIED[i][0] == 'T' && !memmem(line, length, ";tag=", 5)) at += (size_t)sprintf(to + at, ";tag=1");
             at += (size_t)sprintf(to + at, "\r\n");
         }
-    if (*body) at += (size_t)sprintf(to + at, "Contact: <sip:1@127.0.0.1>\r\nContent-Type: application/sdp\r\n");
+    if (*body) at += (size_t)sprintf(to + at, "%sContent-Type: application/sdp\r\n", contact);
     return at + (size_t)sprintf(to + at, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
 }
 
@@ -48,6 +50,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     local.sin_port = htons((uint16_t)atoi(argv[2]));
+    snprintf(contact, sizeof contact, "Contact: <sip:1@%s:%d>\r\n", inet_ntoa(local.sin_addr), atoi(argv[2]));
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
     if (fd < 0 || bind(fd, (struct sockaddr *)&local, sizeof local)) {
         perror("answer");

@@ -13,8 +13,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.common.command_line import end_on_signals, numbers
 from bench.common.compiler import compiled
@@ -100,9 +101,14 @@ def measure(
     each_thread = (share({0: before[one]}, {0: after[one]}) for one in before.keys() & after)
     load = Load(
         cpu=cpu / callers, thread=max(each_thread, default=float("nan")), memory=(full - empty) / callers / 1000,
-        others=others, **pacing(counts),
+        others=others, **figures(counts),
     )  # fmt: skip
     return load, output
+
+
+def figures(counts: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures of ``Load`` that follow from a farm's counts."""
+    return {name: value for name, value in pacing(counts).items() if name in Load.__annotations__}
 
 
 def run(

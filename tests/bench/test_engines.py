@@ -18,6 +18,7 @@ import pytest
 from bench.common.compiler import compiled
 from bench.common.farm import SOURCE, Farm, pacing, spacing
 from bench.common.phone import Phone
+from bench.playing.engines import figures
 from bench.playing.load import Load, tables
 from bench.playing.senders import C_SOURCE, WholeServerSender
 from bench.playing.topologies import Loopback
@@ -53,6 +54,11 @@ def test_counts_become_percentages_of_the_packets_due() -> None:
 def test_figures_without_packets_are_nan() -> None:
     found = pacing({"packets": 0, "due": 0, "lost": 0, "skipped": 0, "late": 0, "silent": 5, "widest": 0, "jitter": 0})
     assert found["late"] != found["late"] and found["silent"] == 5
+
+
+def test_counts_fill_a_load() -> None:
+    counted = {"packets": 0, "due": 0, "lost": 0, "skipped": 0, "late": 0, "silent": 5, "widest": 0, "jitter": 0}
+    assert Load(cpu=0.02, thread=20.0, memory=0.5, others=3.0, **figures(counted)).silent == 5
 
 
 def test_two_engines_are_compared_if_both_were_measured() -> None:
