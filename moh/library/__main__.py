@@ -53,9 +53,9 @@ HURRY = 10.0
 """Seconds after the start for which callers may wait for the default; it is found in the cache in less than one."""
 END_TIMEOUT = 1.5
 """Seconds that a conversion may take to end with the server; it takes milliseconds."""
-END_SIGNAL = signal.SIGUSR2
-"""The signal by which the thread that reads the standard input interrupts the main thread."""
-
+END_SIGNAL = signal.SIGRTMIN
+"""The signal by which the thread that reads the standard input interrupts the main thread. It is none that the server
+handles: a signal for the server may reach all processes."""
 CLEANS_UP = ("__del__", "cleanup", "rmtree")
 """Functions that the end does not interrupt: the main thread ends soon after them, by ``Process._tick``."""
 

@@ -187,7 +187,7 @@ def test_the_signals_of_the_server_do_not_end_it(music: Path, start: Callable[..
     tone(music / "long.wav", 600.0)
     library = start()
     library.state("long", "converting")
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         os.kill(library.process.pid, number)
     library.ready("long")
     assert not unfinished(music)

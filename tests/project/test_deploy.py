@@ -154,3 +154,11 @@ def test_the_commands_of_the_page_name_what_there_is() -> None:
     for path in re.findall(r"/opt/moh/([\w./-]+)", page):
         assert path.startswith(".venv") or (ROOT / path).exists(), path
     assert "ExecStart=/opt/moh/.venv/bin/python /opt/moh/sip_server.py" in UNIT.read_text(encoding="utf-8")
+
+
+def test_each_signal_goes_to_the_server_and_not_to_its_ffmpegs() -> None:
+    """An ffmpeg ends at SIGUSR1 and SIGUSR2, and ``systemctl kill`` sends them to all processes of the unit."""
+    text = UNIT.read_text(encoding="utf-8") + (UNIT.parent / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"systemctl kill.*? moh`", text)
+    assert len(commands) == 3
+    assert all(" --kill-who=main -s USR" in command for command in commands)
