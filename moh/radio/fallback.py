@@ -33,21 +33,22 @@ class Fallback:
         except (OSError, KeyError, EOFError, wave.Error) as error:
             raise NoFallback(f"its fallback cannot be read: {error}") from None
         self._length = min(sound.getnframes() * FRAMES // rate for rate, sound in self._sounds.items())
-        self._position = 0
+        self.position = 0
+        """The next frame that is read."""
 
     def read(self, frames: int) -> dict[int, bytes]:
         """The next ``frames``. Raises ``NoFallback`` where the files were cut short."""
         parts: dict[int, list[bytes]] = {rate: [] for rate in RATES}
         while frames > 0:
-            count = min(frames, self._length - self._position)
+            count = min(frames, self._length - self.position)
             for rate, sound in self._sounds.items():
                 scale = rate // FRAMES
-                sound.setpos(self._position * scale)
+                sound.setpos(self.position * scale)
                 octets = sound.readframes(count * scale)
                 if len(octets) != 2 * count * scale:
                     raise NoFallback(f"{str(self.files[rate])!r} was cut short")
                 parts[rate].append(octets)
-            self._position = (self._position + count) % self._length
+            self.position = (self.position + count) % self._length
             frames -= count
         return {rate: b"".join(octets) for rate, octets in parts.items()}
 

@@ -13,7 +13,7 @@ from typing import Optional, Union
 
 from .fallback import Fallback
 from .live_buffer import LiveBuffer
-from .ring import Ring
+from .ring import SECONDS, Ring
 from .samples import FRAMES, RATES, ROOM_FOR_SPLICE, Sound, faded, frames_of, lengthened, octets_of, shortened
 
 LEAD = 15 * FRAMES
@@ -121,10 +121,19 @@ class Programme:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
+    def _fill(self) -> None:
+        """Write the fallback all around a new ring: callers hear it where this process is away for longer than it is
+        ahead, until what they hear is the music of 120 seconds before."""
+        self._write(self._fallback.read(LEAD))
+        position = self._fallback.position
+        for begin in range(LEAD, SECONDS * FRAMES, LEAD):
+            self.ring.write(begin, self._fallback.read(min(LEAD, SECONDS * FRAMES - begin)))
+        self._fallback.position = position
+
     def _begin(self, now: float) -> None:
         """Fill a new ring with the fallback; go on in a ring that has something written ahead."""
         if self.ring.written <= 0:
-            self._write(self._fallback.read(LEAD))
+            self._fill()
         else:
             self.ring.written = min(self.ring.written, self._played(now) + LEAD)
             if self.ring.written >= self._played(now) + LEAST // 2:

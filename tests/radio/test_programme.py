@@ -72,6 +72,18 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     yield Scene(tmp_path)
 
 
+def test_a_new_ring_holds_the_fallback_all_around(scene: Scene) -> None:
+    assert scene.written(0, 120) == [FALLBACK], "a process that stops for 30 s leaves no silence behind"
+    assert scene.programme.ahead(100.0) == 15 * FRAMES
+
+
+def test_the_fallback_goes_on_where_the_lead_of_a_new_ring_ends(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    fallback = Fallback(files(tmp_path, FALLBACK, 3.5))
+    Programme(Ring.make(tmp_path, 100.0), fallback, 100.0)
+    assert fallback.position == 15 * FRAMES % (3.5 * FRAMES)
+
+
 def test_a_ring_begins_with_the_fallback_15_seconds_ahead(scene: Scene) -> None:
     assert scene.programme.ahead(100.0) == 15 * FRAMES
     assert scene.written(0, 15) == [FALLBACK]
@@ -93,8 +105,8 @@ def test_the_radio_takes_over_when_5_seconds_have_come(scene: Scene) -> None:
 def test_the_change_is_a_cross_fade(scene: Scene) -> None:
     scene.connect(ENOUGH / FRAMES)
     scene.go_on(0.2)
-    values = scene.written(0, 19)
-    assert (values[0], values[-2 if values[-1] == 0 else -1]) == (FALLBACK, RADIO)
+    values = scene.written(0, scene.programme.ahead(scene.now) / FRAMES)
+    assert (values[0], values[-1]) == (FALLBACK, RADIO)
     faded = [value for value in values if value not in (0,)]
     assert all(abs(b - a) < 10 for a, b in zip(faded, faded[1:])), "no step"
 
