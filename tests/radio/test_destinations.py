@@ -8,7 +8,7 @@ import pytest
 
 from moh.common.addresses import networks
 from moh.radio import destinations
-from moh.radio.destinations import SourceFailed, connect, is_permitted
+from moh.radio.destinations import SourceFailed, connect, is_permitted, is_this_machine
 
 REFUSED = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "192.0.0.1", "0.0.0.0",
@@ -57,6 +57,25 @@ def test_a_name_that_leads_inside_is_refused(monkeypatch: pytest.MonkeyPatch, ho
         connect(host, 80, ())
     assert str(caught.value) == (
         f"{host} leads to {literal}, which is not on the internet; MOH_ALLOW_RADIO={literal} would allow it"
+    )
+
+
+def test_an_address_of_this_machine_is_found_without_a_packet() -> None:
+    assert is_this_machine(socket.AF_INET, ("127.0.0.1", 9))
+    assert is_this_machine(socket.AF_INET, ("127.9.9.9", 9)) is False, "it would be sent from 127.0.0.1"
+    assert not is_this_machine(socket.AF_INET, ("203.0.113.1", 9))
+
+
+def test_a_public_address_of_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(destinations, "is_public", lambda host: True)
+    resolves_to(monkeypatch, "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(SourceFailed) as caught:
+            connect("radio.example", port, ())
+        connect("radio.example", port, networks("127.0.0.1")).close()
+    assert str(caught.value) == (
+        "radio.example leads to 127.0.0.1, which is an address of this machine; MOH_ALLOW_RADIO=127.0.0.1 would allow it"
     )
 
 
