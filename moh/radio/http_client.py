@@ -132,8 +132,8 @@ class Answer:
 
     def abort(self) -> None:
         """End the connection. Any thread may call this; a ``read`` of another thread ends."""
-        try:
-            self._connection.shutdown(socket.SHUT_RDWR)
+        try:  # ``SSLSocket.shutdown`` would forget the TLS: what is in the kernel would be read as it is, encrypted
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
         except OSError:
             pass  # it has ended already
 

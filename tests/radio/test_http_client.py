@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,34 @@ def test_https_needs_a_certificate_that_is_trusted(tmp_path: Path, monkeypatch: 
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         assert HttpClient(networks("127.0.0.0/8")).open(address).read_all(100) == b"secret music"
+
+
+def test_no_encrypted_octets_are_read_after_an_abort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    has_sent, has_ended = threading.Event(), threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as inner:
+            inner.recv(4096)
+            inner.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            inner.sendall(bytes(50000))
+            has_sent.set()
+            has_ended.wait(10)
+
+    with Station(answers(b"")) as station:
+        station._serve = serve  # type: ignore[method-assign]
+        answer = HttpClient(networks("127.0.0.0/8")).open(station.url().replace("http:", "https:"))
+        assert has_sent.wait(10)
+        answer.abort()
+        body = b""
+        while octets := answer.read():
+            body += octets
+        has_ended.set()
+    assert body == bytes(len(body)), "music, and not what is on the wire"
 
 
 def test_https_to_a_port_without_tls_is_reported(station: Station) -> None:
