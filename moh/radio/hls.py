@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
@@ -124,7 +124,7 @@ def play(
     has been stopped. ``opened`` gets each answer, so that another thread can abort it. Raises ``SourceFailed``.
     """
 
-    def fetch(address: str, first: Optional[int], size: int) -> Iterator[bytes]:
+    def fetch(address: str, first: Optional[int], size: int) -> Generator[bytes, None, int]:
         more = {"Range": f"bytes={first}-{first + size - 1}"} if first is not None else None
         answer = client.open(address, more)
         opened(answer)
@@ -135,6 +135,7 @@ def play(
                 if total > MOST_SEGMENT:
                     raise SourceFailed(f"a segment has more than {MOST_SEGMENT >> 20} MB")
                 yield octets
+            return total
         finally:
             answer.close()
 
@@ -169,8 +170,11 @@ def play(
                 beginning = each.beginning
                 if beginning is not None:
                     yield from fetch(*beginning)
-            yield from fetch(each.url, each.first, each.size)
-            latest, changed = each.number, time.monotonic()
+            if (yield from fetch(each.url, each.first, each.size)):
+                changed = time.monotonic()
+            latest = each.number
+            if time.monotonic() - changed > STALE:
+                raise SourceFailed(f"its segments have been empty for {STALE:.0f} s")
         if listed.ended:
             return
         if time.monotonic() - changed > STALE:

@@ -39,6 +39,8 @@ FED = 16384
 """Octets that ffmpeg has to have got for that."""
 RESTARTS = 2
 """How often that is tried for a connection, until it delivers ``WORKS`` seconds of sound again."""
+MOST_BARREN = 5
+"""How often in a row the format may change after less than a second of sound: each change is another ffmpeg."""
 
 log = logging.getLogger("moh")
 
@@ -134,13 +136,16 @@ class Tuner:
     def _decode(self, source: Source) -> None:
         decoder = self._new_decoder(source.is_hls)
         began = window = time.monotonic()
-        counted = restarts = 0
+        counted = restarts = barren = 0
         for octets in source.octets():
             now = time.monotonic()
             if self._closing.is_set():
                 return
             if octets is None:
                 self._drain(decoder)
+                barren = barren + 1 if decoder.buffer.heard < FRAMES else 0
+                if barren > MOST_BARREN:
+                    raise SourceFailed(f"its format has changed {barren} times, each after less than a second")
                 decoder = self._new_decoder(source.is_hls)
                 continue
             counted += len(octets)

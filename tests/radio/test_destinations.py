@@ -75,7 +75,8 @@ def test_a_public_address_of_this_machine_is_refused(monkeypatch: pytest.MonkeyP
             connect("radio.example", port, ())
         connect("radio.example", port, networks("127.0.0.1")).close()
     assert str(caught.value) == (
-        "radio.example leads to 127.0.0.1, which is an address of this machine; MOH_ALLOW_RADIO=127.0.0.1 would allow it"
+        "radio.example leads to 127.0.0.1, which is an address of this machine; "
+        "MOH_ALLOW_RADIO=127.0.0.1 would allow it"
     )
 
 

@@ -223,6 +223,12 @@ def test_a_list_that_does_not_change_has_an_end(station: Station, monkeypatch: p
     assert why == "its list has had no new segment for 0 s"
 
 
+def test_empty_segments_are_no_music(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hls, "STALE", 0.0)
+    pages = {"/": hls_list("1.ts", "2.ts", end=False), "/1.ts": page("200 OK"), **numbered(2)}
+    assert refusal(station, pages) == "its segments have been empty for 0 s"
+
+
 def test_an_abort_ends_a_source_with_its_reason(station: Station) -> None:
     def behave(connection: socket.socket, _: str) -> None:
         connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nx")

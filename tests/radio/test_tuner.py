@@ -71,6 +71,20 @@ def why(tuned: Tuned) -> str:
     return wait_for(lambda: tuned.tuner.why, "a reason")
 
 
+def test_a_list_that_changes_its_format_all_the_time_starts_few_ffmpegs(tune: Tune) -> None:
+    """A discontinuity of HLS (RFC 8216) has another ffmpeg begin."""
+    segments = "".join(f"#EXT-X-DISCONTINUITY\n{i}.ts\n" for i in range(100))
+    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{segments}#EXT-X-ENDLIST\n".encode()
+
+    def behave(connection: socket.socket, path: str) -> None:
+        connection.sendall(page("200 OK", bytes(100)) if path.endswith(".ts") else page("200 OK", text))
+
+    with Station(behave) as station:
+        tuned = tune(station.url("/list.m3u8"))
+        assert why(tuned) == "its format has changed 6 times, each after less than a second"
+        assert len(tuned.decoders) <= 8
+
+
 FORMATS: dict[str, Sequence[str]] = {
     "mp3": (), "aac": AAC, "mono": MP3_MONO, "192 kHz": ("-ar", "192000", "-c:a", "flac", "-f", "flac"),
     "six channels": ("-ac", "6", "-f", "wav"), "vorbis": ("-c:a", "libvorbis", "-f", "ogg"),
