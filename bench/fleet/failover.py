@@ -56,6 +56,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
         "--patience", type=float, default=5.0, help="longest wait for a quiet machine, in seconds (%(default)s)"
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the logs of all processes there")
+    page.add_note(parser)
     parser.add_argument("--page", action="store_true", help=f"write the figures into {page.PAGE.name}")
     add_plot(parser)
     given = parser.parse_args(options)
@@ -170,8 +171,8 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[list[Call], Heard, lis
         phones.close()
         heard = receiver.result()
         calls = phones.calls()
-    told = ", ".join(f"{name} {percent:.0f} %" for name, percent in cpu.items())
-    return calls, heard, with_ends(moments, ended), f"Of a core before the events: {told}."
+    listed = ", ".join(f"{name} {percent:.0f} %" for name, percent in cpu.items())
+    return calls, heard, with_ends(moments, ended), f"Of a core before the events: {listed}."
 
 
 def with_ends(moments: Sequence[Event], ended: float) -> list[Event]:
@@ -182,14 +183,17 @@ def with_ends(moments: Sequence[Event], ended: float) -> list[Event]:
     return [event._replace(until=until.get(event, event.at)) for event in moments]
 
 
-def summary(given: argparse.Namespace, outcomes: Sequence[Outcome], calls: Sequence[Call], heard: Heard) -> str:
-    """Return the table, and a sentence on the whole run."""
+def summary(
+    given: argparse.Namespace, outcomes: Sequence[Outcome], calls: Sequence[Call], heard: Heard, spent: str
+) -> str:
+    """Return the table, and a paragraph on the whole run."""
     failed = sum(call.answered is None for call in calls)
-    return (
-        f"{table(outcomes)}\n\n{given.calls:,} calls at once of {0.5 * given.hold:.0f} to {1.5 * given.hold:.0f} s, "
+    whole = (
+        f"{given.calls:,} calls at once of {0.5 * given.hold:.0f} to {1.5 * given.hold:.0f} s, "
         f"{given.calls / given.hold:.0f} new ones a second, {len(calls):,} in all, of which {failed} failed. The "
-        f"receiver missed {heard.dropped} packets; {heard.twice} calls got music from two servers."
+        f"receiver missed {heard.dropped} packets; {heard.twice} calls got music from two servers. {spent}"
     )
+    return f"{page.today(given.note)}; {page.machine()}.\n\n{table(outcomes)}\n\n{page.wrapped(whole)}"
 
 
 def main(options: Sequence[str]) -> int:
@@ -209,7 +213,7 @@ def main(options: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     outcomes = [outcome(event, calls, heard) for event in moments if event.until > event.at]
-    text = f"{summary(given, outcomes, calls, heard)} {cpu}"
+    text = summary(given, outcomes, calls, heard, cpu)
     print(text)
     if given.page:
         page.write("failover", text)

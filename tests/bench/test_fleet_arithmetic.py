@@ -86,3 +86,9 @@ def test_a_part_of_a_page_is_replaced(tmp_path: Path) -> None:
     assert page.part(file.read_text(encoding="utf-8"), "b") == "new\nlines"
     with pytest.raises(ValueError, match="no part 'c'"):
         page.write("c", "new", file)
+
+
+def test_the_page_names_the_day_and_the_machine() -> None:
+    assert page.today("a note") == f"{page.today('')}, a note"
+    assert "cores (" in page.machine() and "Linux" in page.machine()
+    assert max(map(len, page.wrapped("word " * 100).splitlines())) <= 120
