@@ -57,7 +57,7 @@ class Assumed:
     """RTCP packets of a phone a second: one in 5 s (RFC 3550 §6.2)."""
     use: float = 0.5
     """The share of a core, of a network card and of a proxy that is used at the busiest time."""
-    cores: int = 8
+    cores: int = 4
     """Cores of a host; each two of them run one server."""
     card_gbits: float = 10.0
     """Gbit/s of a host's network card."""

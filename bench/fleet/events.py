@@ -18,6 +18,8 @@ PACKETS = 50
 """Packets of a call a second."""
 CUT = 0.5
 """The music of a call was cut off if it ended more seconds than this before the BYE; a longer hole is a pause."""
+WAIT = 500.0
+"""A call waits if its 200 takes more ms than this."""
 FIRST_PACKET = 1.0
 """A call is silent if its first packet takes more seconds than this."""
 
@@ -42,6 +44,10 @@ class Outcome:
     """Those of them that got no 200."""
     failing: float
     """Seconds from the event to the last INVITE that failed; 0 if none did."""
+    waited: int
+    """Those that got their 200 after more than ``WAIT`` ms."""
+    waiting: float
+    """Seconds from the event to the last INVITE that waited so long; 0 if none did."""
     set_up_p50: float
     """From INVITE to 200 in ms, of the calls that began: the median."""
     set_up_p99: float
@@ -71,6 +77,7 @@ def outcome(event: Event, calls: Sequence[Call], heard: Heard) -> Outcome:
     new = [call for call in calls if event.at <= call.began < event.until]
     failed = [call for call in new if call.answered is None]
     times = [call.set_up() for call in new if call.answered is not None]
+    waited = [call for call in new if call.set_up() > WAIT]
     up = [call for call in calls if call.answered is not None and call.answered < event.until and _end(call) > event.at]
     own = [
         call for call in up if call.server == event.server and call.answered is not None and call.answered < event.at
@@ -80,7 +87,7 @@ def outcome(event: Event, calls: Sequence[Call], heard: Heard) -> Outcome:
     touched = {call.number - 1 for call in others}
     theirs = [hole for place, found in holes.items() if place in touched for hole in found]
     return Outcome(
-        event, len(new), len(failed), max((call.began - event.at for call in failed), default=0.0),
+        event, len(new), len(failed), _last(failed, event), len(waited), _last(waited, event),
         quantile(times, 0.5), quantile(times, 0.99), max(times, default=float("nan")),
         len(own), sum(_had_pause(call, holes) or _was_cut(call, heard, event) for call in own),
         len(others), sum(PACKETS * _overlap(call, event) for call in others),
@@ -88,6 +95,10 @@ def outcome(event: Event, calls: Sequence[Call], heard: Heard) -> Outcome:
         1000 * max((hole.seconds for hole in theirs), default=0.0),
         sum(_was_cut(call, heard, event) for call in others), sum(_is_silent(call, heard, event) for call in others),
     )  # fmt: skip
+
+
+def _last(calls: Sequence[Call], event: Event) -> float:
+    return max((call.began - event.at for call in calls), default=0.0)
 
 
 def _end(call: Call) -> float:
@@ -134,6 +145,8 @@ ROWS: tuple[tuple[str, Cell], ...] = (
     ("new calls", lambda one: f"{one.new:,}"),
     ("of these failed", lambda one: f"{one.failed:,}"),
     ("seconds from the event to the last failure", lambda one: f"{one.failing:.1f}" if one.failed else "–"),
+    ("calls that waited more than 0.5 s", lambda one: f"{one.waited:,}"),
+    ("seconds from the event to the last of these", lambda one: f"{one.waiting:.1f}" if one.waited else "–"),
     ("INVITE to 200, ms: median", lambda one: f"{one.set_up_p50:.0f}"),
     ("p99", lambda one: f"{one.set_up_p99:.0f}"),
     ("longest", lambda one: f"{one.set_up_max:.0f}"),

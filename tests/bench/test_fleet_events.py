@@ -60,6 +60,7 @@ def test_a_kill_cuts_calls_of_its_server_alone_and_delays_new_ones() -> None:
     found = outcome(KILLED, calls, heard)
     assert (found.new, found.failed, found.failing) == (2, 1, 1.0)
     assert found.set_up_max == pytest.approx(1000.0)
+    assert (found.waited, found.waiting) == (1, 0.5)
     assert (found.own, found.own_cut) == (1, 1)
     assert (found.others, found.cut, found.silent, found.lost, found.skipped) == (2, 0, 0, 0, 0)
     assert found.others_packets == pytest.approx(50 * (10.0 + 18.5))
