@@ -106,7 +106,8 @@ class Store:
     def is_nearly_full(self) -> bool:
         """Whether the file system has only its last octets left; a conversion that runs then is given up."""
         try:
-            return shutil.disk_usage(self._folder).free < LAST_FREE
+            self.free = shutil.disk_usage(self._folder).free
+            return self.free < LAST_FREE
         except OSError:
             return False
 

@@ -6,6 +6,7 @@ import io
 import json
 import queue
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +96,31 @@ def test_an_unexpected_error_is_logged_and_sent_and_the_process_goes_on(
     assert states(output) == [("refused", "an unexpected error: ZeroDivisionError('jazz')")]
     assert "unexpected error in the library: 'jazz'" in caplog.text and "Traceback" in caplog.text
     assert not main.turn()
+
+
+def test_a_disk_that_has_room_again_is_used(
+    process: Callable[[Perform], Process], output: io.BytesIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(free=0)
+    monkeypatch.setattr("moh.library.store.shutil.disk_usage", lambda folder: disk)
+    main = process(lambda *_: Failure("full", ""))
+    main.turn()
+    assert not main.turn()
+    assert states(output) == [("full", "the disk of the cache is full (0 MB are free, and 100 MB stay free)")]
+    disk.free = 1 << 40
+    main._scan(time.monotonic())
+    assert main._store.missing(1 << 30) == (0, "")
+
+
+def test_a_conversion_is_given_up_on_a_disk_that_fills_meanwhile(
+    process: Callable[[Perform], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(free=1 << 40)
+    monkeypatch.setattr("moh.library.store.shutil.disk_usage", lambda folder: disk)
+    main = process(lambda *_: Failure("refused", "x"))
+    assert main._is_full() == ""
+    disk.free = 50_000_000
+    assert main._is_full() == "the disk of the cache is full (50 MB are free, and 100 MB stay free)"
 
 
 def test_the_end_of_the_input_ends_a_turn(process: Callable[[Perform], Process]) -> None:
