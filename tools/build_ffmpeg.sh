@@ -185,9 +185,11 @@ if [[ $(uname -m) == x86_64 ]] && command -v ld.gold >/dev/null; then # only thi
     printf '.text.%s\n' "${hot[@]}" >hot.order
     linker+=(-fuse-ld=gold "-Wl,--section-ordering-file=hot.order")
 fi
+# Without iconv: a static program that calls it loads libraries of the system that it runs on. Those of another release
+# crash it, and MPEG-TS (a radio by HLS) calls it.
 quietly ./configure --extra-version="${version##*-}" \
     --disable-everything --disable-autodetect --disable-doc --disable-debug \
-    --disable-avdevice --disable-swscale --disable-ffplay --disable-ffprobe \
+    --disable-iconv --disable-avdevice --disable-swscale --disable-ffplay --disable-ffprobe \
     --enable-network --enable-libopus --enable-libsoxr \
     --enable-protocol="$(list "${protocols[@]}")" \
     --enable-demuxer="$(list "${demuxers[@]}")" \

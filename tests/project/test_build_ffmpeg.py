@@ -28,6 +28,12 @@ def listed(kind: str) -> set[str]:
     return set(re.sub(r"#.*", "", found[1]).split())
 
 
+def test_the_static_program_calls_no_iconv() -> None:
+    """glibc would load iconv's libraries of another release of the system, and MPEG-TS crashed by that."""
+    assert "-static" in SCRIPT
+    assert "--disable-iconv" in SCRIPT
+
+
 def test_the_script_has_the_filters_of_a_call() -> None:
     here = Address("127.0.0.1", 10_000)
     command = ffmpeg_command(Path("x.wav"), 48.0, Target(here, here, here, PCMU, 0, 20), 1.0, bind=False)
