@@ -218,6 +218,8 @@ class Decoder:
     @property
     def why(self) -> str:
         """Why ffmpeg decodes nothing, in its own words."""
+        if (ended := self._process.returncode) is not None and ended < 0 and not self._killed:
+            return f"ffmpeg was ended by signal {-ended}"
         return f"ffmpeg finds no sound in it: {self.error}" if self.error else "ffmpeg finds no sound in it"
 
     @property

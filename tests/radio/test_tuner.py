@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +139,17 @@ def loudness(octets: bytes) -> float:
 def test_the_reason_says_what_was_seen(tune: Tune, answer: bytes, reason: str) -> None:
     with Station(answers(answer)) as station:
         assert why(tune(station.url())).startswith(reason)
+
+
+def test_the_reason_names_the_signal_that_ended_ffmpeg(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash of ffmpeg is no fault of the station's."""
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\nkill -8 $$\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Station(answers(OK + bytes(2_000_000))) as station:
+        assert why(tune(station.url())) == "ffmpeg was ended by signal 8"
 
 
 def test_noise_without_a_format_is_not_played(tune: Tune) -> None:
