@@ -115,6 +115,20 @@ NAME_TEXTS: dict[str, Text] = {
             "再生できなければ、放送局の今のアドレスをファイルに書いてください。",
         ),
     ),
+    "radio-inside": Text(
+        "warning",
+        Words(
+            "The address of the radio {name} is refused: {reason}.",
+            "Its callers hear other music, so that no station leads the server into your network.",
+            "If the source is your own, set MOH_ALLOW_RADIO to its network. Otherwise correct the address in the file.",
+        ),
+        Words(
+            "ラジオ {name} のアドレスは拒否されました（{reason}）。",
+            "放送局がサーバーを内部のネットワークへ向けることがないように、別の音楽を流します。",
+            "ご自分の放送なら、MOH_ALLOW_RADIO にそのネットワークを設定してください。"
+            "そうでなければ、ファイルのアドレスを直してください。",
+        ),
+    ),
     "names-more": Text(
         "warning",
         Words(

@@ -71,7 +71,10 @@ def _faults(rows: Sequence[Json], now: float) -> Iterator[Finding]:
         if row["state"] == AWAY:
             radio = row.get("radio") or {}
             ago = duration(now - (radio.get("since") or now))
-            yield finding("radio-away", name=name, reason=why, ago=ago, address=radio.get("address") or "?")
+            if "MOH_ALLOW_RADIO" in why:
+                yield finding("radio-inside", name=name, reason=why)
+            else:
+                yield finding("radio-away", name=name, reason=why, ago=ago, address=radio.get("address") or "?")
         else:
             yield finding("name-refused" if row["state"] == REFUSED else "name-full", name=name, reason=why)
     if more := [row["name"] for row in bad[MOST_ALONE:]]:

@@ -12,6 +12,7 @@ GROUPS = {
     ("name-refused", "reason"): "namewhys",
     ("name-full", "reason"): "namewhys",
     ("radio-away", "reason"): "namewhys",
+    ("radio-inside", "reason"): "namewhys",
     ("not-played", "text"): "notes",
 }
 """The group of the page's texts for a value of a finding, by the finding's id and the name of the value."""

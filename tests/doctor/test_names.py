@@ -42,6 +42,14 @@ def test_each_name_that_does_not_play_says_why() -> None:
     assert {level(each) for each in findings if each.id in ("name-refused", "name-full", "radio-away")} == {"warning"}
 
 
+def test_a_radio_in_the_own_network_needs_a_setting_and_no_browser() -> None:
+    why = "192.168.1.5 is not on the internet; MOH_ALLOW_RADIO=192.168.1.5 would allow it"
+    (only,) = [each for each in found(listed=[radio("news", "away", why)]) if each.id.startswith("radio-")]
+    assert words(only, "en").what == f"The address of the radio news is refused: {why}."
+    assert "MOH_ALLOW_RADIO" in words(only, "en").do and "browser" not in words(only, "en").do
+    assert "MOH_ALLOW_RADIO=192.168.1.5 とすると許可します" in words(only, "ja").what
+
+
 def test_many_that_do_not_play_share_a_sentence() -> None:
     listed = [row(f"n{number}", state="refused", why="a text") for number in range(MOST_ALONE + 2)]
     findings = found(listed=listed)
