@@ -97,4 +97,6 @@ def listed(table: NameTable) -> str:
     found = ", ".join(amount(kinds[kind], word) for kind, word in words.items() if kinds[kind])
     default: Optional[str] = table.default
     text = f"music by name: {amount(len(table.names), 'name')} in {shown(Path(table.folder))}"
-    return text if default is None else f"{text} ({found}); the default is {default[:MOST_TEXT]!r}"
+    if found:
+        text += f" ({found})"
+    return text if default is None else f"{text}; the default is {default[:MOST_TEXT]!r}"

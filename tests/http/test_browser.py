@@ -241,6 +241,15 @@ def test_without_a_folder_there_are_no_names(open_page: OpenPage) -> None:
     assert not open_page({**sample_state(), "names": None}).locator("#names-card").is_visible()
 
 
+def test_a_file_beside_the_folder_plays_for_all_other_names(open_page: OpenPage) -> None:
+    """Docker can bind both /music and /music.mp3."""
+    state = with_names(default=None)
+    state["music"] |= {"name": "your.mp3", "builtin": False}
+    assert "your.mp3" in open_page(state).locator("#names-facts").inner_text()
+    state["music"]["builtin"] = True
+    assert "built-in piece" in open_page(state).locator("#names-facts").inner_text()
+
+
 def test_the_names_are_shown_with_their_state_and_who_listens(open_page: OpenPage) -> None:
     page = open_page(with_names(), timezone_id="UTC")
     shown = [row.inner_text().split() for row in rows(page, "names").all()]

@@ -34,6 +34,12 @@ def test_the_log_says_which_names_there_are_and_what_each_is(
     ]
 
 
+def test_beside_a_bound_file_the_folder_has_no_default(world: FolderWorld, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world.say(names("hold", "jazz"), after=5.0)
+    assert [each.getMessage() for each in caplog.records] == ["music by name: 2 names in '/srv/music' (2 pieces)"]
+
+
 def test_a_radio_that_plays_and_goes_away_has_a_line_each_time(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     found = NameLog()

@@ -25,7 +25,7 @@ export function heardName(call) {
   return call.dialled ? t("names.instead", { name: call.dialled }) : t("names.default");
 }
 
-export function showNames({ names, codecs, uri }) {
+export function showNames({ names, codecs, uri, music }) {
   shown = names ?? null;
   byId("names-card").hidden = !names;
   if (!names) return;
@@ -37,7 +37,7 @@ export function showNames({ names, codecs, uri }) {
   fillFacts(byId("names-facts"), [
     [t("names.folder"), names.folder],
     [t("names.number"), states(names)],
-    [t("names.thedefault"), names.default ?? t("music.builtin")],
+    [t("names.thedefault"), names.default ?? (music && !music.builtin ? music.name : t("music.builtin"))],
     [t("names.cache"), used(names.cache)],
   ]);
   const { count, listed } = names;
