@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Optional
 
+from ..mastering.arrange import OCTETS_A_SECOND
 from ..mastering.form import Form
 from ..mastering.prepare import Music
 from .listing import Item, Listing
@@ -31,8 +32,6 @@ MOST_UNTAKEN = 200
 """Names whose music the server may not have taken yet; then nothing more is converted until it has."""
 WAITING, READY = ("waiting", ""), ("ready", "")
 """States with their reasons. A name without a message about its state is waiting."""
-OCTETS_A_SECOND = 48000
-"""Octets that a second of an arrangement takes in the cache, without its plain twin."""
 
 
 class Failure(NamedTuple):

@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
-LONGEST = 3600.0
-"""Seconds of an arrangement at most."""
+from ..mastering.filter_graphs import LONGEST
 
 
 def natural(name: str) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from ..mastering.prepare import Music
 from .listing import Facts, Item
 from .messages import Made
 from .names import Selection, shown
-from .order import LONGEST, from_piece, hour_of, shuffled
+from .order import from_piece, hour_of, shuffled
 
 PATIENCE = 60.0
 """Seconds for which a folder waits for files of it that are still being copied, before it plays without them."""
@@ -153,7 +153,7 @@ class Title:
         order = [path for path, _ in usable]
         order = shuffled(order, f"{self.name} {self.hour}") if self.files.shuffled else from_piece(order, self.first)
         lengths = {file[0]: self.lengths[file] for file in usable if file in self.lengths}
-        hour = hour_of(order, lengths, LONGEST)
+        hour = hour_of(order, lengths)
         missing = next((path for path in hour.pieces if path not in self.parts), hour.unknown)
         if missing is not None:
             return Convert(self.name, missing, Form.PIECE)

@@ -37,7 +37,7 @@ DETAILS = "arrangement.json"
 """The file of an entry that says where its pieces and announcements are."""
 MOST_DETAILS = 1 << 22
 """Octets that this file may have."""
-OCTETS = 2 * sum(RATES)
+OCTETS_A_SECOND = 2 * sum(RATES)
 """Octets on the disk that a second of an arrangement takes. With its plain twin, it takes twice as much."""
 
 
@@ -203,7 +203,7 @@ def _make(
     planned = plan(row.begins[1:], row.once, row.length_of, spoken, settings.announce)
     row = Row(ends, planned.repeats)
     twin = bool(planned.windows)
-    needed = row.length / TICKS * OCTETS * (2 if twin else 1)
+    needed = row.length / TICKS * OCTETS_A_SECOND * (2 if twin else 1)
     if needed > shutil.disk_usage(made.folder).free:
         raise SettingsError(no_room(made.folder, needed))
     ceiling = 32767.0 if settings.loudness is None else 32768 * 10 ** ((PEAK - MARGIN) / 20)

@@ -19,7 +19,8 @@ from .leveller import GRID
 from .loop import LEAD, RATE, WRAP, Loop
 
 LONGEST = 3600.0
-"""Seconds of a file that are played at most: few callers wait longer, and the cache often is in memory (tmpfs)."""
+"""Seconds of a file, or of pieces in a row, that are played at most: few callers wait longer, and the cache often is in
+memory (tmpfs)."""
 BANDS = {8000: (300, 3400), 16000: (50, 7000)}
 """The band in Hz that is kept for each sample rate: the band of G.711, and the band of G.722."""
 NARROW = 8000

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import mul
 
 RATES = (8000, 16000)
@@ -77,28 +77,28 @@ def faded(old: Sound, new: Sound) -> dict[int, bytes]:
 
 def shortened(sound: Sound) -> dict[int, bytes]:
     """Cut out a few milliseconds where they are heard least. A sound below ``ROOM_FOR_SPLICE`` stays as it is."""
-    if frames_of(sound) < ROOM_FOR_SPLICE:
-        return dict(sound)
-    lag = _best_lag(samples(sound[FRAMES][: octets_of(ROOM_FOR_SPLICE, FRAMES)]))
-    parts = {}
-    for rate in RATES:
-        octets = sound[rate]
-        cut, fade = octets_of(lag, rate), octets_of(SPLICE, rate)
-        parts[rate] = _joined(octets[:fade], octets[cut : cut + fade]) + octets[cut + fade :]
-    return parts
+
+    def splice(octets: bytes, cut: int, fade: int) -> bytes:
+        return _joined(octets[:fade], octets[cut : cut + fade]) + octets[cut + fade :]
+
+    return _spliced(sound, splice)
 
 
 def lengthened(sound: Sound) -> dict[int, bytes]:
     """Repeat a few milliseconds where they are heard least. A sound below ``ROOM_FOR_SPLICE`` stays as it is."""
+
+    def splice(octets: bytes, cut: int, fade: int) -> bytes:
+        return octets[:cut] + _joined(octets[cut : cut + fade], octets[:fade]) + octets[fade:]
+
+    return _spliced(sound, splice)
+
+
+def _spliced(sound: Sound, splice: Callable[[bytes, int, int], bytes]) -> dict[int, bytes]:
+    """``splice`` at each sample rate. It gets the octets, and how many of them the cut and the cross-fade take."""
     if frames_of(sound) < ROOM_FOR_SPLICE:
         return dict(sound)
     lag = _best_lag(samples(sound[FRAMES][: octets_of(ROOM_FOR_SPLICE, FRAMES)]))
-    parts = {}
-    for rate in RATES:
-        octets = sound[rate]
-        cut, fade = octets_of(lag, rate), octets_of(SPLICE, rate)
-        parts[rate] = octets[:cut] + _joined(octets[cut : cut + fade], octets[:fade]) + octets[fade:]
-    return parts
+    return {rate: splice(sound[rate], octets_of(lag, rate), octets_of(SPLICE, rate)) for rate in RATES}
 
 
 def _best_lag(found: array[int]) -> int:
