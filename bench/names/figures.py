@@ -88,7 +88,7 @@ class Lowered:
     """The gain of the music around one announcement, in dB, and its figures."""
 
     seconds: np.ndarray
-    """From the begin of the voice."""
+    """From the beginning of the voice."""
     gain: np.ndarray
     wanted: np.ndarray
     depth: float

@@ -66,7 +66,9 @@ class Names:
 
 
 def default_of(selections: Mapping[str, Selection], refused: Container[str] = ()) -> Optional[str]:
-    """The name that plays for names that are not there: ``default``, else the first that is no radio, else the first.
+    """The name that plays for names that are not there.
+
+    It is ``default``; without that the first name that is no radio, and where all names are radios the first of them.
 
     ``refused`` are names that cannot be played; they are the default only under the name ``default``.
     """

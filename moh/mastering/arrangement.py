@@ -20,7 +20,7 @@ REST = 20 * TICKS
 """Ticks of music between two announcements at least, and before the first: 20 s."""
 JOINING = TICKS // 2
 """Ticks after the time without announcements until the first one, 0.5 s. In that time a caller of the shared stream,
-who has heard the plain twin from the begin of the loop on, joins the others."""
+who has heard the plain twin from the beginning of the loop on, joins the others."""
 LONGEST_SPOKEN = 600 * TICKS
 """Ticks of the longest announcement, 10 min. A longer one is no announcement, and is not spoken."""
 EVEN = 1.25
@@ -48,7 +48,7 @@ def how_many_fit(seconds: Sequence[float]) -> int:
 
 
 def first_at(every: float) -> int:
-    """The ticks from the begin of the loop for which no announcement may be heard. 0 s stand for the joints."""
+    """The ticks from the beginning of the loop for which no announcement may be heard. 0 s stand for the joints."""
     return max(REST, round(every * TICKS))
 
 
@@ -78,7 +78,7 @@ def _each(length: int, spoken: int, every: float) -> list[int]:
     """The windows, evenly over the loop; at least one.
 
     From one to the next there is the time ``every``, or a little more. From the last, across the loop point, to the
-    first there may be an announcement's length more, since the begin of the loop is plain music.
+    first there may be an announcement's length more, since the beginning of the loop is plain music.
     """
     whole = window(spoken)
     first = min(first_at(every) + JOINING, length - whole)  # an hour is too short: then once in the loop, at its end

@@ -19,7 +19,8 @@ from .limiter import REACH, as_samples, limit
 TICKS = 8000
 """Ticks a second."""
 DEPTH = 15.0
-"""dB by which the music is lowered: on a telephone a voice is understood well 12 dB above music, also by bad ears."""
+"""dB by which the music is lowered: on a telephone a voice is understood well 12 dB above music, also by people who
+hear badly."""
 DOWN = TICKS * 450 // 1000
 """Ticks in which the music is lowered, before the voice begins: 0.45 s."""
 HOLD = TICKS * 200 // 1000
@@ -38,7 +39,7 @@ def window(spoken: int) -> int:
 
 
 def gain_at(tick: float, spoken: int) -> float:
-    """The factor of the music, ``tick`` ticks after the begin of the window of an announcement of ``spoken`` ticks."""
+    """The factor of the music at ``tick`` of the window of an announcement that is ``spoken`` ticks long."""
     after = tick - DOWN - spoken - HOLD
     share = min(1.0, tick / DOWN) if after < 0 else 1 - min(1.0, after / UP)
     return float(10 ** (-DEPTH * (1 - math.cos(math.pi * share)) / 40))

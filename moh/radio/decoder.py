@@ -46,14 +46,14 @@ F_SETPIPE_SZ = 1031
 """The number in ``fcntl.h``, for which ``fcntl`` has a name since Python 3.10."""
 LARGE_PIPE = 1 << 20
 """Octets that the kernel keeps of the decoder's output, if it permits so much; usually it keeps 64 KB."""
-SAID = 8192
+MOST_PRINTED = 8192
 """Octets of ffmpeg's messages that are kept."""
 END_TIMEOUT = 5.0
 """Seconds without sound after which an ffmpeg is killed that gets no more input."""
 MOST_UNHEARD = 1 << 16
 """Octets that are kept for another decoder."""
 PATIENCE = 0.25
-"""Seconds from one look at ffmpeg to the next while it takes no input."""
+"""Seconds between two checks of ffmpeg while it takes no input."""
 STUCK = 10.0
 """Seconds after which an ffmpeg that takes no input, though there is room for its output, counts as stuck."""
 
@@ -112,12 +112,12 @@ class Decoder:
         self._unheard = bytearray()
         self._ended_at: Optional[float] = None
         self.hungry_since: Optional[float] = None
-        """When ffmpeg got the first octets of those for which no sound has come yet."""
+        """When ffmpeg got the first of the octets for which no sound has come yet; ``None`` where there are none."""
         self.fed = 0
         """Octets that ffmpeg got since then."""
         self.has_output = False
         """Whether any sound has come."""
-        self._said = b""
+        self._printed = b""
         self._killed = False
         pipes = {rate: os.pipe() for rate in RATES}
         command = decoder_command({rate: writing for rate, (_, writing) in pipes.items()}, loudness, segments)
@@ -225,12 +225,12 @@ class Decoder:
     @property
     def error(self) -> str:
         """The first error that ffmpeg has printed; empty where it has printed none."""
-        return _printable(first_error(self._said.decode("utf-8", "replace")))
+        return _printable(first_error(self._printed.decode("utf-8", "replace")))
 
     def _read_errors(self) -> None:
         try:
-            while said := self._errors.read(65536):
-                self._said = (self._said + said)[:SAID]
+            while printed := self._errors.read(65536):
+                self._printed = (self._printed + printed)[:MOST_PRINTED]
         except (OSError, ValueError):
             pass  # nothing there, or closed
 

@@ -23,7 +23,8 @@ TURN = 0.2
 RETRY_EVERY = 10.0
 """Seconds between two attempts to carry out an order that could not be carried out."""
 CLEAN_AFTER = 30.0
-"""Seconds after the start until rings that nothing uses are removed: the server orders before which of them go on."""
+"""Seconds after the start until rings that no process uses are removed. By then the server has ordered which of them go
+on."""
 
 
 class Radios:

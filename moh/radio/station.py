@@ -1,4 +1,4 @@
-"""One radio: its connection, its ring and its fallback, and what the server is told about it."""
+"""One radio: its connection, its ring and its fallback, and the reports about it to the server."""
 
 from __future__ import annotations
 

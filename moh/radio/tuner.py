@@ -32,13 +32,12 @@ START_TIMEOUT = 25.0
 """Seconds in which a new connection has to deliver ``START`` seconds of sound."""
 START = 5.0
 FIRST_SOUND, NEXT_SOUND, AGAIN_SOUND = 12.0, 3.0, 6.0
-"""Seconds in which ffmpeg has to make the first sound of what it gets, and then more of it. When it does not, another
-ffmpeg finds out again what the station sends, since it may have changed its format; that one has to make sound in the
-third time."""
+"""Seconds in which ffmpeg has to make its first sound, and each further one. When one of these passes without sound, a
+new ffmpeg takes over, since the station may have changed its format. ``AGAIN_SOUND`` is for the first sound of that."""
 FED = 16384
-"""Octets that ffmpeg has to have got for that."""
+"""Octets without sound that ffmpeg has to have got before it is replaced."""
 RESTARTS = 2
-"""How often that is tried for a connection, until it delivers ``WORKS`` seconds of sound again."""
+"""How often ffmpeg is replaced in one connection. The count begins again after ``WORKS`` seconds of sound."""
 MOST_BARREN = 5
 """How often in a row the format may change after less than a second of sound: each change is another ffmpeg."""
 

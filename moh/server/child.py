@@ -50,7 +50,7 @@ MOST_MESSAGES = 256
 MOST_ORDERS = 4 << 20
 """Octets of orders that wait for the child."""
 ALIVE_EVERY = 1.0
-"""Seconds between two looks whether the process lives: a process that it left behind may hold its output open."""
+"""Seconds between two checks that the process lives: a process that it left behind may hold its output open."""
 PART = 65536
 LEVELS = {
     "DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR,

@@ -33,10 +33,10 @@ ENDED = "the library has ended: %s. Calls go on, and names play what they have; 
 MOST_AT_ONCE = 50
 """Messages that are handled in one turn: some milliseconds, most of them for locks."""
 NAMES_AS_ONE = 20
-"""As many names in a list of names are as much work as one other message."""
+"""Names of a list that are as much work as one other message."""
 APPLY_EVERY, APPLY_QUICKLY, MOST_QUICKLY = 1.0, 0.1, 1000
-"""Seconds between two times that new tunes are given to the engines and the core, which then look through all calls;
-the second, shorter time is for fewer names and calls than the third number."""
+"""Seconds from one time that the engines and the core get new tunes, and go through all calls, to the next. The second,
+shorter time is for fewer names and calls than the third number."""
 ASK_EVERY = 1.0
 """Seconds between two times that the core is asked which names callers dialled in vain."""
 HEARD_EVERY = 60.0
@@ -150,15 +150,15 @@ class Library:
                 self._log.state(row.name, row.state, row.why, now)
             self._changed |= self.table.default in (None, message["name"])
         elif what == "ready":
-            self._take(message, now)
+            self._hold(message, now)
         elif what == "radio":
             self.table.note_radio(message)
             self._changed = True
         elif what == "cache":
             self.table.cache = {"used": int(message["used"]), "limit": int(message["limit"])}
 
-    def _take(self, message: Message, now: float) -> None:
-        """Hold the files of a name that is ready, and tell the library so."""
+    def _hold(self, message: Message, now: float) -> None:
+        """Lock the files of a name that is ready, and send the library "taken"."""
         try:
             music = music_of(message, self._most_handles)
         except OSError as error:  # a process that has died held it no longer, and another server removed it

@@ -91,7 +91,7 @@ class NameTable:
         return [row for name, row in former.items() if name not in self.names]
 
     def begin_again(self) -> None:
-        """A new process of the library speaks: what its predecessor had not finished saying is void."""
+        """Drop the part of a list that a process of the library sent before it ended: the next one sends it all."""
         self._coming = {}
 
     def note_state(self, message: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ SPARE = 0.1
 """The share of ``BusyAt`` by which a busy server goes above it, until calls are refused as well; and the share by which
 it has to fall below it, until it is busy no longer."""
 
-FIRST = "OPTIONS is answered by 503 from now on, and new calls a little later"
+STEPS = "OPTIONS is answered by 503 from now on, and new calls a little later"
 DRAINS, STOPS = "The server takes no more calls for now", "The server stops"
 SERVER_STOPS = "server stops"
 """``Call.ended_by`` of a call that ends because the server stops."""
@@ -50,22 +50,22 @@ class Admission:
         return self._stops_at is not None
 
     def drain(self, wanted: bool, calls: int, now: float) -> list[Action]:
-        """Take no more calls, from ``ANNOUNCED`` on; where this is not ``wanted``, take them again.
+        """Take no more calls from ``ANNOUNCED`` seconds on; where ``wanted`` is false, take calls again.
 
-        The ``calls`` that go on do not end.
+        The log says how many ``calls`` there are; they go on.
         """
         if wanted == self.draining:
             return []
         self._drains_at = now + ANNOUNCED if wanted else None
         text = (
-            f"the server drains: {amount(calls, 'call')} may go on; {FIRST}"
+            f"the server drains: {amount(calls, 'call')} may go on; {STEPS}"
             if wanted
             else "the server takes calls again"
         )
         return [Note(logging.INFO, "", text)]
 
     def stop(self, grace: float, now: float) -> None:
-        """Take no more calls, from ``ANNOUNCED`` on at the latest, and end all calls in ``grace`` seconds.
+        """Take no more calls from ``ANNOUNCED`` seconds on at the latest, and end all calls in ``grace`` seconds.
 
         Without a grace no call is taken from now on.
         """
@@ -88,7 +88,7 @@ class Admission:
             found += f", {share:.0%} of a core"
         if was:
             return [Note(logging.INFO, "", f"the server is busy no longer: {found}")]
-        return [Note(logging.WARNING, "", f"the server is busy: {found}, and MOH_BUSY_AT is {self._busy_at}; {FIRST}")]
+        return [Note(logging.WARNING, "", f"the server is busy: {found}, and MOH_BUSY_AT is {self._busy_at}; {STEPS}")]
 
     def is_busy(self, calls: int) -> bool:
         """Whether the server is busy with so many ``calls``. It stays busy until it has fallen by ``SPARE``."""

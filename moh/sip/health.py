@@ -32,7 +32,7 @@ class Health:
         return self.no_music or self.trouble
 
     def asks_for_music(self, request: Request, flow: Flow) -> bool:
-        """Whether this is the health check of this machine: a server that is busy or drains is healthy."""
+        """Whether this is the health check of this machine. To that, a server that is busy or drains is healthy."""
         return request.first(CHECK) == MUSIC and self._is_local(request, flow)
 
     def _is_local(self, request: Request, flow: Flow) -> bool:

@@ -70,13 +70,13 @@ class Invites:
         """Raises ``Refusal`` 503 where a new call is refused."""
         self._check_admission(self.admission.call_refusal(len(self._registry.calls), now))
 
-    def check_room_for_later(self, healthy: bool) -> None:
+    def check_room_for_later(self, is_health_check: bool) -> None:
         """Raises ``Refusal`` 503 where the answer to OPTIONS has to say that calls should go to another server.
 
-        A server that is ``healthy`` though it is busy or drains says so to the health check.
+        The health check of this machine is not refused by a server that is busy or drains: that server is healthy.
         """
         why = self.admission.options_refusal(len(self._registry.calls))
-        self._check_admission(why if why == STOPS or not healthy else "")
+        self._check_admission(why if why == STOPS or not is_health_check else "")
 
     def _check_admission(self, why: str) -> None:
         if why:

@@ -143,7 +143,7 @@ class UserAgent:
     def names_ready(self, names: Mapping[str, Optional[int]], now: float) -> list[Action]:
         """Take over all names of the library, with the tunes that new calls get by them; present calls keep theirs.
 
-        ``None`` is the tune of a name whose music is not ready: it plays the default, as a name does that is not there.
+        ``None`` is the tune of a name whose music is not ready: it plays the default, as does a name that is not there.
         """
         self._invites.names.replace(names)
         return []
@@ -153,7 +153,7 @@ class UserAgent:
         return self._invites.names.take_wanted()
 
     def drain(self, wanted: bool, now: float) -> list[Action]:
-        """Accept no more new calls, soon; or accept them again where this is not ``wanted``. Present calls go on."""
+        """Accept no new calls, from some seconds on; or accept them again. Present calls go on."""
         return self.admission.drain(wanted, self.calls, now)
 
     def note_share(self, share: float, now: float) -> list[Action]:

@@ -22,5 +22,5 @@ def test_what_is_neither_is_refused_with_an_example(text: str) -> None:
         read_busy_at(text)
 
 
-def test_it_is_written_as_the_owner_wrote_it() -> None:
+def test_a_limit_is_shown_as_the_owner_wrote_it() -> None:
     assert (str(BusyAt(calls=2000)), str(BusyAt(share=0.8))) == ("2000", "80%")

@@ -250,7 +250,7 @@ def test_a_file_beside_the_folder_plays_for_all_other_names(open_page: OpenPage)
     assert "built-in piece" in open_page(state).locator("#names-facts").inner_text()
 
 
-def test_the_names_are_shown_with_their_state_and_who_listens(open_page: OpenPage) -> None:
+def test_the_names_are_shown_with_their_state_and_their_listeners(open_page: OpenPage) -> None:
     page = open_page(with_names(), timezone_id="UTC")
     shown = [row.inner_text().split() for row in rows(page, "names").all()]
     assert [each[0] for each in shown] == ["jazz", "news", "shop", "fax", "big", "default", "受付"]

@@ -121,7 +121,7 @@ def test_it_sees_how_late_packets_were_and_how_long_callers_waited(prometheus: P
         assert 0 < seconds < 5, name
 
 
-def test_it_sees_the_names_of_the_folder(prometheus: Prometheus) -> None:
+def test_prometheus_sees_the_names_of_the_folder(prometheus: Prometheus) -> None:
     assert {labels["state"] for labels, _ in prometheus.query("moh_names > 0")} == {"away", "ready"}
     assert [labels["name"] for labels, _ in prometheus.query("moh_radio_connected == 0")] == ["news"]
     [(labels, most)] = prometheus.query("max_over_time(moh_name_calls[1m]) > 0")

@@ -186,7 +186,7 @@ def test_a_changed_file_with_the_same_content_is_not_announced_again() -> None:
     assert desk.finish(desk.step()) == []
 
 
-def test_a_changed_file_that_is_refused_is_told_and_then_is_ready_again() -> None:
+def test_a_changed_file_that_is_refused_is_reported_and_then_is_ready_again() -> None:
     desk = desk_with(jazz__mp3=1)
     desk.work()
     desk.scan(listing(jazz__mp3=2))

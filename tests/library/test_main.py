@@ -183,7 +183,7 @@ def test_the_end_of_its_input_ends_a_conversion_and_leaves_nothing_behind(
     assert not unfinished(music)
 
 
-def test_the_signals_of_the_server_do_not_end_it(music: Path, start: Callable[..., Started]) -> None:
+def test_the_signals_of_the_server_do_not_end_the_library(music: Path, start: Callable[..., Started]) -> None:
     tone(music / "long.wav", 600.0)
     library = start()
     library.state("long", "converting")
@@ -193,7 +193,9 @@ def test_the_signals_of_the_server_do_not_end_it(music: Path, start: Callable[..
     assert not unfinished(music)
 
 
-def test_it_steps_back_behind_the_calls_and_so_do_its_ffmpegs(music: Path, start: Callable[..., Started]) -> None:
+def test_the_library_steps_back_behind_the_calls_and_so_do_its_ffmpegs(
+    music: Path, start: Callable[..., Started]
+) -> None:
     tone(music / "long.wav", 1800.0)
     library = start()
     library.state("long", "converting")

@@ -163,7 +163,7 @@ def test_a_redirect_to_a_file_is_refused(station: Station) -> None:
     assert found == "'file:///etc/passwd' is no address of HTTP; expected http:// or https:// at its beginning"
 
 
-def test_no_answer_has_an_end(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_does_not_come_is_not_waited_for(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "HEAD_TIMEOUT", 0.4)
     assert refusal(station, lambda connection, _: time.sleep(1)) == "no answer came within 0 s"
 
@@ -175,7 +175,7 @@ def test_no_answer_has_an_end(station: Station, monkeypatch: pytest.MonkeyPatch)
     assert refusal(station, slow_head) == "no answer came within 0 s"
 
 
-def test_a_body_without_an_octet_has_an_end(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_come_is_not_waited_for(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "STALL", 0.3)
 
     def stalls(connection: socket.socket, _: str) -> None:

@@ -68,7 +68,7 @@ def test_orders_and_messages_are_lines(start: Start) -> None:
     assert child.drain(50) == []
 
 
-def test_what_it_prints_to_standard_error_is_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_child_prints_to_standard_error_is_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     start("import sys; print('INFO one\\rtwo\\nDEBUG three\\nodd', file=sys.stderr, flush=True); sys.stdin.read()")
     wait_for(lambda: len(caplog.records) >= 3, "three lines")
@@ -149,7 +149,7 @@ def test_a_grandchild_that_holds_the_output_open_hides_no_end(start: Start, monk
 
 
 @pytest.mark.parametrize("program", [ECHO, "import time; time.sleep(60)"])
-def test_it_ends_when_it_is_closed(start: Start, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_ends_when_it_is_closed(start: Start, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "END_TIMEOUT", 0.3)
     child = start(program)
     number = child.pid
@@ -161,9 +161,12 @@ def test_it_ends_when_it_is_closed(start: Start, program: str, monkeypatch: pyte
     assert child.drain(50) == []
 
 
-def test_one_that_cannot_be_started_waits_for_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_child_that_cannot_be_started_is_reported_and_closes_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     child = Child("the test", ENDED, [str(tmp_path / "missing")], FaultLog("a test"), converses=True)
     child.send({"do": "check"})
     child.start()
+    assert child.pid is None
     wait_for(lambda: "the test has ended: it cannot be started: No such file" in caplog.text, "the line")
     child.close()

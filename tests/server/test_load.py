@@ -31,7 +31,7 @@ def test_an_ffmpeg_that_has_ended_makes_no_negative_share() -> None:
     assert meter.share(now=101.0) == 0.0
 
 
-def test_it_measures_each_second_where_a_limit_is_set() -> None:
+def test_the_meter_is_due_each_second_where_a_limit_is_set() -> None:
     assert not LoadMeter(NEVER, list).due(now=100.0)
     meter = LoadMeter(BusyAt(calls=5), list)
     assert meter.due(now=100.0)

@@ -63,6 +63,7 @@ WAITS = "import sys, os; print('INFO began', flush=True); sys.stdin.read(); os._
 def test_without_a_setting_there_is_no_page() -> None:
     page = PageProcess(Settings())
     page.service(100.0)
+    assert page._child is None and page._listener is None
     page.close()
 
 

@@ -46,7 +46,7 @@ def test_a_full_pipe_takes_no_more() -> None:
 
 
 @pytest.mark.parametrize("fails", ["out of luck", ""])
-def test_the_end_is_noticed_and_its_reason_told(fails: str) -> None:
+def test_the_end_is_noticed_and_its_reason_returned(fails: str) -> None:
     gone = encoder(sys.executable, "-c", f"import sys; sys.exit({fails!r} or 3)")
     wait_for(lambda: gone.read() == b"" and gone.ended, "the end")
     assert gone.write(b"more") == 0
