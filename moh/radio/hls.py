@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from .destinations import SourceFailed
@@ -83,7 +84,7 @@ def variant(text: str, url: str) -> Optional[str]:
 
 def segments(text: str, url: str) -> SegmentList:
     """The segments of a list. Raises ``SourceFailed`` for segments that are encrypted."""
-    found: list[Segment] = []
+    found: deque[Segment] = deque(maxlen=MOST_SEGMENTS)  # with their addresses as the list has them, which are short
     number, target, ended, is_new = 0, 6.0, False, False
     beginning: Optional[tuple[str, Optional[int], int]] = None
     part: Optional[str] = None
@@ -106,13 +107,12 @@ def segments(text: str, url: str) -> SegmentList:
         elif tag == "#EXT-X-BYTERANGE":
             part = value
         elif line and not line.startswith("#"):
-            address = joined(url, line)
-            first, size = _part(part, ends.get(address, 0)) if part is not None else (None, 0)
+            first, size = _part(part, ends.get(line, 0)) if part is not None else (None, 0)
             if first is not None:
-                ends[address] = first + size
-            found.append(Segment(number, address, first, size, is_new, beginning))
+                ends[line] = first + size
+            found.append(Segment(number, line, first, size, is_new, beginning))
             number, part, is_new = number + 1, None, False
-    return SegmentList(tuple(found[-MOST_SEGMENTS:]), target, ended)
+    return SegmentList(tuple(replace(each, url=joined(url, each.url)) for each in found), target, ended)
 
 
 def play(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from urllib.parse import urljoin, urlsplit
 
 MOST_ENTRIES = 20
@@ -45,7 +46,7 @@ def entries(text: str, url: str) -> list[str]:
         named = [found[2] for found in sorted((each for each in numbered if each), key=lambda each: int(each[1]))]
     else:
         named = [line for line in lines if line and not line.startswith("#")]
-    return list(dict.fromkeys(joined(url, name) for name in named))[:MOST_ENTRIES]
+    return list(dict.fromkeys(joined(url, name) for name in islice(dict.fromkeys(named), MOST_ENTRIES)))
 
 
 def joined(url: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from typing import Optional
 
@@ -221,6 +222,17 @@ def test_a_list_that_does_not_change_has_an_end(station: Station, monkeypatch: p
     monkeypatch.setattr(hls, "STALE", 0.1)
     why = refusal(station, {"/": hls_list("1.ts", end=False), **numbered(1)})
     assert why == "its list has had no new segment for 0 s"
+
+
+def test_a_list_with_too_many_segments_takes_little_memory() -> None:
+    text = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:5\n" + "a\n" * 130_000
+    tracemalloc.start()
+    found = segments(text, f"http://radio.example/{'b' * 2000}/list").segments
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(found), found[-1].number) == (1000, 130_004)
+    assert found[-1].url == f"http://radio.example/{'b' * 2000}/a"
+    assert peak < 40e6, f"{peak / 1e6:.0f} MB; each address as a whole would be 270 MB"
 
 
 def test_empty_segments_are_no_music(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
