@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moh.common.actions import Address, StartStream
+from moh.common.actions import Address, Flow, StartStream
+from moh.guard.media_policy import MediaPolicy
 from tests.support.ladder import (
     FLOW,
     OFFER,
@@ -143,6 +144,19 @@ def test_a_request_uri_with_another_address_of_the_proxy_is_not_advertised() -> 
     routes = ("Record-Route: <sip:192.168.1.50:5062;lr>", "Record-Route: <sip:10.9.9.9;lr>")
     answer = response(make_agent().receive(invite(*routes, uri="sip:123@10.9.9.9:5060", via=vias), FLOW, now=0.0))
     assert "<sip:moh@192.168.1.100:5060>" in (answer.first("contact") or "")
+
+
+@pytest.mark.parametrize("flow", [FLOW, PUBLIC_FLOW], ids=["by the proxy", "by the phone itself"])
+def test_music_goes_to_a_phone_on_the_internet_whose_call_comes_by_a_proxy_with_a_private_address(flow: Flow) -> None:
+    vias = "Via: SIP/2.0/UDP 192.168.1.50:5062;branch=z9hG4bKp1\r\nVia: SIP/2.0/UDP 203.0.113.9:5062;branch=z9hG4bKp2"
+    phone = "Contact: <sip:201@203.0.113.9:5062>"
+    agent = make_agent(destinations=MediaPolicy())
+    offer = OFFER.replace("192.168.1.77", "203.0.113.9")
+    actions = agent.receive(invite(body=offer, via=vias, contact=phone), FLOW, now=0.0)
+    assert statuses(actions) == [180, 200] and music(actions) == []
+    (start,) = music(agent.receive(ack(call := tag(response(actions))), flow, now=0.1))
+    assert isinstance(start, StartStream) and start.target.remote.host == "203.0.113.9"
+    assert statuses(agent.receive(bye(call), flow, now=9.0)) == [200]
 
 
 def test_a_call_from_the_internet_gets_no_music_before_its_ack() -> None:
