@@ -13,7 +13,7 @@ from ..mastering.filter_graphs import LONGEST
 def natural(name: str) -> tuple[object, ...]:
     """The key by which names are sorted as people do: 2 before 10, capitals beside small letters."""
     parts = re.split(r"([0-9]+)", name.casefold())
-    return (*[(int(part), part) if number % 2 else part for number, part in enumerate(parts)], name)
+    return tuple((int(part), part) if number % 2 else part for number, part in enumerate(parts)), name
 
 
 def shuffled(pieces: Sequence[str], seed: str) -> list[str]:

@@ -10,6 +10,14 @@ def test_numbers_in_names_count_as_numbers_and_capitals_do_not_matter() -> None:
     assert sorted(names, key=natural)[:6] == ["02 a.mp3", "2 a.mp3", "10 b.mp3", "a.mp3", "b.mp3", "C.mp3"]
 
 
+def test_a_name_comes_before_the_same_name_with_a_number() -> None:
+    names = ["shop10", "shop", "shop2", "2", "", "shop2a", "10", "shop2.mp3", "shopping"]
+    ordered = ["", "2", "10", "shop", "shop2", "shop2.mp3", "shop2a", "shop10", "shopping"]
+    assert sorted(names, key=natural) == ordered
+    names.reverse()
+    assert sorted(names, key=natural) == ordered
+
+
 def test_two_names_that_differ_by_case_have_an_order_of_their_own() -> None:
     assert sorted(["jazz", "Jazz"], key=natural) == sorted(["Jazz", "jazz"], key=natural)
 
