@@ -12,7 +12,7 @@ class BusyAt(NamedTuple):
 
     calls: float = math.inf
     share: float = math.inf
-    """Of one core, as 0.8, by the server and its ffmpegs together."""
+    """Of one core, as 0.8, by the server and the ffmpegs of its calls together."""
 
     def __str__(self) -> str:
         return f"{self.calls:.0f}" if self.calls < math.inf else f"{self.share:.0%}"

@@ -1,4 +1,7 @@
-"""How much of one core the server and its ffmpegs take, for ``MOH_BUSY_AT``."""
+"""How much of one core the server and the ffmpegs of its calls take, for ``MOH_BUSY_AT``.
+
+The page, the library and all that converts music do not count: they give way to the calls.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,8 @@ class LoadMeter:
         self._pids = pids
         self._seconds = seconds
         self._due_at = 0.0
+        self._running: dict[int, float] = {}  # the time that each ffmpeg had used when it was measured last
+        self._ended = 0.0  # the time of those that have ended since
         self._before: deque[tuple[float, float]] = deque()  # times, and the processor time that was used until then
 
     def due(self, now: float) -> bool:
@@ -53,10 +58,12 @@ class LoadMeter:
             self._before.popleft()
         self._before.append((now, used))
         since, before = self._before[0]
-        # an ffmpeg that ends is counted as ended some milliseconds later, so the sum may fall for a moment
-        return max(0.0, used - before) / (now - since) if now > since else 0.0
+        return (used - before) / (now - since) if now > since else 0.0
 
     def _used(self) -> float:
+        """The processor time in seconds since the start. It never falls, though ffmpegs end."""
         own = os.times()
-        ended = own.children_user + own.children_system
-        return own.user + own.system + ended + sum(self._seconds(pid) for pid in self._pids())
+        running = {pid: self._seconds(pid) for pid in self._pids()}
+        self._ended += sum(known for pid, known in self._running.items() if running.get(pid, 0.0) < known)
+        self._running = running
+        return own.user + own.system + self._ended + sum(running.values())

@@ -78,7 +78,7 @@ class Admission:
         return now >= self._refuses_from()
 
     def note_share(self, share: float, calls: int) -> list[Action]:
-        """Note which share of one core the server and its ffmpegs take; the log says when this makes it busy."""
+        """Note which share of one core the server and its calls' ffmpegs take; the log says when this makes it busy."""
         was, self._share = self._logged_busy, share
         self._logged_busy = self.is_busy(calls)
         if was == self._logged_busy:

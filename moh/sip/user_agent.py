@@ -157,7 +157,7 @@ class UserAgent:
         return self.admission.drain(wanted, self.calls, now)
 
     def note_share(self, share: float, now: float) -> list[Action]:
-        """Note which share of one core the server and its ffmpegs take, as 0.8. To be called each second or so."""
+        """Note which share of one core the server and its calls' ffmpegs take, as 0.8. To be called each second."""
         return self.admission.note_share(share, len(self.registry.calls))
 
     def close(self, grace: float, now: float) -> list[Action]:
