@@ -257,7 +257,7 @@ class Settings:
         "file or folder to play; empty: the first of /music, /music.mp3, ./music.mp3, the built-in piece",
     )
     shuffle: bool = _setting(
-        "MOH_SHUFFLE", "off", _switch, "order of the pieces in a folder: off by their names, on another one each hour"
+        "MOH_SHUFFLE", "off", _switch, "order of the pieces in a folder; off: by name; on: a new one each hour"
     )
     announce: float = _setting(
         "MOH_ANNOUNCE", "0", _interval, "how often announce.* in a folder is spoken, such as 60s; 0: between the pieces"
