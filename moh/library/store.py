@@ -79,7 +79,9 @@ class Store:
         if short > max(over, 0):
             return short, f"the disk of the cache is full ({self.free / 1e6:.0f} MB are free, and 100 MB stay free)"
         if over > 0:
-            return over, f"the cache is full ({self.used / 1e6:.0f} of {self._limit / 1e6:.0f} MB, MOH_CACHE_LIMIT)"
+            used = f"({self.used >> 20} of {self._limit >> 20} MB are used, MOH_CACHE_LIMIT)"
+            needed = f": {-(-octets >> 20)} MB more do not fit in" if octets else ""
+            return over, f"the cache is full{needed} {used}"
         return 0, ""
 
     def free_up(self, octets: int, keep: Container[str], now: float) -> int:

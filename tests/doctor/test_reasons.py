@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from moh.doctor import reasons
 from moh.doctor.finding import finding
 from moh.doctor.reasons import in_japanese
 from moh.doctor.texts import words
+from moh.library.store import LAST_FREE, Store
 
 TEXT = "it is a text; expected an audio file"
 
@@ -36,3 +39,16 @@ def test_without_the_texts_of_the_page_the_reason_is_english(monkeypatch: pytest
     monkeypatch.setattr(reasons, "TEXTS_OF_PAGE", reasons.TEXTS_OF_PAGE / "missing")
     monkeypatch.setattr(reasons, "_patterns", reasons._patterns.__wrapped__)
     assert in_japanese("name-refused", "reason", TEXT) == TEXT
+
+
+def test_reason_of_a_full_cache_and_of_a_full_disk_is_japanese(tmp_path: Path) -> None:
+    """The texts are those of the library, word by word."""
+    store = Store(tmp_path, 10 << 20)
+    store.free = LAST_FREE + (1 << 30)
+    over = in_japanese("name-full", "reason", store.missing(11 << 20)[1])
+    assert over == "あと 11 MB が MOH_CACHE_LIMIT に収まりません（10 MB のうち 0 MB を使用中）"
+    store.free = LAST_FREE
+    assert (
+        in_japanese("name-full", "reason", store.missing(1)[1])
+        == "ディスクがいっぱいです（空き 105 MB。100 MB は残します）"
+    )

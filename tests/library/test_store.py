@@ -47,7 +47,10 @@ def test_entries_are_measured(store: Store, tmp_path: Path) -> None:
 
 def test_what_fits_and_what_does_not(store: Store) -> None:
     assert store.missing(7 * MB) == (0, "")
-    assert store.missing(8 * MB) == (MB, "the cache is full (3 of 10 MB, MOH_CACHE_LIMIT)")
+    assert store.missing(8 * MB) == (
+        MB,
+        "the cache is full: 8 MB more do not fit in (3 of 10 MB are used, MOH_CACHE_LIMIT)",
+    )
 
 
 def test_the_last_octets_of_the_disk_stay_free(store: Store) -> None:
