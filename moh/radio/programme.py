@@ -122,8 +122,10 @@ class Programme:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Write the fallback all around a new ring: callers hear it where this process is away for longer than it is
-        ahead, until what they hear is the music of 120 seconds before."""
+        """Write the fallback all around a new ring.
+
+        Where this process is away for longer than it has written ahead, callers hear the ring again: music, no silence.
+        """
         self._write(self._fallback.read(LEAD))
         position = self._fallback.position
         for begin in range(LEAD, SECONDS * FRAMES, LEAD):
