@@ -36,6 +36,7 @@ from bench.playing.capacity import Climb, Step
 from bench.playing.engines import measure as play
 from bench.playing.load import Load
 from bench.playing.rate import ANSWERS
+from bench.playing.rounds import add_nice
 from bench.playing.senders import C_SOURCE, CSender, Sender, WholeServerSender
 from bench.playing.sip_servers import project
 from bench.playing.sipp import read_answers, read_counts
@@ -71,7 +72,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds (%(default)s)")
     parser.add_argument("--seconds", type=float, default=6.0, help="seconds of each measurement (%(default)s)")
     parser.add_argument("--python", default=sys.executable, help="the Python of the servers (%(default)s)")
-    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
+    add_nice(parser)
     parser.add_argument("--quiet", type=float, default=20.0, metavar="PERCENT", help=argparse.SUPPRESS)
     parser.add_argument(
         "--patience", type=float, default=5.0, help="longest wait for a quiet machine, in seconds (%(default)s)"

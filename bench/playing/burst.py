@@ -33,7 +33,7 @@ from bench.common.messages import Dialog, HostPort, offer
 from bench.common.processes import await_quiet, end, prefer
 from bench.common.program import ROOT
 from bench.common.receiver import HOST, SOURCE, Receiver
-from bench.playing.rounds import AGAINST, OWN, add_against, add_options, announce, in_turn, parse
+from bench.playing.rounds import AGAINST, OWN, add_against, add_nice, add_options, announce, in_turn, parse
 from bench.playing.sip_servers import project
 from bench.playing.topologies import Loopback
 from moh.ffmpeg.launch import leash
@@ -273,10 +273,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--busy", default="0,2", help="numbers of processes that keep the machine busy, by commas (%(default)s)"
     )
-    parser.add_argument(
-        "--nice", type=int, default=0,
-        help="niceness of all that is measured, against other work on the machine; below 0 needs root",
-    )  # fmt: skip
+    add_nice(parser)
     add_options(parser, rounds=3, seconds=3.0, quiet=40.0, patience=5.0)
     given = parse(parser, options)
     given.ffmpegs = dict(named.split("=", 1) for named in given.ffmpeg or ["PATH=ffmpeg"])

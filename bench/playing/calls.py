@@ -23,7 +23,7 @@ from bench.common.processes import await_quiet, prefer, private_memory
 from bench.common.program import ROOT, environment
 from bench.common.receiver import SOURCE, Receiver
 from bench.playing.methods import FfmpegCommands, Method, copied, plain, server_command
-from bench.playing.rounds import AGAINST, Meter, add_against, add_options, announce, caption, in_turn, parse
+from bench.playing.rounds import AGAINST, Meter, add_against, add_nice, add_options, announce, caption, in_turn, parse
 from bench.playing.sip_servers import SipServer, WholeServer, project
 from moh.common.codecs import PCMU
 from moh.common.config import Settings
@@ -53,7 +53,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--server", action="store_true", help="also whole calls, from INVITE, through the real server")
     add_against(parser)
-    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
+    add_nice(parser)
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain command and the copying one")
     add_options(parser, rounds=3, seconds=10.0, quiet=40.0, patience=10.0)
     given = parse(parser, options)

@@ -23,7 +23,7 @@ from bench.common.farm import SOURCE, pacing
 from bench.common.processes import await_quiet, prefer, private_memory, share, threads
 from bench.common.program import ROOT, environment
 from bench.playing.load import Load, tables
-from bench.playing.rounds import AGAINST, Meter, add_against, add_options, announce, caption, in_turn, parse
+from bench.playing.rounds import AGAINST, Meter, add_against, add_nice, add_options, announce, caption, in_turn, parse
 from bench.playing.senders import C_SOURCE, CSender, FfmpegPerCaller, Sender, SharedProcess, WholeServerSender
 from bench.playing.topologies import Loopback, Topology, Veth
 from moh.common.codecs import PCMU
@@ -57,7 +57,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     usual = ",".join(name for name in CALLERS if not name.startswith(AGAINST))
     parser.add_argument("--engines", default=usual, help="engines, by commas (%(default)s)")
     add_against(parser)
-    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
+    add_nice(parser)
     add_options(parser, rounds=4, seconds=8.0, quiet=20.0, patience=5.0)
     given = parse(parser, options)
     given.callers = numbers(parser, "--callers", given.callers)

@@ -30,7 +30,7 @@ from bench.common.figures import combine, markdown, ratio
 from bench.common.processes import await_quiet, children, prefer, share, used
 from bench.common.program import ROOT
 from bench.playing.burst import Phone, listen
-from bench.playing.rounds import Meter, add_options, announce, in_turn, parse
+from bench.playing.rounds import Meter, add_nice, add_options, announce, in_turn, medians, parse
 from bench.playing.sip_servers import SipServer, project
 from bench.playing.topologies import Loopback
 from moh.mastering.prepare import BUILTIN
@@ -195,10 +195,7 @@ COLUMNS = (
 
 def tables(measured: Mapping[str, Sequence[Sight]]) -> str:
     """Return the tables in Markdown: the medians of all rounds, and what is compared within each round."""
-    rows = [["server", *(title for title, _, _ in COLUMNS)]]
-    for name, rounds in measured.items():
-        middle = combine(rounds)
-        rows.append([name, *(form.format(getattr(middle, field)) for _, field, form in COLUMNS)])
+    rows = medians(COLUMNS, measured)
     compared = [["compared", "p99", "more late by 5 ms", "by 10 ms", "by 20 ms", "more lost"]]
     for one, other in ((APPEAR, STILL), (APPEAR, ONE), (STILL, ONE)):
         more = [difference(measured[one], measured[other], field) for field in ("late", "late10", "late20", "lost")]
@@ -223,10 +220,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--callers", type=int, default=1000, help="callers of the shared stream (%(default)s)")
     parser.add_argument("--files", type=int, default=1000, help="files that appear in the folder (%(default)s)")
     parser.add_argument("--length", type=float, default=180.0, help="seconds of music in each file (%(default)s)")
-    parser.add_argument(
-        "--nice", type=int, default=0,
-        help="niceness of the server and the farm, against other work on the machine; below 0 needs root",
-    )  # fmt: skip
+    add_nice(parser)
     add_options(parser, rounds=6, seconds=10.0, quiet=40.0, patience=5.0)
     given = parse(parser, options)
     if not (1 <= given.callers <= 20000 and 1 <= given.files <= 20000 and 1 <= given.length <= 3600):

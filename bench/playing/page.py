@@ -29,7 +29,7 @@ from bench.common.processes import await_quiet, prefer
 from bench.common.program import ROOT
 from bench.common.receiver import HOST
 from bench.playing.burst import Phone, listen
-from bench.playing.rounds import Meter, add_options, announce, in_turn, parse
+from bench.playing.rounds import Meter, add_nice, add_options, announce, in_turn, medians, parse
 from bench.playing.sip_servers import SipServer, project
 from bench.playing.topologies import Loopback
 from moh.ffmpeg.launch import leash
@@ -171,10 +171,7 @@ COLUMNS = (
 
 def tables(measured: Mapping[str, Sequence[Sight]]) -> str:
     """Return both tables in Markdown: the medians of all rounds, and the ratios."""
-    rows = [["server", *(title for title, _, _ in COLUMNS)]]
-    for name, rounds in measured.items():
-        middle = combine(rounds)
-        rows.append([name, *(form.format(getattr(middle, field)) for _, field, form in COLUMNS)])
+    rows = medians(COLUMNS, measured)
     compared = [["compared", "p99", "median spacing", "cpu"]]
     for one, other in ((OPEN, OFF), (OPEN, CLOSED), (CLOSED, OFF)):
         pairs = [str(ratio(measured[one], measured[other], field)) for field in ("spacing_p99", "spacing_p50", "cpu")]
@@ -191,10 +188,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pages", type=int, default=20, help="browsers that have the page open (%(default)s)")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two requests of a page (%(default)s)")
     parser.add_argument("--scrape", type=float, default=1.0, help="seconds between two scrapes (%(default)s)")
-    parser.add_argument(
-        "--nice", type=int, default=0,
-        help="niceness of the server and the farm, against other work on the machine; below 0 needs root",
-    )  # fmt: skip
+    add_nice(parser)
     add_options(parser, rounds=6, seconds=8.0, quiet=40.0, patience=5.0)
     given = parse(parser, options)
     if not (1 <= given.callers <= 20000 and given.pages >= 0 and given.every > 0 and given.scrape > 0):

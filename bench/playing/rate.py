@@ -28,7 +28,7 @@ from bench.common.program import ROOT
 from bench.common.receiver import HOST
 from bench.common.sink import Sink
 from bench.playing.capacity import Capacity, Climb, Step, steps_at_most, tables
-from bench.playing.rounds import AGAINST, OWN, add_against, announce, in_turn
+from bench.playing.rounds import AGAINST, OWN, add_against, add_nice, announce, in_turn
 from bench.playing.sip_servers import SipServer, peer, project
 from bench.playing.sipp import make_calls
 from bench.playing.topologies import Loopback
@@ -69,7 +69,7 @@ def arguments(options: Sequence[str]) -> argparse.Namespace:
         "range of RTP ports; may be repeated",
     )  # fmt: skip
     parser.add_argument("--limit", action="store_true", help="also the least program that answers (answer.c)")
-    parser.add_argument("--nice", type=int, default=0, help="niceness of all that is measured; below 0 needs root")
+    add_nice(parser)
     parser.add_argument("--quiet", type=float, default=20.0, metavar="PERCENT", help=argparse.SUPPRESS)
     parser.add_argument(
         "--patience", type=float, default=2.0, help="longest wait for a quiet machine, in seconds (%(default)s)"

@@ -1,15 +1,16 @@
-"""What ``calls`` and ``engines`` share: rounds, in which everything is measured once, and the options of the rounds."""
+"""What the measurements share: rounds, in which everything is measured once, and the options of the rounds."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.common.command_line import add_plot, check_plot
+from bench.common.figures import combine
 from bench.common.processes import Spent, machine, share, spent, used
 
 Name = TypeVar("Name")
@@ -38,6 +39,14 @@ def add_against(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_nice(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--nice``."""
+    parser.add_argument(
+        "--nice", type=int, default=0,
+        help="niceness of all that is measured, against other work on the machine; below 0 needs root",
+    )  # fmt: skip
+
+
 def parse(parser: argparse.ArgumentParser, options: Sequence[str]) -> argparse.Namespace:
     """Parse ``options``, and check those that ``add_options`` has added."""
     given = parser.parse_args(options)
@@ -61,6 +70,18 @@ def in_turn(names: Sequence[Name], number: int) -> list[Name]:
     turn = number % len(names) if names else 0
     order = [*names[turn:], *names[:turn]]
     return order if number % 2 == 0 else order[::-1]
+
+
+def medians(columns: Sequence[Sequence[str]], measured: Mapping[str, Sequence[Any]]) -> list[list[str]]:
+    """Return the rows of a table: a server each, with the median of each figure over all its rounds.
+
+    A column has its title, the name of the figure, and the form in which it is written.
+    """
+    rows = [["server", *(title for title, _, _ in columns)]]
+    for name, rounds in measured.items():
+        middle = combine(rounds)
+        rows.append([name, *(form.format(getattr(middle, field)) for _, field, form in columns)])
+    return rows
 
 
 def caption(given: argparse.Namespace) -> str:
