@@ -196,6 +196,7 @@ class Process:
             is_settled = self._settling.poll(listing.files(), listing.at, now)
         self._librarian.scanned(listing, is_settled, self._settling.is_complete, self._watch.fault, now)
         self._store.measure()  # other programs use the disk too: a full one may have room again
+        self._librarian.check_cache(os.path.isdir)
         took = time.monotonic() - now
         self._poll_at = now + took + min(LONGEST_POLL, max(POLL_EVERY, POLL_SHARE * took))
 

@@ -146,6 +146,13 @@ class Librarian:
             title.faults.clear()
             title.begin_anew()
 
+    def check_cache(self, is_there: Callable[[str], bool]) -> None:
+        """Let the music be made again that another program has removed from the cache."""
+        for title in self._titles.values():
+            if title.folder and not is_there(title.folder):
+                title.lose()
+                self._say_state(title)
+
     # -- what to do next -------------------------------------------------------------------------------------------
 
     @property

@@ -213,6 +213,13 @@ class Title:
         self.folder = ""
         self.state, self.why = "full", why
 
+    def lose(self) -> None:
+        """The music is not in the cache any more: it is made again."""
+        self.built = self.made = None
+        self.folder = ""
+        self.state, self.why = "waiting", ""
+        self.begin_anew()
+
     @property
     def notes(self) -> list[str]:
         """Which of its files are not played, and why."""

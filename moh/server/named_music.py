@@ -28,6 +28,8 @@ class NamedMusic(Music):
     pieces: tuple[tuple[str, float], ...] = ()
     """The file of each piece, and when it begins in the loop."""
     tune: Tune = field(default_factory=lambda: Tune({}, 0.0))
+    places: tuple[tuple[int, int], ...] = ()
+    """Device and inode of each folder of the cache that is locked: one that was made again is another one."""
 
     def describe(self) -> str:
         """Name and length; of a row of pieces also their number."""
@@ -51,8 +53,10 @@ class NamedMusic(Music):
         return self.tune.began is not None
 
     def is_same(self, other: Optional[NamedMusic]) -> bool:
-        """Whether the files are the same. An entry of the cache never changes."""
-        return other is not None and (self.paths, self.tune.plain) == (other.paths, other.tune.plain)
+        """Whether the files are the same. An entry of the cache never changes, unless it is removed and made again."""
+        if other is None or (self.places and other.places and self.places != other.places):
+            return False
+        return (self.paths, self.tune.plain) == (other.paths, other.tune.plain)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def music_of(message: Mapping[str, Any], most_handles: int = 1024) -> NamedMusic
         said=str(message.get("summary") or ""),
         pieces=tuple((str(each["file"]), float(each["at"])) for each in (message.get("pieces") or ())[:MOST_PIECES]),
         tune=tune,
+        places=tuple((each.facts.st_dev, each.facts.st_ino) for each in locks),
     )
 
 

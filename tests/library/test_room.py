@@ -35,6 +35,17 @@ def test_without_room_what_the_cache_has_is_found() -> None:
     assert what(desk.finish(step)) == [("ready", "c")]
 
 
+def test_music_that_another_program_has_removed_is_made_again() -> None:
+    desk = prepared(100, "a", "b")
+    desk.librarian.check_cache(lambda folder: True)
+    assert (desk.step(), desk.messages()) == (None, [])
+    desk.librarian.check_cache(lambda folder: not folder.endswith("b.mp3-"))
+    assert what(desk.messages()) == [("state", "b", "waiting")]
+    step = desk.step()
+    assert step == Convert("b", "b.mp3", Form.LOOP)
+    assert what(desk.finish(step)) == [("ready", "b")]
+
+
 def test_leftovers_leave_first() -> None:
     desk = prepared(30, "a", "b")
     desk.room.entries.add("leftover")

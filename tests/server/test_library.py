@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,17 @@ def test_the_same_music_is_announced_again_after_the_process_died(world: FolderW
     world.say(names("hold", "jazz", default="hold"), {**hold, "report": "again"}, jazz)
     assert world.engines.numbers == before
     assert [each["do"] for each in world.child.take_sent()] == ["taken", "taken"]
+    assert world.state()["by_state"] == {"ready": 2}
+
+
+def test_music_that_was_removed_and_made_again_is_another_tune(world: FolderWorld) -> None:
+    jazz, hold = entry(world.cache, "jazz"), entry(world.cache, "hold")
+    world.say(names("hold", "jazz", default="hold"), hold, jazz)
+    before = world.engines.numbers
+    shutil.rmtree(world.cache / "jazz")
+    world.say({"what": "state", "name": "jazz", "state": "waiting", "why": ""}, entry(world.cache, "jazz"))
+    assert len(set(world.engines.numbers) - set(before)) == 1, "its loops and locks are of the new files"
+    assert world.plays(world.dial("jazz")).seconds == 2.0
     assert world.state()["by_state"] == {"ready": 2}
 
 
