@@ -113,7 +113,7 @@ class Reloader:
                     return
                 now = time.monotonic()
                 state, age = poll_file(self._settings)
-                if self._watch.poll(now, state, age, ends) or requested:
+                if self._watch.poll(now, state, age, ends) or requested or self._is_lost():
                     self._watch.prepare(state)
                     self._prepare_once(state, requested)
                 elif not self._watch.started and now >= waiting_said:
@@ -174,6 +174,13 @@ class Reloader:
                     self.faults.report(error, now)
                 self._hand_over(failure)
             self._failure = state, gist(failure)
+
+    def _is_lost(self) -> bool:
+        """Whether another program has removed the music from the cache. Then it is forgotten, so this is found once."""
+        if self._playing is None or all(path.exists() for path in self._playing.paths.values()):
+            return False
+        self._playing = None
+        return True
 
     def _hand_over(self, result: ReloadResult) -> None:
         self._results.put(result)

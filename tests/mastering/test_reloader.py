@@ -168,7 +168,7 @@ def test_music_that_is_played_already_is_no_new_music(file: Path, caplog: pytest
     """The file was touched, or the owner asked for it: the cache has its content, which is that of the music."""
     caplog.set_level("INFO", "moh")
     took = iter([1.0, 0.0, 0.0, 1.0])
-    paths = iter([Path("a"), Path("a"), Path("b"), Path("b")])
+    paths = iter(map(Path, ["/dev/null", "/dev/null", "/dev/zero", "/dev/zero"]))  # they are there
     convert = lambda settings, progress: Music({8000: next(paths)}, 48.0, file, took=next(took))  # noqa: E731
     reloader = Reloader(Settings.from_environment({"MOH_MUSIC": str(file)}), convert, no_stand_in, watch=impatient())
     try:
@@ -362,8 +362,8 @@ def test_a_file_is_tried_again_when_the_cause_of_its_failure_may_be_gone(
         ZeroDivisionError("a bug"),
     ]
     left = list(errors)
-    new = Music({8000: Path("new")}, 3.0, file, took=1.0)
-    former = [Music({8000: Path("former")}, 3.0, file, took=1.0)] * plays
+    new = Music({8000: Path("/dev/null")}, 3.0, file, took=1.0)
+    former = [Music({8000: Path("/dev/zero")}, 3.0, file, took=1.0)] * plays
 
     def convert(settings: Settings, progress: Callable[[float], None]) -> Music:
         progress(0.5)
