@@ -9,6 +9,7 @@ The law kept here: the names that the server sends are looked up in the list of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any, NamedTuple, Optional
 
 from ..mastering.arrange import OCTETS_A_SECOND
@@ -48,7 +49,7 @@ class Librarian:
     def __init__(self, room: Room, folder: str, *, shuffle: bool = False, has_default: bool = False) -> None:
         """``folder`` is the folder's name for people. ``has_default`` says that the default is elsewhere."""
         self._room = room
-        self._folder = folder
+        self._folder = str(PurePath(folder))  # notes about the folder begin as the server and the doctor write its name
         self._shuffle = shuffle
         self._has_default = has_default
         self._listing: Optional[Listing] = None

@@ -258,6 +258,10 @@ class Library:
         """Empty while it is not known yet."""
         names = self.table.names.values()
         if not names:
+            of_folder = f"{self.table.folder}: "
+            for note in self.table.notes:
+                if note.startswith(of_folder):
+                    return note[len(of_folder) :]
             return "a folder without music; expected files such as jazz.mp3 in it, or folders with such files"
         faults = [f"{row.name[:MOST_TEXT]!r}: {row.why}" for row in names if row.why]
         if not faults:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from moh.library.librarian import Librarian
+from moh.library.listing import Listing
 from moh.library.title import Arrange, Convert
 from moh.mastering.form import Form
-from tests.library.desk import Desk, desk_with, what
+from tests.library.desk import Desk, FakeRoom, desk_with, what
 from tests.library.folders import folder, listing
 
 STREAM = b"http://radio.example/stream"
@@ -62,6 +64,14 @@ def test_a_name_that_is_gone_is_wanted_no_more() -> None:
     desk.send("want", "jazz")
     desk.scan(listing(a__mp3=1))
     assert desk.names == ["a"]
+
+
+def test_the_note_about_the_folder_begins_with_its_name() -> None:
+    """The server and the doctor know it by that. Compose passes the name as the owner wrote it."""
+    librarian = Librarian(FakeRoom(10000), "./music")
+    librarian.scanned(Listing(()), True, lambda path: True, "the server may not read the folder", 10.0)
+    (names,) = (each for each in librarian.drain(10.0) if each["what"] == "names")
+    assert (names["folder"], names["notes"]) == ("music", ["music: the server may not read the folder"])
 
 
 def test_with_a_default_elsewhere_the_folder_has_none() -> None:

@@ -179,6 +179,13 @@ def test_a_folder_without_music_leaves_the_built_in_piece(world: FolderWorld, ca
     assert texts(caplog, logging.INFO)[-1] == "new music, for the next callers: hold.mp3 (2 s): as it was"
 
 
+def test_a_folder_that_may_not_be_read_says_so(world: FolderWorld, caplog: pytest.LogCaptureFixture) -> None:
+    world.say(names(folder="/srv/music", notes=["/srv/music: the server (user 5060) may not read the folder"]))
+    why = "Cannot play '/srv/music': the server (user 5060) may not read the folder"
+    assert world.agent.health.trouble == why
+    assert texts(caplog, logging.ERROR) == [f"{why}. The built-in piece plays until the server can play your music"]
+
+
 def test_a_default_that_is_refused_leaves_the_built_in_piece(world: FolderWorld) -> None:
     why = "Cannot play 'hold.mp3': it is almost silent; expected music"
     world.say(names("hold", "jazz", default="hold"), {"what": "state", "name": "hold", "state": "refused", "why": why})
