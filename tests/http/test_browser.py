@@ -220,7 +220,7 @@ def with_names(**changed: Any) -> dict[str, Any]:
     """A state with names, which three calls hear."""
     state = sample_state(calls=3)
     state["names"] = names_state(**changed)
-    heard = (("jazz", "jazz"), ("", "jaz"), ("", ""))
+    heard = (("jazz", "jazz"), ("", "jaz"), ("", "123"))
     for row, (name, dialled) in zip(state["calls"]["listed"], heard):
         row.update(name=name, dialled=dialled)
     return state
@@ -270,6 +270,7 @@ def test_the_names_are_shown_with_their_state_and_their_listeners(open_page: Ope
     heard = [" ".join(row.inner_text().split()) for row in rows(page, "calls").all()]
     for call_row, expected in zip(heard, ("plays jazz", "plays the default in place of “jaz”", "plays the default")):
         assert expected in call_row
+    assert "in place of" not in heard[2], "it dialled 123"
 
 
 def test_a_name_has_players_and_a_radio_none(open_page: OpenPage) -> None:

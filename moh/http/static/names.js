@@ -11,6 +11,7 @@ const SINCE = { plays: "names.playssince", away: "names.awaysince" }; // the tex
 
 let shown = null; // the state of the names
 let chosen = ""; // the name whose players are open
+let advertised; // the name in the address that the page shows for phones
 
 /** What a phone types for `name` before the @. Each character that is not safe there is escaped (RFC 3261 §25.1). */
 const typed = (name) => encodeURIComponent(name);
@@ -22,11 +23,12 @@ const ownName = (uri) => /^sip:([^@]*)@/.exec(uri)?.[1];
 export function heardName(call) {
   if (shown === null || call.name === undefined) return "";
   if (call.name) return call.name;
-  return call.dialled ? t("names.instead", { name: call.dialled }) : t("names.default");
+  return call.dialled && call.dialled !== advertised ? t("names.instead", { name: call.dialled }) : t("names.default");
 }
 
 export function showNames({ names, codecs, uri, music }) {
   shown = names ?? null;
+  advertised = ownName(uri);
   byId("names-card").hidden = !names;
   if (!names) return;
   const plays = names.listed.filter((row) => PLAY.includes(row.state));
@@ -52,7 +54,7 @@ export function showNames({ names, codecs, uri, music }) {
       (hasPlayer(row) ? [t("names.hear"), t("names.hearthis", { name: row.name })] : ["", ""]) },
   ], few("names", listed, "names.all", "names.fewer"), (row) => row.name, (row) => BAD[row.state] ?? "");
   showNamePlayers(listed, codecs);
-  showMissing((names.missing ?? []).filter((row) => row.name !== ownName(uri)));
+  showMissing((names.missing ?? []).filter((row) => row.name !== advertised));
   keep(byId("names-notes"), names.notes ?? [], (text) => text, () => make("li"), setNote);
 }
 
