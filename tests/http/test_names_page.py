@@ -97,4 +97,4 @@ def test_the_doctor_names_what_does_not_play(server: Running) -> None:
     named = {each.id: each.values for each in found}
     assert named["names"]["count"] == "5" and named["names"]["ready"] == "3"
     assert named["name-refused"]["name"] == "broken"
-    assert named["radio-away"]["name"] == "news"
+    assert named["radio-inside"]["name"] == "news"

@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -255,8 +256,9 @@ def test_no_encrypted_octets_are_read_after_an_abort(tmp_path: Path, monkeypatch
         assert has_sent.wait(10)
         answer.abort()
         body = b""
-        while octets := answer.read():
-            body += octets
+        with suppress(SourceFailed):  # the system may report the end as a reset
+            while octets := answer.read():
+                body += octets
         has_ended.set()
     assert body == bytes(len(body)), "music, and not what is on the wire"
 
