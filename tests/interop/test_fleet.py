@@ -359,6 +359,7 @@ def test_cancel(put_in_front: PutInFront, ann: Ear) -> None:
         branch = Message.read(invite, phone.address).branch
         phone.send(invite)
         assert phone.receive().status == 100
-        assert phone.ask(phone.request("CANCEL", branch=branch)).status == 200
-        assert phone.final(invite).status == 487
+        phone.send(phone.request("CANCEL", branch=branch))
+        answers = {phone.receive().status, phone.receive().status}
+        assert answers == {200, 487}, "of CANCEL and INVITE, by two processes of the proxy, so in any order"
         phone.send(phone.request("ACK", branch=branch))

@@ -53,6 +53,8 @@ def test_a_crowd_hears_the_music_of_the_names_that_it_dials(start_server: StartS
         assert (counts["SuccessfulCall"], counts["FailedCall"]) == (CALLS, 0)
         for number, received in enumerate(crowd.received):
             user, tone = [*NAMES.items()][number % len(NAMES)]
-            assert tone_of(received[5:20], FILES.values()) == tone, f"{user!r}, {len(received)} packets"
+            # where a busy machine leaves packets out, no tone is the strongest of that part
+            tones = {tone_of(received[at : at + 10], FILES.values()) for at in range(5, len(received) - 10, 5)}
+            assert tones - {0.0} == {tone}, f"{user!r}, {len(received)} packets"
     assert "Traceback" not in server.log
     assert len({packet.source[1] for received in crowd.received for packet in received[:1]}) > 1, "both engines"

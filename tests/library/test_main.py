@@ -43,7 +43,7 @@ class Started:
         assert self.process.stdin is not None
         self.process.stdin.write(octets)
 
-    def find(self, is_it: Callable[[Message], bool], seconds: float = 30.0) -> Message:
+    def find(self, is_it: Callable[[Message], bool], seconds: float = 90.0) -> Message:
         """Wait for the message that ``is_it``, and forget it and those before it."""
         assert self.process.stdout is not None
         give_up = time.monotonic() + seconds
