@@ -61,7 +61,11 @@ def read_calls(lines: Iterable[str]) -> list[Call]:
         elif (call := calls.get(number)) is None:
             continue
         elif step == "answered":
-            call.answered, call.server = _time(*rest[:2]), rest[2] if len(rest) > 2 else ""
+            try:
+                call.answered = _time(*rest[:2])
+            except ValueError:  # above its limit, SIPp may leave a time out
+                continue
+            call.server = rest[2] if len(rest) > 2 else ""
         elif step == "bye":
             call.bye = _time(*rest[:2])
         elif step == "ended":
