@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple, Optional
 
+from ..mastering.arrangement import how_many_fit
 from ..mastering.filter_graphs import LONGEST
 
 
@@ -34,16 +36,9 @@ def hour_of(order: Sequence[str], lengths: Mapping[str, float], longest: float =
 
     ``lengths`` has the seconds of those pieces that are known.
     """
-    chosen: list[str] = []
-    total = 0.0
-    for piece in order:
-        if (seconds := lengths.get(piece)) is None:
-            return Hour(chosen, piece)
-        total += seconds
-        if chosen and total > longest:
-            break
-        chosen.append(piece)
-    return Hour(chosen, None)
+    known = list(takewhile(lengths.__contains__, order))
+    fitting = how_many_fit([lengths[piece] for piece in known], longest)
+    return Hour(known[:fitting], order[fitting] if fitting == len(known) < len(order) else None)
 
 
 def from_piece(pieces: Sequence[str], first: Optional[str]) -> list[str]:

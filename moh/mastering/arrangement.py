@@ -37,9 +37,9 @@ class Plan:
     windows: tuple[int, ...] = ()
 
 
-def how_many_fit(seconds: Sequence[float]) -> int:
-    """How many of the pieces, from the first on, one arrangement holds: an hour, or one piece if that is longer."""
-    left = LONGEST
+def how_many_fit(seconds: Sequence[float], longest: float = LONGEST) -> int:
+    """How many of the pieces, from the first on, one arrangement holds: ``longest`` seconds, or one longer piece."""
+    left = longest
     for number, length in enumerate(seconds):
         left -= length
         if left < 0:
